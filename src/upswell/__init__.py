@@ -1,0 +1,3 @@
+"""Upload workers that swell and ebb with the work."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,75 @@
+"""What the monitor knows of one application at one instant. Zero, missing (None) and stale are three values."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from upswell.settings import Slo
+
+
+class Workers(Struct, frozen=True, kw_only=True):
+    """Five numbers that are never mixed, and two more states that a worker can be in.
+
+    `desired`: what the last decision wanted. `requested`: what the scaler was told. `starting`: asked for, not yet ready. `ready`: consuming. `busy`:
+    those of the ready and draining that run at least one upload.
+    """
+
+    desired: int
+    requested: int
+    starting: int = 0
+    ready: int = 0
+    busy: int = 0
+    standby: int = 0
+    draining: int = 0
+
+
+class Percentiles(Struct, frozen=True, kw_only=True):
+    """A duration's distribution over the window, in seconds; `count` values went into it."""
+
+    count: int
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+    maximum: float
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """The signals of one application; every rate is per second over `window` seconds, every time is in seconds.
+
+    None is "not known", never "zero". `stale` names signals whose newest value is older than the window allows.
+    """
+
+    app_id: str
+    at: float
+    slo: Slo
+    window: float
+    slots_per_worker: int
+    workers: Workers
+    start_delay: float | None = None
+    """Seconds from asking for a worker to its being ready, as measured (mean of the recent ones)."""
+    arrival_rate: float | None = None
+    throughput: float | None = None
+    messages_ready: int | None = None
+    messages_unacknowledged: int | None = None
+    oldest_age: float | None = None
+    """Seconds since the oldest upload still waiting was published."""
+    service_time: Percentiles | None = None
+    waiting_time: Percentiles | None = None
+    response_time: Percentiles | None = None
+    attainment: float | None = None
+    """Share of the window's uploads that were answered within the objective."""
+    recent_response_times: tuple[float, ...] = ()
+    """Response times reported since the snapshot before, oldest first (for policies that react to single reports)."""
+    failures: int = 0
+    """Attempts in the window that ended `failed` or `dead`."""
+    stale: tuple[str, ...] = ()
+    warming_up: bool = False
+    """The monitor has not yet watched one full window."""
+
+    @property
+    def queue_depth(self) -> int | None:
+        """Uploads in the system, queued and in flight, or None while either is unknown."""
+        if self.messages_ready is None or self.messages_unacknowledged is None:
+            return None
+        return self.messages_ready + self.messages_unacknowledged

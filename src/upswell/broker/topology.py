@@ -1,0 +1,78 @@
+"""The one table of queues: what each is called and what it promises.
+
+| queue                        | from -> to               | promise                                                  |
+|------------------------------|--------------------------|----------------------------------------------------------|
+| `{app_id}_upload`            | publisher -> workers     | durable, delivery limit, then the dead-letter queue      |
+| `{app_id}_upload.dead`       | worker, broker -> people | durable; headers say why                                 |
+| `upswell_report`             | workers -> monitor       | durable, the oldest million kept                         |
+| `upswell_scaling`            | monitor -> scaler        | durable, forgotten after a minute (absolute numbers)     |
+| `upswell.control.{worker_id}`| scaler -> one worker     | lives as long as the worker's connection                 |
+| `upswell.status.{name}`      | workers -> who listens   | bound to the exchange `upswell.status`, lives as its owner |
+| `upswell.reply.{name}`       | workers -> `publish --wait` | lives as its owner                                    |
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+STATUS_EXCHANGE = "upswell.status"
+"""Fanout exchange of WorkerStatus; a status is not persistent and may be lost."""
+
+REPLY_PREFIX = "upswell.reply."
+"""A worker answers only to queues of this name: `reply_to` comes from a message, and a message is hostile."""
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """A queue and what it promises.
+
+    `exclusive`: lives as long as the connection that declared it. `bound_to`: the exchange whose messages it receives. `delivery_limit` attempts, then
+    a message goes to `dead_letter_queue`. `max_length`: the oldest are dropped. `message_ttl`: seconds until one is forgotten.
+    """
+
+    name: str
+    exclusive: bool = False
+    bound_to: str | None = None
+    delivery_limit: int | None = None
+    dead_letter_queue: str | None = None
+    max_length: int | None = None
+    message_ttl: float | None = None
+
+
+def upload_queue_name(app_id: str) -> str:
+    """Return the name of an application's upload queue."""
+    return f"{app_id}_upload"
+
+
+def upload_queue(name: str, *, delivery_limit: int) -> Queue:
+    """Upload requests of one application; `name` is `upload_queue_name(app_id)` unless the user has another."""
+    return Queue(name=name, delivery_limit=delivery_limit, dead_letter_queue=f"{name}.dead")
+
+
+def dead_letter_queue(upload_queue_name: str) -> Queue:
+    """Requests that can never be stored, or were tried too often."""
+    return Queue(name=f"{upload_queue_name}.dead")
+
+
+def report_queue(name: str) -> Queue:
+    """Reports of all workers of all applications."""
+    return Queue(name=name, max_length=1_000_000)
+
+
+def scaling_queue(name: str) -> Queue:
+    """Scale requests of all applications."""
+    return Queue(name=name, message_ttl=60.0)
+
+
+def control_queue(worker_id: str) -> Queue:
+    """Commands to one worker."""
+    return Queue(name=f"upswell.control.{worker_id}", exclusive=True)
+
+
+def status_queue(name: str) -> Queue:
+    """A listener's own copy of every worker's status."""
+    return Queue(name=f"upswell.status.{name}", exclusive=True, bound_to=STATUS_EXCHANGE, max_length=100_000)
+
+
+def reply_queue(name: str) -> Queue:
+    """A publisher's own copy of the reports on what it published."""
+    return Queue(name=f"{REPLY_PREFIX}{name}", exclusive=True)

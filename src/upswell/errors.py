@@ -1,0 +1,62 @@
+"""Every error that Upswell raises on purpose, in one tree.
+
+UpswellError
+    SettingsError               a setting is unknown or breaks its rule
+    BrokerError                 the message broker refused something, for good
+        QueueMismatchError      a queue of that name exists for something else
+        UnroutableError         a mandatory message reached no queue
+    FleetError                  a fleet could not start, list or stop workers
+    JournalError                the journal's file cannot be read or written
+    UploadError                 one upload failed
+        TemporaryUploadError    try again: it is redelivered after a backoff
+        PermanentUploadError    never try again: it is dead-lettered at once
+            MessageError        the message is not a valid one of its type
+
+A message states the rule and the value: ``max_workers must be >= min_workers (2), got 1``.
+"""
+
+from __future__ import annotations
+
+
+class UpswellError(Exception):
+    """Root of the tree; the command line prints it in one line, without a traceback."""
+
+
+class SettingsError(UpswellError):
+    """A setting is unknown or breaks its rule."""
+
+
+class BrokerError(UpswellError):
+    """The message broker refused something, for good."""
+
+
+class QueueMismatchError(BrokerError):
+    """A queue of that name exists, and cannot serve what was asked of it."""
+
+
+class UnroutableError(BrokerError):
+    """A mandatory message reached no queue."""
+
+
+class FleetError(UpswellError):
+    """A fleet could not start, list or stop workers."""
+
+
+class JournalError(UpswellError):
+    """The journal's file cannot be read or written."""
+
+
+class UploadError(UpswellError):
+    """One upload failed."""
+
+
+class TemporaryUploadError(UploadError):
+    """An upload failed in a way that may pass: it is redelivered after a backoff."""
+
+
+class PermanentUploadError(UploadError):
+    """An upload that can never succeed: it is dead-lettered at once, with the reason."""
+
+
+class MessageError(PermanentUploadError):
+    """A message is not a valid one of its type."""

@@ -1,0 +1,66 @@
+"""Log events: a fixed name and its numbers, never prose.
+
+`EVENTS` lists every event there is and `docs/log-events.md` shows the same list; a test keeps all three (code, table, page) equal. Credentials
+in URLs are masked in every value of every event, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+EVENTS: dict[str, str] = {}
+"""Event name -> what happened, in a sentence."""
+
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
+
+
+def mask(text: str) -> str:
+    """Return `text` with the user and password of every URL in it hidden.
+
+    >>> mask("cannot reach amqp://guest:secret@host/vh")
+    'cannot reach amqp://***@host/vh'
+    """
+    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
+
+
+def _mask_values(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = mask(value)
+        elif isinstance(value, BaseException):
+            event[key] = mask(f"{type(value).__name__}: {value}")
+    return event
+
+
+def configure(*, level: str = "info", json: bool = False) -> None:
+    """Send events of `level` and above to standard error, as `key=value` lines or as JSON."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if json
+        else structlog.processors.LogfmtRenderer(key_order=["at", "level", "event"], bool_as_flag=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            structlog.processors.format_exc_info,
+            _mask_values,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger(**bound: object) -> Any:
+    """Return a logger; what is `bound` stands in each of its events: `log.info("scale.decided", desired=5)`."""
+    return structlog.get_logger(**bound)

@@ -1,0 +1,34 @@
+"""What a handler promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from upswell.messages import UploadRequest
+
+
+class Stored(Struct, frozen=True):
+    """What was stored: where, how many bytes, and their checksum (`sha256:` and 64 hex digits)."""
+
+    key: str
+    bytes: int
+    checksum: str | None = None
+
+
+class Handler(Protocol):
+    """Does what a request asks; called once for each delivery, `slots` at a time.
+
+    A handler that returns has the object stored and verified; None means that it has nothing to tell of it.
+    """
+
+    async def __call__(self, request: UploadRequest) -> Stored | None:
+        """Upload what `request` names; `request.id` and `request.key` are always filled in.
+
+        Raises:
+            TemporaryUploadError: try again later. Any exception that is no UploadError counts as temporary too.
+            PermanentUploadError: never try again; its message is the reason in the dead-letter queue.
+        """
+        ...

@@ -1,0 +1,167 @@
+"""The messages on the loop's arrows: frozen structs, JSON on the wire.
+
+    publisher --UploadRequest--> worker --UploadReport--> monitor --ScaleRequest--> scaler
+                                 worker --WorkerStatus--> monitor, scaler
+                                 scaler --WorkerCommand--> worker
+
+What comes in: bytes from a queue, hostile until decoded. What goes out: a struct whose every field keeps
+its rule, or a `MessageError` that says the rule and the value. Instants (`..._at`) are UTC seconds since 1970, durations
+are seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated, Literal, TypeVar, cast
+
+import msgspec
+from msgspec import Meta, Struct
+
+from upswell.errors import MessageError
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+"""A larger body is refused unread; the largest honest request is a few KiB."""
+
+APP_ID_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
+"""Application ids become part of queue, container and file names, so nothing else is let through."""
+
+AppId = Annotated[str, Meta(pattern=APP_ID_PATTERN)]
+Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+RequestId = Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,128}\Z")]
+WorkerId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")]
+# JSON has no NaN, and msgspec turns 1e999 into a decode error or inf: the upper bound refuses that too.
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Instant = Annotated[float, Meta(ge=0, le=1e11)]
+Count = Annotated[int, Meta(ge=0, le=10**18)]
+
+Outcome = Literal["stored", "failed", "dead"]
+"""`stored`: in the store and verified. `failed`: will be tried again. `dead`: dead-lettered, see its reason."""
+
+WorkerState = Literal["starting", "standby", "ready", "draining", "stopped"]
+"""`ready` means consuming; whether it is busy is told by the number `busy`."""
+
+CommandName = Literal["activate", "standby", "drain"]
+
+
+class UploadRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Please store the bytes behind `uri`; the bare form has only `type`, `uri` and `app_id`.
+
+    `key` is the object's name in the store; the same request always has the same key, so that an upload done twice
+    is stored once. `checksum` is `sha256:` and 64 hex digits.
+    """
+
+    app_id: AppId
+    type: Text
+    uri: Text
+    id: RequestId | None = None
+    key: Text | None = None
+    size_bytes: Count | None = None
+    checksum: Annotated[str, Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")] | None = None
+    published_at: Instant | None = None
+
+
+class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt at an upload ended; the bare form has only `response_time` and `app_id`.
+
+    `response_time` = `waiting_time` (published to delivered) + `service_time` (delivered to stored), in seconds.
+    """
+
+    app_id: AppId
+    response_time: Seconds
+    request_id: RequestId | None = None
+    worker_id: WorkerId | None = None
+    outcome: Outcome = "stored"
+    waiting_time: Seconds | None = None
+    service_time: Seconds | None = None
+    bytes: Count | None = None
+    checksum: str | None = None
+    finished_at: Instant | None = None
+    attempt: Annotated[int, Meta(ge=1)] = 1
+    reason: str | None = None
+
+
+class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a worker is, sent every second or so and at each change of state.
+
+    `requested_at` is when its fleet was asked for it (absent for a worker started by hand): the start-up delay is measured from it.
+    """
+
+    app_id: AppId
+    worker_id: WorkerId
+    state: WorkerState
+    busy: Count
+    slots: Annotated[int, Meta(ge=1, le=100_000)]
+    at: Instant
+    requested_at: Instant | None = None
+    ready_at: Instant | None = None
+
+
+class ScaleRequest(Struct, frozen=True, kw_only=True):
+    """This many workers should run: an absolute number, so that a lost or repeated one does no harm.
+
+    `epoch` grows with every start of a monitor; the newest (`epoch`, `decided_at`) counts.
+    """
+
+    app_id: AppId
+    desired_workers: Annotated[int, Meta(ge=0, le=1_000_000)]
+    decided_at: Instant
+    reason: str
+    epoch: Count
+
+
+class WorkerCommand(Struct, frozen=True, kw_only=True):
+    """What the scaler tells one worker over its control queue."""
+
+    command: CommandName
+    sent_at: Instant
+
+
+AnyMessage = UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand
+M = TypeVar("M", UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand)
+
+_encoder = msgspec.json.Encoder()
+_decoders = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand)
+}
+
+
+def encode(message: AnyMessage) -> bytes:
+    """Return a message's JSON, as it travels."""
+    return _encoder.encode(message)
+
+
+def decode(kind: type[M], body: bytes) -> M:
+    """Return the `kind` of message that `body` holds; unknown fields are let pass.
+
+    Raises:
+        MessageError: not JSON, too long, or a field breaks its rule.
+    """
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise MessageError(f"a message must be at most {MAX_MESSAGE_BYTES} bytes, got {len(body)}")
+    try:
+        return cast("M", _decoders[kind].decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MessageError(f"not a valid {kind.__name__}: {error}; got {_excerpt(body)}") from error
+
+
+def request_id(body: bytes) -> str:
+    """Return the id of a request that came without one: the same bytes always have the same id."""
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
+def check_app_id(app_id: str) -> str:
+    """Return `app_id`, or raise a `MessageError` when it breaks `APP_ID_PATTERN`."""
+    if not re.match(APP_ID_PATTERN, app_id):
+        raise MessageError(
+            "app_id must be 1 to 64 letters, digits, '_' or '-', starting with a letter or digit, "
+            f"got {app_id[:80]!r}"
+        )
+    return app_id
+
+
+def _excerpt(body: bytes, length: int = 80) -> str:
+    """Return the start of a body, printable, short enough for a log line."""
+    text = ascii(body[:length].decode("utf-8", "replace"))
+    return text if len(body) <= length else f"{text} and {len(body) - length} bytes more"

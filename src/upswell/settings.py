@@ -1,0 +1,400 @@
+"""Every setting: its default, unit, rule and reason, and where its value came from.
+
+A flag stands over the environment, that over the TOML file, that over the default. Settings of one application stand in its
+table (`[apps.e123456]`) and override the general ones for it alone: `settings.for_app("e123456")`.
+No other module reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from upswell.errors import SettingsError
+from upswell.events import mask
+from upswell.messages import APP_ID_PATTERN
+
+_SLO = re.compile(
+    r"\A\s*(?P<percent>\d+(?:\.\d+)?)\s*%\s*<=?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|h)\s*\Z"
+)
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+class Slo(Struct, frozen=True):
+    """The one thing that a user states: the share of uploads that must be answered within so many seconds."""
+
+    share: float
+    seconds: float
+
+    @classmethod
+    def parse(cls, text: str) -> Slo:
+        """Return the objective that a text states.
+
+        >>> Slo.parse("95% < 30s")
+        Slo(share=0.95, seconds=30.0)
+
+        Raises:
+            SettingsError: not of that form, a share outside 0 to 100 % (exclusive), or no time at all.
+        """
+        match = _SLO.match(text)
+        if match is None:
+            raise SettingsError(f'slo must read like "95% < 30s" (units: ms, s, min, h), got {text!r}')
+        share, seconds = float(match["percent"]) / 100, float(match["number"]) * _UNIT_SECONDS[match["unit"]]
+        if not 0 < share < 1:
+            raise SettingsError(f"slo must ask for more than 0% and less than 100%, got {text!r}")
+        if seconds <= 0:
+            raise SettingsError(f"slo must give a time above 0 s, got {text!r}")
+        return cls(share, seconds)
+
+    def __str__(self) -> str:
+        """Return the form that `parse` reads."""
+        return f"{self.share * 100:g}% < {self.seconds:g}s"
+
+
+Positive = Annotated[float, Meta(gt=0, le=1e9)]
+Workers = Annotated[int, Meta(ge=0, le=100_000)]
+Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\Z")]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings, each with its reason; `upswell config check` prints them with their origins."""
+
+    # Where things are
+    broker_url: Annotated[
+        str,
+        Meta(
+            description="amqp(s)://user:password@host:port/vhost of RabbitMQ; empty: the embedded broker, a file in state_dir."
+        ),
+    ] = ""
+    management_url: Annotated[
+        str,
+        Meta(
+            description="http(s):// of RabbitMQ's management API, the only place that tells unacknowledged messages of workers written by others; empty: not asked."
+        ),
+    ] = ""
+    state_dir: Annotated[
+        str,
+        Meta(
+            description="Folder of the embedded broker, the journal, worker logs and, by default, the store."
+        ),
+    ] = ""
+    report_queue: Annotated[Name, Meta(description="Queue of upload reports, one for all applications.")] = (
+        "upswell_report"
+    )
+    scaling_queue: Annotated[
+        Name, Meta(description="Queue of scale requests from the monitor to the scaler.")
+    ] = "upswell_scaling"
+
+    # What must hold (per application)
+    slo: Annotated[
+        str, Meta(description='The response time that must hold, published to stored: "95% < 30s".')
+    ] = "95% < 30s"
+    policy: Annotated[
+        str, Meta(description="Who decides the number of workers: slo, threshold or elasticity_control.")
+    ] = "slo"
+    min_workers: Annotated[Workers, Meta(description="Never fewer workers than this.")] = 1
+    max_workers: Annotated[
+        Workers, Meta(description="Never more workers than this: the bill's upper bound.")
+    ] = 10
+    standby_workers: Annotated[
+        Workers,
+        Meta(
+            description="Workers kept connected and idle beyond those desired; activated by one message, billed like the others."
+        ),
+    ] = 0
+    tolerance: Annotated[
+        float,
+        Meta(ge=0, lt=1, description="A relative change smaller than this is not made: it would be noise."),
+    ] = 0.1
+    stabilization_window: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86400,
+            description="Seconds over which the largest recent wish holds before workers are drained, so that a short lull costs no restart.",
+        ),
+    ] = 60.0
+
+    # The worker (per application)
+    slots: Annotated[
+        int, Meta(ge=1, le=1000, description="Uploads that one worker runs at once, and its prefetch count.")
+    ] = 4
+    handler: Annotated[
+        str,
+        Meta(
+            description="What a worker does with a request: upload, simulate, or your own package.module:function."
+        ),
+    ] = "upload"
+    destination: Annotated[
+        str, Meta(description="Where uploads go: a folder, or file:///folder; empty: store/ in state_dir.")
+    ] = ""
+    source_roots: Annotated[
+        list[str],
+        Meta(description="Folders below which file:// sources may lie; none: no file is ever read."),
+    ] = []
+    upload_timeout: Annotated[
+        Positive, Meta(description="Seconds after which one upload is given up and tried again.")
+    ] = 900.0
+    upload_rate_limit: Annotated[
+        float, Meta(ge=0, description="Bytes per second that one worker uploads at most; 0: no limit.")
+    ] = 0.0
+    delivery_limit: Annotated[
+        int, Meta(ge=1, le=1000, description="Attempts at one upload before it is dead-lettered.")
+    ] = 5
+    retry_backoff: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Seconds before the second attempt; doubled for each further one, with jitter, up to 30 s.",
+        ),
+    ] = 0.5
+    simulate_seconds: Annotated[
+        str,
+        Meta(
+            pattern=r"\A\d+(\.\d+)?(-\d+(\.\d+)?)?\Z",
+            description="How long the simulate handler takes: a number, or a range like 30-60.",
+        ),
+    ] = "30-60"
+    status_interval: Annotated[
+        Positive, Meta(description="Seconds between two status messages of a worker.")
+    ] = 1.0
+
+    # The monitor
+    decision_interval: Annotated[Positive, Meta(description="Seconds between two decisions.")] = 2.0
+    window: Annotated[
+        Positive, Meta(description="Seconds of recent reports that a decision is made from.")
+    ] = 60.0
+    journal_max_bytes: Annotated[
+        int, Meta(ge=1_000_000, description="Size at which the journal forgets its oldest entries.")
+    ] = 100_000_000
+
+    # The scaler
+    fleet: Annotated[Literal["process", "docker"], Meta(description="What workers run as.")] = "process"
+    image: Annotated[
+        str,
+        Meta(description="Docker image of an application's workers; {app_id} is replaced (per application)."),
+    ] = "{app_id}_worker_container/dst2018:0.1"
+    docker_network: Annotated[Name, Meta(description="Docker network of the workers.")] = "host"
+    start_timeout: Annotated[
+        Positive,
+        Meta(
+            description="Seconds within which a started worker must have reported its state, or it counts as crashed."
+        ),
+    ] = 60.0
+
+    # Output
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Least severe log event that is printed."),
+    ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"], Meta(description="key=value lines or JSON, on standard error.")
+    ] = "text"
+
+    # Applications
+    apps: Annotated[
+        dict[str, dict[str, Any]],
+        Meta(
+            description="Applications that may be scaled, each with its own settings. One that is not here is observed, never started."
+        ),
+    ] = {}
+
+    def for_app(self, app_id: str) -> Settings:
+        """Return the settings as they hold for one application.
+
+        Raises:
+            SettingsError: the application's table has an unknown setting or breaks a rule.
+        """
+        own = self.apps.get(app_id)
+        return self if not own else _build({**msgspec.structs.asdict(self), **own}, where=f"[apps.{app_id}] ")
+
+    @property
+    def objective(self) -> Slo:
+        """The parsed `slo`."""
+        return Slo.parse(self.slo)
+
+    @property
+    def state_path(self) -> Path:
+        """`state_dir` as a path: the XDG state folder where nothing else is said."""
+        if self.state_dir:
+            return Path(self.state_dir).expanduser().absolute()
+        return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser().absolute() / "upswell"
+
+    @property
+    def destination_path(self) -> str:
+        """`destination`, or the store in the state folder."""
+        return self.destination or str(self.state_path / "store")
+
+
+PER_APP = frozenset(
+    {
+        "slo", "policy", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
+        "slots", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
+        "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
+    }
+)  # fmt: skip
+"""The settings that an application's own table may hold."""
+
+ENVIRONMENT = {"broker_url": "AMQPURL"}
+"""Settings whose environment variable has a name of its own; the others are UPSWELL_ and their name in capitals."""
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return ENVIRONMENT.get(name, f"UPSWELL_{name.upper()}")
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    file: str | Path | None = None,
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings, and for each where it came from: `flag`, the variable, the file, or `default`.
+
+    Args:
+        flags: setting -> value from the command line; None means that it was not given.
+        environment: the process's own by default.
+        file: the TOML file; by default `UPSWELL_CONFIG`, else `upswell.toml` here where there is one.
+
+    Raises:
+        SettingsError: a setting is unknown (the nearest known one is suggested) or breaks its rule.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.__struct_fields__, "default")
+    named = file or environment.get("UPSWELL_CONFIG")
+    path = Path(named) if named else Path("upswell.toml")
+    if named or path.is_file():
+        for name, value in _read_toml(path).items():
+            values[name], origins[name] = value, str(path)
+    for name, value in _from_environment(environment):
+        values[name], origins[name] = value, variable(name)
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name], origins[name] = value, "flag"
+    return _build(values), origins
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"the settings file must be readable: {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the settings file must be TOML: {path}: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any]]:
+    """Return (setting, value) of each variable that is set; a variable that looks like ours but is none is an error."""
+    own_names = {variable(name): name for name in Settings.__struct_fields__}
+    found: list[tuple[str, Any]] = []
+    for key, value in environment.items():
+        if key in own_names:
+            found.append((own_names[key], _from_text(own_names[key], value)))
+        elif key.startswith("UPSWELL_") and key not in INTERNAL_VARIABLES:
+            raise SettingsError(f"unknown setting in the environment: {key}{_nearest(key, own_names)}")
+    return found
+
+
+INTERNAL_VARIABLES = frozenset({"UPSWELL_CONFIG", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"})
+"""Variables that are no settings: the settings file's name, and what a fleet tells the worker it starts."""
+
+
+def _from_text(name: str, text: str) -> Any:
+    """Return an environment variable's text as its setting's type: lists are separated as in PATH, tables are JSON."""
+    if name == "source_roots":
+        return [part for part in text.split(os.pathsep) if part]
+    if name == "apps":
+        try:
+            apps: Any = (
+                msgspec.json.decode(text)
+                if text.lstrip().startswith("{")
+                else {app: {} for app in text.split(",") if app}
+            )
+        except msgspec.DecodeError as error:
+            raise SettingsError(
+                f"{variable(name)} must be a JSON object or names separated by commas: {error}"
+            ) from error
+        return apps
+    return text
+
+
+def _build(values: Mapping[str, Any], where: str = "") -> Settings:
+    known = Settings.__struct_fields__
+    for name in values:
+        if name not in known:
+            raise SettingsError(f"{where}unknown setting: {name}{_nearest(name, known)}")
+    settings = Settings()
+    hints = _hints()
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            checked[name] = msgspec.convert(value, hints[name], strict=False)
+        except msgspec.ValidationError as error:
+            shown = mask(repr(value))
+            raise SettingsError(f"{where}{name} {_rule(str(error))}, got {shown}") from error
+    settings = msgspec.structs.replace(settings, **checked)
+    _check(settings, where)
+    return settings
+
+
+def _rule(error: str) -> str:
+    """Return msgspec's sentence as the rule of a setting: ``Expected `int` >= 1`` -> ``must be `int` >= 1``."""
+    return "must be " + error.removeprefix("Expected ").split(" - at ")[0]
+
+
+def _hints() -> dict[str, Any]:
+    global _cached_hints  # noqa: PLW0603 - resolving annotations costs milliseconds, once a process is enough
+    if _cached_hints is None:
+        _cached_hints = get_type_hints(Settings, include_extras=True)
+    return _cached_hints
+
+
+_cached_hints: dict[str, Any] | None = None
+
+
+def _check(settings: Settings, where: str) -> None:
+    """Raise a SettingsError for what no single field's rule says."""
+    Slo.parse(settings.slo)
+    if settings.max_workers < settings.min_workers:
+        raise SettingsError(
+            f"{where}max_workers must be >= min_workers ({settings.min_workers}), got {settings.max_workers}"
+        )
+    if settings.broker_url and not settings.broker_url.startswith(("amqp://", "amqps://")):
+        raise SettingsError(
+            f"broker_url must start with amqp:// or amqps://, got {mask(settings.broker_url)!r}"
+        )
+    for app_id, own in settings.apps.items():
+        _check_app(app_id, own)
+
+
+def _check_app(app_id: str, own: Mapping[str, Any]) -> None:
+    if not re.match(APP_ID_PATTERN, app_id):
+        raise SettingsError(
+            f"an application's name must be 1 to 64 letters, digits, '_' or '-', got {app_id[:80]!r}"
+        )
+    for name in own:
+        if name not in PER_APP:
+            raise SettingsError(f"[apps.{app_id}] unknown setting: {name}{_nearest(name, PER_APP)}")
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def describe(name: str) -> str:
+    """Return a setting's reason, as the docs and `upswell config check` show it."""
+    for meta in _hints()[name].__metadata__:
+        if meta.description:
+            return str(meta.description)
+    return ""

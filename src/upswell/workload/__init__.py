@@ -1,0 +1,1 @@
+"""Arrival processes and sizes, shared by the publisher, the demo and the simulator. Pure."""

@@ -142,7 +142,7 @@ def decode(kind: type[M], body: bytes) -> M:
         raise MessageError(f"a message must be at most {MAX_MESSAGE_BYTES} bytes, got {len(body)}")
     try:
         return cast("M", _decoders[kind].decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last: a million "["
         raise MessageError(f"not a valid {kind.__name__}: {error}; got {_excerpt(body)}") from error
 
 

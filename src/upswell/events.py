@@ -1,7 +1,7 @@
 """Log events: a fixed name and its numbers, never prose.
 
-`EVENTS` lists every event there is and `docs/log-events.md` shows the same list; a test keeps all three (code, table, page) equal. Credentials
-in URLs are masked in every value of every event, whoever wrote it.
+`EVENTS` lists every event there is and `docs/log-events.md` shows the same list; a test keeps all three
+(code, table, page) equal. Credentials in URLs are masked in every value of every event, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -76,5 +76,5 @@ def configure(*, level: str = "info", json: bool = False) -> None:
 
 
 def get_logger(**bound: object) -> Any:
-    """Return a logger; what is `bound` stands in each of its events: `log.info("scale.decided", desired=5)`."""
+    """Return a logger whose events all hold what is `bound`; `log.info("scale.decided", desired=5)`."""
     return structlog.get_logger(**bound)

@@ -1,4 +1,7 @@
-"""What the monitor knows of one application at one instant. Zero, missing (None) and stale are three values."""
+"""What the monitor knows of one application at one instant.
+
+Zero, missing (None) and stale are three values.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from upswell.settings import Slo
 class Workers(Struct, frozen=True, kw_only=True):
     """Five numbers that are never mixed, and two more states that a worker can be in.
 
-    `desired`: what the last decision wanted. `requested`: what the scaler was told. `starting`: asked for, not yet ready. `ready`: consuming. `busy`:
-    those of the ready and draining that run at least one upload.
+    `desired`: what the last decision wanted. `requested`: what the scaler was told. `starting`: asked for,
+    not yet ready. `ready`: consuming. `busy`: those of the ready and draining that run at least one upload.
     """
 
     desired: int
@@ -35,9 +38,10 @@ class Percentiles(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """The signals of one application; every rate is per second over `window` seconds, every time is in seconds.
+    """The signals of one application; rates are per second over `window` seconds, times are in seconds.
 
-    None is "not known", never "zero". `stale` names signals whose newest value is older than the window allows.
+    None is "not known", never "zero". `stale` names signals whose newest value is older than the window
+    allows.
     """
 
     app_id: str
@@ -60,7 +64,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     attainment: float | None = None
     """Share of the window's uploads that were answered within the objective."""
     recent_response_times: tuple[float, ...] = ()
-    """Response times reported since the snapshot before, oldest first (for policies that react to single reports)."""
+    """Response times reported since the snapshot before, oldest first (for policies that react to
+    single reports).
+    """
     failures: int = 0
     """Attempts in the window that ended `failed` or `dead`."""
     stale: tuple[str, ...] = ()

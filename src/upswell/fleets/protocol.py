@@ -42,7 +42,7 @@ class Fleet(Protocol):
         ...
 
     async def list(self) -> list[FleetWorker]:
-        """Return every worker of this fleet, of all applications, those that have exited and were not yet forgotten included.
+        """Return every worker of this fleet, exited but not yet forgotten ones included.
 
         Raises:
             FleetError: it cannot be told (never read as "none").

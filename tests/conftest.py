@@ -1,0 +1,36 @@
+"""Servers that tests share: one private RabbitMQ node for a whole session, started at its first use."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import rabbitmq_node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skip a test whose server is missing; in CI, where nothing may be missing, fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_node_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq_node.RabbitNode]:
+    """The shared node: tests tell themselves apart by their queue names, and none may stop it."""
+    reason = rabbitmq_node.missing()
+    if reason:
+        skip_or_fail(reason)
+    with rabbitmq_node.RabbitNode(tmp_path_factory.mktemp("rabbitmq")) as node:
+        yield node
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_node_session: rabbitmq_node.RabbitNode) -> str:
+    """The shared node's AMQP URL."""
+    return rabbitmq_node_session.url

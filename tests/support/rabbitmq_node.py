@@ -1,8 +1,8 @@
-"""A private RabbitMQ node: own ports, data, logs, cookie and name registry, so that it disturbs no other and leaves nothing.
+"""A private RabbitMQ node: own ports, data, logs, cookie and name registry; it disturbs no other, leaves nothing.
 
-What comes in: a folder. What goes out: the URL of a running broker that can be stopped, killed and started again with
-its data. It runs as whoever runs the tests (root too): Debian's wrapper in /usr/sbin, which insists on the user
-`rabbitmq`, is left out.
+What comes in: a folder. What goes out: the URL of a running broker that can be stopped, killed and started again
+with its data. It runs as whoever runs the tests (root too): Debian's wrapper in /usr/sbin, which insists on the
+user `rabbitmq`, is left out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Self
 
 _SCRIPTS = (Path("/usr/lib/rabbitmq/bin"), Path("/opt/rabbitmq/sbin"), Path("/usr/local/sbin"))
 _MANAGEMENT_PLUGINS = "[rabbitmq_management]."
@@ -118,7 +119,7 @@ class RabbitNode:
         texts = [path.read_text("utf-8", "replace") for path in sorted((self.folder / "log").glob("*.log"))]
         return "\n".join([*texts, (self.folder / "stdout.log").read_text("utf-8", "replace")])[-6000:]
 
-    def __enter__(self) -> RabbitNode:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
@@ -132,7 +133,8 @@ class RabbitNode:
     def _environment(self) -> dict[str, str]:
         own = {
             "HOME": str(self.folder),  # the Erlang cookie lives there
-            "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node instead of its parent: signals reach it
+            # The script becomes the node instead of its parent, so that signals reach it.
+            "RUNNING_UNDER_SYSTEMD": "true",
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"upswell{self.port}@localhost",
@@ -166,7 +168,7 @@ class RabbitNode:
         (self.folder / "enabled_plugins").write_text(plugins)
 
     def _start_epmd(self) -> None:
-        """Start the name registry in the foreground: a node would start one as a daemon, which would outlive the tests."""
+        """Start the name registry in the foreground: the node itself would start a daemon that outlives it."""
         if self._epmd is None:
             self._epmd = subprocess.Popen(
                 _dying_with_us(

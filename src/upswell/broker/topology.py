@@ -43,7 +43,7 @@ def upload_queue_name(app_id: str) -> str:
 
 
 def upload_queue(name: str, *, delivery_limit: int) -> Queue:
-    """Upload requests of one application; called `upload_queue_name(app_id)` unless the user says otherwise."""
+    """Upload requests of one application; called `upload_queue_name(app_id)` unless a flag says otherwise."""
     return Queue(name=name, delivery_limit=delivery_limit, dead_letter_queue=f"{name}.dead")
 
 

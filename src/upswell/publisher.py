@@ -81,9 +81,13 @@ class Publisher:
         Raises:
             BrokerError: a message was refused.
         """
+        await self.settle()
+        self._check()
+
+    async def settle(self) -> None:
+        """Wait until the broker has confirmed or refused everything, whichever."""
         while self._unconfirmed:
             await self._wait()
-        self._check()
 
     async def publish_all(
         self, requests: AsyncIterable[UploadRequest], pace: Iterator[float] | None = None

@@ -88,7 +88,7 @@ def show(app: str, upload_queue: str | None, settings: Settings, request_id: str
 def retry(
     app: str, upload_queue: str | None, settings: Settings, request_ids: tuple[str, ...], everything: bool
 ) -> None:
-    """Publish dead-lettered requests again, under their own ids; each leaves this queue once that is confirmed."""
+    """Publish dead-lettered requests again, under their own ids; each leaves once that is confirmed."""
     if everything == bool(request_ids):
         raise click.UsageError("give the ids to retry, or --all")
     queue, wanted = upload_queue or upload_queue_name(app), set(request_ids)

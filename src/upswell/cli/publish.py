@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for; `path` is a file that can be read again, and where it is None `descriptor` is a stream."""
+    """What was asked for; `path` can be read again; where it is None, `descriptor` is a stream."""
 
     app: str
     queue: str

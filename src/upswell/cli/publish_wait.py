@@ -68,7 +68,7 @@ async def publish_and_wait(
 
 
 class _DeadLetterSearch:
-    """Finds requests that no reply will tell of: the broker's own dead letters, and those whose reply was lost."""
+    """Finds what no reply will tell of: the broker's own dead letters, and requests whose reply was lost."""
 
     def __init__(self, broker: Broker, queue: str, replies: Replies) -> None:
         self._broker = broker

@@ -57,7 +57,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     messages_ready: int | None = None
     messages_unacknowledged: int | None = None
     oldest_age: float | None = None
-    """Seconds since the oldest upload still waiting was published."""
+    """Seconds since the oldest upload still waiting was published, as estimated."""
+    in_flight_age: float | None = None
+    """Seconds for which uploads have been in flight without any of them ending."""
     service_time: Percentiles | None = None
     waiting_time: Percentiles | None = None
     response_time: Percentiles | None = None

@@ -23,8 +23,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
 class FleetWorker(Struct, frozen=True, kw_only=True):
     """A worker that the fleet really has; `exit_code` is None where it runs, or where nobody saw it end.
 
-    `standby`: it was started to stand by. `reports_status`: it is one of ours; an image written by others sends no WorkerStatus and
-    takes no WorkerCommand.
+    `standby`: it was started to stand by. `reports_status`: it is one of ours; an image written by others
+    sends no WorkerStatus and takes no WorkerCommand.
     """
 
     worker_id: str
@@ -68,7 +68,7 @@ class Fleet(Protocol):
         ...
 
     async def last_lines(self, worker_id: str) -> str:
-        """Return the end of what a worker printed, for the log event that tells why it crashed; empty where nothing is kept."""
+        """Return the end of what a worker printed, for the log event of its crash; empty: nothing is kept."""
         ...
 
     async def close(self) -> None:

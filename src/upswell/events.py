@@ -24,7 +24,19 @@ import structlog  # noqa: E402 - only now
 if _rich_is_hidden:
     del sys.modules["rich"]
 
-EVENTS: dict[str, str] = {}
+EVENTS: dict[str, str] = {
+    "store.leftover_removed": "The store swept out an unfinished object that a killed worker had left.",
+    "worker.command_ignored": "A worker got a command that it could not read, that came late, or after its drain began.",
+    "worker.handlers_left": "A worker left while handlers still ran that could not be ended; their uploads are back in the queue.",
+    "worker.publish_refused": "The broker refused a report or a dead letter; the worker makes the queue and publishes again.",
+    "worker.started": "A worker is connected and its queues are there.",
+    "worker.state": "A worker changed its state: standby, ready (consuming), draining or stopped.",
+    "worker.stopped": "A worker has disconnected; with how many attempts were stored, failed and dead.",
+    "worker.upload_dead": "An upload went to the dead-letter queue, for the reason given.",
+    "worker.upload_failed": "An attempt at an upload failed; it is tried again after retry_seconds.",
+    "worker.upload_overdue": "An upload reached upload_timeout and is being stopped; a thread keeps its slot until it ends.",
+    "worker.uploads_released": "A worker had to leave at once and put its unfinished uploads back into the queue.",
+}
 """Event name -> what happened, in a sentence."""
 
 _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")

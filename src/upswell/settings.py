@@ -146,6 +146,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     upload_timeout: Annotated[
         Positive, Meta(description="Seconds after which one upload is given up and tried again.")
     ] = 900.0
+    consumer_timeout: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Seconds that RabbitMQ lets a worker hold a message: its own consumer_timeout, told to Upswell because it cannot be asked; uploads must end sooner. 0: no limit.",
+        ),
+    ] = 1800.0
     upload_rate_limit: Annotated[
         float, Meta(ge=0, description="Bytes per second that one worker uploads at most; 0: no limit.")
     ] = 0.0

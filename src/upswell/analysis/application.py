@@ -1,7 +1,7 @@
-"""All that the monitor has seen of one application: reports, statuses and depths come in, a `Snapshot` goes out.
+"""All that was seen of one application: reports, statuses and depths come in, a `Snapshot` goes out.
 
-Every `at` is the receiver's own clock, which must not jump; the instants in messages serve only for differences. Must not know: brokers,
-settings files, clocks.
+Every `at` is the receiver's own clock, which must not jump; the instants in messages serve only for
+differences. Must not know: brokers, settings files, clocks.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Application:
         self._heard = False
 
     def report(self, report: UploadReport, received_at: float, age: float = 0.0) -> None:
-        """Take in a report that ended `age` seconds before it was received; one older than the window is let go."""
+        """Take in a report that is `age` seconds old; one older than the window is let go."""
         self._heard = True
         self.heard_at = received_at
         if age >= self.window.seconds:
@@ -87,7 +87,8 @@ class Application:
     def depth(self, ready: int, unacknowledged: int | None, consumers: int, at: float) -> None:
         """Take in what the broker says of the upload queue.
 
-        Where it cannot tell what is in flight, the statuses can, if every consumer of the queue is a worker whose status is known.
+        Where it cannot tell what is in flight, the statuses can, if every consumer of the queue is a worker
+        whose status is known.
         """
         if unacknowledged is None:
             count = self._roster.count(at)
@@ -149,8 +150,9 @@ class Application:
     def _current(self, count: Count, depth: Depth | None, *, warming_up: bool) -> int:
         """Return the number of workers that stands until another is decided.
 
-        At first it is the number that run, so that a monitor's restart changes nothing: those whose status says so, or, where
-        more, the consumers of the queue. During the first window one that turns up late still counts.
+        At first it is the number that run, so that a monitor's restart changes nothing: those whose status
+        says so, or, where more, the consumers of the queue. During the first window one that turns up late
+        still counts.
         """
         if self._desired is not None and not warming_up:
             return self._desired
@@ -165,8 +167,8 @@ class Application:
     def _oldest_age(self, depth: Depth | None, now: float) -> float | None:
         """Return an estimate of how long the head of the queue has waited.
 
-        The queue is FIFO, so the newest upload that was begun had waited about as long as the head has now; and nothing can
-        have waited since before the queue was last seen empty.
+        The queue is FIFO, so the newest upload that was begun had waited about as long as the head has now;
+        and nothing can have waited since before the queue was last seen empty.
         """
         if depth is None:
             return None

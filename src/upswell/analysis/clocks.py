@@ -1,8 +1,9 @@
 """How old a report is, though every worker's clock may be wrong.
 
-A worker's newest status was sent just before it was received, so the difference of the two instants is the error of that worker's clock.
-The same error stands in its reports' `finished_at` and cancels out. Where a report waited in its queue (no monitor ran, the connection stalled), what
-remains is how long. A clock that jumps is right again at the next status.
+A worker's newest status was sent just before it was received, so the difference of the two instants is the
+error of that worker's clock. The same error stands in its reports' `finished_at` and cancels out. Where a
+report waited in its queue (no monitor ran, the connection stalled), what remains is how long. A clock that
+jumps is right again at the next status.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ class WorkerClocks:
             self._errors.popitem(last=False)
 
     def age(self, report: UploadReport, at: float, *, trusted: bool = False) -> float:
-        """Return the seconds between the end of an upload and `at`, when its report was received; never below 0.
+        """Return the seconds from the end of an upload to `at`, when its report was received; never below 0.
 
-        A worker that never told its status has a clock that nobody knows: its report counts as new, unless clocks are `trusted` to agree.
+        A worker that never told its status has a clock that nobody knows: its report counts as new, unless
+        clocks are `trusted` to agree.
         """
         if report.finished_at is None:
             return 0.0

@@ -1,6 +1,7 @@
-"""How many messages an application's queue held, over the last window: samples come in, newest depth and change of depth go out.
+"""How full a queue was over the last window: samples come in, the newest and the change go out.
 
-Zero, missing and stale are three values: a depth that could not be asked for is no sample, and one older than the window is stale.
+Zero, missing and stale are three values: a depth that could not be asked for is no sample, and one older
+than the window is stale.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _SAMPLES_A_WINDOW = 60
 
 
 class Depth(Struct, frozen=True):
-    """One answer of the broker; `unacknowledged` is None where neither the broker nor the workers' statuses tell it."""
+    """One answer of the broker; `unacknowledged` is None where neither it nor the statuses tell."""
 
     at: float
     ready: int
@@ -66,5 +67,5 @@ class Depths:
         return change
 
     def seconds_since_empty(self, now: float) -> float | None:
-        """Return how long ago nothing waited: no upload in a FIFO queue has waited longer. None where it was never seen empty."""
+        """Return how long ago nothing waited; None where the queue was never seen empty."""
         return None if self._empty_at is None else max(0.0, now - self._empty_at)

@@ -1,13 +1,14 @@
 """Which reports were seen already: a report that travels twice counts once.
 
-Remembers those of the last `seconds` at least, and of the newest `limit` reports at most: a busier stream forgets sooner.
+Remembers those of the last `seconds` at least, and of the newest `limit` reports at most: a busier stream
+forgets sooner.
 """
 
 from __future__ import annotations
 
 
 class Duplicates:
-    """Two generations of what was seen; the older is forgotten as a whole, which costs nothing for each report."""
+    """Two generations of what was seen; the older is forgotten as a whole, at no cost for each report."""
 
     def __init__(self, seconds: float, limit: int) -> None:
         self._seconds = seconds

@@ -1,8 +1,8 @@
-"""Formulas of queueing theory, for a queue served by slots (M/M/c): offered load in, probabilities and slots out.
+"""Queueing theory for a queue served by slots (M/M/c): offered load in, probabilities and slots out.
 
-Offered load `a` is arrival rate x mean service time: the mean number of busy slots, in erlangs. Sources: A. K. Erlang 1917; D. Gross and C. Harris,
-"Fundamentals of Queueing Theory"; S. Halfin and W. Whitt, "Heavy-traffic limits for queues with many exponential servers",
-Operations Research 29 (1981).
+Offered load `a` is arrival rate x mean service time: the mean number of busy slots, in erlangs. Sources: A.
+K. Erlang 1917; D. Gross and C. Harris, "Fundamentals of Queueing Theory"; S. Halfin and W. Whitt,
+"Heavy-traffic limits for queues with many exponential servers", Operations Research 29 (1981).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 
 EXACT_UP_TO = 300.0
-"""Offered load up to which slots are counted by Erlang's exact formula; above, Halfin and Whitt's limit is close and far quicker."""
+"""Up to this load slots are counted by Erlang's exact formula; above, the limit is close and far quicker."""
 
 
 def erlang_b(slots: int, load: float) -> float:
-    """Return the probability that all `slots` are busy where nobody waits (M/M/c/c), for an offered load >= 0.
+    """Return the probability that all `slots` are busy where nobody waits (M/M/c/c); `load` is >= 0.
 
     B(0) = 1, B(c) = a B(c-1) / (c + a B(c-1)). Tables give 1 % for 10 slots at 4.461 erlangs:
 
@@ -39,7 +39,7 @@ def erlang_c(slots: int, load: float) -> float:
 
 
 def mean_waiting_time(slots: int, load: float, service_time: float) -> float:
-    """Return the mean seconds an upload waits in M/M/c: C s / (c - a); infinite where the load needs all slots.
+    """Return the mean seconds of waiting in M/M/c: C s / (c - a); infinite where the load needs all slots.
 
     >>> mean_waiting_time(1, 0.5, 2.0)
     2.0
@@ -57,7 +57,7 @@ def late_share(slots: int, load: float, service_time: float, wait: float) -> flo
 
 
 def halfin_whitt(beta: float) -> float:
-    """Return the limit of Erlang's C for a + beta sqrt(a) slots and a large load: 1 / (1 + beta Phi(beta) / phi(beta)).
+    """Return Erlang's C of a + beta sqrt(a) slots as the load grows: 1 / (1 + beta Phi(beta) / phi(beta)).
 
     >>> round(halfin_whitt(1.0), 4)
     0.2234
@@ -71,13 +71,14 @@ def halfin_whitt(beta: float) -> float:
 
 
 def slots_needed(load: float, service_time: float, wait: float, late: float) -> int:
-    """Return the fewest slots with which at most the share `late` of uploads waits longer than `wait` seconds.
+    """Return the fewest slots with which at most the share `late` of uploads waits over `wait` seconds.
 
-    The square-root staffing rule, a + beta sqrt(a), with beta chosen by Erlang's C (a large load: by its limit) and not by habit. With no time to
-    wait at all this is the textbook's rule; with more time, fewer slots above the load are needed. 0 where there is no load.
+    The square-root staffing rule, a + beta sqrt(a), with beta chosen by Erlang's C (a large load: by its
+    limit) and not by habit. With no time to wait at all this is the textbook's rule; with more time, fewer
+    slots above the load are needed. 0 where there is no load.
 
     >>> slots_needed(25.2, 2.1, 0.0, 0.05)
-    34
+    35
     >>> slots_needed(25.2, 2.1, 18.0, 0.05)
     26
     """

@@ -1,4 +1,4 @@
-"""The workers of one application, by their statuses: statuses come in, counts by state and the start-up delay go out.
+"""The workers of one application: statuses come in, counts by state and the start-up delay go out.
 
 A worker whose newest status is older than three status intervals is not counted: nobody knows what it does.
 """
@@ -19,7 +19,7 @@ _DELAYS_KEPT = 10
 
 
 class Count(Struct, frozen=True):
-    """Workers by state; `busy` of the ready and draining run an upload, `in_flight` uploads run in all of them; `stale` are silent."""
+    """Workers by state; `busy` of them run something, `in_flight` uploads in all; `stale` are silent."""
 
     starting: int = 0
     ready: int = 0
@@ -31,7 +31,7 @@ class Count(Struct, frozen=True):
 
 
 class Roster:
-    """The newest status of each worker, for one application whose workers tell it every `status_interval` seconds."""
+    """The newest status of each worker of one application, told every `status_interval` seconds."""
 
     def __init__(self, status_interval: float) -> None:
         self._stale_after = STALE_AFTER_INTERVALS * status_interval
@@ -48,14 +48,14 @@ class Roster:
         if before is None and len(self._statuses) >= _MAX_WORKERS:
             return
         self._statuses[status.worker_id] = (status, at)
-        if status.ready_at is not None and status.requested_at is not None:  # noqa: SIM102 - two questions, not one
-            if before is None or before[0].ready_at is None:
-                # The two instants come from two clocks: a difference below 0 counts as 0.
-                self._delays.append(max(0.0, status.ready_at - status.requested_at))
+        first_ready = status.ready_at is not None and (before is None or before[0].ready_at is None)
+        if first_ready and status.requested_at is not None and status.ready_at is not None:
+            # The two instants come from two clocks: a difference below 0 counts as 0.
+            self._delays.append(max(0.0, status.ready_at - status.requested_at))
 
     @property
     def start_delay(self) -> float | None:
-        """Mean seconds from asking for a worker to its being ready, of the newest ten; None before there is one."""
+        """Mean seconds from asking for a worker to its being ready, of the newest ten; None before one."""
         return sum(self._delays) / len(self._delays) if self._delays else None
 
     def count(self, now: float) -> Count:

@@ -1,8 +1,9 @@
-"""The recent reports of one application: reports come in, counts and percentiles over the last seconds go out.
+"""The recent reports of one application: reports come in, counts and percentiles go out.
 
-Counts (uploads finished, failed, in time) are exact: they are kept in 60 buckets a window, so a window reaches back between 59/60 and the whole of
-its seconds. Percentiles come from the newest `capacity` reports of the window; what an older one of a busier window would add to them is lost.
-Must not know: messages, brokers, clocks.
+Counts (uploads finished, failed, in time) are exact: they are kept in 60 buckets a window, so a window
+reaches back between 59/60 and the whole of its seconds. Percentiles come from the newest `capacity` reports
+of the window; what an older one of a busier window would add to them is lost. Must not know: messages,
+brokers, clocks.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ _QUANTILES = (0.5, 0.95, 0.99)
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What a window holds: uploads stored, dead and (of those stored) in time; attempts failed; distributions in seconds.
+    """What a window holds: uploads stored, dead and in time, attempts failed, distributions in seconds.
 
-    `service_is_old` says that no report of the window told a service time and that the newest older ones stand in.
+    `service_is_old` says that no report of the window told a service time and that the newest older ones
+    stand in.
     """
 
     stored: int
@@ -73,7 +75,7 @@ class Window:
         self._keep((at, response, waiting, service))
 
     def unsuccessful(self, at: float, waiting: float, service: float, *, dead: bool) -> None:
-        """Take in an attempt that failed, or (`dead`) an upload that was given up; its slot was busy all the same."""
+        """Take in a failed attempt, or (`dead`) an upload given up: its slot was busy all the same."""
         self._bucket(at)[2 if dead else 3] += 1
         self._keep((at, NOT_KNOWN, waiting, service))
 
@@ -134,7 +136,7 @@ class Window:
             self._flush()
 
     def _flush(self) -> None:
-        """Write the pending reports into the ring: one numpy call for many is far cheaper than one for each."""
+        """Write the pending reports into the ring: one numpy call for many is far cheaper than many."""
         if not self._pending and self._rows.shape[1] <= max(self.capacity, _FIRST_ROWS):
             return
         new = np.array(self._pending[-self.capacity :], dtype=np.float64).reshape(-1, 4).T
@@ -148,7 +150,7 @@ class Window:
         self._filled = min(size, self._filled + new.shape[1])
 
     def _fit(self, wanted: int) -> None:
-        """Grow the ring by doubling up to `capacity`; shrink it to the newest where `capacity` was lowered."""
+        """Grow the ring by doubling up to `capacity`; shrink it to the newest after that was lowered."""
         size = self._rows.shape[1]
         largest = max(self.capacity, _FIRST_ROWS)
         if size < min(wanted, largest):
@@ -164,13 +166,18 @@ class Window:
 
 
 def _percentiles(rows: NDArray[np.float64]) -> list[Percentiles | None]:
-    """Return each row's distribution, by nearest rank, leaving out what is not known; None where nothing is."""
+    """Return each row's distribution by nearest rank, without what is not known; None where nothing is."""
     if not rows.shape[1]:
         return [None] * len(rows)
-    rows = np.sort(rows, axis=1)  # 3 to 50 microseconds up to 10,000 values, a tenth of a sorted list's; NaN last
+    rows = np.sort(
+        rows, axis=1
+    )  # 3 to 50 microseconds up to 10,000 values, a tenth of a sorted list's; NaN last
     if np.isnan(rows[:, -1]).any():
         counts: list[int] = (rows.shape[1] - np.isnan(rows).sum(axis=1)).tolist()
-        return [_of_sorted(row[None, :count])[0] if count else None for row, count in zip(rows, counts, strict=True)]
+        return [
+            _of_sorted(row[None, :count])[0] if count else None
+            for row, count in zip(rows, counts, strict=True)
+        ]
     return list(_of_sorted(rows))
 
 

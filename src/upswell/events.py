@@ -39,7 +39,7 @@ EVENTS: dict[str, str] = {
 }
 """Event name -> what happened, in a sentence."""
 
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # without the scheme before it: linear in the longest text
 
 
 def mask(text: str) -> str:
@@ -48,7 +48,7 @@ def mask(text: str) -> str:
     >>> mask("cannot reach amqp://guest:secret@host/vh")
     'cannot reach amqp://***@host/vh'
     """
-    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
+    return _CREDENTIALS.sub("***@", text)
 
 
 def _plain_exceptions(

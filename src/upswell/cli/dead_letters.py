@@ -12,6 +12,7 @@ import msgspec
 
 from upswell.errors import MessageError
 from upswell.messages import UploadRequest, decode, request_id
+from upswell.worker_requests import valid_id
 
 if TYPE_CHECKING:
     from upswell.broker import Delivery
@@ -23,7 +24,7 @@ def request_id_of(delivery: Delivery) -> str:
         named = decode(UploadRequest, delivery.body).id
     except MessageError:
         named = None
-    return named or delivery.message_id or request_id(delivery.body)
+    return named or valid_id(delivery.message_id) or request_id(delivery.body)
 
 
 def reason_of(delivery: Delivery) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
-import socket
+import random
 from typing import TYPE_CHECKING
 
 import click
@@ -49,9 +48,10 @@ def command(app: str, settings: Settings, upload_queue: str | None, standby: boo
 
 def _identity(app: str) -> tuple[str, float | None]:
     """Return the worker's id and when a fleet asked for it; one started by hand names itself."""
+    from upswell.worker import new_worker_id  # noqa: PLC0415 - as above
+
     worker_id = os.environ.get("UPSWELL_WORKER_ID")
     requested_at = os.environ.get("UPSWELL_REQUESTED_AT")
     if worker_id:
         return worker_id, float(requested_at) if requested_at else None
-    host = "".join(c if c.isalnum() or c in "-." else "-" for c in socket.gethostname())[:40]
-    return f"{app}-{host}-{os.getpid()}-{secrets.token_hex(2)}", None
+    return new_worker_id(app, random.SystemRandom()), None

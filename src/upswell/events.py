@@ -25,6 +25,18 @@ if _rich_is_hidden:
     del sys.modules["rich"]
 
 EVENTS: dict[str, str] = {
+    "decision.made": "The monitor decided for an application, and why; at level info where the number changed, else debug.",
+    "monitor.application_refused": "Too many applications outside the settings report; further ones are ignored.",
+    "monitor.application_unknown": "An application outside the settings was heard of: it is observed, never scaled.",
+    "monitor.depth_unknown": "The depth of a queue could not be asked for; the last known one grows old, then stale.",
+    "monitor.journal_failed": "The journal lost a round; the monitor decides on, and tries again with the next.",
+    "monitor.message_refused": "Messages that are no valid reports or statuses; reports are put aside in the queue's .dead.",
+    "monitor.observer_failed": "The live view raised an error; decisions go on.",
+    "monitor.policy_failed": "An application's policy raised an error: its number of workers is held, the others go on.",
+    "monitor.refused_report_lost": "A report that is none could not be put aside.",
+    "monitor.round_failed": "A round of decisions failed as a whole; the next is made all the same.",
+    "monitor.started": "The monitor listens.",
+    "monitor.stopped": "The monitor listens no more; with how many reports it took in, and duplicates among them.",
     "store.leftover_removed": "The store swept out an unfinished object that a killed worker had left.",
     "worker.command_ignored": "A worker got a command that it could not read, that came late, or after its drain began.",
     "worker.handlers_left": "A worker left while handlers still ran that could not be ended; their uploads are back in the queue.",

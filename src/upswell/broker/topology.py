@@ -57,6 +57,11 @@ def report_queue(name: str) -> Queue:
     return Queue(name=name, max_length=1_000_000)
 
 
+def refused_report_queue(report_queue_name: str) -> Queue:
+    """Reports that are none, each with the reason in a header; the newest ten thousand."""
+    return Queue(name=f"{report_queue_name}.dead", max_length=10_000)
+
+
 def scaling_queue(name: str) -> Queue:
     """Scale requests of all applications."""
     return Queue(name=name, message_ttl=60.0)

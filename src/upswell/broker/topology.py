@@ -3,6 +3,7 @@
 {app_id}_upload              publisher to workers: durable, a delivery limit, then dead letters
 {app_id}_upload.dead         worker or broker to people: durable, headers say why
 upswell_report               workers to monitor: durable, the newest million are kept
+upswell_report.dead          monitor to people: no valid reports, a header says why; ten thousand kept
 upswell_scaling              monitor to scaler: forgotten after a minute (absolute numbers)
 upswell.control.{worker_id}  scaler to one worker: lives as long as the worker's connection
 upswell.status.{name}        workers to whoever listens: bound to the exchange upswell.status

@@ -21,6 +21,7 @@ import requests
 
 from upswell.errors import FleetError
 from upswell.events import mask
+from upswell.fleets.environment import identity
 from upswell.fleets.mounts import mounts
 from upswell.fleets.protocol import FleetWorker, WorkerSpec
 
@@ -137,12 +138,12 @@ class DockerFleet:
         return {
             "name": _container(worker.worker_id),
             "command": arguments if own else None,
-            "environment": {**worker.environment, "UPSWELL_WORKER_ID": worker.worker_id},
+            "environment": {**worker.environment, **identity(worker)},
             "labels": {
                 FLEET: self._name,
                 APP: worker.app_id,
                 WORKER: worker.worker_id,
-                REQUESTED_AT: worker.environment["UPSWELL_REQUESTED_AT"],
+                REQUESTED_AT: repr(worker.requested_at),
                 STANDBY: str(worker.standby),
                 REPORTS_STATUS: str(own),
             },

@@ -16,6 +16,8 @@ from upswell.settings import Settings, variable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from upswell.fleets.protocol import WorkerSpec
+
 
 def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
     """Return the variables from which `settings.load()` in a worker makes the same settings.
@@ -39,6 +41,11 @@ def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
     environment[variable("state_dir")] = str(settings.state_path)
     environment[variable("apps")] = app_id
     return environment
+
+
+def identity(worker: WorkerSpec) -> dict[str, str]:
+    """Return the variables that tell a worker who it is, and when it was asked for."""
+    return {"UPSWELL_WORKER_ID": worker.worker_id, "UPSWELL_REQUESTED_AT": repr(worker.requested_at)}
 
 
 def absolute_folder(path: str) -> str:

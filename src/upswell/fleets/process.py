@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from upswell.errors import FleetError
 from upswell.fleets import processes
+from upswell.fleets.environment import identity
 from upswell.fleets.protocol import FleetWorker, WorkerSpec
 from upswell.fleets.worker_logs import WorkerLogs
 
@@ -111,7 +112,7 @@ class ProcessFleet:
         record = Record(
             worker_id=worker.worker_id,
             app_id=worker.app_id,
-            requested_at=float(worker.environment["UPSWELL_REQUESTED_AT"]),
+            requested_at=worker.requested_at,
             standby=worker.standby,
         )
         try:
@@ -132,7 +133,7 @@ class ProcessFleet:
         return os.posix_spawn(
             arguments[0],
             arguments,
-            {**inherited, **worker.environment, "UPSWELL_WORKER_ID": worker.worker_id},
+            {**inherited, **worker.environment, **identity(worker)},
             file_actions=self._logs.file_actions(worker.worker_id),
             setsid=True,
             setsigdef=_RESET_SIGNALS,

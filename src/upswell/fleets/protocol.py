@@ -16,6 +16,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     worker_id: str
     app_id: str
     standby: bool
+    requested_at: float
     environment: dict[str, str]
     image: str = ""
 

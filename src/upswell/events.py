@@ -25,6 +25,15 @@ if _rich_is_hidden:
     del sys.modules["rich"]
 
 EVENTS: dict[str, str] = {
+    "broker.connection_died": "A process that used the embedded broker died or hung; what it held is ready again, counted as an attempt.",
+    "broker.consumer_restored": "Someone deleted a queue that is consumed here; it is consumed again.",
+    "broker.dead_lettered": "The embedded broker moved a message over its delivery limit to the dead-letter queue (none: it is gone).",
+    "broker.disk_refuses": "The embedded broker's disk is full or fails; unconfirmed messages are kept and tried again.",
+    "broker.disk_takes_again": "The embedded broker's disk works again; what waited is written, after so many failures.",
+    "broker.failed": "The embedded broker's file cannot be used; what was being published is refused.",
+    "broker.queue_differs": "A queue that is there has other arguments than were asked for; it is used as it is.",
+    "broker.queue_lost": "After a reconnection an exclusive queue's name belonged to another connection.",
+    "broker.reconnected": "The connection to the broker was made again, with its queues and consumers.",
     "decision.made": "The monitor decided on another number of workers, and why.",
     "monitor.application_refused": "Too many applications are not in the settings; further ones are ignored.",
     "monitor.application_unknown": "An application outside the settings is observed, never scaled.",

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from upswell import events
+
 if TYPE_CHECKING:
     from upswell.broker.protocol import Broker, Delivery
 
@@ -51,4 +53,5 @@ async def _hold(kind: str, where: str, queue: str) -> None:
 
 
 if __name__ == "__main__":
+    events.configure()  # log events to standard error: the parent reads standard output
     asyncio.run(_hold(*sys.argv[1:]))

@@ -149,8 +149,7 @@ class Scaler:
     async def drain_all(self) -> None:
         """Drain every worker; return when the last one has left, however long its uploads take.
 
-        Cancelled, it leaves them draining; `abandon_all` has them go at once. What another scaler holds the lock
-        of is left alone.
+        Cancelled, it leaves them draining; `abandon_all` has them go at once. Another scaler's workers stay.
         """
         if not self._lock.acquire():
             return

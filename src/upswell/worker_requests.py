@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"\A[\x21-\x7e]{1,128}\Z")  # as messages.RequestId
 _ID_AS_FOLDER = re.compile(r"\A[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
+_QUERY = re.compile(r"[?#]")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]")
 _MAX_NAME_BYTES = 200
 
@@ -109,7 +110,7 @@ def _folder(own_id: str) -> str:
 
 def _name(uri: str) -> str:
     """Return the last part of a URI's path, fit to be an object's name."""
-    path = re.split(r"[?#]", uri, maxsplit=1)[0].rstrip("/")
+    path = _QUERY.split(uri.partition("://")[2] or uri, maxsplit=1)[0].rstrip("/")
     name = path.rpartition("/")[2]
     if "%" in name:
         from urllib.parse import unquote  # noqa: PLC0415 - seldom needed

@@ -1,7 +1,8 @@
+# ruff: noqa: D101, D102 - the protocol says what each method does
 """A broker in this process's memory: a double for unit tests of who uses a broker.
 
-It keeps the protocol's promises on one loop, and lets a test look and meddle: `hold_confirms`, `lose_connection`,
-`queues`, `published`, `acked`, `retried`, `released`.
+It keeps the protocol's promises on one loop, and lets a test look and meddle: `hold_confirms`,
+`lose_connection`, `queues`, `published`, `acked`, `retried`, `released`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ EVENTS: dict[str, str] = {
     "broker.queue_differs": "A queue that is there has other arguments than were asked for; it is used as it is.",
     "broker.queue_lost": "After a reconnection an exclusive queue's name belonged to another connection.",
     "broker.reconnected": "The connection to the broker was made again, with its queues and consumers.",
-    "decision.made": "The monitor decided on another number of workers, and why.",
+    "decision.made": "The monitor decided, and why; unchanged numbers at level debug.",
     "monitor.application_refused": "Too many applications are not in the settings; further ones are ignored.",
     "monitor.application_unknown": "An application outside the settings is observed, never scaled.",
     "monitor.depth_unknown": "A queue's depth is not known; the last one known grows stale.",

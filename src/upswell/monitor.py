@@ -165,9 +165,11 @@ class Monitor:
             watched.seen.decided(decision.desired_workers)
             self._tell_scaler(app_id, decision, now)
         watched.last_desired = decision.desired_workers
+        current, desired = snapshot.workers.desired, decision.desired_workers
         if changed:
-            current, desired = snapshot.workers.desired, decision.desired_workers
             _log.info("decision.made", app=app_id, current=current, desired=desired, reason=decision.reason)
+        else:
+            _log.debug("decision.made", app=app_id, current=current, desired=desired, reason=decision.reason)
         self._tell_observer(snapshot, decision)
         return Entry(
             app_id=app_id, at=now, epoch=self._epoch, changed=changed, snapshot=snapshot, decision=decision

@@ -13,7 +13,7 @@ from msgspec import Struct
 _SAMPLES_A_WINDOW = 60
 
 
-class Depth(Struct, frozen=True):
+class Depth(Struct, frozen=True, gc=False):
     """One answer of the broker; `unacknowledged` is None where neither it nor the statuses tell."""
 
     at: float

@@ -18,7 +18,7 @@ _MAX_WORKERS = 20_000
 _DELAYS_KEPT = 10
 
 
-class Count(Struct, frozen=True):
+class Count(Struct, frozen=True, gc=False):
     """Workers by state; `busy` of them run something, `in_flight` uploads in all; `stale` are silent."""
 
     starting: int = 0

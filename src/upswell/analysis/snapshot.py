@@ -10,7 +10,7 @@ from msgspec import Struct
 from upswell.settings import Slo
 
 
-class Workers(Struct, frozen=True, kw_only=True):
+class Workers(Struct, frozen=True, kw_only=True, gc=False):
     """Five numbers that are never mixed, and two more states that a worker can be in.
 
     `desired`: what the last decision wanted. `requested`: what the scaler was told. `starting`: asked for,
@@ -26,7 +26,7 @@ class Workers(Struct, frozen=True, kw_only=True):
     draining: int = 0
 
 
-class Percentiles(Struct, frozen=True, kw_only=True):
+class Percentiles(Struct, frozen=True, kw_only=True, gc=False):
     """A duration's distribution over the window, in seconds; `count` values went into it."""
 
     count: int

@@ -24,7 +24,7 @@ BUCKETS = 60
 NOT_KNOWN = math.nan
 """A duration that a report does not tell."""
 
-_FIRST_ROWS = 32
+_FIRST_COLUMNS = 32
 _FLUSH_AT = 256
 _SERVICE_MEMORY = 100
 _QUANTILES = (0.5, 0.95, 0.99)
@@ -48,54 +48,61 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class Window:
-    """A ring of the newest reports and a queue of counting buckets; memory is 32 bytes a report kept.
+    """The newest reports in order of arrival, and counting buckets; memory is 32 bytes a report kept.
 
     Args:
         seconds: how far back the window reaches.
-        capacity: reports kept for the percentiles, at most.
+        capacity: reports kept for the percentiles, at most; may be changed at any time.
     """
 
     def __init__(self, seconds: float, capacity: int) -> None:
         self.seconds = seconds
         self.capacity = capacity
         self._bucket_seconds = seconds / BUCKETS
-        # Each bucket: [number since 1970, stored, dead, failed, in time]
+        # Each bucket: [number since 1970, stored, dead, failed, in time]; the totals are over all buckets.
         self._buckets: deque[list[int]] = deque()
+        self._totals = [0, 0, 0, 0, 0]
         self._pending: list[tuple[float, float, float, float]] = []
-        # Rows: received at, response time, waiting time, service time
-        self._rows: NDArray[np.float64] = np.empty((4, _FIRST_ROWS))
-        self._next = 0
-        self._filled = 0
+        # Rows: received at, response time, waiting time, service time; from start to end it is the window's.
+        self._rows: NDArray[np.float64] = np.empty((4, _FIRST_COLUMNS))
+        self._start = self._end = 0
 
     def stored(self, at: float, response: float, waiting: float, service: float, *, in_time: bool) -> None:
         """Take in an upload that was stored; times that are not known are `NOT_KNOWN`."""
-        bucket = self._bucket(at)
+        bucket, totals = self._bucket(at), self._totals
         bucket[1] += 1
-        bucket[4] += in_time
-        self._keep((at, response, waiting, service))
+        totals[1] += 1
+        if in_time:
+            bucket[4] += 1
+            totals[4] += 1
+        self._pending.append((at, response, waiting, service))
+        if len(self._pending) >= _FLUSH_AT:
+            self._flush()
 
     def unsuccessful(self, at: float, waiting: float, service: float, *, dead: bool) -> None:
         """Take in a failed attempt, or (`dead`) an upload given up: its slot was busy all the same."""
-        self._bucket(at)[2 if dead else 3] += 1
-        self._keep((at, NOT_KNOWN, waiting, service))
+        kind = 2 if dead else 3
+        self._bucket(at)[kind] += 1
+        self._totals[kind] += 1
+        self._pending.append((at, NOT_KNOWN, waiting, service))
+        if len(self._pending) >= _FLUSH_AT:
+            self._flush()
 
     def summary(self, now: float) -> Summary:
         """Return what the window up to `now` holds."""
         self._expire(now)
-        self._flush()
-        stored = dead = failed = in_time = 0
-        for _, more_stored, more_dead, more_failed, more_in_time in self._buckets:
-            stored += more_stored
-            dead += more_dead
-            failed += more_failed
-            in_time += more_in_time
-        rows = self._rows[:, : self._filled]
-        live = rows[1:, rows[0] > now - self.seconds]
-        response, waiting, service = _percentiles(live)
+        if self._pending:
+            self._flush()
+        start, end = self._start, self._end
+        start += int(self._rows[0, start:end].searchsorted(now - self.seconds, "right"))
+        self._start = start = max(start, end - self.capacity)
+        response, waiting, service = _percentiles(self._rows[1:, start:end])
         service_is_old = False
-        if service is None and self._filled:
-            service = self._remembered_service_time()
+        if service is None and end:
+            # Work takes about as long as it did: the newest of the older reports stand in.
+            (service,) = _percentiles(self._rows[3:, max(0, end - _SERVICE_MEMORY) : end])
             service_is_old = service is not None
+        _, stored, dead, failed, in_time = self._totals
         return Summary(
             stored=stored,
             dead=dead,
@@ -107,18 +114,13 @@ class Window:
             service_is_old=service_is_old,
         )
 
-    def _remembered_service_time(self) -> Percentiles | None:
-        """Return the service times of the newest reports, however old: work takes about as long as it did."""
-        newest = np.arange(self._next - min(self._filled, _SERVICE_MEMORY), self._next)
-        return _percentiles(self._rows[3:4, newest])[0]
-
     def _bucket(self, at: float) -> list[int]:
         number = int(at / self._bucket_seconds)
         buckets = self._buckets
         if not buckets or buckets[-1][0] < number:
             buckets.append([number, 0, 0, 0, 0])
             if len(buckets) > BUCKETS + 1:
-                buckets.popleft()
+                self._drop_oldest_bucket()
             return buckets[-1]
         for bucket in reversed(buckets):
             if bucket[0] <= number:  # a late report may miss its bucket by a neighbour, never by a window
@@ -128,41 +130,36 @@ class Window:
     def _expire(self, now: float) -> None:
         oldest = int((now - self.seconds) / self._bucket_seconds)
         while self._buckets and self._buckets[0][0] <= oldest:
-            self._buckets.popleft()
+            self._drop_oldest_bucket()
 
-    def _keep(self, row: tuple[float, float, float, float]) -> None:
-        self._pending.append(row)
-        if len(self._pending) >= _FLUSH_AT:
-            self._flush()
+    def _drop_oldest_bucket(self) -> None:
+        bucket, totals = self._buckets.popleft(), self._totals
+        for kind in (1, 2, 3, 4):
+            totals[kind] -= bucket[kind]
 
     def _flush(self) -> None:
-        """Write the pending reports into the ring: one numpy call for many is far cheaper than many."""
-        if not self._pending and self._rows.shape[1] <= max(self.capacity, _FIRST_ROWS):
-            return
-        new = np.array(self._pending[-self.capacity :], dtype=np.float64).reshape(-1, 4).T
+        """Write the pending reports behind the others: one numpy call for many is far cheaper than many."""
+        new = np.array(self._pending[-self.capacity :]).T
         self._pending.clear()
-        self._fit(self._filled + new.shape[1])
-        size = self._rows.shape[1]
-        first = min(size - self._next, new.shape[1])
-        self._rows[:, self._next : self._next + first] = new[:, :first]
-        self._rows[:, : new.shape[1] - first] = new[:, first:]
-        self._next = (self._next + new.shape[1]) % size
-        self._filled = min(size, self._filled + new.shape[1])
+        count = new.shape[1]
+        if self._end + count > self._rows.shape[1]:
+            self._make_room(count)
+        columns = self._rows[:, self._end : self._end + count]
+        columns[:] = new
+        if self._end:
+            # A report that came late stands among its neighbours, so that times only rise.
+            np.maximum(columns[0], self._rows[0, self._end - 1], out=columns[0])
+        np.maximum.accumulate(columns[0], out=columns[0])
+        self._end += count
 
-    def _fit(self, wanted: int) -> None:
-        """Grow the ring by doubling up to `capacity`; shrink it to the newest after that was lowered."""
-        size = self._rows.shape[1]
-        largest = max(self.capacity, _FIRST_ROWS)
-        if size < min(wanted, largest):
-            new_size = min(largest, max(2 * size, wanted))
-        elif size > largest:
-            new_size = largest
-        else:
-            return
-        kept = min(self._filled, new_size)
-        rows = np.empty((4, new_size))
-        rows[:, :kept] = self._rows[:, np.arange(self._next - kept, self._next)]
-        self._rows, self._filled, self._next = rows, kept, kept % new_size
+    def _make_room(self, count: int) -> None:
+        """Move the columns still wanted to the front, of a larger array where they fill more than half."""
+        first = max(0, min(self._start, self._end - _SERVICE_MEMORY), self._end - self.capacity)
+        kept = self._end - first
+        size = max(_FIRST_COLUMNS, min(2 * (kept + count), self.capacity + _FLUSH_AT), kept + count)
+        rows = np.empty((4, size))
+        rows[:, :kept] = self._rows[:, first : self._end]
+        self._rows, self._start, self._end = rows, max(0, self._start - first), kept
 
 
 def _percentiles(rows: NDArray[np.float64]) -> list[Percentiles | None]:

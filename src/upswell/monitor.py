@@ -153,6 +153,7 @@ class Monitor:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
         self._applications.tidy(now)
         entries = [self._decide_for(app_id, watched, now) for app_id, watched in self._applications]
+        _tell_log(entries)
         self._record(entries)
         self._intake.tell_refused()
         return entries
@@ -165,11 +166,6 @@ class Monitor:
             watched.seen.decided(decision.desired_workers)
             self._tell_scaler(app_id, decision, now)
         watched.last_desired = decision.desired_workers
-        current, desired = snapshot.workers.desired, decision.desired_workers
-        if changed:
-            _log.info("decision.made", app=app_id, current=current, desired=desired, reason=decision.reason)
-        else:
-            _log.debug("decision.made", app=app_id, current=current, desired=desired, reason=decision.reason)
         self._tell_observer(snapshot, decision)
         return Entry(
             app_id=app_id, at=now, epoch=self._epoch, changed=changed, snapshot=snapshot, decision=decision
@@ -230,3 +226,14 @@ class Monitor:
                 _log.error("monitor.journal_failed", error=error)
         else:
             self._journal_fails = False
+
+
+def _tell_log(entries: list[Entry]) -> None:
+    log = _log.bind()  # once a round: a logger that was not bound yet costs more than a decision
+    for entry in entries:
+        current, decision = entry.snapshot.workers.desired, entry.decision
+        desired, reason = decision.desired_workers, decision.reason
+        if entry.changed:
+            log.info("decision.made", app=entry.app_id, current=current, desired=desired, reason=reason)
+        else:
+            log.debug("decision.made", app=entry.app_id, current=current, desired=desired, reason=reason)

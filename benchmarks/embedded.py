@@ -1,14 +1,14 @@
 """How fast the embedded broker is, against other queues in one SQLite file at the same durability.
 
-Each contender puts N no-op tasks, then drains them with 8 in flight; all files are in WAL mode, synced at each commit that
-promises something (PRAGMA synchronous = FULL). What each side does for one task:
+Each contender puts N no-op tasks, then drains them with 8 in flight; all files are in WAL mode, synced at
+each commit that promises something (PRAGMA synchronous = FULL). What each side does for one task:
 
 upswell             put: publish, confirmed after a sync, 8 unconfirmed at a time. Drain: deliver, decode the
                     request, encode and publish a report, wait for its confirm (a sync), ack. One sync a
                     confirmed batch.
 upswell, pipelined  the same, but all puts are published before the first confirm is awaited.
-huey                put: enqueue a task, one sync. Drain: 8 threads dequeue (one sync, which also removes it: a
-                    crash from here on loses the task) and execute it; no result is stored.
+huey                put: enqueue a task, one sync. Drain: 8 threads dequeue (one sync, which also removes it:
+                    a crash from here on loses the task) and execute it; no result is stored.
 persist-queue       put: one sync. Drain: 8 threads get (one sync) and ack (one sync); no report.
 
 The others do less work a task, and put from one thread, which is faster for them than eight.

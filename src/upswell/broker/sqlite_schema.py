@@ -7,6 +7,7 @@ that says what to do. It knows nothing of messages' meaning or of who waits for 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -97,11 +98,6 @@ def make_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise file_error(path, error) from error
-    if not os.access(path.parent, os.W_OK):
-        raise BrokerError(
-            "the folder of the broker's file must be writable (SQLite keeps its log beside the file), "
-            f"got {path.parent} (mode {path.parent.stat().st_mode & 0o7777:04o})"
-        )
 
 
 def open_file(path: Path) -> sqlite3.Connection:
@@ -171,4 +167,18 @@ def file_error(path: Path, error: Exception) -> BrokerError:
             "the next start), or rescue what is in it with: "
             f"sqlite3 {path} .recover"
         )
-    return BrokerError(f"the broker's file and its folder must be readable and writable, got {path}: {error}")
+    if code == sqlite3.SQLITE_FULL:
+        free = shutil.disk_usage(path.parent).free
+        return BrokerError(f"the disk of the broker's file must have room, got {free} bytes free: {path}")
+    # SQLite keeps its log beside the file, so the folder must be writable too.
+    return BrokerError(
+        f"the broker's file and its folder must be readable and writable, got {path} "
+        f"(the folder's mode is {_mode(path.parent)}): {error}"
+    )
+
+
+def _mode(folder: Path) -> str:
+    try:
+        return f"{folder.stat().st_mode & 0o7777:04o}"
+    except OSError:
+        return "unknown"

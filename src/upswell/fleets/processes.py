@@ -33,27 +33,25 @@ def look(pid: int) -> Process | None:
     return Process(pid, int(fields[_START_TICKS]), ended=fields[_STATE] in "ZX")
 
 
-def carries(pid: int, worker_id: str) -> bool:
-    """Return whether a process was started as this worker; one we may not look into counts."""
+def carries(pid: int, worker_id: str) -> bool | None:
+    """Return whether a process was started as this worker; None where that cannot be told.
+
+    Another user's environment is not ours to read, and it is empty for a moment after a process has begun.
+    """
     try:
         environment = (_PROC / str(pid) / "environ").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
     except PermissionError:
-        return True
-    return f"UPSWELL_WORKER_ID={worker_id}".encode() in environment.split(b"\0")
+        return None
+    return f"UPSWELL_WORKER_ID={worker_id}".encode() in environment.split(b"\0") if environment else None
 
 
 def find(worker_id: str) -> Process | None:
-    """Return the process that was started as this worker, searching all of this user's processes."""
-    for entry in _PROC.iterdir():
-        if (
-            entry.name.isdigit()
-            and entry.stat().st_uid == os.getuid()
-            and carries(int(entry.name), worker_id)
-        ):
-            return look(int(entry.name))
-    return None
+    """Return the process that was started as this worker: the oldest, since its own children inherit the id."""
+    pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+    found = [process for pid in pids if carries(pid, worker_id) and (process := look(pid))]
+    return min(found, key=lambda process: process.start_ticks, default=None)
 
 
 def reap(pid: int) -> int | None:

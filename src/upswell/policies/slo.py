@@ -150,11 +150,11 @@ def _backlog(snapshot: Snapshot, in_system: int, service: ServiceTime) -> tuple[
         slots = max(slots, (work - present * delay) / max(least, budget - delay))
         late_start = f" (new workers take {delay:.2g} s to start)"
     slots = min(in_system, slots)
-    needed = math.ceil(slots)
-    return Need(
-        needed,
-        f"backlog {in_system} must start within {budget:.3g} s{late_start} -> {_counted(needed, 'slot')}",
-    ), budget
+    needed = max(math.ceil(slots), min(in_system, 1))
+    because = (
+        f"backlog {in_system} must start within {budget:.3g} s{late_start} -> {_counted(needed, 'slot')}"
+    )
+    return Need(needed, because, exact=slots), budget
 
 
 def _stream(snapshot: Snapshot, service: ServiceTime) -> Need:
@@ -197,7 +197,10 @@ def _rejected(workers: int, snapshot: Snapshot, backlog: Need, stream: Need) -> 
         late = f"{(1 - snapshot.slo.share) * 100:g}%"
         why = f"{_counted(fewer, 'slot')} where arrivals need {stream.slots}: over {late} would wait too long"
     more = _counted(workers * snapshot.slots_per_worker, "slot")
-    return f"{workers - 1} workers: {why}", f"{workers + 1} workers: {more} are enough, one more only costs"
+    return (
+        f"{_counted(workers - 1, 'worker')}: {why}",
+        f"{workers + 1} workers: {more} do, one more only costs",
+    )
 
 
 def _counted(number: int, noun: str) -> str:

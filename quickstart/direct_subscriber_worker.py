@@ -1,6 +1,6 @@
 """Takes requests from a queue, one at a time, and reports how long each took; Ctrl-C lets it finish.
 
-It only pretends to upload, for --seconds, unless --destination names a folder: then file:// sources are stored.
+It only pretends to upload, for --seconds, unless --destination names a folder: then file:// sources go there.
 """
 
 from __future__ import annotations

@@ -209,13 +209,15 @@ async def _read(descriptor: int) -> bytes:
     ready = asyncio.Event()
     try:
         loop.add_reader(descriptor, ready.set)
-    except PermissionError:  # a regular file: it is always ready, and epoll does not take it
-        return os.read(descriptor, 65536)
-    try:
         await ready.wait()
+    except PermissionError:
+        pass  # a regular file: it is always ready, and epoll does not take it
     finally:
         loop.remove_reader(descriptor)
-    return os.read(descriptor, 65536)
+    try:
+        return os.read(descriptor, 65536)
+    except OSError as error:
+        raise UpswellError(f"the requests must be readable: {error.strerror}") from error
 
 
 async def each(requests: Iterable[UploadRequest]) -> AsyncIterator[UploadRequest]:

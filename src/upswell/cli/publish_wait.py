@@ -125,7 +125,7 @@ def _display(total: int | None) -> tuple[Callable[[Replies], None], Callable[[],
 
 
 def _plain_lines() -> Callable[[Replies], None]:
-    last_at, last = 0.0, ""
+    last_at, last = time.monotonic(), ""
 
     def show(replies: Replies) -> None:
         nonlocal last_at, last

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"\A[\x21-\x7e]{1,128}\Z")  # as messages.RequestId
 _ID_AS_FOLDER = re.compile(r"\A[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _QUERY = re.compile(r"[?#]")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]")
 _MAX_NAME_BYTES = 200
@@ -32,11 +33,12 @@ _MAX_NAME_BYTES = 200
 class Upload:
     """One upload in a worker's hands, with every delivery of it (more than one after a lost connection).
 
-    `delivered_at` is by the wall clock, `started` (delivered, too) and `running_since` by the monotonic one.
+    `attempt` counts from 1; `delivered_at` is by the wall clock, `started` (delivered) and `running_since`
+    are by the monotonic one.
     """
 
     __slots__ = (
-        "delivered_at", "deliveries", "identity", "is_overdue", "is_stored", "report", "request",
+        "attempt", "delivered_at", "deliveries", "identity", "is_overdue", "is_stored", "report", "request",
         "running_since", "started", "task", "timer",
     )  # fmt: skip
 
@@ -44,6 +46,7 @@ class Upload:
         self, delivery: Delivery, request: UploadRequest | None, delivered_at: float, started: float
     ) -> None:
         self.deliveries = [delivery]
+        self.attempt = delivery.attempt
         self.request = request
         self.delivered_at = delivered_at
         self.started = started
@@ -55,10 +58,10 @@ class Upload:
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
-    @property
-    def attempt(self) -> int:
-        """Which attempt this is, counted from 1."""
-        return max([delivery.attempt for delivery in self.deliveries])
+    def join(self, again: Upload) -> None:
+        """Take over the delivery of an upload that turned out to be this one."""
+        self.deliveries += again.deliveries
+        self.attempt = max(self.attempt, again.attempt)
 
 
 def read_request(delivery: Delivery, app_id: str) -> tuple[UploadRequest, bool]:
@@ -110,6 +113,9 @@ def _folder(own_id: str) -> str:
 
 def _name(uri: str) -> str:
     """Return the last part of a URI's path, fit to be an object's name."""
+    name = uri[uri.rfind("/") + 1 :]
+    if _PLAIN_NAME.fullmatch(name):
+        return name
     path = _QUERY.split(uri.partition("://")[2] or uri, maxsplit=1)[0].rstrip("/")
     name = path.rpartition("/")[2]
     if "%" in name:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from upswell.errors import MessageError, PermanentUploadError, TemporaryUploadError
@@ -78,7 +78,7 @@ class Uploads:
         self._running: dict[Upload, None] = {}  # in the order in which they reach their time limits
         self._waiting: deque[Upload] = deque()
         self._by_id: dict[str, Upload] = {}
-        self._stored: dict[str, int] = {}  # id -> identity, the oldest first
+        self._stored: OrderedDict[str, int] = OrderedDict()  # id -> identity, the oldest first
         self._deadline: asyncio.TimerHandle | None = None
         self._hurrying = False
         self._abandoned = False
@@ -122,7 +122,7 @@ class Uploads:
         upload.identity = identity(request)
         twin = self._by_id.get(request.id)
         if twin is not None and twin.identity == upload.identity:
-            twin.deliveries += upload.deliveries
+            twin.join(upload)
             return True
         if self._stored.get(request.id) == upload.identity:
             self._reports.stored_before(upload)
@@ -188,7 +188,7 @@ class Uploads:
         if upload.is_stored and upload.identity is not None and upload.request and upload.request.id:
             self._stored[upload.request.id] = upload.identity
             if len(self._stored) > REMEMBERED:
-                del self._stored[next(iter(self._stored))]
+                self._stored.popitem(last=False)
 
     def _retry(self, upload: Upload) -> None:
         for delivery in upload.deliveries:

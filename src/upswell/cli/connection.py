@@ -1,4 +1,4 @@
-"""What commands do alike: run a coroutine to its end, and connect to the broker for as long as it takes."""
+"""What commands do alike: run a coroutine to its end, mind signals, and connect to the broker meanwhile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from upswell.broker import open_broker
@@ -20,19 +20,59 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run(work: Coroutine[Any, Any, T], *, handle_sigterm: bool = True) -> T:
     """Run a command's coroutine; SIGTERM ends it as Ctrl-C does, with its `finally` clauses."""
 
-    async def cancelled_by_sigterm() -> T:
+    async def supervised() -> T:
         task = asyncio.current_task()
         assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        if handle_sigterm:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await work
 
     try:
-        return asyncio.run(cancelled_by_sigterm())
+        return asyncio.run(supervised())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Run a loop that only a signal ends: then it has done its work, and that is no failure."""
+    with suppress(KeyboardInterrupt):
+        run(work)
+
+
+class Interrupts:
+    """Ctrl-C and SIGTERM, one after the other; made within the running loop."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._taken = 0
+        self._more = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._interrupt)
+
+    def next(self) -> asyncio.Task[None]:
+        """Return a task that ends at the next signal that nobody has waited for yet."""
+        return asyncio.create_task(self._next())
+
+    async def _next(self) -> None:
+        while self._count == self._taken:
+            self._more.clear()
+            await self._more.wait()
+        self._taken += 1
+
+    def _interrupt(self) -> None:
+        self._count += 1
+        self._more.set()
+
+
+async def first_to_end(*tasks: asyncio.Task[Any]) -> asyncio.Task[Any]:
+    """Return the task that ends first; raise what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    return next(iter(done))
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from upswell.broker.topology import Queue
 
 Headers = Mapping[str, str | int | float]
+"""Text and integers arrive as they were sent; a float may arrive as its text."""
 
 
 class Message(Struct, frozen=True, kw_only=True, gc=False):

@@ -29,17 +29,21 @@ T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[docker_engine.DockerEngine]:
+def engine() -> Iterator[docker_engine.DockerEngine]:
     reason = docker_engine.missing()
     if reason and os.environ.get("CI"):
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
-    with docker_engine.DockerEngine(tmp_path_factory.mktemp("docker")) as engine:
+    with docker_engine.DockerEngine() as engine:
         yield engine
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+# The first Docker test of a machine makes an image from Debian's packages.
+DOCKER_MARKS = (pytest.mark.docker, pytest.mark.timeout(900))
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=DOCKER_MARKS)])
 def open_fleet(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[OpenFleet]:

@@ -1,6 +1,6 @@
 """A Docker engine for tests: the one that is running, or a private one with its own socket and data.
 
-What comes in: a folder. What goes out: a `DOCKER_HOST`, and images made here, since nothing can be pulled
+What comes in: nothing. What goes out: a `DOCKER_HOST`, and images made here, since nothing can be pulled
 everywhere. The private engine needs root and Debian's packages; it makes no bridge and touches no firewall:
 the tests' containers use the host's network.
 """
@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Self
@@ -41,8 +42,9 @@ def missing() -> str | None:
 class DockerEngine:
     """An engine that answers; usable as a context manager. One that was running before is left running."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
+        # Not a folder of pytest's: what a killed engine leaves mounted there would fail later sessions.
+        self._folder = Path(tempfile.mkdtemp(prefix="upswell-docker.", dir="/var/tmp"))
         self._engine: subprocess.Popen[bytes] | None = None
         self.host: str | None = os.environ.get("DOCKER_HOST")
 
@@ -58,8 +60,14 @@ class DockerEngine:
     def stop(self) -> None:
         """Stop the private engine, and with it its containers, and drop its data."""
         engine, self._engine = self._engine, None
-        if engine is None:
-            return
+        if engine is not None:
+            self._stop(engine)
+        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+            if line.split()[1].startswith(f"{self._folder}/"):
+                subprocess.run(["umount", "--lazy", line.split()[1]], check=False)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _stop(self, engine: subprocess.Popen[bytes]) -> None:
         running = self.docker("ps", "--quiet").split()
         if running:
             self.docker("kill", *running)
@@ -69,7 +77,6 @@ class DockerEngine:
         except subprocess.TimeoutExpired:
             engine.kill()
             engine.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def docker(self, *arguments: str, timeout: float = 600.0) -> str:
         """Run a docker command on this engine; return what it printed."""

@@ -29,6 +29,7 @@ class Replies:
         self.stored = 0
         self.dead = 0
         self.failed_attempts = 0
+        self.duplicates = 0
         self.response_times = array("d")
         self.outstanding: set[str] = set()
         self._expected: set[str] = set()
@@ -45,7 +46,8 @@ class Replies:
             report = decode(UploadReport, delivery.body)
         except MessageError:
             return
-        if report.request_id is None or report.request_id not in self.outstanding:
+        if report.request_id not in self.outstanding or report.request_id is None:
+            self.duplicates += report.outcome == "stored" and report.request_id in self._expected
             return
         if report.outcome == "failed":
             self.failed_attempts += 1

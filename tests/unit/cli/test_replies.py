@@ -31,6 +31,7 @@ def test_each_id_is_counted_once_however_often_it_is_reported() -> None:
     ):
         replies.take(one)
     assert (replies.stored, replies.dead, replies.outstanding) == (1, 1, {"c"})
+    assert replies.duplicates == 1
 
 
 def test_a_failed_attempt_leaves_the_request_outstanding() -> None:

@@ -28,7 +28,7 @@ UNCHANGED_A_ROUND = 20
 """Decisions that change nothing are recorded for so many applications a round, in turn."""
 
 _WAITING_BATCHES = 100
-_REPORTS_A_TRANSACTION = 2000
+_REPORTS_A_TRANSACTION = 500
 _PAGE_BYTES = 4096
 
 _SCHEMA = """

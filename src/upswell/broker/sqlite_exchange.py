@@ -127,6 +127,7 @@ class Exchange:
         messages.insert_messages(self._db, rows)
         fuller = {queue.id: queue for route in routes.values() for queue in route}
         for queue in fuller.values():
+            messages.forget_expired(self._db, queue, self._now)
             messages.drop_oldest(self._db, queue)
         return set(fuller)
 

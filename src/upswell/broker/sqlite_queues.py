@@ -139,7 +139,7 @@ def waiting_connections(db: sqlite3.Connection, queue_ids: Iterable[int], *, bes
     for queue_id in queue_ids:
         rows = db.execute(
             "SELECT connection FROM consumers WHERE queue = ? AND held < prefetch_count AND connection <> ? "
-            "ORDER BY held LIMIT (SELECT ready FROM queues WHERE id = ?)",
+            "ORDER BY held LIMIT coalesce((SELECT ready FROM queues WHERE id = ?), 0)",
             (queue_id, besides, queue_id),
         )
         found.update(connection for (connection,) in rows)

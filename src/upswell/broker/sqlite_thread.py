@@ -7,6 +7,7 @@ and so one sync to disk.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 import threading
@@ -20,7 +21,6 @@ from upswell.broker.sqlite_session import Outcome, Session
 from upswell.errors import BrokerError, UpswellError
 
 if TYPE_CHECKING:
-    import asyncio
     from pathlib import Path
 
     from upswell.broker.sqlite_exchange import Publish, Settlement
@@ -64,10 +64,16 @@ class SessionThread:
         """Finish what was asked, wait at most `patience` seconds for the disk, and disconnect."""
         self._closing = True
         self._poke()
-        timer = self._loop.call_later(patience, self._leaving.set)
-        await self._ended
-        timer.cancel()
-        self._thread.join()
+        await asyncio.wait([self._ended], timeout=patience)
+        self._leaving.set()
+        await asyncio.wait([self._ended], timeout=patience)
+        if self._ended.done():
+            self._thread.join()
+        else:
+            # Say behind a process that hangs within a transaction. It ends with this process.
+            self._log.error(
+                "broker.failed", error=f"the disk or another process held it up for {2 * patience} s"
+            )
 
     def publish(self, publish: Publish) -> None:
         """Publish with the rest of this loop turn."""

@@ -48,7 +48,7 @@ def carries(pid: int, worker_id: str) -> bool | None:
 
 
 def find(worker_id: str) -> Process | None:
-    """Return the process that was started as this worker: the oldest, since its own children inherit the id."""
+    """Return the process that was started as this worker: the oldest, as its children inherit the id."""
     pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
     found = [process for pid in pids if carries(pid, worker_id) and (process := look(pid))]
     return min(found, key=lambda process: process.start_ticks, default=None)

@@ -107,11 +107,6 @@ class Reports:
         )
         upload.task = asyncio.get_running_loop().create_task(self._settle(upload, letter))
 
-    def stored_before(self, upload: Upload) -> None:
-        """Answer who asked about an upload that is redelivered when it has been reported already."""
-        upload.report = encode(self._report(upload, "stored"))
-        self._answer(upload)
-
     def _confirmed(self, upload: Upload, confirm: asyncio.Future[None]) -> None:
         if confirm.cancelled() or confirm.exception() is not None:
             upload.task = asyncio.get_running_loop().create_task(self._settle(upload, None))

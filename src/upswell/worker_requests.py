@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from upswell.broker.protocol import Delivery
+    from upswell.handlers.protocol import Stored
 
 _ID = re.compile(r"\A[\x21-\x7e]{1,128}\Z")  # as messages.RequestId
 _ID_AS_FOLDER = re.compile(r"\A[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
@@ -39,7 +40,7 @@ class Upload:
 
     __slots__ = (
         "attempt", "delivered_at", "deliveries", "identity", "is_overdue", "is_stored", "report", "request",
-        "running_since", "started", "task", "timer",
+        "running_since", "started", "stored", "task", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +55,7 @@ class Upload:
         self.identity: int | None = None
         self.is_overdue = False
         self.is_stored = False
+        self.stored: Stored | None = None
         self.report = b""
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None

@@ -78,7 +78,7 @@ class Uploads:
         self._running: dict[Upload, None] = {}  # in the order in which they reach their time limits
         self._waiting: deque[Upload] = deque()
         self._by_id: dict[str, Upload] = {}
-        self._stored: OrderedDict[str, int] = OrderedDict()  # id -> identity, the oldest first
+        self._stored: OrderedDict[str, tuple[int, Stored | None]] = OrderedDict()  # by id, the oldest first
         self._deadline: asyncio.TimerHandle | None = None
         self._hurrying = False
         self._abandoned = False
@@ -117,19 +117,20 @@ class Uploads:
             self._waiting.append(upload)
 
     def _known(self, upload: Upload, request: UploadRequest) -> bool:
-        """Join an upload that comes again while it runs or when it was just stored; else remember it."""
+        """Join an upload that comes again while it runs, or report it again when it was just stored."""
         assert request.id is not None
         upload.identity = identity(request)
         twin = self._by_id.get(request.id)
         if twin is not None and twin.identity == upload.identity:
             twin.join(upload)
             return True
-        if self._stored.get(request.id) == upload.identity:
-            self._reports.stored_before(upload)
-            self._broker.ack(upload.deliveries[0])
-            return True
         self._by_id[request.id] = upload
-        return False
+        known_identity, stored = self._stored.get(request.id, (None, None))
+        if known_identity != upload.identity or upload.attempt == 1:
+            return False  # published once more, not redelivered: the store is asked whether it has the object
+        self._held[upload] = None
+        self._succeed(upload, stored)
+        return True
 
     def _start(self, upload: Upload) -> None:
         self._running[upload] = None
@@ -167,6 +168,7 @@ class Uploads:
     def _succeed(self, upload: Upload, stored: Any) -> None:
         if stored is None or isinstance(stored, Stored):
             upload.is_stored = True
+            upload.stored = stored
             self._reports.stored(upload, stored)
         else:
             rule = "a handler must return Stored or None"
@@ -186,7 +188,7 @@ class Uploads:
             self._broker.ack(delivery)
         self._let_go(upload)
         if upload.is_stored and upload.identity is not None and upload.request and upload.request.id:
-            self._stored[upload.request.id] = upload.identity
+            self._stored[upload.request.id] = upload.identity, upload.stored
             if len(self._stored) > REMEMBERED:
                 self._stored.popitem(last=False)
 

@@ -122,6 +122,11 @@ class MemoryBroker:
             self.queues[delivery.queue].appendleft((message, delivery.attempt + 1))
         self._deliver()
 
+    def redeliver(self, queue: str, message: Message, *, attempt: int) -> None:
+        """Put a message into a queue as one that was delivered before."""
+        self.queues[queue].append((message, attempt))
+        self._deliver()
+
     def bodies(self, queue: str) -> list[bytes]:
         return [message.body for message, _ in self.queues[queue]]
 

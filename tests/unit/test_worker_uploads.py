@@ -473,7 +473,9 @@ def test_an_upload_redelivered_while_it_runs_is_joined_and_both_deliveries_are_a
     play(scenario())
 
 
-def test_an_upload_redelivered_just_after_it_was_stored_is_acked_and_not_stored_again() -> None:
+def test_an_upload_redelivered_just_after_it_was_stored_is_reported_again_and_not_stored_again() -> None:
+    """Its ack was lost with the connection."""
+
     async def scenario() -> None:
         gate = Gate()
         bench = Bench(gate)
@@ -481,12 +483,33 @@ def test_an_upload_redelivered_just_after_it_was_stored_is_acked_and_not_stored_
         await bench.upload()
         gate.end()
         await settle()
-        await bench.send(encode(request()), reply_to="upswell.reply.p")
+        again = Message(body=encode(request()), reply_to="upswell.reply.p")
+        bench.broker.redeliver(QUEUE, again, attempt=2)
+        await settle()
         assert gate.waiting == []
         assert len(bench.broker.acked) == 2
-        assert bench.outcomes == ["stored"]
-        answers = [decode(UploadReport, body) for body in bench.broker.bodies("upswell.reply.p")]
-        assert [(answer.request_id, answer.outcome) for answer in answers] == [("r1", "stored")]
+        assert [(report.outcome, report.checksum) for report in bench.reports] == [
+            ("stored", DONE.checksum)
+        ] * 2
+        assert bench.broker.bodies("upswell.reply.p") == [encode(bench.reports[1])]
+        assert bench.uploads.busy == 0
+
+    play(scenario())
+
+
+def test_a_stored_upload_that_is_published_again_is_handled_again() -> None:
+    """A resumed publisher repeats itself; only the store knows whether the object is still there."""
+
+    async def scenario() -> None:
+        bench = Bench(raising())
+        await bench.start()
+        await bench.upload()
+        calls = bench.uploads._handler = Gate()  # type: ignore[assignment]
+        await bench.upload()
+        assert len(calls.waiting) == 1
+        calls.end()
+        await settle()
+        assert bench.outcomes == ["stored", "stored"]
 
     play(scenario())
 

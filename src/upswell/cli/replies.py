@@ -46,8 +46,10 @@ class Replies:
             report = decode(UploadReport, delivery.body)
         except MessageError:
             return
-        if report.request_id not in self.outstanding or report.request_id is None:
-            self.duplicates += report.outcome == "stored" and report.request_id in self._expected
+        if report.request_id is None or report.request_id not in self._expected:
+            return
+        if report.request_id not in self.outstanding:
+            self.duplicates += report.outcome == "stored"
             return
         if report.outcome == "failed":
             self.failed_attempts += 1

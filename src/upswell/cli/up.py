@@ -48,10 +48,10 @@ async def _up(settings: Settings) -> None:
         await drain(scaler, interrupts)  # where a loop failed instead, the workers go on
 
 
-async def drain(scaler: Scaler, interrupts: Interrupts) -> None:
+async def drain(scaler: Scaler, interrupts: Interrupts, *, quietly: bool = False) -> None:
     """Drain all workers and wait; at another interrupt have them put their uploads back and leave."""
     count = len(scaler.workers())
-    if count:
+    if count and not quietly:
         click.echo(f"draining {count} workers; Ctrl-C again has them put their uploads back", err=True)
     draining = asyncio.ensure_future(scaler.drain_all())
     interrupted = interrupts.next()

@@ -76,16 +76,9 @@ class Turn:
 def measure(name: str, url: str, count: int) -> Turn:
     """Put `count` requests into fresh queues, start the worker, watch the report queue till all are there."""
     with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
-        for queue in (REQUESTS, f"{REQUESTS}.DQ", f"{REQUESTS}.XQ", f"{REQUESTS}.dead", REPORTS):
-            connection.channel().queue_delete(queue)
-        environment = {"AMQPURL": url}
-        program = [PYTHON, PUBLISHERS.get(name, "with_pika.py"), str(count)]
-        with started(program, environment) as publisher:
-            if publisher.wait(TIMEOUT) != 0:
-                raise RuntimeError(f"{program[1]} ended with {publisher.returncode}")
-        declare_reports(connection)
+        prepare(connection, name, url, count)
         launched_at = time.perf_counter()
-        with started(COMMANDS[name].split(), environment) as worker:
+        with started(COMMANDS[name].split(), {"AMQPURL": url}) as worker:
             first = watch(connection, 1, pause=0.002)
             first_at, cpu_before = time.perf_counter(), cpu_seconds(worker.pid)
             last = watch(connection, count, pause=0.02)
@@ -94,6 +87,17 @@ def measure(name: str, url: str, count: int) -> Turn:
             return Turn(
                 processed / seconds, cpu / processed, resident_mib(worker.pid), first_at - launched_at
             )
+
+
+def prepare(connection: pika.BlockingConnection, name: str, url: str, count: int) -> None:
+    """Delete all queues, and have a contender's own program make them anew and put `count` requests in."""
+    for queue in (REQUESTS, f"{REQUESTS}.DQ", f"{REQUESTS}.XQ", f"{REQUESTS}.dead", REPORTS):
+        connection.channel().queue_delete(queue)
+    program = PUBLISHERS.get(name, "with_pika.py")
+    with started([PYTHON, program, str(count)], {"AMQPURL": url}) as publisher:
+        if publisher.wait(TIMEOUT) != 0:
+            raise RuntimeError(f"{program} ended with {publisher.returncode}")
+    declare_reports(connection)
 
 
 def declare_reports(connection: pika.BlockingConnection) -> None:
@@ -119,6 +123,7 @@ def watch(connection: pika.BlockingConnection, count: int, *, pause: float) -> i
 def main() -> None:
     parser = arguments("Requests per second that a worker fully processes.", repetitions=3)
     parser.add_argument("--requests", type=int, default=10_000, help="requests in each turn")
+    parser.add_argument("--only", default="", help="comma-separated names of the contenders to run")
     options = parser.parse_args()
     count, repetitions = (2_000, 1) if options.quick else (options.requests, options.repetitions)
     names = [name for name in COMMANDS if not options.only or name in options.only.split(",")]

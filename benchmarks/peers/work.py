@@ -9,6 +9,7 @@ URL = os.environ.get("AMQPURL", "amqp://guest:guest@localhost/")
 APP = "bench"
 REQUESTS = "bench_upload"
 REPORTS = "upswell_report"
+BARE_CONTROL = "bench.control"
 IN_FLIGHT = 32
 """Requests that a worker holds unacknowledged at once: prefetch count, slots, or threads."""
 

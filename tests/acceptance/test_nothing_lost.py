@@ -202,5 +202,5 @@ def test_a_full_disk_kills_no_upload_without_a_reason_and_dead_ones_can_be_tried
         assert reasons.keys() | system.stored() == system.checksums.keys()
         assert all("disk" in reason or "space" in reason for reason in reasons.values()), reasons
         subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-        system.run("dead", "retry", "--app", system.app_id)
+        system.run("dead", "retry", "--app", system.app_id, "--all")
         assert_nothing_lost(system)

@@ -155,7 +155,8 @@ class System:
     def _dead_sqlite(self) -> list[tuple[str, str]]:
         with sqlite3.connect(self.folder / "state" / "broker.sqlite", timeout=10) as connection:
             rows = connection.execute(
-                "SELECT body, headers FROM message WHERE queue = ?", [f"{self.app_id}_upload.dead"]
+                "SELECT body, headers FROM messages JOIN queues ON queues.id = messages.queue WHERE name = ?",
+                [f"{self.app_id}_upload.dead"],
             ).fetchall()
         return [(bytes(body).decode(), json.loads(headers)["x-upswell-reason"]) for body, headers in rows]
 

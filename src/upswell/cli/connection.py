@@ -43,14 +43,15 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
 
 
 class Interrupts:
-    """Ctrl-C and SIGTERM, one after the other; made within the running loop."""
+    """Ctrl-C, SIGTERM and a closed terminal, one after the other; made within the running loop."""
 
     def __init__(self) -> None:
         self._count = 0
         self._taken = 0
         self._more = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it
+                asyncio.get_running_loop().add_signal_handler(number, self._interrupt)
 
     def next(self) -> asyncio.Task[None]:
         """Return a task that ends at the next signal that nobody has waited for yet."""

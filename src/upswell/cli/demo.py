@@ -288,12 +288,13 @@ async def _until(condition: Any, timeout: float) -> None:
 
 def _print(summary: Summary, duration: float, console: Console) -> None:
     s = summary
+    fixed = s.peak_workers * duration
     console.print(
         f"\n{s.published} uploads published, {s.stored} stored, {s.lost} lost, {s.duplicates} stored twice.\n"
         f"{s.attainment:.1%} answered within {OBJECTIVE.seconds:g} s (target {OBJECTIVE.share:.0%}), "
         f"p95 {seconds(s.p95_response_time)}.\n"
         f"Workers: 1 -> {s.peak_workers} -> {s.final_workers}, by {s.decisions} decisions; "
-        f"{s.worker_seconds:g} worker-seconds; {s.peak_workers} all the time cost {s.peak_workers * duration:.0f}.\n"
+        f"{s.worker_seconds:g} worker-seconds; {s.peak_workers} all the time cost {fixed:.0f}.\n"
         f"Proof: {s.verified} of {s.published} objects read again, each with its source's sha256.",
         markup=False,
         highlight=False,

@@ -32,7 +32,7 @@ MOST_FILES = 2000
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Upload `files[n]` at `arrivals[n]` seconds after the start; `sizes` are bytes, `rate` bytes per second."""
+    """Upload `files[n]` `arrivals[n]` seconds after the start; `sizes` in bytes, `rate` in bytes per second."""
 
     phases: list[Phase]
     arrivals: list[float]
@@ -81,7 +81,7 @@ def take_files(folder: Path, seconds: float, seed: int) -> Plan:
 
 
 def _rate(sizes: list[int], factor: float = 1.0) -> float:
-    """Return one worker's bytes per second: the mean file in `SERVICE_SECONDS`, the largest in half the target."""
+    """Return a worker's bytes per second: mean file in `SERVICE_SECONDS`, largest in half the target."""
     if not sizes:
         return 1.0
     mean = sum(sizes) / len(sizes)

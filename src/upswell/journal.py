@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from upswell.journal_writer import Batch, Writer, connect
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from upswell.journal_writer import ReportFields
+    from upswell.journal_writer import EntryFields, ReportFields
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -150,10 +151,7 @@ class Journal(JournalReader):
         Raises: JournalError: an earlier round could not be written, or the disk is too slow; this round is
             tried all the same.
         """
-        latest = [
-            (entry.app_id, entry.at, entry.changed, _encode(_slim(entry)).decode()) for entry in entries
-        ]
-        problem = self._writer.put(Batch(latest, list(reports)))
+        problem = self._writer.put(Batch(partial(_rows, list(entries)), list(reports)))
         if problem:
             raise JournalError(f"the journal must be writable: {self._path}: {problem}")
 
@@ -164,6 +162,10 @@ class Journal(JournalReader):
     def close(self) -> None:
         """Write what is left and let go of the file."""
         self._writer.close()
+
+
+def _rows(entries: list[Entry]) -> list[EntryFields]:
+    return [(entry.app_id, entry.at, entry.changed, _encode(_slim(entry)).decode()) for entry in entries]
 
 
 def _slim(entry: Entry) -> Entry:

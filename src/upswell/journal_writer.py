@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -63,10 +64,14 @@ _FORGET_REPORTS = "DELETE FROM reports WHERE id <= (SELECT min(id) + (max(id) - 
 _FORGET_LATEST = "DELETE FROM latest WHERE at < (SELECT at FROM latest ORDER BY at DESC LIMIT 1 OFFSET 20000)"
 
 
-class Batch(Struct, frozen=True):
-    """One round: (app_id, at, changed, entry) of each application, and the reports since the round before."""
+EntryFields = tuple[str, float, bool, str]
+"""app_id, at, changed, JSON of the whole."""
 
-    entries: list[tuple[str, float, bool, str]]
+
+class Batch(Struct, frozen=True):
+    """One round: what makes its entries' rows (in the thread), and the reports since the last."""
+
+    entries: Callable[[], list[EntryFields]]
     reports: list[ReportFields]
 
 
@@ -173,11 +178,11 @@ class Writer:
         run("COMMIT")
 
     def _write(self, batch: Batch) -> None:
-        self._transaction(batch.entries, batch.reports[:_REPORTS_A_TRANSACTION])
+        self._transaction(batch.entries(), batch.reports[:_REPORTS_A_TRANSACTION])
         for start in range(_REPORTS_A_TRANSACTION, len(batch.reports), _REPORTS_A_TRANSACTION):
             self._transaction([], batch.reports[start : start + _REPORTS_A_TRANSACTION])
 
-    def _transaction(self, entries: list[tuple[str, float, bool, str]], reports: list[ReportFields]) -> None:
+    def _transaction(self, entries: list[EntryFields], reports: list[ReportFields]) -> None:
         run = self._connection
         run.execute("BEGIN IMMEDIATE")
         try:
@@ -202,9 +207,7 @@ class Writer:
                 run.execute("ROLLBACK")
             raise
 
-    def _worth_keeping(
-        self, entries: list[tuple[str, float, bool, str]]
-    ) -> list[tuple[str, float, bool, str]]:
+    def _worth_keeping(self, entries: list[EntryFields]) -> list[EntryFields]:
         changed = [entry for entry in entries if entry[2]]
         unchanged = [entry for entry in entries if not entry[2]]
         if len(unchanged) > UNCHANGED_A_ROUND:

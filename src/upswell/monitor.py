@@ -84,11 +84,11 @@ class Monitor:
         self._on_decision = on_decision
         self._clock = clock or steady_clock()
         started_at = self._clock()
-        self._applications = Applications(settings, started_at)
+        self.applications = Applications(settings, started_at)
         self._refused_queue = topology.refused_report_queue(settings.report_queue)
         self._intake = Intake(
             broker=broker,
-            applications=self._applications,
+            applications=self.applications,
             clock=self._clock,
             window=settings.window,
             refused_queue=self._refused_queue.name,
@@ -109,7 +109,7 @@ class Monitor:
         """
         try:
             await self.start()
-            _log.info("monitor.started", name=self._name, epoch=self._epoch, apps=len(self._applications))
+            _log.info("monitor.started", name=self._name, epoch=self._epoch, apps=len(self.applications))
             interval = self._settings.decision_interval
             pause = max(interval, 3 * self._settings.status_interval)
             while True:
@@ -143,16 +143,21 @@ class Monitor:
         while self._consumers:
             await self._consumers.pop().cancel()
 
+    @property
+    def reports_taken_in(self) -> int:
+        """Reports received since the start, duplicates included."""
+        return self._intake.reports
+
     async def run_once(self, now: float) -> list[Entry]:
         """Make one round: ask for the depths, then decide; return what was decided."""
-        known = [watched.seen for _, watched in self._applications if watched.policy is not None]
+        known = [watched.seen for _, watched in self.applications if watched.policy is not None]
         await self._depths.refresh(known, timeout=self._settings.decision_interval / 2)
         return self.decide(now)
 
     def decide(self, now: float) -> list[Entry]:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
-        self._applications.tidy(now)
-        entries = [self._decide_for(app_id, watched, now) for app_id, watched in self._applications]
+        self.applications.tidy(now)
+        entries = [self._decide_for(app_id, watched, now) for app_id, watched in self.applications]
         _tell_log(entries)
         self._record(entries)
         self._intake.tell_refused()

@@ -232,11 +232,11 @@ def test_unknown_applications_are_limited_and_forgotten_when_silent(log: list[An
         house = await House().start()
         for number in range(1100):
             await house.report(f"stranger{number}")
-        assert len(house.monitor._applications) == 1001
+        assert len(house.monitor.applications) == 1001
         await house.round(after=601.0)
-        assert len(house.monitor._applications) == 1
+        assert len(house.monitor.applications) == 1
         await house.report("stranger1")
-        assert len(house.monitor._applications) == 2
+        assert len(house.monitor.applications) == 2
 
     run(scenario())
     assert len(events(log, "monitor.application_refused")) == 1
@@ -249,7 +249,7 @@ def test_a_policy_that_fails_holds_its_application_and_the_others_go_on(log: lis
 
     async def scenario() -> None:
         house = await House(apps={"e123456": {}, "broken": {}}).start()
-        for _, watched in house.monitor._applications:
+        for _, watched in house.monitor.applications:
             if watched.seen.app_id == "broken":
                 watched.policy = Broken()
         await house.upload_queue(100)

@@ -25,7 +25,7 @@ NOT_KNOWN = math.nan
 """A duration that a report does not tell."""
 
 _FIRST_COLUMNS = 32
-_FLUSH_AT = 256
+_FLUSH_AT = 64
 _SERVICE_MEMORY = 100
 _QUANTILES = (0.5, 0.95, 0.99)
 

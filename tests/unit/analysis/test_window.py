@@ -105,10 +105,10 @@ def test_a_window_keeps_32_bytes_a_report_and_no_more_than_its_capacity() -> Non
     window = Window(60.0, 1000)
     fill(window, [(1000.0 + number / 1000, 1.0) for number in range(20_000)])
     window.summary(1020.0)
-    assert window._rows.nbytes <= 32 * (1000 + 256)
+    assert window._rows.nbytes <= 32 * (1000 + 64)
     window.capacity = 100
     fill(window, [(1020.0, 1.0)] * 2000)
     summary = window.summary(1021.0)
     assert summary.response_time is not None
     assert summary.response_time.count == 100
-    assert window._rows.nbytes <= 32 * (1000 + 256)
+    assert window._rows.nbytes <= 32 * (1000 + 64)

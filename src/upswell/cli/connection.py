@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
+import stat
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,9 +50,11 @@ class Interrupts:
         self._count = 0
         self._taken = 0
         self._more = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it
-                asyncio.get_running_loop().add_signal_handler(number, self._interrupt)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        loop.add_signal_handler(signal.SIGTERM, self._interrupt)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
     def next(self) -> asyncio.Task[None]:
         """Return a task that ends at the next signal that nobody has waited for yet."""
@@ -66,6 +69,15 @@ class Interrupts:
     def _interrupt(self) -> None:
         self._count += 1
         self._more.set()
+
+    def _hang_up(self) -> None:
+        """Write no more to a terminal that is gone: each attempt would fail."""
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(null, descriptor)
+        os.close(null)
+        self._interrupt()
 
 
 async def first_to_end(*tasks: asyncio.Task[Any]) -> asyncio.Task[Any]:

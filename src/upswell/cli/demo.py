@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +166,8 @@ class Demo:
                 complete = story.done()
                 final = len(scaler.workers())
             finally:
-                self._view.close()
+                with suppress(OSError):  # the terminal may be gone; the workers must not stay for that
+                    self._view.close()
                 for task in (story, *loops):
                     task.cancel()
                 await asyncio.gather(story, *loops, return_exceptions=True)

@@ -32,7 +32,7 @@ MOST_FILES = 2000
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Upload `files[n]` `arrivals[n]` seconds after the start; `sizes` in bytes, `rate` in bytes per second."""
+    """Upload `files[n]` `arrivals[n]` seconds after the start; `sizes` and `rate` (a second) are bytes."""
 
     phases: list[Phase]
     arrivals: list[float]

@@ -39,6 +39,12 @@ GRACE_SECONDS = 2.0
 CONFIRM_SECONDS = 60.0
 """How long a report's confirm may take, broker restarts included, when the consumer time-out is checked."""
 
+FILL_SECONDS = 1.0
+"""How long a worker that stops consuming waits for what is on its way to it."""
+
+LOOK_SECONDS = 0.01
+"""How long a delivery may be on its way."""
+
 STALE_SECONDS = 60.0
 """A command older than the last one by less than this came late; by more, the sender's clock was set back."""
 
@@ -202,11 +208,12 @@ class Worker:
             await self._consume()
             self._enter("ready")
             return False
-        await self._pause()
         if wanted == "standby":
+            await self._pause()
             self._enter("standby")
             return False
         self._enter("draining")
+        await self._pause()
         self._uploads.hurry()
         return self._uploads.busy == 0
 
@@ -220,6 +227,33 @@ class Worker:
             self._ready_at = self._clock()
 
     async def _pause(self) -> None:
+        """Stop consuming, without giving back a delivery that is on its way.
+
+        Messages that RabbitMQ assigned to a consumer, and had not sent yet when it was cancelled, never reach
+        it: they come back when its connection ends, counted as one more attempt. So acks are held back until
+        nothing is on its way: either all slots are taken, or nothing is waiting in the queue.
+        """
+        if self._consumer is None:
+            return
+        self._uploads.hold_back()
+        try:
+            with suppress(TimeoutError, BrokerError):
+                async with asyncio.timeout(FILL_SECONDS):
+                    await self._nothing_on_its_way()
+            await self._cancel_consumer()
+        finally:
+            self._uploads.give_out()
+
+    async def _nothing_on_its_way(self) -> None:
+        received = -1
+        while self._uploads.unsettled < self._settings.slots:
+            depth = await self._broker.depth(self._upload_queue)
+            if received == self._uploads.received and (depth is None or depth.messages_ready == 0):
+                return
+            received = self._uploads.received
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _cancel_consumer(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.cancel()
@@ -277,7 +311,7 @@ class Worker:
         was_open = self._state != "starting"
         with suppress(TimeoutError, BrokerError):  # else what is put back would come back here
             async with asyncio.timeout(GRACE_SECONDS):
-                await self._pause()
+                await self._cancel_consumer()
         cancelled = self._uploads.abandon()
         if cancelled:
             _log.warning("worker.uploads_released", worker_id=self._worker_id, released=len(cancelled))

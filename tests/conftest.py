@@ -1,4 +1,4 @@
-"""Servers that tests share: one private RabbitMQ node for a whole session, started at its first use."""
+"""Servers that tests share: a RabbitMQ node and a Docker engine for a whole session, started at first use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import rabbitmq_node
+from support import docker_engine, rabbitmq_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,3 +34,20 @@ def rabbitmq_node_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def rabbitmq(rabbitmq_node_session: rabbitmq_node.RabbitNode) -> str:
     """The shared node's AMQP URL."""
     return rabbitmq_node_session.url
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker_engine.DockerEngine]:
+    """The shared Docker engine: the one that runs on this machine, else a private one."""
+    reason = docker_engine.missing()
+    if reason:
+        skip_or_fail(reason)
+    with docker_engine.DockerEngine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def docker_host(engine: docker_engine.DockerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Docker's client in this process ask the shared engine."""
+    if engine.host:
+        monkeypatch.setenv("DOCKER_HOST", engine.host)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from support import docker_engine
+from upswell.fleets.docker import DockerFleet
 from upswell.fleets.process import ProcessFleet
 from upswell.fleets.protocol import Fleet, FleetWorker, WorkerSpec
 from upswell.settings import Settings
@@ -28,36 +27,19 @@ OpenFleet = Callable[[], Fleet]
 T = TypeVar("T")
 
 
-@pytest.fixture(scope="session")
-def engine() -> Iterator[docker_engine.DockerEngine]:
-    reason = docker_engine.missing()
-    if reason and os.environ.get("CI"):
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    with docker_engine.DockerEngine() as engine:
-        yield engine
-
-
 # The first Docker test of a machine makes an image from Debian's packages.
 DOCKER_MARKS = (pytest.mark.docker, pytest.mark.timeout(900))
 
 
 @pytest.fixture(params=["process", pytest.param("docker", marks=DOCKER_MARKS)])
-def open_fleet(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[OpenFleet]:
+def open_fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenFleet]:
     """Open the same fleet anew, as a scaler does that was started again."""
     if request.param == "process":
         yield lambda: ProcessFleet(tmp_path, command=(sys.executable, str(SCRIPT)))
         opened: Fleet = ProcessFleet(tmp_path)
     else:
-        engine: docker_engine.DockerEngine = request.getfixturevalue("engine")
-        for name, value in engine.environment().items():
-            monkeypatch.setenv(name, value)
-        engine.script_image(IMAGE, SCRIPT, "upswell.image=test")
-        from upswell.fleets.docker import DockerFleet  # noqa: PLC0415 - only where Docker is tested
-
+        request.getfixturevalue("docker_host")
+        request.getfixturevalue("engine").script_image(IMAGE, SCRIPT, "upswell.image=test")
         # A broker elsewhere and a remote store: nothing of this machine is mounted.
         settings = Settings(
             state_dir=str(tmp_path), broker_url="amqp://u:p@127.0.0.1", destination="s3://bucket"

@@ -130,7 +130,7 @@ class DockerFleet:
 
     def _options(self, worker: WorkerSpec, *, own: bool) -> dict[str, Any]:
         """Return how the container is made; an image written by others starts as its author meant it."""
-        arguments = ["--app", worker.app_id, *(["--standby"] if worker.standby else [])]
+        arguments = ["worker", "--app", worker.app_id, *(["--standby"] if worker.standby else [])]
         shared = mounts(self._settings.for_app(worker.app_id)) if own else []
         for mount in shared:
             if not mount.read_only:

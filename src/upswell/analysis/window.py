@@ -9,6 +9,7 @@ brokers, clocks.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,8 @@ NOT_KNOWN = math.nan
 """A duration that a report does not tell."""
 
 _FIRST_COLUMNS = 32
-_FLUSH_AT = 64
+_FLUSH_AT = 4 * 64
 _SERVICE_MEMORY = 100
-_QUANTILES = (0.5, 0.95, 0.99)
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -62,7 +62,8 @@ class Window:
         # Each bucket: [number since 1970, stored, dead, failed, in time]; the totals are over all buckets.
         self._buckets: deque[list[int]] = deque()
         self._totals = [0, 0, 0, 0, 0]
-        self._pending: list[tuple[float, float, float, float]] = []
+        self._pending = array("d")  # four numbers a report, as in the rows
+        self._newest_at = 0.0
         # Rows: received at, response time, waiting time, service time; from start to end it is the window's.
         self._rows: NDArray[np.float64] = np.empty((4, _FIRST_COLUMNS))
         self._start = self._end = 0
@@ -75,18 +76,14 @@ class Window:
         if in_time:
             bucket[4] += 1
             totals[4] += 1
-        self._pending.append((at, response, waiting, service))
-        if len(self._pending) >= _FLUSH_AT:
-            self._flush()
+        self._keep(at, response, waiting, service)
 
     def unsuccessful(self, at: float, waiting: float, service: float, *, dead: bool) -> None:
         """Take in a failed attempt, or (`dead`) an upload given up: its slot was busy all the same."""
         kind = 2 if dead else 3
         self._bucket(at)[kind] += 1
         self._totals[kind] += 1
-        self._pending.append((at, NOT_KNOWN, waiting, service))
-        if len(self._pending) >= _FLUSH_AT:
-            self._flush()
+        self._keep(at, NOT_KNOWN, waiting, service)
 
     def summary(self, now: float) -> Summary:
         """Return what the window up to `now` holds."""
@@ -137,26 +134,28 @@ class Window:
         for kind in (1, 2, 3, 4):
             totals[kind] -= bucket[kind]
 
+    def _keep(self, at: float, response: float, waiting: float, service: float) -> None:
+        # A report that came late stands among its neighbours, so that times only rise.
+        self._newest_at = at = max(at, self._newest_at)
+        self._pending.extend((at, response, waiting, service))
+        if len(self._pending) >= _FLUSH_AT:
+            self._flush()
+
     def _flush(self) -> None:
         """Write the pending reports behind the others: one numpy call for many is far cheaper than many."""
-        new = np.array(self._pending[-self.capacity :]).T
-        self._pending.clear()
+        new = np.frombuffer(self._pending).reshape(-1, 4).T[:, -self.capacity :]
+        self._pending = array("d")
         count = new.shape[1]
         if self._end + count > self._rows.shape[1]:
             self._make_room(count)
-        columns = self._rows[:, self._end : self._end + count]
-        columns[:] = new
-        if self._end:
-            # A report that came late stands among its neighbours, so that times only rise.
-            np.maximum(columns[0], self._rows[0, self._end - 1], out=columns[0])
-        np.maximum.accumulate(columns[0], out=columns[0])
+        self._rows[:, self._end : self._end + count] = new
         self._end += count
 
     def _make_room(self, count: int) -> None:
         """Move the columns still wanted to the front, of a larger array where they fill more than half."""
         first = max(0, min(self._start, self._end - _SERVICE_MEMORY), self._end - self.capacity)
         kept = self._end - first
-        size = max(_FIRST_COLUMNS, min(2 * (kept + count), self.capacity + _FLUSH_AT), kept + count)
+        size = max(_FIRST_COLUMNS, min(2 * (kept + count), self.capacity + _FLUSH_AT // 4), kept + count)
         rows = np.empty((4, size))
         rows[:, :kept] = self._rows[:, first : self._end]
         self._rows, self._start, self._end = rows, max(0, self._start - first), kept
@@ -166,24 +165,26 @@ def _percentiles(rows: NDArray[np.float64]) -> list[Percentiles | None]:
     """Return each row's distribution by nearest rank, without what is not known; None where nothing is."""
     if not rows.shape[1]:
         return [None] * len(rows)
-    rows = np.sort(
-        rows, axis=1
-    )  # 3 to 50 microseconds up to 10,000 values, a tenth of a sorted list's; NaN last
-    if np.isnan(rows[:, -1]).any():
-        counts: list[int] = (rows.shape[1] - np.isnan(rows).sum(axis=1)).tolist()
-        return [
-            _of_sorted(row[None, :count])[0] if count else None
-            for row, count in zip(rows, counts, strict=True)
-        ]
-    return list(_of_sorted(rows))
-
-
-def _of_sorted(rows: NDArray[np.float64]) -> list[Percentiles]:
-    count = rows.shape[1]
-    ranks = [math.ceil(quantile * count) - 1 for quantile in _QUANTILES]
+    rows = np.sort(rows, axis=1)  # 3 to 50 microseconds up to 10,000 values, a tenth of a sorted list's
     totals: list[float] = np.add.reduce(rows, axis=1).tolist()
-    picked: list[list[float]] = rows[:, [*ranks, -1]].tolist()
     return [
-        Percentiles(count=count, mean=total / count, p50=p50, p95=p95, p99=p99, maximum=maximum)
-        for total, (p50, p95, p99, maximum) in zip(totals, picked, strict=True)
+        _percentiles_of_known(row) if math.isnan(total) else _of_sorted(row, total)
+        for row, total in zip(rows, totals, strict=True)
     ]
+
+
+def _percentiles_of_known(row: NDArray[np.float64]) -> Percentiles | None:
+    known = row[: int(np.searchsorted(row, np.nan))]  # sorted, NaN stands last
+    return _of_sorted(known, float(known.sum())) if len(known) else None
+
+
+def _of_sorted(row: NDArray[np.float64], total: float) -> Percentiles:
+    item, count = row.item, len(row)
+    return Percentiles(
+        count=count,
+        mean=total / count,
+        p50=item(math.ceil(0.5 * count) - 1),
+        p95=item(math.ceil(0.95 * count) - 1),
+        p99=item(math.ceil(0.99 * count) - 1),
+        maximum=item(-1),
+    )

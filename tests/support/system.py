@@ -34,9 +34,7 @@ def wait_until(condition: Callable[[], bool], timeout: float, what: Callable[[],
 
 
 class System:
-    """One application's commands, files, store and queues; usable as a context manager, which leaves
-    nothing running.
-    """
+    """One application's commands, files, store and queues; leaving its context ends all that it started."""
 
     def __init__(self, folder: Path, *, broker_url: str = "", app_id: str, **settings: object) -> None:
         self.folder = folder
@@ -117,9 +115,7 @@ class System:
         self.run("publish", "--app", self.app_id, str(requests))
 
     def stored(self) -> set[str]:
-        """Return the names of the objects that are in the store with their source's bytes; a wrong
-        object fails.
-        """
+        """Return the names of the objects in the store, each compared with its source; a wrong one fails."""
         found: set[str] = set()
         for name, checksum in self.checksums.items():
             try:

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from upswell.broker import open_broker
+from upswell.errors import BrokerError
+from upswell.events import mask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS = 15.0
+"""How long a command that a person waits for tries to reach the broker."""
 
 
 def run(work: Coroutine[Any, Any, T], *, handle_sigterm: bool = True) -> T:
@@ -89,14 +94,24 @@ async def first_to_end(*tasks: asyncio.Task[Any]) -> asyncio.Task[Any]:
 
 
 @asynccontextmanager
-async def connected(settings: Settings, role: str) -> AsyncGenerator[Broker]:
+async def connected(
+    settings: Settings, role: str, *, patience: float | None = None
+) -> AsyncGenerator[Broker]:
     """Give a connected broker, closed afterwards; `role` names the connection.
 
     Raises:
-        BrokerError: it cannot be reached, or refuses.
+        BrokerError: it refuses, or could not be reached within `patience` seconds (None waits on).
     """
     broker = open_broker(settings, name=unique_name(role))
-    await broker.connect()
+    try:
+        async with asyncio.timeout(patience):
+            await broker.connect()
+    except TimeoutError:
+        await broker.close()
+        where = mask(settings.broker_url)
+        raise BrokerError(
+            f"the broker must be reachable, and {where} was not within {patience:g} s"
+        ) from None
     try:
         yield broker
     finally:

@@ -10,7 +10,7 @@ import msgspec
 
 from upswell.broker.protocol import Delivery, Message
 from upswell.broker.topology import dead_letter_queue, upload_queue, upload_queue_name
-from upswell.cli.connection import connected, run
+from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.dead_letters import died_at, reason_of, request_id_of, to_retry
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.replies import peek
@@ -38,12 +38,12 @@ def command() -> None:
     "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@with_settings()
+@with_settings(quiet="warning")
 def list_dead(app: str, upload_queue: str | None, settings: Settings, limit: int, as_json: bool) -> None:
     """List dead-lettered requests, the oldest first, and leave them where they are."""
 
     async def work() -> None:
-        async with connected(settings, "dead") as broker:
+        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(upload_queue or upload_queue_name(app)).name
             depth = await broker.depth(queue)
             held = await peek(broker, queue, limit)
@@ -61,12 +61,12 @@ def list_dead(app: str, upload_queue: str | None, settings: Settings, limit: int
 @app_option()
 @queue_option
 @click.argument("request_id")
-@with_settings()
+@with_settings(quiet="warning")
 def show(app: str, upload_queue: str | None, settings: Settings, request_id: str) -> None:
     """Show one dead-lettered request: its headers and its body."""
 
     async def work() -> None:
-        async with connected(settings, "dead") as broker:
+        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(upload_queue or upload_queue_name(app)).name
             for delivery in await peek(broker, queue, await _ready(broker, queue)):
                 if request_id_of(delivery) == request_id:
@@ -84,7 +84,7 @@ def show(app: str, upload_queue: str | None, settings: Settings, request_id: str
 @queue_option
 @click.argument("request_ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Retry every one of them.")
-@with_settings()
+@with_settings(quiet="warning")
 def retry(
     app: str, upload_queue: str | None, settings: Settings, request_ids: tuple[str, ...], everything: bool
 ) -> None:
@@ -98,7 +98,7 @@ def retry(
 
     async def work() -> None:
         own = settings.for_app(app)
-        async with connected(settings, "dead") as broker:
+        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             await _declare(broker, queue, own.delivery_limit)
             count = await _retry(broker, queue, is_wanted)
         click.echo(f"retried {count} of {queue}.dead")
@@ -112,12 +112,12 @@ def retry(
 @app_option()
 @queue_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@with_settings()
+@with_settings(quiet="warning")
 def purge(app: str, upload_queue: str | None, settings: Settings, yes: bool) -> None:
     """Forget all dead-lettered requests of an application, for good."""
 
     async def work() -> None:
-        async with connected(settings, "dead") as broker:
+        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(upload_queue or upload_queue_name(app)).name
             count = await _ready(broker, queue)
             if count and not yes:

@@ -172,8 +172,8 @@ class Demo:
                     task.cancel()
                 await asyncio.gather(story, *loops, return_exceptions=True)
                 await drain(scaler, interrupts, quietly=True)
-                await self._delete_queues(broker)
             worker_seconds = scaler.totals().worker_seconds
+        await self._delete_queues()
         return self._summary(publisher, final, worker_seconds) if complete else None
 
     async def _tell(self, publisher: Publisher, scaler: Scaler) -> None:
@@ -248,11 +248,18 @@ class Demo:
         await broker.consume(queue.name, on_delivery, prefetch_count=1000)
         return queue.name
 
-    async def _delete_queues(self, broker: Broker) -> None:
-        """Leave nothing on a RabbitMQ that others use too."""
-        dead = topology.dead_letter_queue(self._queue).name
-        for queue in (self._queue, dead, self._settings.report_queue, self._settings.scaling_queue):
-            await broker.delete(queue)
+    async def _delete_queues(self) -> None:
+        """Leave nothing on a RabbitMQ that others use too; by now nobody consumes."""
+        reports = self._settings.report_queue
+        async with connected(self._settings, "demo") as broker:
+            for queue in (
+                self._queue,
+                topology.dead_letter_queue(self._queue).name,
+                reports,
+                topology.refused_report_queue(reports).name,
+                self._settings.scaling_queue,
+            ):
+                await broker.delete(queue)
 
     def _summary(self, publisher: Publisher, final_workers: int, worker_seconds: float) -> Summary:
         store = Path(self._settings.destination)

@@ -41,16 +41,20 @@ def app_option(**attributes: Any) -> Callable[[Command], Command]:
     return click.option("--app", "app", callback=_check_apps, metavar="APP", **attributes)
 
 
-def with_settings(*names: str) -> Callable[[Command], Command]:
-    """Return a decorator that gives a command these settings as options, and itself the loaded `settings`."""
+def with_settings(*names: str, quiet: str | None = None) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command these settings as options, and itself the loaded `settings`.
+
+    `quiet` is the log level of a command that speaks to a person, unless that person asks for another.
+    """
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
         def command(config: str | None, **arguments: Any) -> Any:
             flags = {name: _flag(arguments.pop(_PREFIX + name)) for name in offered}
             apps: Any = arguments.get("app")
-            settings, _ = load_settings(config, flags, apps if isinstance(apps, tuple) else ())  # type: ignore[reportUnknownArgumentType] - strings, checked
-            events.configure(level=settings.log_level, json=settings.log_format == "json")
+            settings, origins = load_settings(config, flags, apps if isinstance(apps, tuple) else ())  # type: ignore[reportUnknownArgumentType] - strings, checked
+            level = quiet if quiet and origins["log_level"] == "default" else settings.log_level
+            events.configure(level=level, json=settings.log_format == "json")
             return function(settings=settings, **arguments)
 
         offered = (*names, *EVERYWHERE)

@@ -61,7 +61,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--fresh", is_flag=True, help="Make new ids: upload again what was published before.")
 @click.option("--upload-queue", metavar="NAME", help="Queue to publish to; default: {app}_upload.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line.")
-@with_settings()
+@with_settings(quiet="warning")
 def command(
     app: str, file: str, settings: Settings, upload_queue: str | None, fresh: bool, **options: Any
 ) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from upswell.broker import QueueDepth, topology
-from upswell.cli.connection import connected, run, run_until_stopped, unique_name
+from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped, unique_name
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.parts import journal_path
 from upswell.cli.text import plain
@@ -51,7 +51,7 @@ class AppState(Struct, frozen=True, kw_only=True):
 @app_option(multiple=True, help="Show this application only (may be repeated).")
 @click.option("--watch", is_flag=True, help="Keep showing, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@with_settings()
+@with_settings(quiet="warning")
 def command(app: tuple[str, ...], settings: Settings, watch: bool, as_json: bool) -> None:
     """Show how every application is: queue, response times against the target, workers, last decisions."""
     if watch and as_json:
@@ -60,7 +60,7 @@ def command(app: tuple[str, ...], settings: Settings, watch: bool, as_json: bool
 
 
 async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_json: bool) -> None:
-    async with connected(settings, "status") as broker:
+    async with connected(settings, "status", patience=None if watch else PATIENCE_SECONDS) as broker:
         roster = Roster()
         await roster.listen(broker)
         await asyncio.sleep(LISTEN_INTERVALS * settings.status_interval)

@@ -13,10 +13,13 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from support.inbox import Inbox
+from support.tcp_proxy import TcpProxy
 from upswell.broker import open_broker, topology
 from upswell.broker.protocol import Message
 from upswell.handlers.load import load_handler
@@ -272,6 +275,48 @@ def test_scale_ins_under_load_interrupt_no_upload_and_cause_no_redelivery(settin
             assert set(attempts) == {1}
 
     play(scenario())
+
+
+@pytest.mark.rabbitmq
+def test_uploads_go_on_through_a_lost_connection_and_none_runs_twice(rabbitmq: str, tmp_path: Path) -> None:
+    """Their deliveries are void and come again: to this worker, which joins them to what it runs already."""
+
+    async def scenario(proxy: TcpProxy) -> None:
+        gate = asyncio.Event()
+        ran: list[str | None] = []
+        (tmp_path / "in").mkdir()
+
+        async def handler(asked: UploadRequest) -> None:
+            ran.append(asked.id)
+            await gate.wait()
+
+        url = urlsplit(rabbitmq)
+        behind = url._replace(netloc=f"{url.username}:{url.password}@127.0.0.1:{proxy.port}").geturl()
+        direct = Settings(
+            broker_url=rabbitmq, report_queue=f"reports.{next(_numbers)}", source_roots=[str(tmp_path / "in")]
+        )
+        async with site(direct) as place:
+            place.settings = msgspec.structs.replace(direct, broker_url=behind, slots=4)
+            worker = place.worker(handler=handler)
+            place.settings = direct
+            async with running(worker) as run:
+                await place.publish(*place.requests(4))
+                async with asyncio.timeout(20):
+                    while len(ran) < 4:
+                        await asyncio.sleep(0.01)
+                    await asyncio.to_thread(proxy.cut)
+                    while worker._uploads.unsettled < 8:  # each held twice: the void delivery and the new one
+                        await asyncio.sleep(0.01)
+                gate.set()
+                await place.reports.wait(4)
+                worker.request_drain()
+                await asyncio.wait_for(run, 20)
+            assert place.outcomes() == [(f"r{number}", "stored") for number in range(4)]
+            assert len(ran) == 4
+            assert await place.empty()
+
+    with TcpProxy(urlsplit(rabbitmq).port or 5672) as proxy:
+        play(scenario(proxy))
 
 
 HANGING = """

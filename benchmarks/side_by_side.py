@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,14 +38,39 @@ def arguments(description: str, *, repetitions: int) -> argparse.ArgumentParser:
     return parser
 
 
-def interleave(measures: Mapping[str, Callable[[], T]], repetitions: int) -> dict[str, list[T]]:
-    """Call each measure in turn, `repetitions` times round; return name -> its results."""
+def interleave(
+    measures: Mapping[str, Callable[[], T]], repetitions: int, *, patience: float = 60.0
+) -> dict[str, list[T]]:
+    """Call each measure in turn, `repetitions` times round; return name -> its results.
+
+    Each turn waits until the machine is idle, for at most `patience` seconds altogether.
+    """
     results: dict[str, list[T]] = {name: [] for name in measures}
     for turn in range(1, repetitions + 1):
         for name, measure in measures.items():
+            patience -= wait_for_calm(patience)
             print(f"  turn {turn} of {repetitions}: {name}", file=sys.stderr, flush=True)
             results[name].append(measure())
     return results
+
+
+def wait_for_calm(patience: float, share: float = 0.8, interval: float = 0.25) -> float:
+    """Wait until `share` of the processors was idle for a while; return the seconds waited in vain."""
+    waited = 0.0
+    while waited < patience:
+        idle_before, total_before = processor_ticks()
+        time.sleep(interval)
+        idle, total = processor_ticks()
+        if idle - idle_before > share * (total - total_before):
+            break
+        waited += interval
+    return waited
+
+
+def processor_ticks() -> tuple[int, int]:
+    """Return the ticks that all processors were idle (or waited for a disk), and all their ticks."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def median(values: Sequence[float]) -> float:

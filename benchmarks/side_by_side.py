@@ -34,6 +34,7 @@ def arguments(description: str, *, repetitions: int) -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="one short turn each: shows that it runs, proves little"
     )
+    parser.add_argument("--only", default="", help="comma-separated names of the contenders to run")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line, last")
     return parser
 

@@ -123,7 +123,6 @@ def watch(connection: pika.BlockingConnection, count: int, *, pause: float) -> i
 def main() -> None:
     parser = arguments("Requests per second that a worker fully processes.", repetitions=3)
     parser.add_argument("--requests", type=int, default=10_000, help="requests in each turn")
-    parser.add_argument("--only", default="", help="comma-separated names of the contenders to run")
     options = parser.parse_args()
     count, repetitions = (2_000, 1) if options.quick else (options.requests, options.repetitions)
     names = [name for name in COMMANDS if not options.only or name in options.only.split(",")]

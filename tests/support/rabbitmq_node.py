@@ -1,8 +1,8 @@
-"""A private RabbitMQ node: own ports, data, logs, cookie and name registry; it disturbs no other, leaves nothing.
+"""A private RabbitMQ node: own ports, data, logs, cookie and name registry, and nothing left behind.
 
-What comes in: a folder. What goes out: the URL of a running broker that can be stopped, killed and started again
-with its data. It runs as whoever runs the tests (root too): Debian's wrapper in /usr/sbin, which insists on the
-user `rabbitmq`, is left out.
+What comes in: a folder. What goes out: the URL of a running broker that can be stopped, killed and started
+again with its data. It runs as whoever runs the tests (root too): Debian's wrapper in /usr/sbin, which
+insists on the user `rabbitmq`, is left out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Self
@@ -38,11 +39,17 @@ def free_port() -> int:
 
 
 class RabbitNode:
-    """One node in `folder`; `config` is more lines for its rabbitmq.conf. Usable as a context manager."""
+    """One node in `folder`; `config` is more lines for its rabbitmq.conf. Usable as a context manager.
 
-    def __init__(self, folder: Path, *, management: bool = False, config: str = "") -> None:
+    With `tls` it uses ca.pem, server.pem and server.key in its folder.
+    """
+
+    def __init__(
+        self, folder: Path, *, management: bool = False, tls: bool = False, config: str = ""
+    ) -> None:
         self.folder = folder
         self.port = free_port()
+        self.tls_port = free_port() if tls else None
         self.management_port = free_port() if management else None
         self._dist_port = free_port()
         self._epmd_port = free_port()
@@ -74,9 +81,9 @@ class RabbitNode:
                 stderr=output,
                 start_new_session=True,
             )
-        ports = [self.port] + ([self.management_port] if self.management_port else [])
-        for port in ports:
-            self._wait_for(port, time.monotonic() + timeout)
+        for port in (self.port, self.tls_port, self.management_port):
+            if port is not None:
+                self._wait_for(port, time.monotonic() + timeout)
 
     def stop(self, timeout: float = 30.0) -> None:
         """Stop the node in good order; its data stay."""
@@ -163,12 +170,16 @@ class RabbitNode:
         ]
         if self.management_port:
             lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {self.management_port}"]
+        if self.tls_port:
+            lines.append(f"listeners.ssl.default = 127.0.0.1:{self.tls_port}")
+            files = {"cacertfile": "ca.pem", "certfile": "server.pem", "keyfile": "server.key"}
+            lines += [f"ssl_options.{option} = {self.folder / name}" for option, name in files.items()]
         (self.folder / "rabbitmq.conf").write_text("\n".join([*lines, self._config, ""]))
         plugins = _MANAGEMENT_PLUGINS if self.management_port else "[]."
         (self.folder / "enabled_plugins").write_text(plugins)
 
     def _start_epmd(self) -> None:
-        """Start the name registry in the foreground: the node itself would start a daemon that outlives it."""
+        """Start the name registry in the foreground: the node would start a daemon that outlives it."""
         if self._epmd is None:
             self._epmd = subprocess.Popen(
                 _dying_with_us(
@@ -218,6 +229,11 @@ def _script(name: str) -> Path | None:
 
 
 def _dying_with_us(*command: str) -> list[str]:
-    """Return the command so that the kernel kills it when the tests are killed (it keeps its pid)."""
+    """Return the command so that the kernel kills it when the tests are killed (it keeps its pid).
+
+    Only from the main thread: for the kernel, the parent is the thread that started it.
+    """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else list(command)
+    if setpriv is None or threading.current_thread() is not threading.main_thread():
+        return list(command)
+    return [setpriv, "--pdeathsig", "KILL", *command]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.broker.protocol import Delivery, Message, OnDelivery
+    from upswell.broker.rabbitmq_consumers import Held
     from upswell.broker.rabbitmq_url import Address
     from upswell.broker.topology import Queue
 
@@ -156,48 +157,43 @@ class RabbitBroker:
 
     def ack(self, delivery: Delivery) -> None:
         """Remove a delivered message, for good."""
-        channel, number, _ = delivery.tag
-        if channel.is_open:
-            channel.basic_ack(number)
+        delivery.tag.ack()
 
     def retry(self, delivery: Delivery) -> None:
         """Put a message back, counted; over the limit it is dead-lettered.
 
         The server does both, except on a classic queue, which cannot count: there a copy is published.
         """
-        channel, number, properties = delivery.tag
-        if not channel.is_open:
+        held: Held = delivery.tag
+        if not held.is_open:
             return
         queue = self._queues.get(delivery.queue)
         limit = queue.delivery_limit if queue else None
         classic = self._queues.is_classic(delivery.queue)
-        is_copy = attempts.earlier_attempts(properties.headers or {}) > 0
+        is_copy = attempts.earlier_attempts(held.properties.headers or {}) > 0
         if (classic or is_copy) and queue and queue.dead_letter_queue and limit and delivery.attempt >= limit:
-            self._replace(
-                delivery,
-                queue.dead_letter_queue,
-                attempts.dead_letter_for(properties, delivery.attempt, limit),
-            )
+            properties = attempts.dead_letter_for(held.properties, delivery.attempt, limit)
+            self._replace(delivery, queue.dead_letter_queue, properties)
         elif classic:
-            self._replace(delivery, delivery.queue, attempts.copy_for(properties, delivery.attempt))
+            self._replace(delivery, delivery.queue, attempts.copy_for(held.properties, delivery.attempt))
         else:
-            channel.basic_reject(number, requeue=True)
+            held.reject()
 
     def release(self, delivery: Delivery) -> None:
         """Put a message back, not counted.
 
-        On a quorum queue without delivery limit, where attempts decide nothing, RabbitMQ before 4.3 counts
-        it all the same.
+        On a quorum queue without delivery limit, where attempts decide nothing, RabbitMQ before 4.3 counts it
+        all the same.
         """
-        channel, number, properties = delivery.tag
-        if not channel.is_open:
+        held: Held = delivery.tag
+        if not held.is_open:
             return
         queue = self._queues.get(delivery.queue)
         unlimited = queue is not None and queue.delivery_limit is None
         if unlimited or not self._nack_counts or self._queues.is_classic(delivery.queue):
-            channel.basic_nack(number, requeue=True)
+            held.nack()
         else:
-            self._replace(delivery, delivery.queue, attempts.copy_for(properties, delivery.attempt - 1))
+            self._replace(delivery, delivery.queue, attempts.copy_for(held.properties, delivery.attempt - 1))
 
     async def depth(self, queue: str) -> QueueDepth | None:
         """Return a queue's depth, or None when there is no such queue.
@@ -307,7 +303,7 @@ class RabbitBroker:
     def _replace(self, delivery: Delivery, queue: str, properties: Any) -> None:
         """Publish a message anew, and take the old one away once the new one is confirmed."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(partial(_settle_replaced, delivery))
+        future.add_done_callback(partial(_settle_replaced, delivery.tag))
         self._outbox.post(
             Outgoing(
                 exchange="",
@@ -336,15 +332,12 @@ class RabbitBroker:
         )
 
 
-def _settle_replaced(delivery: Delivery, future: asyncio.Future[None]) -> None:
-    channel, number, _ = delivery.tag
-    failed = future.cancelled() or future.exception() is not None
-    if not channel.is_open:
-        return
-    if failed:
-        channel.basic_reject(number, requeue=True)
+def _settle_replaced(held: Held, future: asyncio.Future[None]) -> None:
+    """Take a message away that was published anew; put it back when that failed."""
+    if future.cancelled() or future.exception() is not None:
+        held.reject()
     else:
-        channel.basic_ack(number)
+        held.ack()
 
 
 def _cancel(channel: Any, tag: str, settle: Callable[..., None]) -> None:
@@ -400,7 +393,7 @@ def _parameters(address: Address, name: str) -> Any:
         credentials=pika.PlainCredentials(address.user, address.password),
         heartbeat=address.heartbeat,
         socket_timeout=address.connection_timeout,
-        stack_timeout=address.connection_timeout + 5,
+        stack_timeout=address.connection_timeout,
         ssl_options=pika.SSLOptions(address.tls, address.server_name) if address.tls else None,
         client_properties={"connection_name": name, "product": "Upswell"},
     )

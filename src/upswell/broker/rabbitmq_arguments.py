@@ -23,7 +23,7 @@ _VALUE = re.compile(r"(?:the value )?'(?P<value>.*?)'(?: of type '(?P<type>\w+)'
 
 _WEAKER = {
     "durable": "messages do not survive a restart of the server",
-    "x-queue-type": "not replicated; attempts of workers that died are not counted",
+    "x-queue-type": "not replicated; the server counts no attempts and enforces no delivery limit",
     "x-delivery-limit": "the server does not enforce this delivery limit",
     "x-dead-letter-exchange": "messages over the delivery limit are lost, not dead-lettered, by the server",
     "x-dead-letter-routing-key": "the server dead-letters to another queue",

@@ -46,7 +46,9 @@ def earlier_attempts(headers: dict[str, Any]) -> int:
 
 def attempt(headers: dict[str, Any], *, redelivered: bool) -> int:
     """Return which attempt a delivery is, from 1."""
-    count = headers.get(_DELIVERY_COUNT, 0) if redelivered else 0
+    if not redelivered or headers.get("x-last-death-reason") == "delivery_limit":
+        return 1 + earlier_attempts(headers)
+    count = headers.get(_DELIVERY_COUNT, 0)
     return 1 + earlier_attempts(headers) + (int(count) if isinstance(count, int) else 0)
 
 

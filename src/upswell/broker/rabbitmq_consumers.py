@@ -21,19 +21,70 @@ if TYPE_CHECKING:
     from upswell.broker.protocol import OnDelivery
 
 
+_QUIET_STEPS = 20
+_QUIET_STEP = 0.005  # seconds; so long without a delivery means that none is on its way
+
 _NO_HEADERS: dict[str, Any] = {}
 
 
-def delivery(queue: str, channel: Any, method: Any, properties: Any, body: bytes) -> Delivery:
-    """Return what pika hands out as a delivery; its tag says where and by which number it is settled."""
+class Held:
+    """A delivery's tag: how it is settled; on a channel that is gone, or a second time, without effect."""
+
+    __slots__ = ("_channel", "_consumer", "_number", "properties")
+
+    def __init__(self, channel: Any, number: int, properties: Any, consumer: RabbitConsumer | None) -> None:
+        self._channel = channel
+        self._number = number
+        self._consumer = consumer
+        self.properties = properties
+
+    @property
+    def is_open(self) -> bool:
+        """Whether settling it still has an effect."""
+        return self._channel is not None and self._channel.is_open
+
+    def ack(self) -> None:
+        """Remove the message."""
+        self.settle("basic_ack")
+
+    def reject(self) -> None:
+        """Put the message back, counted as an attempt by quorum queues."""
+        self.settle("basic_reject")
+
+    def nack(self) -> None:
+        """Put the message back, counted by servers before 4.3 alone."""
+        self.settle("basic_nack")
+
+    def settle(self, method: str) -> None:
+        """Call the channel's method of that name, now or when its consumer holds settlements back no more."""
+        channel, consumer = self._channel, self._consumer
+        if channel is None or not channel.is_open:
+            return
+        if consumer is not None:
+            if consumer.held_back is not None:
+                consumer.held_back.append((self, method))
+                return
+            consumer.unsettled -= 1
+        self._channel = None
+        getattr(channel, method)(self._number)
+
+
+def delivery(
+    queue: str,
+    channel: Any,
+    method: Any,
+    properties: Any,
+    body: bytes,
+    *,
+    consumer: RabbitConsumer | None = None,
+) -> Delivery:
+    """Return what pika hands out as a delivery."""
     headers: dict[str, Any] = properties.headers or _NO_HEADERS
     return Delivery(
         body=body,
         queue=queue,
-        attempt=attempts.attempt(headers, redelivered=method.redelivered)
-        if headers or method.redelivered
-        else 1,
-        tag=(channel, method.delivery_tag, properties),
+        attempt=attempts.attempt(headers, redelivered=method.redelivered) if headers else 1,
+        tag=Held(channel, method.delivery_tag, properties, consumer),
         message_id=properties.message_id,
         reply_to=properties.reply_to,
         headers=attempts.plain_headers(headers),
@@ -41,7 +92,10 @@ def delivery(queue: str, channel: Any, method: Any, properties: Any, body: bytes
 
 
 class RabbitConsumer:
-    """One subscription; `tag` is the server's name for it while it runs."""
+    """One subscription; `tag` is the server's name for it while it runs.
+
+    `unsettled` counts what it holds; in `held_back`, where that is a list, settlements wait.
+    """
 
     def __init__(
         self, queue: str, on_delivery: OnDelivery, prefetch_count: int, consumers: Consumers
@@ -49,6 +103,9 @@ class RabbitConsumer:
         self.queue = queue
         self.prefetch_count = prefetch_count
         self.tag: str | None = None
+        self.unsettled = 0
+        self.held_back: list[tuple[Held, str]] | None = None
+        self._received = 0
         self._on_delivery = on_delivery
         self._consumers = consumers
 
@@ -58,7 +115,27 @@ class RabbitConsumer:
 
     def on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         """Hand a message on."""
-        self._on_delivery(delivery(self.queue, channel, method, properties, body))
+        self._received += 1
+        self.unsettled += 1
+        self._on_delivery(delivery(self.queue, channel, method, properties, body, consumer=self))
+
+    async def come_to_rest(self) -> None:
+        """Hold settlements back until no delivery can be on its way: no more are allowed, or none came for 0.1 s.
+
+        A quorum queue takes back what was on its way to a cancelled consumer, and counts that as an attempt.
+        """
+        self.held_back = []
+        quiet = 0
+        while self.unsettled < self.prefetch_count and quiet < _QUIET_STEPS:
+            received = self._received
+            await asyncio.sleep(_QUIET_STEP)
+            quiet = quiet + 1 if received == self._received else 0
+
+    def settle_held_back(self) -> None:
+        """Send the settlements that were held back."""
+        held_back, self.held_back = self.held_back, None
+        for held, method in held_back or ():
+            held.settle(method)
 
 
 class Consumers:
@@ -123,9 +200,12 @@ class Consumers:
             return
         consumer.tag = None
         try:
+            await consumer.come_to_rest()
             await channel.expect(lambda settle: self._canceller(channel.raw, tag, settle))
         except BrokerError:
             return  # the connection is gone, and the subscription with it
+        finally:
+            consumer.settle_held_back()
 
     async def _open_channel(self) -> None:
         channel = await AwaitableChannel.open(self._connection, self._on_channel_closed)
@@ -140,6 +220,7 @@ class Consumers:
             if self._channel is None:
                 raise LostError("the connection to RabbitMQ is lost")
             channel = self._channel
+            consumer.unsettled = 0
             await channel.call("basic_qos", prefetch_count=consumer.prefetch_count)
             frame = await channel.call(
                 "basic_consume", queue=consumer.queue, on_message_callback=consumer.on_message

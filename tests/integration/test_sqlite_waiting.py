@@ -25,9 +25,11 @@ WORK, REPORTS = Queue(name="work"), Queue(name="reports")
 _IDLE = """
 import asyncio, sys, time
 from pathlib import Path
+from upswell import events
 from upswell.broker.sqlite import SqliteBroker
 
 async def main() -> None:
+    events.configure()  # log events to standard error: the parent reads standard output
     broker = SqliteBroker(Path(sys.argv[1]), name="idle")
     await broker.connect()
     await broker.consume("work", print, prefetch_count=8)
@@ -35,6 +37,7 @@ async def main() -> None:
     cpu, wall = time.process_time(), time.monotonic()
     await asyncio.sleep(float(sys.argv[2]))
     print((time.process_time() - cpu) / (time.monotonic() - wall), flush=True)
+    await broker.close()
 
 asyncio.run(main())
 """

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 """How often a connection shows that it lives, looks for dead ones, and for messages whose ring was lost."""
 
+GRACE_SECONDS = 5.0
+"""How long the thread may take to end once it waits for the disk no longer."""
+
 Call = tuple[Callable[[Session], Any], "asyncio.Future[Any]"]
 
 
@@ -66,7 +69,7 @@ class SessionThread:
         self._poke()
         await asyncio.wait([self._ended], timeout=patience)
         self._leaving.set()
-        await asyncio.wait([self._ended], timeout=patience)
+        await asyncio.wait([self._ended], timeout=GRACE_SECONDS)
         if self._ended.done():
             self._thread.join()
         else:

@@ -86,11 +86,12 @@ async def declare(url: str) -> None:
 async def bare_pika(url: str, count: int) -> dict[str, float]:
     """Consume and acknowledge `count` messages with pika's asyncio adapter and nothing else."""
     done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    first_at, seen = 0.0, 0
+    first_at, first_cpu, seen = 0.0, 0.0, 0
 
     def on_delivery(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
-        nonlocal first_at, seen
-        first_at = first_at or time.perf_counter()
+        nonlocal first_at, first_cpu, seen
+        if not seen:
+            first_at, first_cpu = time.perf_counter(), time.process_time()
         channel.basic_ack(method.delivery_tag)
         seen += 1
         if seen == count:
@@ -106,8 +107,9 @@ async def bare_pika(url: str, count: int) -> dict[str, float]:
         custom_ioloop=asyncio.get_running_loop(),
     )
     seconds = await done - first_at
+    cpu = time.process_time() - first_cpu
     connection.close()
-    return {"rate": count / seconds}
+    return {"rate": count / seconds, "cpu_us": cpu / count * 1e6}
 
 
 async def upswell(url: str, count: int) -> dict[str, float]:
@@ -122,15 +124,17 @@ async def upswell(url: str, count: int) -> dict[str, float]:
         running = asyncio.create_task(monitor.run())
         while not monitor.reports_taken_in:  # noqa: ASYNC110 - a monitor has no event for what only a benchmark asks
             await asyncio.sleep(0.001)
-        first_at, before = time.perf_counter(), monitor.reports_taken_in
+        first_at, first_cpu, before = time.perf_counter(), time.process_time(), monitor.reports_taken_in
         while monitor.reports_taken_in < count:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.002)
-        rate = (count - before) / (time.perf_counter() - first_at)
+        measured = count - before
+        rate = measured / (time.perf_counter() - first_at)
+        cpu_us = (time.process_time() - first_cpu) / measured * 1e6
         running.cancel()
         await asyncio.wait({running})
         await broker.close()
         journal.close()
-    return {"rate": rate}
+    return {"rate": rate, "cpu_us": cpu_us}
 
 
 class NoBroker:
@@ -234,9 +238,13 @@ def main() -> None:
     rates = {name: [turn["rate"] for turn in turns[name]] for name in ("bare pika", "Upswell")}
     ratio = median([ours / bare for ours, bare in zip(rates["Upswell"], rates["bare pika"], strict=True)])
     print(f"{count:,} reports, prefetch {PREFETCH_COUNT}, quorum queue, {repetitions} turns of each\n")
+    cpu = {name: median([turn["cpu_us"] for turn in turns[name]]) for name in rates}
     print_table(
-        ["reports taken in", "per second", "range"],
-        [[name, f"{median(r):,.0f}", f"{min(r):,.0f}-{max(r):,.0f}"] for name, r in rates.items()],
+        ["reports taken in", "per second", "CPU a report", "range"],
+        [
+            [name, f"{median(r):,.0f}", f"{cpu[name]:.0f} us", f"{min(r):,.0f}-{max(r):,.0f}"]
+            for name, r in rates.items()
+        ],
     )
     print(f"\nUpswell: {ratio:.2f} of bare pika (goal {GOAL_OF_BARE})\n")
     figures = {
@@ -258,7 +266,14 @@ def main() -> None:
     )
     print(f"\ngoals: a round below {GOAL_ROUND_MS:g} ms, memory below {GOAL_MIB:g} MiB")
     conclude(
-        {"benchmark": "monitor", "reports": count, "rates": rates, "ratio": ratio, "rounds": figures},
+        {
+            "benchmark": "monitor",
+            "reports": count,
+            "rates": rates,
+            "cpu_us": cpu,
+            "ratio": ratio,
+            "rounds": figures,
+        },
         as_json=options.json,
     )
 

@@ -92,6 +92,15 @@ def test_policy_without_any_signal_keeps_the_workers_that_run(name: str) -> None
 
 @pytest.mark.parametrize("name", POLICIES)
 @given(snapshot=snapshots())
+def test_whatever_waits_gets_a_worker_though_none_may_be_the_minimum(name: str, snapshot: Snapshot) -> None:
+    """At zero workers nothing ends and nothing is reported: a policy that holds then would hold for ever."""
+    policy = policy_for(Settings(policy=name, min_workers=0, max_workers=MAX), "e123456")
+    waiting = replace(snapshot, messages_ready=1, workers=Workers(desired=0, requested=0))
+    assert policy.decide(waiting).desired_workers >= 1
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@given(snapshot=snapshots())
 def test_constant_load_settles(name: str, snapshot: Snapshot) -> None:
     """The same signals for a quarter of an hour, workers come as wanted: in the end nothing changes."""
     policy = wrapped(name)

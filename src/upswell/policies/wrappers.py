@@ -89,7 +89,10 @@ class Tolerance:
 
 
 class Bounds:
-    """Keep to `min_workers` and `max_workers`, a hold included."""
+    """Keep to `min_workers` and `max_workers`, a hold included; where anything waits, one worker at least.
+
+    Without that one, a policy that learns from reports would wait for ever for the first.
+    """
 
     def __init__(self, policy: ScalingPolicy, min_workers: int, max_workers: int) -> None:
         self._policy = policy
@@ -103,6 +106,8 @@ class Bounds:
             return decision.changed(self._min_workers, f"min_workers is {self._min_workers}")
         if decision.desired_workers > self._max_workers:
             return decision.changed(self._max_workers, f"max_workers is {self._max_workers}")
+        if decision.desired_workers == 0 and snapshot.messages_ready and self._max_workers:
+            return decision.changed(1, f"{snapshot.messages_ready} wait, so there must be 1")
         return decision
 
 

@@ -107,6 +107,13 @@ def test_bounds_have_the_last_word_and_say_so(wish: int, decided: int, why: str)
     assert decision.reason == f"wishes for {wish}; {why}"
 
 
+def test_where_anything_waits_there_is_one_worker_at_least() -> None:
+    waiting = ordinary(current=0, messages_ready=3)
+    assert Bounds(Wishes(None), 0, 8).decide(waiting).desired_workers == 1
+    assert Bounds(Wishes(0), 0, 8).decide(ordinary(messages_ready=0)).desired_workers == 0
+    assert Bounds(Wishes(0), 0, 0).decide(waiting).desired_workers == 0
+
+
 def test_a_hold_stays_a_hold_inside_the_bounds() -> None:
     assert Bounds(Wishes(None), 2, 8).decide(ordinary(current=5)).desired_workers == 5
     outside = Bounds(Wishes(None), 2, 8).decide(ordinary(current=0))

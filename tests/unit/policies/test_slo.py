@@ -67,6 +67,8 @@ def test_a_slow_start_of_workers_asks_for_more_of_them() -> None:
     slow = SloPolicy().decide(replace(backlog, start_delay=10.0))
     assert slow.desired_workers > quick.desired_workers
     assert "new workers take 10 s to start" in slow.reason
+    # 204 uploads of 2 s, less the 80 s of work that 8 present slots do meanwhile, in 28 s - 10 s.
+    assert slow.numbers["backlog_slots"] == 19
 
 
 def test_the_start_up_delay_does_not_matter_where_present_workers_are_enough() -> None:

@@ -198,8 +198,8 @@ def test_a_server_killed_and_started_again_has_all_that_was_confirmed(own_node: 
         async with connected(own_node.url) as broker:
             await broker.declare(work)
             await broker.declare(reports)
-            # RabbitMQ 4.0.5 forgets a quorum queue, confirmed messages and all, when it is killed within three
-            # seconds of the declaration: its directory of queues is written that late.
+            # RabbitMQ 4.0.5 forgets a quorum queue, confirmed messages and all, when it is killed within
+            # three seconds of the declaration: its directory of queues is written that late.
             await asyncio.sleep(4)
             futures = [broker.publish(Message(routing_key=work.name, body=b"%d" % n)) for n in range(300)]
             await asyncio.gather(*futures)
@@ -253,7 +253,7 @@ def test_a_full_server_holds_publishers_and_not_their_heartbeats(own_node: Rabbi
                 futures += [
                     broker.publish(Message(routing_key=queue.name, body=b"%d" % n)) for n in range(50)
                 ]
-                await asyncio.sleep(7)  # longer than pika waits for a sign of life at this heartbeat
+                await asyncio.sleep(3)  # three times the heartbeat
                 assert not any(future.done() for future in futures)
                 await asyncio.to_thread(own_node.ctl, "set_vm_memory_high_watermark", "0.6")
                 async with asyncio.timeout(20):

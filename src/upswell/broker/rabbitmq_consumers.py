@@ -120,7 +120,7 @@ class RabbitConsumer:
         self._on_delivery(delivery(self.queue, channel, method, properties, body, consumer=self))
 
     async def come_to_rest(self) -> None:
-        """Hold settlements back until no delivery can be on its way: no more are allowed, or none came for 0.1 s.
+        """Hold settlements back until no delivery can be on its way: no more may come or none did for 0.1 s.
 
         A quorum queue takes back what was on its way to a cancelled consumer, and counts that as an attempt.
         """

@@ -481,13 +481,14 @@ def test_returned_messages_come_before_those_that_waited_behind_them(place: Plac
     async def scenario(broker: Broker) -> None:
         queue = place.upload_queue()
         await declare_with_dead(broker, queue)
-        await fill(broker, queue.name, b"released", b"retried", b"behind")
+        await fill(broker, queue.name, b"released", b"retried", *[b"behind"] * 5)
         first, second = await get_soon(broker, queue.name), await get_soon(broker, queue.name)
         broker.release(first)
         broker.retry(second)
-        await ready_soon(broker, queue.name, 3)
+        await ready_soon(broker, queue.name, 7)
         bodies = [(await get_soon(broker, queue.name)).body for _ in range(3)]
-        assert sorted(bodies[:2]) == [b"released", b"retried"]
+        # RabbitMQ lets one other in between: it serves two of the front to one of the rest.
+        assert {b"released", b"retried"} <= set(bodies)
 
     place.run(scenario)
 

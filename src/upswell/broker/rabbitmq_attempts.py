@@ -31,7 +31,7 @@ EARLIER_ATTEMPTS = "x-upswell-earlier-attempts"
 _DELIVERY_COUNT = "x-delivery-count"
 _OF_THE_BROKER = frozenset({EARLIER_ATTEMPTS, _DELIVERY_COUNT, "x-acquired-count"})
 _MOST = 1_000_000  # a header is hostile: no honest message was tried more often
-_FRONT_PRIORITY = 9  # quorum queues since 4.0 serve priorities above 4 first; others ignore it
+_FRONT_PRIORITY = 9  # quorum queues since 4.0 serve two of priority 5 and above to one of the rest
 
 _NO_HEADERS: Headers = {}
 

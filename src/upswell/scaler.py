@@ -104,6 +104,8 @@ class Scaler:
     async def run(self) -> None:
         """Reconcile until cancelled; the workers go on. While another scaler has the state folder, wait.
 
+        Afterwards it still hears, so that `drain_all` can follow; the caller's closing the broker ends that.
+
         Raises:
             BrokerError: a queue cannot be used.
         """

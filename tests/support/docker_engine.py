@@ -78,8 +78,8 @@ class DockerEngine:
             engine.kill()
             engine.wait()
 
-    def docker(self, *arguments: str, timeout: float = 600.0) -> str:
-        """Run a docker command on this engine; return what it printed."""
+    def docker(self, *arguments: str, timeout: float = 600.0, both_streams: bool = False) -> str:
+        """Run a docker command on this engine; return what it printed, on standard error too if asked."""
         done = subprocess.run(
             ["docker", *arguments],
             env=self.environment(),
@@ -91,7 +91,7 @@ class DockerEngine:
         )
         if done.returncode != 0:
             raise RuntimeError(f"docker {arguments[0]} failed: {done.stdout[-2000:]}{done.stderr[-4000:]}")
-        return done.stdout
+        return done.stdout + done.stderr if both_streams else done.stdout
 
     def environment(self) -> dict[str, str]:
         """Return this process's variables with `DOCKER_HOST` set for this engine."""

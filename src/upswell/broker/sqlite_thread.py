@@ -128,7 +128,8 @@ class SessionThread:
         """Sleep, work, and so on, until closing and nothing is left."""
         next_tick = 0.0
         while True:
-            patience = 0.0 if session.look_again else next_tick - time.monotonic()
+            hurried = session.look_again or self._closing
+            patience = 0.0 if hurried else next_tick - time.monotonic()
             rung = session.wait(patience)
             closing = self._closing
             publishes, settlements, calls = self._take_all()

@@ -1,7 +1,5 @@
 """Publishes the upload requests of a file: a list of {"type": ..., "uri": ...}. The publisher adds app_id."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 from pathlib import Path

@@ -3,13 +3,12 @@
 It only pretends to upload, for --seconds, unless --destination names a folder: then file:// sources go there.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 from pathlib import Path
 from random import SystemRandom
 
+from upswell import events
 from upswell.broker import open_broker
 from upswell.handlers.load import load_handler
 from upswell.settings import load
@@ -27,6 +26,7 @@ if __name__ == "__main__":
     handler = "upload" if args.destination else "simulate"
     flags = {"handler": handler, "destination": args.destination, "simulate_seconds": args.seconds}
     settings, _ = load(flags, file=Path(__file__).with_name("upswell.toml"))
+    events.configure()
     worker = Worker(
         app_id=args.app_id, worker_id=new_worker_id(args.app_id, SystemRandom()),
         broker=open_broker(settings, name=f"worker of {args.app_id}"),

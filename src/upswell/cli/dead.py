@@ -46,7 +46,7 @@ def list_dead(app: str, upload_queue: str | None, settings: Settings, limit: int
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(upload_queue or upload_queue_name(app)).name
             depth = await broker.depth(queue)
-            held = await peek(broker, queue, limit)
+            held = await peek(broker, queue, limit) if depth else []
             for delivery in held:
                 click.echo(_json(delivery) if as_json else _line(delivery))
             total = depth.messages_ready if depth else 0

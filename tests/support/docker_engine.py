@@ -158,7 +158,10 @@ class DockerEngine:
     def _start(self, driver: str) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
         socket = self._folder / "docker.sock"
+        # Should the tests be killed, the kernel has it end, and its containers with it.
+        setpriv = shutil.which("setpriv")
         command = [
+            *([setpriv, "--pdeathsig", "TERM"] if setpriv else []),
             "dockerd",
             f"--data-root={self._folder / 'data'}",
             f"--exec-root={self._folder / 'exec'}",

@@ -103,9 +103,7 @@ class RabbitBroker:
         for task in self._tasks:
             task.cancel()
         await self._link.close()
-        for future in self._outbox.pending():
-            future.set_exception(BrokerError("the connection was closed before the message was confirmed"))
-            future.exception()  # whoever published may be gone: not a failure that nobody looked at
+        self._outbox.close()
 
     async def declare(self, queue: Queue) -> None:
         """Make a queue, its exchange and binding; one that differs is used as it is, with one warning.
@@ -244,6 +242,7 @@ class RabbitBroker:
                 raise
             except BrokerError as error:  # its consumers, when there are any, try again
                 self._log.warning("broker.declare_failed", queue=name, error=error)
+        self._outbox.forget_refusals()
         await self._open_publishing(connection)
         await self._consumers.attach(connection)
 

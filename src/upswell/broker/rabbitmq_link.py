@@ -71,6 +71,7 @@ class Link:
     async def close(self) -> None:
         """Disconnect, in good order when the server answers soon."""
         self._closed = True
+        self._up.set()  # whoever waits for a connection learns that there will be none
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
@@ -91,7 +92,8 @@ class Link:
             # No public way to drop a connection whose peer does not answer.
             connection._adapter_disconnect_stream()  # noqa: SLF001
             await asyncio.sleep(0)
-        self._up.set()  # whoever waits for a connection learns that there will be none
+        finally:
+            self._up.set()  # losing the connection cleared it
 
     async def call(self, method: str, **arguments: Any) -> Any:
         """Ask the server, on as many connections as it takes; only for what may be asked twice.

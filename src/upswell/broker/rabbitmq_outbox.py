@@ -12,6 +12,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from upswell.broker.rabbitmq_channel import NOT_FOUND
 from upswell.errors import BrokerError, UnroutableError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _NACK_PAUSE = (
     0.5  # seconds until a message that the server could not take (queue full, no leader) is sent again
 )
+_CLOSED = "the connection to RabbitMQ was closed before the message was confirmed"
 _EXCHANGE = re.compile(r"exchange '(?P<name>[^']*)'")
 _SIZE = re.compile(r"message size (?P<size>\d+) is larger")
 
@@ -61,16 +63,20 @@ class Outbox:
         self._log = log
         self._channel: Any = None
         self._blocked = False
+        self._closed = False
         self._sent = 0  # messages sent on this channel: the server numbers them so
         self._unconfirmed: dict[int, Outgoing] = {}
         self._held: deque[Outgoing] = deque()
         self._nacked: list[Outgoing] = []
         self._exchanges: set[str] = {""}  # those that are known to be there
         self._refused: dict[str, RefusedError] = {}  # exchanges that this user may not publish to
+        self._foreign: set[str] = set()  # exchanges that this user may not declare
 
     def post(self, outgoing: Outgoing) -> None:
         """Send a message now, or when there is a connection that takes it."""
-        if self._channel is None or self._blocked:
+        if self._closed:
+            outgoing.fail(BrokerError(_CLOSED))
+        elif self._channel is None or self._blocked:
             self._held.append(outgoing)
         else:
             self._send(outgoing)
@@ -88,9 +94,13 @@ class Outbox:
         self._channel = channel
         self._blocked = False
         self._sent = 0
-        self._exchanges = {""}
-        self._refused.clear()
+        self._exchanges = {"", *self._foreign}
         self._send_held()
+
+    def forget_refusals(self) -> None:
+        """A new connection: permissions may have changed."""
+        self._refused.clear()
+        self._foreign.clear()
 
     def detach(self) -> None:
         """The channel is gone: what was sent and not confirmed is held for the next one."""
@@ -116,8 +126,14 @@ class Outbox:
         """
         self.detach()
         exchange, size = _EXCHANGE.search(error.text), _SIZE.search(error.text)
-        if exchange is not None:
-            name = "" if exchange["name"] == "amq.default" else exchange["name"]
+        name = exchange["name"] if exchange is not None else ""
+        if name and name not in self._foreign and (error.code == NOT_FOUND or "configure" in error.text):
+            # Deleted under us: it is declared again. Not ours to declare: then it must be there already.
+            if error.code != NOT_FOUND:
+                self._foreign.add(name)
+            guilty: list[Outgoing] = []
+        elif name:
+            name = "" if name == "amq.default" else name
             self._refused[name] = error
             guilty = [outgoing for outgoing in self._held if outgoing.exchange == name]
         elif size is not None:
@@ -127,6 +143,13 @@ class Outbox:
         for outgoing in guilty:
             self._held.remove(outgoing)
             outgoing.fail(error)
+
+    def close(self) -> None:
+        """Fail what is not confirmed and what still comes: there will be no connection any more."""
+        self._closed = True
+        for future in self.pending():
+            future.set_exception(BrokerError(_CLOSED))
+            future.exception()  # whoever published may be gone: not a failure that nobody looked at
 
     def pending(self) -> list[asyncio.Future[None]]:
         """Return the futures of all messages that are not confirmed."""

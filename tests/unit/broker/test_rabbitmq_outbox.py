@@ -179,6 +179,31 @@ def test_only_the_message_that_the_server_refuses_fails(text: str, guilty: bytes
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "declared"),
+    [
+        (404, "NOT_FOUND - no exchange 'fan' in vhost '/'", ["fan"]),
+        (403, "ACCESS_REFUSED - configure access to exchange 'fan' in vhost '/' refused", []),
+    ],
+    ids=["deleted", "not ours"],
+)
+def test_an_exchange_that_cannot_be_taken_for_granted_is_tried_again(
+    code: int, text: str, declared: list[str]
+) -> None:
+    def scenario(outbox: Outbox, _: list[Outgoing]) -> None:
+        outbox.attach(RecordingChannel())
+        message = outgoing(b"to fan", exchange="fan")
+        outbox.post(message)
+        outbox.refuse(RefusedError(code, text))
+        channel = RecordingChannel()
+        outbox.attach(channel)
+        assert (channel.declared, channel.bodies) == (declared, [b"to fan"])
+        outbox.refuse(RefusedError(403, "write access to exchange 'fan' refused"))
+        assert isinstance(message.future.exception(), BrokerError)
+
+    run(scenario)
+
+
 def test_a_message_that_the_server_could_not_take_is_sent_again_after_a_pause() -> None:
     def scenario(outbox: Outbox, messages: list[Outgoing]) -> None:
         channel = RecordingChannel()

@@ -17,13 +17,12 @@ from upswell.scaler import Scaler
 from upswell.settings import load
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--report_queuename", required=True)
+parser.add_argument("--report_queuename", dest="report_queue", required=True)
 
 
 async def main() -> None:
     """Observe, decide and scale until Ctrl-C, which lets the started workers finish."""
-    flags = {"report_queue": parser.parse_args().report_queuename}
-    settings, _ = load(flags, file=Path(__file__).with_name("upswell.toml"))
+    settings, _ = load(vars(parser.parse_args()), file=Path(__file__).with_name("upswell.toml"))
     broker = open_broker(settings, name="simple_congestion_monitor")
     await broker.connect()
     parts = {"broker": broker, "settings": settings, "name": f"quickstart-{time.time_ns()}"}

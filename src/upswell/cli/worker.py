@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -64,5 +65,7 @@ def _identity(app: str) -> tuple[str, float | None]:
     worker_id = os.environ.get("UPSWELL_WORKER_ID")
     requested_at = os.environ.get("UPSWELL_REQUESTED_AT")
     if worker_id:
-        return worker_id, float(requested_at) if requested_at else None
+        with suppress(ValueError):  # set by hand to something else: then it is not known
+            return worker_id, float(requested_at or "")
+        return worker_id, None
     return new_worker_id(app, random.SystemRandom()), None

@@ -139,5 +139,5 @@ def configure(*, level: str = "info", json: bool = False) -> None:
 
 
 def get_logger(**bound: object) -> Any:
-    """Return a logger whose events all hold what is `bound`; `log.info("scale.decided", desired=5)`."""
+    """Return a logger whose events all hold what is `bound`."""
     return structlog.get_logger(**bound)

@@ -94,6 +94,7 @@ class Worker:
         self._consumer: Consumer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._leaving = False
+        self._signals = 0
         self._last_command_at = 0.0
         self._uploads = Uploads(
             app_id=app_id,
@@ -146,7 +147,9 @@ class Worker:
                 loop.remove_signal_handler(number)
 
     def _on_signal(self) -> None:
-        if self._wanted == "drain":
+        # Counted apart from drain messages: a `docker stop` of a draining worker must not end its uploads.
+        self._signals += 1
+        if self._signals > 1:
             self.request_leave()
         else:
             self.request_drain()

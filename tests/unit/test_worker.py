@@ -242,6 +242,27 @@ def test_the_first_signal_drains_and_the_second_puts_the_uploads_back() -> None:
     asyncio.run(scenario())
 
 
+def test_a_signal_after_a_drain_message_does_not_end_an_upload() -> None:
+    """`docker stop` of a worker that the scaler drains already."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        async with rig.running() as run:
+            rig.upload()
+            await settle()
+            rig.command("drain")
+            await settle()
+            rig.worker._on_signal()
+            await settle()
+            assert not run.done()
+            assert rig.broker.released == []
+            rig.open.set()
+            await run
+            assert len(rig.broker.acked) == 2  # the command and the upload
+
+    asyncio.run(scenario())
+
+
 def test_a_worker_leaves_a_handler_behind_that_will_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that hangs, or an async handler that ignores its cancellation."""
 

@@ -153,7 +153,7 @@ async def _retry(broker: Broker, queue: str, is_wanted: Callable[[Delivery], boo
             broker.ack(delivery)
             count += 1
     finally:
-        for delivery in reversed(kept):
+        for delivery in kept:
             broker.release(delivery)
     return count
 

@@ -87,13 +87,14 @@ def nearest_rank(ordered: Sequence[float], share: float) -> float | None:
 async def peek(broker: Broker, queue: str, limit: int) -> list[Delivery]:
     """Return up to `limit` messages of a queue, which stay there, in their order.
 
-    Held unacknowledged until all are seen, then put back, the last first, uncounted.
+    Held unacknowledged until all are seen, then put back uncounted, the first first: RabbitMQ queues what
+    comes back in that order, in front of the others.
     """
     held: list[Delivery] = []
     try:
         while len(held) < limit and (delivery := await broker.get(queue)) is not None:
             held.append(delivery)
     finally:
-        for delivery in reversed(held):
+        for delivery in held:
             broker.release(delivery)
     return held

@@ -23,7 +23,7 @@ class QuorumBroker(RabbitmqBroker):
 
 
 # Requests are put in before the clock runs, so only the worker waits for confirms.
-broker = QuorumBroker(url=URL, confirm_delivery=__name__ != "__main__", middleware=[])
+broker = QuorumBroker(url=URL, confirm_delivery=__name__ != "__main__")
 dramatiq.set_broker(broker)
 
 

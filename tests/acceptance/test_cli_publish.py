@@ -139,9 +139,8 @@ def test_dead_letters_are_listed_unharmed_shown_retried_and_purged(system: Syste
     assert dead_ids(system) == []
 
 
+@pytest.mark.parametrize("system", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True)
 def test_a_wrong_password_is_one_masked_line(system: System) -> None:
-    if not system.broker_url:
-        pytest.skip("the embedded broker has no password")
     system.environment["AMQPURL"] = system.broker_url.replace("guest:guest", "guest:wrong")
     for arguments in (["dead", "list", "--app", "e1"], ["status"], ["publish", "--app", "e1", "/dev/null"]):
         done = system.run(*arguments, check=False)

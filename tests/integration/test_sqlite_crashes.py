@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from conftest import skip_or_fail
 from support import sqlite_process
 from support.holder import kill_a_process_that_holds_one
 from support.inbox import Inbox
@@ -182,9 +183,10 @@ def test_a_confirmed_message_is_in_what_the_disk_holds(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to see the system calls")
 def test_the_log_is_synced_before_a_message_is_confirmed(tmp_path: Path) -> None:
     """From outside: between the last write to the log and the word of the confirm stands a sync."""
+    if shutil.which("strace") is None:
+        skip_or_fail("needs strace to see the system calls")
     path, trace = tmp_path / "broker.sqlite", tmp_path / "trace"
     asyncio.run(_make(path))
     command = ["strace", "-f", "-y", "-e", "trace=write,pwrite64,fsync,fdatasync", "-o", str(trace)]
@@ -199,7 +201,7 @@ def test_the_log_is_synced_before_a_message_is_confirmed(tmp_path: Path) -> None
         traced = trace.read_text()
         process.terminate()
     if not traced:
-        pytest.skip("this machine does not let strace look")
+        skip_or_fail("this machine does not let strace look")
     assert line
     before_confirm = traced[: traced.index("write(1<")].splitlines()
     of_the_log = [entry for entry in before_confirm if "broker.sqlite-wal>" in entry]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from conftest import skip_or_fail
 from support.inbox import Inbox
 from upswell.broker.protocol import Message
 from upswell.broker.sqlite import SqliteBroker
@@ -33,7 +34,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
     )
     if not mounted:
-        pytest.skip("needs the right to mount a small disk")
+        skip_or_fail("needs the right to mount a small disk")
     try:
         yield folder
     finally:
@@ -76,7 +77,7 @@ def test_publishes_wait_for_room_and_nothing_is_lost(small_disk: Path) -> None:
 def test_a_broker_that_closes_on_a_full_disk_says_what_is_not_safe(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("upswell.broker.sqlite.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("upswell.broker.sqlite.broker.CLOSE_SECONDS", 0.2)
 
     async def scenario() -> None:
         broker = SqliteBroker(small_disk / "broker.sqlite", name="test")

@@ -305,7 +305,9 @@ def test_uploads_go_on_through_a_lost_connection_and_none_runs_twice(rabbitmq: s
                     while len(ran) < 4:
                         await asyncio.sleep(0.01)
                     await asyncio.to_thread(proxy.cut)
-                    while worker._uploads.unsettled < 8:  # each held twice: the void delivery and the new one
+                    while (
+                        sum(len(held.deliveries) for held in worker._uploads._held) < 8
+                    ):  # each held twice: the void delivery and the new one
                         await asyncio.sleep(0.01)
                 gate.set()
                 await place.reports.wait(4)

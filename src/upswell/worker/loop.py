@@ -39,12 +39,6 @@ GRACE_SECONDS = 2.0
 CONFIRM_SECONDS = 60.0
 """How long a report's confirm may take, broker restarts included, when the consumer time-out is checked."""
 
-FILL_SECONDS = 1.0
-"""How long a worker that stops consuming waits for what is on its way to it."""
-
-LOOK_SECONDS = 0.01
-"""How long a delivery may be on its way."""
-
 STALE_SECONDS = 60.0
 """A command older than the last one by less than this came late; by more, the sender's clock was set back."""
 
@@ -92,7 +86,9 @@ class Worker:
         self._wanted: _Wanted = "standby" if standby else "consume"
         self._changed = asyncio.Event()
         self._consumer: Consumer | None = None
+        self._pausing: asyncio.Future[None] | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._connected = False
         self._leaving = False
         self._signals = 0
         self._last_command_at = 0.0
@@ -157,7 +153,7 @@ class Worker:
     def request_drain(self) -> None:
         """Take no more uploads, finish those in hand, then let `run` return."""
         self._want("drain")
-        if self._state == "starting":  # nothing is in hand yet
+        if not self._connected:  # nothing is in hand yet, and the broker may never be there
             self.request_leave()
 
     def request_leave(self) -> None:
@@ -185,6 +181,7 @@ class Worker:
     async def _open(self) -> None:
         settings = self._settings
         await self._broker.connect()
+        self._connected = True
         dead_letters = topology.dead_letter_queue(self._upload_queue)
         await self._broker.declare(dead_letters)
         await self._broker.declare(
@@ -230,36 +227,12 @@ class Worker:
             self._ready_at = self._clock()
 
     async def _pause(self) -> None:
-        """Stop consuming, without giving back a delivery that is on its way.
-
-        Messages that RabbitMQ assigned to a consumer, and had not sent yet when it was cancelled, never reach
-        it: they come back when its connection ends, counted as one more attempt. So acks are held back until
-        nothing is on its way: either all slots are taken, or nothing is waiting in the queue.
-        """
-        if self._consumer is None:
-            return
-        self._uploads.hold_back()
-        try:
-            with suppress(TimeoutError, BrokerError):
-                async with asyncio.timeout(FILL_SECONDS):
-                    await self._nothing_on_its_way()
-            await self._cancel_consumer()
-        finally:
-            self._uploads.give_out()
-
-    async def _nothing_on_its_way(self) -> None:
-        received = -1
-        while self._uploads.unsettled < self._settings.slots:
-            depth = await self._broker.depth(self._upload_queue)
-            if received == self._uploads.received and (depth is None or depth.messages_ready == 0):
-                return
-            received = self._uploads.received
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _cancel_consumer(self) -> None:
+        """Stop consuming; the broker sees to it that no delivery on its way comes back as a redelivery."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.cancel()
+            self._pausing = asyncio.ensure_future(consumer.cancel())
+        if self._pausing is not None:  # whoever is told to leave meanwhile waits for the same
+            await asyncio.shield(self._pausing)
 
     def _enter(self, state: WorkerState) -> None:
         if state == self._state:
@@ -314,7 +287,7 @@ class Worker:
         was_open = self._state != "starting"
         with suppress(TimeoutError, BrokerError):  # else what is put back would come back here
             async with asyncio.timeout(GRACE_SECONDS):
-                await self._cancel_consumer()
+                await self._pause()
         cancelled = self._uploads.abandon()
         if cancelled:
             _log.warning("worker.uploads_released", worker_id=self._worker_id, released=len(cancelled))

@@ -82,19 +82,11 @@ class Uploads:
         self._deadline: asyncio.TimerHandle | None = None
         self._hurrying = False
         self._abandoned = False
-        self._holding_back = False
-        self._held_back: list[tuple[Callable[[Delivery], None], Delivery]] = []
-        self.received = 0
 
     @property
     def busy(self) -> int:
         """How many uploads are in hand."""
         return len(self._held)
-
-    @property
-    def unsettled(self) -> int:
-        """How many deliveries the broker waits for; it gives no more while they are a whole prefetch."""
-        return len(self._held_back) + sum(len(upload.deliveries) for upload in self._held)
 
     @property
     def counts(self) -> dict[Outcome, int]:
@@ -103,7 +95,6 @@ class Uploads:
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Take a delivery; everything else follows by itself."""
-        self.received += 1
         if self._abandoned:
             self._broker.release(delivery)
             return
@@ -192,24 +183,10 @@ class Uploads:
         self._reports.failed(upload, error, delay)
         upload.timer = asyncio.get_running_loop().call_later(delay, self._retry, upload)
 
-    def hold_back(self) -> None:
-        """From now on keep acks and the like to ourselves, so that no slot becomes free for the broker."""
-        self._holding_back = True
-
-    def give_out(self) -> None:
-        """Send what was held back, and hold back no longer."""
-        self._holding_back = False
-        while self._held_back:
-            settle, delivery = self._held_back.pop(0)
-            settle(delivery)
-
     def _settle(self, upload: Upload, settle: Callable[[Delivery], None]) -> None:
         """Ack, retry or release an upload's deliveries, and forget it."""
         for delivery in upload.deliveries:
-            if self._holding_back:
-                self._held_back.append((settle, delivery))
-            else:
-                settle(delivery)
+            settle(delivery)
         self._let_go(upload)
 
     def _acknowledge(self, upload: Upload) -> None:
@@ -268,7 +245,6 @@ class Uploads:
         What is stored, or on its way to the dead-letter queue, keeps its deliveries for its confirms.
         """
         self._abandoned = True
-        self.give_out()
         self.hurry()
         running, self._running = self._running, {}
         tasks: list[asyncio.Task[None]] = []

@@ -34,12 +34,6 @@ if TYPE_CHECKING:
 QUEUE, CONTROL = "e1_upload", "upswell.control.e1-w"
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broker in memory delivers at once."""
-    monkeypatch.setattr("upswell.worker.loop.LOOK_SECONDS", 0.0)
-
-
 class Rig:
     """A worker on a broker in memory, whose uploads end when `open` is set."""
 
@@ -190,35 +184,6 @@ def test_a_delivery_on_its_way_when_the_drain_begins_is_still_uploaded() -> None
             await run
             assert len(rig.broker.acked) == 1
             assert rig.broker.released == []
-
-    asyncio.run(scenario())
-
-
-def test_acks_are_held_back_while_the_worker_stops_consuming() -> None:
-    """An ack would free a slot, and RabbitMQ would assign a message that its dead consumer never gets."""
-
-    async def scenario() -> None:
-        rig = Rig(slots=2)
-        async with rig.running() as run:
-            for own_id in "abc":
-                rig.upload(own_id)
-            await settle()
-            held_at_cancel: list[int] = []
-            consumer = rig.broker.consumers[-1]
-            cancel = consumer.cancel
-
-            async def watched() -> None:
-                rig.open.set()
-                await settle()
-                held_at_cancel.append(len(consumer.held))
-                await cancel()
-
-            consumer.cancel = watched  # type: ignore[method-assign]
-            rig.worker.request_drain()
-            await run
-            assert held_at_cancel == [2]
-            assert len(rig.broker.acked) == 2
-            assert len(rig.broker.queues[QUEUE]) == 1
 
     asyncio.run(scenario())
 

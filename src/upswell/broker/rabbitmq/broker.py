@@ -18,6 +18,7 @@ import random
 import re
 import socket
 import ssl
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ import pika
 import pika.exceptions
 import pika.spec
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorWrongState
 
 from upswell.broker.protocol import Consumer, QueueDepth
 from upswell.broker.rabbitmq import attempts
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from upswell.broker.topology import Queue
 
 _CLOSE_PATIENCE = 5.0  # seconds that outstanding confirms have at close
+_ABORT_PATIENCE = 2.0  # seconds that the server has to let a connection go that came about too late
 _NACK_UNCOUNTED_SINCE = (4, 3)
 
 # pika logs each lost connection with a traceback's worth of lines; what matters is in our own events.
@@ -394,8 +397,11 @@ async def _open(address: Address, name: str) -> Any:
     try:
         result = await asyncio.shield(done)
     except asyncio.CancelledError:
-        workflow.abort()
-        await done
+        with suppress(AMQPConnectorWrongState):  # it has just come about, or failed, by itself
+            workflow.abort()
+        result = await done
+        if isinstance(result, _Connection):
+            await _close(result)
         raise
     if isinstance(result, _Connection):
         return result
@@ -405,6 +411,14 @@ async def _open(address: Address, name: str) -> Any:
     if reason is not None:
         raise BrokerError(f"RabbitMQ at {where} cannot be used: {reason}")
     raise LostError(f"RabbitMQ at {where} cannot be reached: {type(cause).__name__}: {cause}")
+
+
+async def _close(connection: Any) -> None:
+    """Close a connection that nobody wants any more."""
+    closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    connection.add_on_close_callback(lambda *_: None if closed.done() else closed.set_result(None))
+    connection.close()
+    await asyncio.wait([closed], timeout=_ABORT_PATIENCE)
 
 
 def _parameters(address: Address, name: str) -> Any:

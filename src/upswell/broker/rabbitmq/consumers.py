@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from upswell.broker.protocol import OnDelivery
 
 
-_QUIET_STEPS = 20
-_QUIET_STEP = 0.005  # seconds; so long without a delivery means that none is on its way
+_FILL_SECONDS = 0.1  # a backlog fills a consumer whose acks are held back in less
+_RELIEFS = (4, 1)  # prefetch counts: one for what may come while a subscription ends, one that fills soon
+_RELIEF_FILL_SECONDS = 0.5
+_STEP_SECONDS = 0.002
 
 _NO_HEADERS: dict[str, Any] = {}
 
@@ -105,7 +107,6 @@ class RabbitConsumer:
         self.tag: str | None = None
         self.unsettled = 0
         self.held_back: list[tuple[Held, str]] | None = None
-        self._received = 0
         self._on_delivery = on_delivery
         self._consumers = consumers
 
@@ -115,21 +116,27 @@ class RabbitConsumer:
 
     def on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         """Hand a message on."""
-        self._received += 1
         self.unsettled += 1
         self._on_delivery(delivery(self.queue, channel, method, properties, body, consumer=self))
 
-    async def come_to_rest(self) -> None:
-        """Hold settlements back until no delivery can be on its way: no more may come or none did for 0.1 s.
-
-        A quorum queue takes back what was on its way to a cancelled consumer, and counts that as an attempt.
-        """
+    def hold_back(self) -> None:
+        """Settle nothing from now on, so that the server can fill this consumer and no more is on its way."""
         self.held_back = []
-        quiet = 0
-        while self.unsettled < self.prefetch_count and quiet < _QUIET_STEPS:
-            received = self._received
-            await asyncio.sleep(_QUIET_STEP)
-            quiet = quiet + 1 if received == self._received else 0
+
+    async def is_full(self, within: float) -> bool:
+        """Return whether it comes to hold all that it may: then nothing more can be on its way to it."""
+        steps = int(within / _STEP_SECONDS)
+        for _ in range(steps):
+            if self.unsettled >= self.prefetch_count:
+                return True
+            await asyncio.sleep(_STEP_SECONDS)
+        return self.unsettled >= self.prefetch_count
+
+    def relief(self, prefetch_count: int) -> RabbitConsumer:
+        """Return a consumer that takes what would come to this one; it holds its settlements back."""
+        relief = RabbitConsumer(self.queue, self._on_delivery, prefetch_count, self._consumers)
+        relief.hold_back()
+        return relief
 
     def settle_held_back(self) -> None:
         """Send the settlements that were held back."""
@@ -192,20 +199,43 @@ class Consumers:
         self._running.append(consumer)
 
     async def cancel(self, consumer: RabbitConsumer) -> None:
-        """End a subscription; what it holds can still be settled."""
+        """End a subscription; what it holds can still be settled.
+
+        A quorum queue takes back what is on its way to a cancelled consumer, and counts that as an attempt.
+        Nothing is on its way to one that holds all that it may, so its settlements are held back until then.
+        One that does not fill, since the queue is nearly empty, gets a relief of higher priority, to which
+        comes what comes next; and that one another, which a single message fills. Where not even that comes,
+        one in the milliseconds of the last cancel is unlikely.
+        """
         if consumer in self._running:
             self._running.remove(consumer)
-        channel, tag = self._channel, consumer.tag
-        if channel is None or tag is None:
+        channel = self._channel
+        if channel is None or consumer.tag is None:
             return
-        consumer.tag = None
+        consumer.hold_back()
+        last = [consumer]
         try:
-            await consumer.come_to_rest()
-            await channel.expect(lambda settle: self._canceller(channel.raw, tag, settle))
+            filled = await consumer.is_full(_FILL_SECONDS)
+            for prefetch_count in _RELIEFS:
+                if filled:
+                    break
+                last.append(last[-1].relief(prefetch_count))
+                await self._consume(last[-1], priority=len(last))
+                # Asked after it, this is answered after all that was on its way before.
+                await channel.call("queue_declare", queue=consumer.queue, passive=True)
+                await self._end(channel, last[-2])
+                filled = await last[-1].is_full(_RELIEF_FILL_SECONDS)
+            await self._end(channel, last[-1])
         except BrokerError:
-            return  # the connection is gone, and the subscription with it
+            return  # the connection is gone, and the subscriptions with it
         finally:
-            consumer.settle_held_back()
+            for each in last:
+                each.settle_held_back()
+
+    async def _end(self, channel: AwaitableChannel, consumer: RabbitConsumer) -> None:
+        tag, consumer.tag = consumer.tag, None
+        if tag is not None:
+            await channel.expect(lambda settle: self._canceller(channel.raw, tag, settle))
 
     async def _open_channel(self) -> None:
         channel = await AwaitableChannel.open(self._connection, self._on_channel_closed)
@@ -215,7 +245,7 @@ class Consumers:
             consumer.tag = None
             self._spawn(self._resume(consumer))
 
-    async def _consume(self, consumer: RabbitConsumer) -> None:
+    async def _consume(self, consumer: RabbitConsumer, priority: int = 0) -> None:
         async with self._starting:  # a prefetch count holds for the consumers that are started after it
             if self._channel is None:
                 raise LostError("the connection to RabbitMQ is lost")
@@ -223,7 +253,10 @@ class Consumers:
             consumer.unsettled = 0
             await channel.call("basic_qos", prefetch_count=consumer.prefetch_count)
             frame = await channel.call(
-                "basic_consume", queue=consumer.queue, on_message_callback=consumer.on_message
+                "basic_consume",
+                queue=consumer.queue,
+                on_message_callback=consumer.on_message,
+                arguments={"x-priority": priority} if priority else None,
             )
         consumer.tag = frame.method.consumer_tag
 

@@ -416,7 +416,12 @@ async def _open(address: Address, name: str) -> Any:
 async def _close(connection: Any) -> None:
     """Close a connection that nobody wants any more."""
     closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    connection.add_on_close_callback(lambda *_: None if closed.done() else closed.set_result(None))
+
+    def on_closed(*_: Any) -> None:
+        if not closed.done():
+            closed.set_result(None)
+
+    connection.add_on_close_callback(on_closed)
     connection.close()
     await asyncio.wait([closed], timeout=_ABORT_PATIENCE)
 

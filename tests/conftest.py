@@ -21,13 +21,6 @@ def skip_or_fail(reason: str) -> None:
     pytest.skip(reason)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests that need Docker to one test process: engines and base images are dear."""
-    for item in items:
-        if item.get_closest_marker("docker"):
-            item.add_marker(pytest.mark.xdist_group("docker"))
-
-
 @pytest.fixture(autouse=True)
 def _log_as_by_default() -> Iterator[None]:
     """A command run inside the test process configures the log; the next test must not see that."""

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
     from support.docker_engine import DockerEngine
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("docker"),  # one engine, one build of the image
+]
 
 APP = "contained"
 IMAGE = "upswell-worker:test"
@@ -69,6 +74,14 @@ def test_the_image_runs_as_nobody_special_and_names_no_secret(engine: DockerEngi
     assert config["StopSignal"] == "SIGTERM"
     assert config["Healthcheck"]["Test"] == ["CMD", "python3", "-m", "upswell.healthcheck"]
     assert engine.docker("run", "--rm", "--entrypoint", "id", image, "-u").strip() == "10001"
+
+
+def test_the_courses_own_image_is_built_in_the_quickstart(engine: DockerEngine, image: str) -> None:
+    engine.docker("tag", image, "upswell")
+    engine.docker("build", "--tag", "app_id_worker_container/dst2018:0.1", "quickstart")
+    config = json.loads(engine.docker("image", "inspect", "app_id_worker_container/dst2018:0.1"))[0]["Config"]
+    assert config["Cmd"] == ["worker"]
+    assert config["Labels"]["upswell.image"] == "worker"
 
 
 def test_a_worker_in_a_container_is_healthy_and_drains_at_sigterm(

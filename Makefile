@@ -15,7 +15,7 @@ demo: setup-run ## Run the main job: real files, real workers, about a minute (F
 	@.venv/bin/upswell demo $(if $(FILES),--files "$(FILES)")
 
 test: setup servers ## Run every test, on real RabbitMQ and Docker where they can be had
-	@.venv/bin/pytest --numprocesses 3 --dist loadgroup
+	@.venv/bin/pytest --numprocesses 3 --dist loadfile
 
 check: setup ## Lint, types, layers and unit tests, without any server
 	@.venv/bin/ruff check .

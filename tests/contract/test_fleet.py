@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 # The first Docker test of a machine makes an image from Debian's packages.
-DOCKER_MARKS = (pytest.mark.docker, pytest.mark.timeout(900), pytest.mark.xdist_group("docker"))
+DOCKER_MARKS = (pytest.mark.docker, pytest.mark.timeout(900))
 
 
 @pytest.fixture(params=["process", pytest.param("docker", marks=DOCKER_MARKS)])

@@ -30,7 +30,6 @@ pytestmark = [
     pytest.mark.docker,
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("docker"),  # one engine, one build of the image
 ]
 
 APP = "contained"

@@ -61,6 +61,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Share of the window's uploads that were answered within the objective."""
     recent_response_times: tuple[float, ...] = ()
     """Response times reported since the snapshot before, oldest first (for policies that react to single reports)."""
+    recent_service_times: tuple[float, ...] = ()
+    """Service times of the same reports, in the same order: what a rehearsal draws from."""
     failures: int = 0
     """Attempts in the window that ended `failed` or `dead`."""
     stale: tuple[str, ...] = ()

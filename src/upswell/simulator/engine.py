@@ -1,0 +1,216 @@
+"""Virtual time: uploads arrive, workers serve them, and every so many seconds the policy sees a snapshot and decides.
+
+In: a trace, a policy (the very object that the monitor runs) and a plant. Out: an `Outcome`. Between two decisions only the uploads that start
+cost time; a fleet that never changes is served in one sweep.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from random import Random
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from upswell.analysis.decision import Decision
+from upswell.analysis.snapshot import Snapshot, Workers
+from upswell.simulator.jobs import JobStream, in_chunks
+from upswell.simulator.ledger import Ledger, Outcome
+from upswell.simulator.pool import Due, WorkerPool
+from upswell.simulator.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from upswell.policies.protocol import ScalingPolicy
+    from upswell.simulator.jobs import Chunk
+    from upswell.simulator.plant import Plant
+
+
+class Simulation:
+    """One application in virtual time, a decision interval at a time (`step`); several can run in step.
+
+    The monitor is taken to have watched an empty queue for one window before the first upload, with the initial workers ready.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterable[Chunk],
+        policy: ScalingPolicy,
+        plant: Plant,
+        *,
+        keep_timeline: bool = False,
+    ) -> None:
+        plant.check()
+        self.plant = plant
+        self._policy = policy
+        self._rng = Random(plant.seed)
+        self.stream = JobStream(chunks)
+        self._begin = math.floor(self.stream.first)
+        self.now = float(self._begin)
+        self._ledger = Ledger(plant.slo.seconds)
+        self.pool = WorkerPool(plant, self._ledger, self._rng, self.now)
+        interval = plant.decision_interval
+        self._window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
+        self._unreported: deque[list[float]] = deque([[]] * math.ceil(plant.report_lag / interval))
+        self._number = 0
+        self.wanted = plant.initial_workers
+        self._peak = plant.initial_workers
+        self._scalings = 0
+        self._timeline: list[tuple[float, int, int, int]] | None = [] if keep_timeline else None
+
+    @property
+    def over(self) -> bool:
+        """Whether every upload has ended, or the last one's time is up."""
+        if not self.stream.ended:
+            return False
+        idle = self.stream.over and self.pool.in_flight == 0
+        return idle or self.now > self.stream.last + self.plant.slo.seconds
+
+    def step(self) -> None:
+        """Let one decision interval pass, then decide."""
+        decision = self._policy.decide(self.observe())
+        self.apply(decision.desired_workers)
+
+    def observe(self) -> Snapshot:
+        """Let one decision interval pass and return what the monitor sees at its end."""
+        plant, pool, stream = self.plant, self.pool, self.stream
+        number = self._number
+        self._number = number + 1
+        now = self._begin + (number + 1) * plant.decision_interval
+        self.now = now
+        arrived = stream.arrive_until(now)
+        pool.serve(stream, now)
+        ended = pool.due.take(number)
+        responses, services = ended[0::2], ended[1::2]
+        if ended:
+            pool.in_flight -= len(responses)
+            self._ledger.respond(responses, math.fsum(services))
+        pool.tick(now)
+        if self._unreported or plant.report_loss:
+            responses, services = self._reported(ended)
+        window = self._window
+        window.add(arrived, responses, services)
+        return self._snapshot(now, responses, services)
+
+    def _reported(self, ended: list[float]) -> tuple[list[float], list[float]]:
+        """Return what reaches the monitor now: late by the report lag, thinned by the report loss."""
+        self._unreported.append(ended)
+        ended = self._unreported.popleft()
+        loss = self.plant.report_loss
+        pairs = [
+            pair for pair in zip(ended[0::2], ended[1::2], strict=True) if not loss or self._rng.random() >= loss
+        ]
+        return [response for response, _ in pairs], [service for _, service in pairs]
+
+    def _snapshot(self, now: float, responses: list[float], services: list[float]) -> Snapshot:
+        plant, pool, stream, window = self.plant, self.pool, self.stream, self._window
+        waiting = stream.waiting
+        return Snapshot(
+            app_id=plant.app_id,
+            at=now,
+            slo=plant.slo,
+            window=window.seconds,
+            slots_per_worker=plant.slots,
+            workers=Workers(
+                desired=self.wanted,
+                requested=self.wanted,
+                starting=pool.starting,
+                ready=pool.size - pool.starting,
+                busy=pool.busy_workers,
+                standby=pool.standby,
+                draining=pool.draining,
+            ),
+            start_delay=pool.start_delay,
+            arrival_rate=window.arrivals / window.seconds,
+            throughput=window.count / window.seconds,
+            messages_ready=waiting,
+            messages_unacknowledged=pool.in_flight,
+            oldest_age=now - stream.arrivals[stream.head] if waiting else None,
+            service_time=window.service_time,
+            waiting_time=window.waiting_time,
+            response_time=window.response_time,
+            attainment=window.attainment,
+            recent_response_times=tuple(responses),
+            recent_service_times=tuple(services),
+        )
+
+    def apply(self, desired: int) -> None:
+        """Scale the fleet to what was decided, within the bounds."""
+        plant, pool = self.plant, self.pool
+        wanted = min(max(desired, plant.min_workers), plant.max_workers)
+        if wanted != self.wanted:
+            self._scalings += 1
+            self.wanted = wanted
+        if wanted != pool.size:
+            pool.scale(self.now, wanted)
+        if pool.billed > self._peak:
+            self._peak = pool.billed
+        if self._timeline is not None:
+            self._timeline.append((self.now, pool.size, self.stream.waiting + pool.in_flight, wanted))
+
+    def sweep(self) -> None:
+        """Serve the whole trace with the workers that there are: nothing is decided, so nothing stops at intervals."""
+        pool, stream = self.pool, self.stream
+        pool.due = Due(math.inf)
+        while stream.arrive_chunk():
+            pool.serve(stream, math.inf)
+            ended = pool.due.take(0)
+            self._ledger.respond(ended[0::2], math.fsum(ended[1::2]))
+        pool.in_flight = 0
+        self.now = min(max(pool.free_at, default=self.now), stream.last + self.plant.slo.seconds)
+
+    def outcome(self) -> Outcome:
+        """Return what the run cost and missed; call it once, at the end."""
+        ledger = self._ledger
+        ledger.uploads, ledger.work = self.stream.total, self.stream.work
+        self.pool.close(self.now)
+        return ledger.outcome(peak=self._peak, scalings=self._scalings, timeline=tuple(self._timeline or ()))
+
+
+def simulate(
+    arrivals: NDArray[np.float64] | Iterable[Chunk],
+    services: NDArray[np.float64] | None,
+    policy: ScalingPolicy | int,
+    plant: Plant,
+    *,
+    keep_timeline: bool = False,
+) -> Outcome:
+    """Return what a policy makes of a trace.
+
+    Args:
+        arrivals: sorted instants in seconds; or an iterable of (arrivals, services) in pieces, for traces larger than memory.
+        services: seconds each upload takes; None with an iterable.
+        policy: decides every `plant.decision_interval` seconds; a number is a fleet of that size that never changes.
+        plant: the world it is tried in.
+        keep_timeline: whether the outcome holds one entry a decision.
+    """
+    chunks = in_chunks(arrivals, services) if services is not None else arrivals  # pyright: ignore
+    if isinstance(policy, int):
+        return simulate_fixed(chunks, policy, plant)
+    simulation = Simulation(chunks, policy, plant, keep_timeline=keep_timeline)
+    while not simulation.over:
+        simulation.step()
+    return simulation.outcome()
+
+
+def simulate_fixed(chunks: Iterable[Chunk], workers: int, plant: Plant) -> Outcome:
+    """Return what a fleet makes of a trace that has `workers` from the start and never changes."""
+    simulation = Simulation(chunks, _Never(), replace(plant, initial_workers=workers))
+    if plant.single:
+        simulation.sweep()
+    else:
+        while not simulation.over:
+            simulation.observe()
+    return simulation.outcome()
+
+
+class _Never:
+    """Stands where a policy must; a fixed fleet never asks it."""
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        return Decision.hold(snapshot.workers.requested, "the fleet is fixed")

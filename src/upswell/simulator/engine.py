@@ -103,7 +103,9 @@ class Simulation:
         ended = self._unreported.popleft()
         loss = self.plant.report_loss
         pairs = [
-            pair for pair in zip(ended[0::2], ended[1::2], strict=True) if not loss or self._rng.random() >= loss
+            pair
+            for pair in zip(ended[0::2], ended[1::2], strict=True)
+            if not loss or self._rng.random() >= loss
         ]
         return [response for response, _ in pairs], [service for _, service in pairs]
 

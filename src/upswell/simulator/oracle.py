@@ -93,7 +93,9 @@ def cheapest_path(latest: Ints, earliest: Ints, start_cost: float) -> tuple[floa
 
 def _worker_limits(latest: Ints, earliest: Ints, start_cost: float) -> Ints:
     """Return for each step the most workers that could be of use in it, or be worth keeping for soon."""
-    useful = np.minimum(earliest[1:] - latest[:-1], np.diff(earliest).max(initial=1) + (earliest - latest)[:-1])
+    useful = np.minimum(
+        earliest[1:] - latest[:-1], np.diff(earliest).max(initial=1) + (earliest - latest)[:-1]
+    )
     useful = np.maximum(useful, 0)
     # more than what empties the whole band within a few steps is never cheaper than starting a little later
     reach = int(np.ceil(start_cost)) + 1

@@ -1,7 +1,7 @@
 """Log events: a fixed name and its numbers, never prose.
 
-`EVENTS` lists every event there is and `docs/log-events.md` shows the same list; a test keeps all three (code, table, page) equal. Credentials
-in URLs are masked in every value of every event, whoever wrote it.
+`EVENTS` lists every event there is and `docs/log-events.md` shows the same list; a test keeps all three
+(code, table, page) equal. Credentials in URLs are masked in every value of every event, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,86 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-EVENTS: dict[str, str] = {}
+# structlog imports rich wherever it finds it: 160 ms that a worker has no use for. It does without when rich
+# looks absent.
+_rich_is_hidden = "rich" not in sys.modules
+if _rich_is_hidden:
+    sys.modules["rich"] = None  # type: ignore[assignment]
+import structlog  # noqa: E402 - only now
+
+if _rich_is_hidden:
+    del sys.modules["rich"]
+
+EVENTS: dict[str, str] = {
+    "broker.blocked": "RabbitMQ has no memory or disk left and takes no messages; they are held.",
+    "broker.channel_closed": "RabbitMQ closed the channel of the consumers, for the reason given; they consume again on a new one.",
+    "broker.connect_failed": "RabbitMQ cannot be reached; the next attempt is in again_in seconds.",
+    "broker.connect_refused": "RabbitMQ does not let us in any more; the next attempt is in again_in seconds.",
+    "broker.connected": "Connected to RabbitMQ, at the given attempt; queues and consumers are restored.",
+    "broker.connection_died": "A process that used the embedded broker died or hung; what it held is ready again, counted as an attempt.",
+    "broker.connection_lost": "The connection to RabbitMQ is gone; it is made again, and nothing unconfirmed is lost.",
+    "broker.consume_failed": "A queue cannot be consumed again yet; the next attempt is in again_in seconds.",
+    "broker.consumer_cancelled": "RabbitMQ ended a subscription (queue deleted, leader moved); it is begun again.",
+    "broker.consumer_restored": "Someone deleted a queue that is consumed here; it is consumed again.",
+    "broker.dead_lettered": "The embedded broker moved a message over its delivery limit to the dead-letter queue (none: it is gone).",
+    "broker.declare_failed": "A queue could not be declared again after a reconnection.",
+    "broker.disk_refuses": "The embedded broker's disk is full or fails; unconfirmed messages are kept and tried again.",
+    "broker.disk_takes_again": "The embedded broker's disk works again; what waited is written, after so many failures.",
+    "broker.failed": "The embedded broker's file cannot be used; what was being published is refused.",
+    "broker.publish_nacked": "RabbitMQ could not take messages (queue full, no leader); they are sent again in again_in seconds.",
+    "broker.publish_refused": "RabbitMQ closed the publishing channel over a message that it never takes; its publisher is told, the others are sent again.",
+    "broker.queue_differs": "A queue that is there has other arguments than were asked for; it is used as it is.",
+    "broker.queue_lost": "After a reconnection an exclusive queue's name belonged to another connection.",
+    "broker.reconnected": "The connection to the broker was made again, with its queues and consumers.",
+    "broker.unblocked": "RabbitMQ takes messages again; those held are sent.",
+    "decision.made": "The monitor decided, and why; unchanged numbers at level debug.",
+    "monitor.application_refused": "Too many applications are not in the settings; further ones are ignored.",
+    "monitor.application_unknown": "An application outside the settings is observed, never scaled.",
+    "monitor.depth_unknown": "A queue's depth is not known; the last one known grows stale.",
+    "monitor.journal_failed": "The journal lost a round; the next is tried all the same.",
+    "monitor.message_refused": "So many messages were no valid reports or statuses; see {report_queue}.dead.",
+    "monitor.observer_failed": "The live view raised an error; decisions go on.",
+    "monitor.policy_failed": "A policy raised an error: its application holds, the others go on.",
+    "monitor.refused_report_lost": "A report that is none could not be put aside.",
+    "monitor.round_failed": "A round of decisions failed; the next is made all the same.",
+    "monitor.started": "The monitor listens.",
+    "monitor.stopped": "The monitor listens no more; with how many reports it took in.",
+    "scaler.action_failed": "The fleet failed to do what was asked for an application; the next round tries again.",
+    "scaler.bad_message": "A scale request or a status could not be read; it is dropped.",
+    "scaler.clock_jumped": "The clock was set, or the scaler stood still: what it waits for is counted anew.",
+    "scaler.crash_loop": "New workers of an application keep crashing: the next is started after retry_in seconds.",
+    "scaler.crash_loop_over": "A new worker of an application has run for a while: its crash loop is over.",
+    "scaler.fleet_unreachable": "It cannot be told which workers run; nothing is started or stopped until it can.",
+    "scaler.round_failed": "A round of the scaler failed in a way that it does not know; the next is made all the same.",
+    "scaler.start_failed": "A worker could not be started; the next try waits retry_in seconds.",
+    "scaler.started": "The scaler listens.",
+    "scaler.unknown_app": "A scale request named an application that is not in the settings: nothing is started for it.",
+    "scaler.waiting": "Another scaler runs in this state folder; this one waits to take over.",
+    "scaler.wish": "The number of workers that should run for an application changed; found is how many there were.",
+    "scaler.worker_crashed": "A worker exited without being told to; with its exit code and the last lines it printed.",
+    "scaler.worker_gone": "A worker had exited before this scaler began to watch.",
+    "scaler.worker_left": "A worker has drained and exited.",
+    "scaler.worker_silent": "A worker runs but is not heard of: it is asked to leave, and replaced.",
+    "scaler.worker_started": "A worker was started.",
+    "scaler.worker_told": "A worker was told to activate, stand by or drain (terminate: drain by SIGTERM).",
+    "store.leftover_removed": "The store swept out an unfinished object that a killed worker had left.",
+    "worker.command_ignored": "A worker got a command that it could not read, that came late, or after its drain began.",
+    "worker.handlers_left": "A worker left while handlers still ran that could not be ended; their uploads are back in the queue.",
+    "worker.publish_refused": "The broker refused a report or a dead letter; the worker makes the queue and publishes again.",
+    "worker.started": "A worker is connected and its queues are there.",
+    "worker.state": "A worker changed its state: standby, ready (consuming), draining or stopped.",
+    "worker.stopped": "A worker has disconnected; with how many attempts were stored, failed and dead.",
+    "worker.upload_dead": "An upload went to the dead-letter queue, for the reason given.",
+    "worker.upload_failed": "An attempt at an upload failed; it is tried again after retry_seconds.",
+    "worker.upload_overdue": "An upload reached upload_timeout and is being stopped; a thread keeps its slot until it ends.",
+    "worker.uploads_released": "A worker had to leave at once and put its unfinished uploads back into the queue.",
+}
 """Event name -> what happened, in a sentence."""
 
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # without the scheme before it: linear in the longest text
 
 
 def mask(text: str) -> str:
@@ -28,16 +99,21 @@ def mask(text: str) -> str:
     >>> mask("cannot reach amqp://guest:secret@host/vh")
     'cannot reach amqp://***@host/vh'
     """
-    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
+    return _CREDENTIALS.sub("***@", text)
 
 
-def _mask_values(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _plain_exceptions(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = mask(value)
-        elif isinstance(value, BaseException):
-            event[key] = mask(f"{type(value).__name__}: {value}")
+        if isinstance(value, BaseException):
+            event[key] = f"{type(value).__name__}: {value}"
     return event
+
+
+def _mask_line(_logger: Any, _method: str, line: Any) -> str:
+    """Mask last, when the line is whole: no value, however deep, gets past it."""
+    return mask(line)
 
 
 def configure(*, level: str = "info", json: bool = False) -> None:
@@ -52,8 +128,9 @@ def configure(*, level: str = "info", json: bool = False) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             structlog.processors.format_exc_info,
-            _mask_values,
+            _plain_exceptions,
             renderer,
+            _mask_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
@@ -62,5 +139,5 @@ def configure(*, level: str = "info", json: bool = False) -> None:
 
 
 def get_logger(**bound: object) -> Any:
-    """Return a logger; what is `bound` stands in each of its events: `log.info("scale.decided", desired=5)`."""
+    """Return a logger whose events all hold what is `bound`."""
     return structlog.get_logger(**bound)

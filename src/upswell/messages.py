@@ -5,8 +5,8 @@
                                  scaler --WorkerCommand--> worker
 
 What comes in: bytes from a queue, hostile until decoded. What goes out: a struct whose every field keeps
-its rule, or a `MessageError` that says the rule and the value. Instants (`..._at`) are UTC seconds since 1970, durations
-are seconds.
+its rule, or a `MessageError` that says the rule and the value. Instants (`..._at`) are UTC seconds since
+1970, durations are seconds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ Instant = Annotated[float, Meta(ge=0, le=1e11)]
 Count = Annotated[int, Meta(ge=0, le=10**18)]
 
 Outcome = Literal["stored", "failed", "dead"]
-"""`stored`: in the store and verified. `failed`: will be tried again. `dead`: dead-lettered, see its reason."""
+"""`stored`: in the store and verified.
+
+`failed`: will be tried again. `dead`: dead-lettered, see its reason.
+"""
 
 WorkerState = Literal["starting", "standby", "ready", "draining", "stopped"]
 """`ready` means consuming; whether it is busy is told by the number `busy`."""
@@ -47,8 +50,8 @@ CommandName = Literal["activate", "standby", "drain"]
 class UploadRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Please store the bytes behind `uri`; the bare form has only `type`, `uri` and `app_id`.
 
-    `key` is the object's name in the store; the same request always has the same key, so that an upload done twice
-    is stored once. `checksum` is `sha256:` and 64 hex digits.
+    `key` is the object's name in the store; the same request always has the same key, so that an upload
+    done twice is stored once. `checksum` is `sha256:` and 64 hex digits.
     """
 
     app_id: AppId
@@ -64,7 +67,8 @@ class UploadRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt at an upload ended; the bare form has only `response_time` and `app_id`.
 
-    `response_time` = `waiting_time` (published to delivered) + `service_time` (delivered to stored), in seconds.
+    `response_time` = `waiting_time` (published to delivered) + `service_time` (delivered to stored), in
+    seconds.
     """
 
     app_id: AppId
@@ -84,7 +88,8 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a worker is, sent every second or so and at each change of state.
 
-    `requested_at` is when its fleet was asked for it (absent for a worker started by hand): the start-up delay is measured from it.
+    `requested_at` is when its fleet was asked for it (absent for a worker started by hand): the start-up
+    delay is measured from it.
     """
 
     app_id: AppId
@@ -142,7 +147,7 @@ def decode(kind: type[M], body: bytes) -> M:
         raise MessageError(f"a message must be at most {MAX_MESSAGE_BYTES} bytes, got {len(body)}")
     try:
         return cast("M", _decoders[kind].decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last: a million "["
         raise MessageError(f"not a valid {kind.__name__}: {error}; got {_excerpt(body)}") from error
 
 

@@ -8,12 +8,12 @@ No other module reads the environment.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,6 +21,9 @@ from msgspec import Meta, Struct
 from upswell.errors import SettingsError
 from upswell.events import mask
 from upswell.messages import APP_ID_PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SLO = re.compile(
     r"\A\s*(?P<percent>\d+(?:\.\d+)?)\s*%\s*<=?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|h)\s*\Z"
@@ -143,6 +146,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     upload_timeout: Annotated[
         Positive, Meta(description="Seconds after which one upload is given up and tried again.")
     ] = 900.0
+    consumer_timeout: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Seconds that RabbitMQ lets a worker hold a message: its own consumer_timeout, told to Upswell because it cannot be asked; uploads must end sooner. 0: no limit.",
+        ),
+    ] = 1800.0
     upload_rate_limit: Annotated[
         float, Meta(ge=0, description="Bytes per second that one worker uploads at most; 0: no limit.")
     ] = 0.0
@@ -215,7 +225,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             SettingsError: the application's table has an unknown setting or breaks a rule.
         """
         own = self.apps.get(app_id)
-        return self if not own else _build({**msgspec.structs.asdict(self), **own}, where=f"[apps.{app_id}] ")
+        if not own:
+            return self
+        values: dict[str, Any] = {**msgspec.structs.asdict(self), **own, "apps": {}}
+        return msgspec.structs.replace(_build(values, where=f"[apps.{app_id}] "), apps=self.apps)
 
     @property
     def objective(self) -> Slo:
@@ -315,17 +328,18 @@ def _from_text(name: str, text: str) -> Any:
         return [part for part in text.split(os.pathsep) if part]
     if name == "apps":
         try:
-            apps: Any = (
-                msgspec.json.decode(text)
-                if text.lstrip().startswith("{")
-                else {app: {} for app in text.split(",") if app}
-            )
+            return _apps_from_text(text)
         except msgspec.DecodeError as error:
             raise SettingsError(
                 f"{variable(name)} must be a JSON object or names separated by commas: {error}"
             ) from error
-        return apps
     return text
+
+
+def _apps_from_text(text: str) -> dict[str, Any]:
+    if text.lstrip().startswith("{"):
+        return msgspec.json.decode(text, type=dict[str, Any])
+    return {app_id: {} for app_id in text.split(",") if app_id}
 
 
 def _build(values: Mapping[str, Any], where: str = "") -> Settings:
@@ -333,7 +347,6 @@ def _build(values: Mapping[str, Any], where: str = "") -> Settings:
     for name in values:
         if name not in known:
             raise SettingsError(f"{where}unknown setting: {name}{_nearest(name, known)}")
-    settings = Settings()
     hints = _hints()
     checked: dict[str, Any] = {}
     for name, value in values.items():
@@ -342,7 +355,9 @@ def _build(values: Mapping[str, Any], where: str = "") -> Settings:
         except msgspec.ValidationError as error:
             shown = mask(repr(value))
             raise SettingsError(f"{where}{name} {_rule(str(error))}, got {shown}") from error
-    settings = msgspec.structs.replace(settings, **checked)
+        if isinstance(checked[name], float) and not math.isfinite(checked[name]):
+            raise SettingsError(f"{where}{name} must be a finite number, got {value}")
+    settings = Settings(**checked)
     _check(settings, where)
     return settings
 
@@ -364,7 +379,10 @@ _cached_hints: dict[str, Any] | None = None
 
 def _check(settings: Settings, where: str) -> None:
     """Raise a SettingsError for what no single field's rule says."""
-    Slo.parse(settings.slo)
+    try:
+        Slo.parse(settings.slo)
+    except SettingsError as error:
+        raise SettingsError(f"{where}{error}") from None
     if settings.max_workers < settings.min_workers:
         raise SettingsError(
             f"{where}max_workers must be >= min_workers ({settings.min_workers}), got {settings.max_workers}"
@@ -375,6 +393,7 @@ def _check(settings: Settings, where: str) -> None:
         )
     for app_id, own in settings.apps.items():
         _check_app(app_id, own)
+        settings.for_app(app_id)
 
 
 def _check_app(app_id: str, own: Mapping[str, Any]) -> None:

@@ -11,8 +11,8 @@ _NO_NUMBERS: dict[str, float] = {}
 class Decision(Struct, frozen=True, kw_only=True):
     """How many workers are wanted, the sentence that explains it, and the numbers in it.
 
-    `rejected` holds the options that were weighed and not taken, each a short sentence. `held` says that nothing could be decided, so
-    that the number of workers stays as it is.
+    `rejected` holds the options that were weighed and not taken, each a short sentence. `held` says that
+    nothing could be decided, so that the number of workers stays as it is.
     """
 
     desired_workers: int

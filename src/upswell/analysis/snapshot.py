@@ -1,4 +1,7 @@
-"""What the monitor knows of one application at one instant. Zero, missing (None) and stale are three values."""
+"""What the monitor knows of one application at one instant.
+
+Zero, missing (None) and stale are three values.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from msgspec import Struct
 from upswell.settings import Slo
 
 
-class Workers(Struct, frozen=True, kw_only=True):
+class Workers(Struct, frozen=True, kw_only=True, gc=False):
     """Five numbers that are never mixed, and two more states that a worker can be in.
 
-    `desired`: what the last decision wanted. `requested`: what the scaler was told. `starting`: asked for, not yet ready. `ready`: consuming. `busy`:
-    those of the ready and draining that run at least one upload.
+    `desired`: what the last decision wanted. `requested`: what the scaler was told. `starting`: asked for,
+    not yet ready. `ready`: consuming. `busy`: those of the ready and draining that run at least one upload.
     """
 
     desired: int
@@ -23,7 +26,7 @@ class Workers(Struct, frozen=True, kw_only=True):
     draining: int = 0
 
 
-class Percentiles(Struct, frozen=True, kw_only=True):
+class Percentiles(Struct, frozen=True, kw_only=True, gc=False):
     """A duration's distribution over the window, in seconds; `count` values went into it."""
 
     count: int
@@ -35,9 +38,10 @@ class Percentiles(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """The signals of one application; every rate is per second over `window` seconds, every time is in seconds.
+    """The signals of one application; rates are per second over `window` seconds, times are in seconds.
 
-    None is "not known", never "zero". `stale` names signals whose newest value is older than the window allows.
+    None is "not known", never "zero". `stale` names signals whose newest value is older than the window
+    allows.
     """
 
     app_id: str
@@ -53,16 +57,20 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     messages_ready: int | None = None
     messages_unacknowledged: int | None = None
     oldest_age: float | None = None
-    """Seconds since the oldest upload still waiting was published."""
+    """Seconds since the oldest upload still waiting was published, as estimated."""
+    in_flight_age: float | None = None
+    """Seconds for which uploads have been in flight without any of them ending."""
     service_time: Percentiles | None = None
     waiting_time: Percentiles | None = None
     response_time: Percentiles | None = None
     attainment: float | None = None
     """Share of the window's uploads that were answered within the objective."""
     recent_response_times: tuple[float, ...] = ()
-    """Response times reported since the snapshot before, oldest first (for policies that react to single reports)."""
+    """Response times reported since the snapshot before, oldest first (for policies that react to
+    single reports).
+    """
     recent_service_times: tuple[float, ...] = ()
-    """Service times of the same reports, in the same order: what a rehearsal draws from."""
+    """Service times of the same reports, in the same order: what a rehearsal replays."""
     failures: int = 0
     """Attempts in the window that ended `failed` or `dead`."""
     stale: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """The broker seam: queues that carry the loop's messages, on RabbitMQ or in one SQLite file.
 
-`protocol.py` says what both promise, `topology.py` names every queue, `rabbitmq.py` and `sqlite.py` keep the promise.
+`protocol.py` says what both promise, `topology.py` names every queue, `rabbitmq.py` and `sqlite.py` keep
+the promise.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["Broker", "Consumer", "Delivery", "Message", "QueueDepth", "open_brok
 
 
 def open_broker(settings: Settings, *, name: str) -> Broker:
-    """Return the broker that the settings name, not yet connected; `name` tells its connection apart in lists and logs."""
+    """Return the broker that the settings name, not yet connected, its connection called `name`."""
     if settings.broker_url:
         from upswell.broker.rabbitmq import RabbitBroker  # noqa: PLC0415 - pika costs 50 ms: only who needs it pays
 

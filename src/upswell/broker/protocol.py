@@ -1,6 +1,6 @@
 """What a broker promises; `tests/contract/test_broker.py` holds both implementations to each sentence here.
 
-A broker belongs to one asyncio loop; its methods are called from that loop only, and `on_delivery` is called on it.
+A broker belongs to one asyncio loop; its methods are called from that loop only, and so is `on_delivery`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from upswell.broker.topology import Queue
 
 Headers = Mapping[str, str | int | float]
+"""Text and integers arrive as they were sent; a float may arrive as its text."""
 
 
 class Message(Struct, frozen=True, kw_only=True, gc=False):
-    """What is published: to the queue named `routing_key`, or, where `exchange` is given, to every queue bound to it."""
+    """What is published: to the queue `routing_key`, or, given an `exchange`, to every queue bound to it."""
 
     body: bytes
     routing_key: str = ""
@@ -34,8 +35,8 @@ class Message(Struct, frozen=True, kw_only=True, gc=False):
 class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """A message that the broker gave to a consumer, which owes it one `ack`, `retry` or `release`.
 
-    `attempt` is 1 at the first delivery and grows with each `retry` and each consumer that died holding it. `tag` is the
-    broker's own business.
+    `attempt` is 1 at the first delivery and grows with each `retry` and each consumer that died holding it.
+    `tag` is the broker's own business.
     """
 
     body: bytes
@@ -67,26 +68,29 @@ OnDelivery = Callable[[Delivery], None]
 
 
 class Broker(Protocol):
-    """One connection to the queues. Lost, it is made again by itself, with jittered backoff, consumers included.
+    """One connection to the queues; lost, it makes itself again, with jittered backoff, consumers included.
 
-    What was published and not confirmed is kept and published again, so a message may arrive twice and never not at all.
+    What was published and not confirmed is kept and published again: a message may arrive twice, never not
+    at all.
     """
 
     async def connect(self) -> None:
         """Connect, once; afterwards the broker keeps itself connected.
 
         Raises:
-            BrokerError: wrong credentials, no such host, no permission: what no second try would mend. The message holds no
+            BrokerError: wrong credentials, no permission: what no second try would mend. Its text holds no
                 password.
         """
         ...
 
     async def close(self) -> None:
-        """Wait shortly for outstanding confirms and acks, then disconnect; unacknowledged deliveries go back to their queues."""
+        """Wait shortly for outstanding confirms, then disconnect; what is held goes back to its queue."""
         ...
 
     async def declare(self, queue: Queue) -> None:
-        """Make a queue (and its binding) unless it is there; one with other arguments is used as it is, with one warning.
+        """Make a queue (and its binding) unless it is there.
+
+        One that is there with other arguments is used as it is, with one warning.
 
         Raises:
             QueueMismatchError: the queue that is there cannot do the job.
@@ -96,25 +100,25 @@ class Broker(Protocol):
     def publish(self, message: Message) -> asyncio.Future[None]:
         """Send a message now; the future is done when the broker has it safe on disk (confirmed).
 
-        Confirms are pipelined: publish many, then await. The future fails with `UnroutableError` when `mandatory` and no queue
-        took it. With `persistent=False` it is fire-and-forget: the future is done at once.
+        Confirms are pipelined: publish many, then await. The future fails with `UnroutableError` when the
+        message is `mandatory` and no queue took it. With `persistent=False` it is done at once.
         """
         ...
 
     async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int) -> Consumer:
-        """Call `on_delivery` with each message, while at most `prefetch_count` of this consumer's are unacknowledged."""
+        """Call `on_delivery` with each message; at most `prefetch_count` are unacknowledged at a time."""
         ...
 
     def ack(self, delivery: Delivery) -> None:
-        """Remove a delivered message, for good. Pipelined; without effect when its connection is gone (it comes again)."""
+        """Remove a message, for good. Without effect when its connection is gone: it comes again."""
         ...
 
     def retry(self, delivery: Delivery) -> None:
-        """Put a message back to be delivered again, counted as one more attempt; over the queue's limit it is dead-lettered."""
+        """Put a message back, counted as one more attempt; over the queue's limit it is dead-lettered."""
         ...
 
     def release(self, delivery: Delivery) -> None:
-        """Put a message back unharmed, at once and not counted: its holder leaves and never tried it to the end."""
+        """Put a message back at once, not counted: its holder leaves and never tried it to the end."""
         ...
 
     async def depth(self, queue: str) -> QueueDepth | None:
@@ -122,7 +126,7 @@ class Broker(Protocol):
         ...
 
     async def get(self, queue: str) -> Delivery | None:
-        """Take one message without a subscription, or None when the queue is empty; it is owed an ack like any other."""
+        """Take one message without a subscription, or None; it is owed an ack like any other."""
         ...
 
     async def purge(self, queue: str) -> int:

@@ -1,14 +1,13 @@
 """The one table of queues: what each is called and what it promises.
 
-| queue                        | from -> to               | promise                                                  |
-|------------------------------|--------------------------|----------------------------------------------------------|
-| `{app_id}_upload`            | publisher -> workers     | durable, delivery limit, then the dead-letter queue      |
-| `{app_id}_upload.dead`       | worker, broker -> people | durable; headers say why                                 |
-| `upswell_report`             | workers -> monitor       | durable, the oldest million kept                         |
-| `upswell_scaling`            | monitor -> scaler        | durable, forgotten after a minute (absolute numbers)     |
-| `upswell.control.{worker_id}`| scaler -> one worker     | lives as long as the worker's connection                 |
-| `upswell.status.{name}`      | workers -> who listens   | bound to the exchange `upswell.status`, lives as its owner |
-| `upswell.reply.{name}`       | workers -> `publish --wait` | lives as its owner                                    |
+{app_id}_upload              publisher to workers: durable, a delivery limit, then dead letters
+{app_id}_upload.dead         worker or broker to people: durable, headers say why
+upswell_report               workers to monitor: durable, the newest million are kept
+upswell_report.dead          monitor to people: no valid reports, a header says why; ten thousand kept
+upswell_scaling              monitor to scaler: forgotten after a minute (absolute numbers)
+upswell.control.{worker_id}  scaler to one worker: lives as long as the worker's connection
+upswell.status.{name}        workers to whoever listens: bound to the exchange upswell.status
+upswell.reply.{name}         workers to `publish --wait`: lives as long as its owner
 """
 
 from __future__ import annotations
@@ -25,8 +24,9 @@ REPLY_PREFIX = "upswell.reply."
 class Queue(Struct, frozen=True, kw_only=True):
     """A queue and what it promises.
 
-    `exclusive`: lives as long as the connection that declared it. `bound_to`: the exchange whose messages it receives. `delivery_limit` attempts, then
-    a message goes to `dead_letter_queue`. `max_length`: the oldest are dropped. `message_ttl`: seconds until one is forgotten.
+    `exclusive`: lives as long as the connection that declared it. `bound_to`: the exchange whose messages it
+    receives. `delivery_limit`: attempts before a message goes to `dead_letter_queue`. `max_length`: the
+    oldest beyond it are dropped. `message_ttl`: seconds until a message is forgotten.
     """
 
     name: str
@@ -44,7 +44,7 @@ def upload_queue_name(app_id: str) -> str:
 
 
 def upload_queue(name: str, *, delivery_limit: int) -> Queue:
-    """Upload requests of one application; `name` is `upload_queue_name(app_id)` unless the user has another."""
+    """Upload requests of one application; called `upload_queue_name(app_id)` unless a flag says otherwise."""
     return Queue(name=name, delivery_limit=delivery_limit, dead_letter_queue=f"{name}.dead")
 
 
@@ -56,6 +56,11 @@ def dead_letter_queue(upload_queue_name: str) -> Queue:
 def report_queue(name: str) -> Queue:
     """Reports of all workers of all applications."""
     return Queue(name=name, max_length=1_000_000)
+
+
+def refused_report_queue(report_queue_name: str) -> Queue:
+    """Reports that are none, each with the reason in a header; the newest ten thousand."""
+    return Queue(name=f"{report_queue_name}.dead", max_length=10_000)
 
 
 def scaling_queue(name: str) -> Queue:

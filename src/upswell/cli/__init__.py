@@ -1,0 +1,90 @@
+"""The command line: one file per command, and the only place where the parts are wired together.
+
+`main` is the command `upswell`. A command's file is imported when the command is called, not before, so that
+`--help` and `upswell worker` stay quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from typing import Any, NoReturn, cast
+
+import click
+
+COMMANDS = {
+    "demo": "Watch real files being uploaded while workers come and go.",
+    "publish": "Publish upload requests from a file or standard input.",
+    "worker": "Run one upload worker.",
+    "monitor": "Watch response times and decide how many workers are needed.",
+    "scaler": "Start and drain workers as the monitor asks.",
+    "up": "Run monitor, scaler and workers in one process.",
+    "status": "Show queues, response times, workers and decisions.",
+    "dead": "List, show, retry or purge dead-lettered requests.",
+    "config": "Show each setting, its value and where it came from.",
+    "doctor": "Check broker, disk, Docker and clock; say what to do.",
+}
+"""Command -> what it does. In its file, `cli/{command}.py`, the click command is called `command`."""
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name; imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        if cmd_name not in COMMANDS:
+            return None
+        return cast("click.Command", importlib.import_module(f"upswell.cli.{cmd_name}").command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(package_name="upswell", message="%(prog)s %(version)s")
+def upswell() -> None:
+    """Upload workers that swell and ebb with the work.
+
+    State the response time that must hold ("95% < 30s"); Upswell keeps it with as few workers as it can.
+    Without AMQPURL everything runs on this machine, with nothing to install: try "upswell demo".
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command; exit with 0, with 1 and one line on standard error when it failed, 2 when misused."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] - a file name may be no text
+    try:
+        status: Any = upswell.main(args=arguments, prog_name="upswell", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        usage = f"{error.ctx.get_usage()}\n" if error.ctx else ""
+        _fail(error.format_message(), status=2, before=usage)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", status=130)
+    except BrokenPipeError:  # the reader of our output has left: nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        from upswell.errors import UpswellError  # noqa: PLC0415 - needed when something fails, not for --help
+
+        if not isinstance(error, UpswellError):
+            raise
+        _fail(str(error), status=1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, *, status: int, before: str = "") -> NoReturn:
+    """Print one line, without secrets and without anything that a terminal would obey, and exit."""
+    from upswell.cli.text import plain  # noqa: PLC0415 - as above
+
+    with contextlib.suppress(OSError):
+        click.echo(f"{before}error: {plain(message)}", err=True)
+    sys.exit(status)

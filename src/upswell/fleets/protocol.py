@@ -16,18 +16,25 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     worker_id: str
     app_id: str
     standby: bool
+    requested_at: float
     environment: dict[str, str]
     image: str = ""
 
 
 class FleetWorker(Struct, frozen=True, kw_only=True):
-    """A worker that the fleet really has; `exit_code` is None where it runs, or where nobody saw it end."""
+    """A worker that the fleet really has; `exit_code` is None where it runs, or where nobody saw it end.
+
+    `standby`: it was started to stand by. `reports_status`: it is one of ours; an image written by others
+    sends no WorkerStatus and takes no WorkerCommand.
+    """
 
     worker_id: str
     app_id: str
     state: Literal["running", "exited"]
     requested_at: float
     exit_code: int | None = None
+    standby: bool = False
+    reports_status: bool = True
 
 
 class Fleet(Protocol):
@@ -42,7 +49,7 @@ class Fleet(Protocol):
         ...
 
     async def list(self) -> list[FleetWorker]:
-        """Return every worker of this fleet, of all applications, those that have exited and were not yet forgotten included.
+        """Return every worker of this fleet, exited but not yet forgotten ones included.
 
         Raises:
             FleetError: it cannot be told (never read as "none").
@@ -59,6 +66,10 @@ class Fleet(Protocol):
 
     async def forget(self, worker_id: str) -> None:
         """Drop what is left of a worker that has exited, its exit code included."""
+        ...
+
+    async def last_lines(self, worker_id: str) -> str:
+        """Return the end of what a worker printed, for the log event of its crash; empty: nothing is kept."""
         ...
 
     async def close(self) -> None:

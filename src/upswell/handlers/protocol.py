@@ -28,7 +28,7 @@ class Handler(Protocol):
         """Upload what `request` names; `request.id` and `request.key` are always filled in.
 
         Raises:
-            TemporaryUploadError: try again later. Any exception that is no UploadError counts as temporary too.
-            PermanentUploadError: never try again; its message is the reason in the dead-letter queue.
+            TemporaryUploadError: try again later. Any exception that is no UploadError counts as temporary
+            too. PermanentUploadError: never try again; its message is the reason in the dead-letter queue.
         """
         ...

@@ -1,7 +1,8 @@
 """The policy seam: from what was seen to how many workers are wanted.
 
-Each policy is a file of its own and one line in `table.py`. All are pure: no clock, no I/O, no log; the same snapshots in the
-same order give the same decisions. Bounds, tolerance and stabilisation are `wrappers.py`, and stand around any policy.
+Each policy is a file of its own and one line in `table.py`. All are pure: no clock, no I/O, no log; the
+same snapshots in the same order give the same decisions. Bounds, tolerance and stabilisation are
+`wrappers.py`, and stand around any policy.
 """
 
 from upswell.policies.protocol import ScalingPolicy

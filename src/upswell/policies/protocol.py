@@ -15,6 +15,7 @@ class ScalingPolicy(Protocol):
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return how many workers are wanted, and the sentence that explains it.
 
-        Missing or stale signals give `Decision.hold`. More backlog, other things equal, never gives fewer workers.
+        Missing or stale signals give `Decision.hold`. More backlog, other things equal, never gives fewer
+        workers.
         """
         ...

@@ -1,1 +1,5 @@
-"""Arrival processes and sizes, shared by the publisher, the demo and the simulator. Pure."""
+"""What an arrival process and its uploads look like: instants, sizes, requests. Pure: no I/O, no clock.
+
+`arrivals.py` says when, `sizes.py` how large, `requests.py` turns an entry of a request file into an
+UploadRequest. The publisher, the demo and the simulator share them.
+"""

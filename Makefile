@@ -1,0 +1,41 @@
+# `make` alone prints this help.
+PYTHON ?= python3
+FILES ?=
+JSON ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench format setup setup-run servers
+
+help: ## Print this help
+	@echo "Upswell: upload workers that swell and ebb with the work"
+	@echo
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: setup-run ## Run the main job: real files, real workers, about a minute (FILES=folder takes yours)
+	@.venv/bin/upswell demo $(if $(FILES),--files "$(FILES)")
+
+test: setup servers ## Run every test, on real RabbitMQ and Docker where they can be had
+	@.venv/bin/pytest
+
+check: setup ## Lint, types, layers and unit tests, without any server
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/pyright
+	@.venv/bin/lint-imports
+	@.venv/bin/pytest tests/unit
+
+bench: setup servers ## Measure Upswell beside its peers (JSON=--json for machines)
+	@scripts/bench $(JSON)
+
+format: setup ## Format the code and fix what can be fixed by itself
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+setup: ## Make .venv with all that developing needs (the others do it by themselves)
+	@scripts/setup $(PYTHON) --all-extras --inexact
+
+setup-run:
+	@scripts/setup $(PYTHON) --no-dev --inexact
+
+servers:
+	@scripts/install_servers

@@ -1,0 +1,201 @@
+"""All that was seen of one application: reports, statuses and depths come in, a `Snapshot` goes out.
+
+Every `at` is the receiver's own clock, which must not jump; the instants in messages serve only for
+differences. Must not know: brokers, settings files, clocks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from upswell.analysis.depths import Depth, Depths
+from upswell.analysis.roster import Count, Roster
+from upswell.analysis.snapshot import Snapshot, Workers
+from upswell.analysis.window import NOT_KNOWN, Summary, Window
+
+if TYPE_CHECKING:
+    from upswell.messages import UploadReport, WorkerStatus
+    from upswell.settings import Slo
+
+_RECENT_RESPONSES = 1000
+
+
+class Application:
+    """One application under observation.
+
+    Args:
+        app_id: its name.
+        slo: the objective that its uploads are counted against.
+        window: seconds of reports that a snapshot sums up.
+        slots: uploads that one worker runs at once.
+        status_interval: seconds between two statuses of a worker.
+        capacity: reports kept for percentiles, at most.
+        started_at: when the observation began.
+    """
+
+    def __init__(
+        self,
+        app_id: str,
+        *,
+        slo: Slo,
+        window: float,
+        slots: int,
+        status_interval: float,
+        capacity: int,
+        started_at: float,
+    ) -> None:
+        self.app_id = app_id
+        self.heard_at = started_at
+        self.window = Window(window, capacity)
+        self._slo = slo
+        self._slots = slots
+        self._started_at = started_at
+        self._roster = Roster(status_interval)
+        self._depths = Depths(window)
+        self._desired: int | None = None
+        self._recent: deque[float] = deque(maxlen=_RECENT_RESPONSES)
+        self._newest_waiting: tuple[float, float] | None = None
+        self._nothing_ended_since: float | None = None
+        self._heard = False
+
+    def report(self, report: UploadReport, received_at: float, age: float = 0.0) -> None:
+        """Take in a report that is `age` seconds old; one older than the window is let go."""
+        self._heard = True
+        self.heard_at = received_at
+        if age >= self.window.seconds:
+            return
+        at = received_at - age
+        waiting = NOT_KNOWN if report.waiting_time is None else report.waiting_time
+        service = NOT_KNOWN if report.service_time is None else report.service_time
+        if report.waiting_time is not None:
+            self._newest_waiting = (waiting, at)
+        if report.outcome == "stored":
+            response = report.response_time
+            self.window.stored(at, response, waiting, service, in_time=response <= self._slo.seconds)
+            self._recent.append(response)
+        else:
+            self.window.unsuccessful(at, waiting, service, dead=report.outcome == "dead")
+        self._nothing_ended_since = received_at
+
+    def status(self, status: WorkerStatus, received_at: float) -> None:
+        """Take in a worker's status."""
+        self._heard = True
+        self.heard_at = received_at
+        self._roster.heard(status, received_at)
+
+    def depth(self, ready: int, unacknowledged: int | None, consumers: int, at: float) -> None:
+        """Take in what the broker says of the upload queue.
+
+        Where it cannot tell what is in flight, the statuses can, if every consumer of the queue is a worker
+        whose status is known.
+        """
+        if unacknowledged is None:
+            count = self._roster.count(at)
+            unacknowledged = count.in_flight if count.ready == consumers else None
+        self._depths.add(Depth(at, ready, unacknowledged, consumers))
+
+    def decided(self, desired_workers: int) -> None:
+        """Take in what was decided: from now on it is the number that `desired` stands at."""
+        self._desired = desired_workers
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing at all was heard so far: no report, no status, no depth."""
+        return not self._heard and not self._depths.known
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Return what is known at `now`; the response times since the snapshot before are handed out once."""
+        summary = self.window.summary(now)
+        count = self._roster.count(now)
+        depth = self._depths.newest(now)
+        warming_up = now - self._started_at < self.window.seconds
+        watched = min(self.window.seconds, now - self._started_at)
+        desired = self._current(count, depth, warming_up=warming_up)
+        ended = summary.stored + summary.dead
+        recent = tuple(self._recent)
+        self._recent.clear()
+        return Snapshot(
+            app_id=self.app_id,
+            at=now,
+            slo=self._slo,
+            window=self.window.seconds,
+            slots_per_worker=self._slots,
+            workers=Workers(
+                desired=desired,
+                requested=desired if self._desired is None else self._desired,
+                starting=count.starting,
+                ready=count.ready,
+                busy=count.busy,
+                standby=count.standby,
+                draining=count.draining,
+            ),
+            start_delay=self._roster.start_delay,
+            arrival_rate=self._arrival_rate(ended, watched, now),
+            throughput=summary.stored / watched if watched > 0 else None,
+            messages_ready=None if depth is None else depth.ready,
+            messages_unacknowledged=None if depth is None else depth.unacknowledged,
+            oldest_age=self._oldest_age(depth, now),
+            in_flight_age=self._in_flight_age(count, depth, now),
+            service_time=summary.service_time,
+            waiting_time=summary.waiting_time,
+            response_time=summary.response_time,
+            attainment=summary.in_time / ended if ended else None,
+            recent_response_times=recent,
+            failures=summary.failed + summary.dead,
+            stale=self._stale(summary, count, depth),
+            warming_up=warming_up,
+        )
+
+    def _current(self, count: Count, depth: Depth | None, *, warming_up: bool) -> int:
+        """Return the number of workers that stands until another is decided.
+
+        At first it is the number that run, so that a monitor's restart changes nothing: those whose status
+        says so, or, where more, the consumers of the queue. During the first window one that turns up late
+        still counts.
+        """
+        if self._desired is not None and not warming_up:
+            return self._desired
+        running = max(count.starting + count.ready, depth.consumers if depth is not None else 0)
+        return running if self._desired is None else max(running, self._desired)
+
+    def _arrival_rate(self, ended: int, watched: float, now: float) -> float | None:
+        """Return arrivals a second: what left the system, and what the queue grew by."""
+        change = self._depths.change(now)
+        return None if change is None or watched <= 0 else max(0.0, (ended + change) / watched)
+
+    def _oldest_age(self, depth: Depth | None, now: float) -> float | None:
+        """Return an estimate of how long the head of the queue has waited.
+
+        The queue is FIFO, so the newest upload that was begun had waited about as long as the head has now;
+        and nothing can have waited since before the queue was last seen empty.
+        """
+        if depth is None:
+            return None
+        if depth.ready == 0:
+            return 0.0
+        since_empty = self._depths.seconds_since_empty(now)
+        if self._newest_waiting is None or now - self._newest_waiting[1] > self.window.seconds:
+            return since_empty
+        waiting = self._newest_waiting[0]
+        return waiting if since_empty is None else min(waiting, since_empty)
+
+    def _in_flight_age(self, count: Count, depth: Depth | None, now: float) -> float | None:
+        """Return for how long uploads have been in flight without one of them ending."""
+        known = depth.unacknowledged if depth is not None else None
+        if not (count.in_flight if known is None else known):
+            self._nothing_ended_since = None
+            return None
+        if self._nothing_ended_since is None:
+            self._nothing_ended_since = now
+        return now - self._nothing_ended_since
+
+    def _stale(self, summary: Summary, count: Count, depth: Depth | None) -> tuple[str, ...]:
+        stale: list[str] = []
+        if depth is None and self._depths.known:
+            stale.append("messages_ready")
+        if summary.service_is_old:
+            stale.append("service_time")
+        if count.stale:
+            stale.append("workers")
+        return tuple(stale)

@@ -1,0 +1,78 @@
+"""The workers of one application: statuses come in, counts by state and the start-up delay go out.
+
+A worker whose newest status is older than three status intervals is not counted: nobody knows what it does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from upswell.messages import WorkerStatus
+
+STALE_AFTER_INTERVALS = 3
+_MAX_WORKERS = 20_000
+_DELAYS_KEPT = 10
+
+
+class Count(Struct, frozen=True, gc=False):
+    """Workers by state; `busy` of them run something, `in_flight` uploads in all; `stale` are silent."""
+
+    starting: int = 0
+    ready: int = 0
+    standby: int = 0
+    draining: int = 0
+    busy: int = 0
+    in_flight: int = 0
+    stale: int = 0
+
+
+class Roster:
+    """The newest status of each worker of one application, told every `status_interval` seconds."""
+
+    def __init__(self, status_interval: float) -> None:
+        self._stale_after = STALE_AFTER_INTERVALS * status_interval
+        self._forgotten_after = 10 * self._stale_after
+        self._statuses: dict[str, tuple[WorkerStatus, float]] = {}
+        self._delays: deque[float] = deque(maxlen=_DELAYS_KEPT)
+
+    def heard(self, status: WorkerStatus, at: float) -> None:
+        """Take in a status received at `at`."""
+        before = self._statuses.get(status.worker_id)
+        if status.state == "stopped":
+            self._statuses.pop(status.worker_id, None)
+            return
+        if before is None and len(self._statuses) >= _MAX_WORKERS:
+            return
+        self._statuses[status.worker_id] = (status, at)
+        first_ready = status.ready_at is not None and (before is None or before[0].ready_at is None)
+        if first_ready and status.requested_at is not None and status.ready_at is not None:
+            # The two instants come from two clocks: a difference below 0 counts as 0.
+            self._delays.append(max(0.0, status.ready_at - status.requested_at))
+
+    @property
+    def start_delay(self) -> float | None:
+        """Mean seconds from asking for a worker to its being ready, of the newest ten; None before one."""
+        return sum(self._delays) / len(self._delays) if self._delays else None
+
+    def count(self, now: float) -> Count:
+        """Return the workers by state at `now`, and forget those not heard of for long."""
+        states = {"starting": 0, "ready": 0, "standby": 0, "draining": 0}
+        busy = in_flight = stale = 0
+        gone: list[str] = []
+        for worker_id, (status, at) in self._statuses.items():
+            silent = now - at
+            if silent <= self._stale_after:
+                states[status.state] += 1
+                in_flight += status.busy
+                busy += status.busy > 0
+            elif silent <= self._forgotten_after:
+                stale += 1
+            else:
+                gone.append(worker_id)
+        for worker_id in gone:
+            del self._statuses[worker_id]
+        return Count(**states, busy=busy, in_flight=in_flight, stale=stale)

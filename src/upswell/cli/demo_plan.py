@@ -1,0 +1,97 @@
+"""What the demo does, decided before it begins: which files, how large, when, and how fast a worker uploads.
+
+What comes in: a seed, a duration, perhaps the user's own files. What goes out: a plan. The numbers are chosen
+so that one worker is half busy in the quiet, about four are needed in the burst, and no single file takes
+longer than half of the target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from pathlib import Path
+
+from msgspec import Struct
+
+from upswell.errors import SettingsError
+from upswell.settings import Slo
+from upswell.workload.arrivals import Phase, piecewise, quiet_burst_calm
+from upswell.workload.sizes import pareto
+
+OBJECTIVE = Slo(share=0.95, seconds=5.0)
+QUIET_RATE = 2.5
+BURST_RATE = 20.0
+SERVICE_SECONDS = 0.2
+"""What the mean file takes, by choice of the upload rate: 2.5 x 0.2 s = 0.5 busy workers; 20 x 0.2 s = 4."""
+
+ALPHA = 1.3
+SMALLEST, LARGEST = 16 * 1024, 512 * 1024
+"""Bytes of the files made: a Pareto tail, the heavier the closer its alpha is to 1."""
+
+MOST_FILES = 2000
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """Upload `files[n]` `arrivals[n]` seconds after the start; `sizes` and `rate` (a second) are bytes."""
+
+    phases: list[Phase]
+    arrivals: list[float]
+    files: list[Path]
+    sizes: list[int]
+    rate: float
+
+
+def make_files(folder: Path, seconds: float, seed: int) -> Plan:
+    """Write one file of random bytes for each arrival, and plan their uploads."""
+    rng = random.Random(seed)  # noqa: S311 - a workload, no secret
+    phases = quiet_burst_calm(seconds, quiet_rate=QUIET_RATE, burst_rate=BURST_RATE)
+    arrivals = list(piecewise(phases, rng))
+    files: list[Path] = []
+    sizes: list[int] = []
+    for number in range(len(arrivals)):
+        sizes.append(pareto(rng, alpha=ALPHA, smallest=SMALLEST, largest=LARGEST))
+        files.append(folder / f"{number:04d}.bin")
+        files[-1].write_bytes(rng.randbytes(sizes[-1]))
+    return Plan(phases=phases, arrivals=arrivals, files=files, sizes=sizes, rate=_rate(sizes))
+
+
+def take_files(folder: Path, seconds: float, seed: int) -> Plan:
+    """Plan the upload of the user's files: each at least once, again where they are few.
+
+    Raises:
+        SettingsError: no such folder, or no file in it.
+    """
+    try:
+        found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+        known = {path: path.stat().st_size for path in found[:MOST_FILES]}
+    except OSError as error:
+        raise SettingsError(f"--files must be a readable folder: {folder}: {error.strerror}") from error
+    if not known:
+        raise SettingsError(f"--files must be a folder with at least one file in it, got {folder}")
+    rng = random.Random(seed)  # noqa: S311 - as above
+    phases = quiet_burst_calm(seconds, quiet_rate=QUIET_RATE, burst_rate=BURST_RATE)
+    arrivals = list(piecewise(phases, rng))
+    factor = max(1.0, 1.1 * len(known) / max(1, len(arrivals)))
+    if factor > 1:  # many files: more of them in the same time, and faster workers
+        phases = [Phase(phase.name, phase.seconds, phase.rate * factor) for phase in phases]
+        arrivals = list(piecewise(phases, rng))
+    files = [list(known)[n % len(known)] for n in range(len(arrivals))]
+    sizes = [known[file] for file in files]
+    return Plan(phases=phases, arrivals=arrivals, files=files, sizes=sizes, rate=_rate(sizes, factor))
+
+
+def _rate(sizes: list[int], factor: float = 1.0) -> float:
+    """Return a worker's bytes per second: mean file in `SERVICE_SECONDS`, largest in half the target."""
+    if not sizes:
+        return 1.0
+    mean = sum(sizes) / len(sizes)
+    return max(1.0, factor * mean / SERVICE_SECONDS, max(sizes) / (OBJECTIVE.seconds / 2))
+
+
+def checksum(path: Path) -> str | None:
+    """Return a file's sha256 in hexadecimal digits; None where it is not there."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

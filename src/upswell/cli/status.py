@@ -1,0 +1,169 @@
+"""`upswell status`: queues, response times against the target, workers, last decisions.
+
+It reads the journal (where the monitor runs on this machine), asks the broker for depths, and listens for a
+moment to what workers say of themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from msgspec import Struct
+
+from upswell.broker import QueueDepth, topology
+from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped, unique_name
+from upswell.cli.options import app_option, with_settings
+from upswell.cli.parts import journal_path
+from upswell.cli.text import plain
+from upswell.errors import MessageError
+from upswell.journal import Entry, JournalReader
+from upswell.messages import WorkerStatus, decode
+
+if TYPE_CHECKING:
+    from upswell.broker import Broker, Delivery
+    from upswell.settings import Settings
+
+LISTEN_INTERVALS = 1.3
+"""How long to listen, in status intervals: every worker speaks once in one."""
+DECISIONS = 5
+
+
+class AppState(Struct, frozen=True, kw_only=True):
+    """All that is known of one application; None is "not known"."""
+
+    app_id: str
+    slo: str
+    upload_queue: str
+    depth: QueueDepth | None
+    dead: int | None
+    workers: dict[str, int]
+    busy_slots: int
+    slots: int
+    latest: Entry | None
+    decisions: list[Entry]
+
+
+@click.command("status")
+@app_option(multiple=True, help="Show this application only (may be repeated).")
+@click.option("--watch", is_flag=True, help="Keep showing, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@with_settings(quiet="warning")
+def command(app: tuple[str, ...], settings: Settings, watch: bool, as_json: bool) -> None:
+    """Show how every application is: queue, response times against the target, workers, last decisions."""
+    if watch and as_json:
+        raise click.UsageError("--watch and --json exclude each other")
+    (run_until_stopped if watch else run)(_status(settings, app, watch=watch, as_json=as_json))
+
+
+async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_json: bool) -> None:
+    async with connected(settings, "status", patience=None if watch else PATIENCE_SECONDS) as broker:
+        roster = Roster()
+        await roster.listen(broker)
+        await asyncio.sleep(LISTEN_INTERVALS * settings.status_interval)
+        if watch:
+            from upswell.cli.status_table import watch_states  # noqa: PLC0415 - rich is for who looks on
+
+            await watch_states(lambda: look(broker, settings, apps, roster))
+            return
+        states = await look(broker, settings, apps, roster)
+        if as_json:
+            click.echo(
+                msgspec.json.encode({"at": time.time(), "apps": [_as_json(s) for s in states]}).decode()
+            )
+            return
+        from upswell.cli.status_table import print_states  # noqa: PLC0415 - as above
+
+        print_states(states)
+
+
+class Roster:
+    """The newest status of each worker that spoke lately."""
+
+    SILENT_SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._heard: dict[str, tuple[float, WorkerStatus]] = {}
+
+    async def listen(self, broker: Broker) -> None:
+        """Begin to take statuses, from a queue of our own."""
+        queue = topology.status_queue(unique_name("status"))
+        await broker.declare(queue)
+
+        def on_delivery(delivery: Delivery) -> None:
+            broker.ack(delivery)
+            self.take(delivery.body, time.monotonic())
+
+        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
+
+    def take(self, body: bytes, now: float) -> None:
+        """Note a status; what is none is let pass."""
+        try:
+            status = decode(WorkerStatus, body)
+        except MessageError:
+            return
+        self._heard[status.worker_id] = (now, status)
+
+    def workers(self, now: float) -> list[WorkerStatus]:
+        """Return the newest status of each worker that has not stopped and is not silent."""
+        return [
+            status
+            for at, status in self._heard.values()
+            if status.state != "stopped" and now - at <= self.SILENT_SECONDS
+        ]
+
+
+async def look(broker: Broker, settings: Settings, apps: tuple[str, ...], roster: Roster) -> list[AppState]:
+    """Return the state of each application: those named, else those of settings, journal and workers."""
+    journal = JournalReader(journal_path(settings))
+    workers = roster.workers(time.monotonic())
+    known = {*settings.apps, *journal.applications(), *(worker.app_id for worker in workers)}
+    return [
+        await _look_at(broker, settings, journal, app, [w for w in workers if w.app_id == app])
+        for app in apps or sorted(known)
+    ]
+
+
+async def _look_at(
+    broker: Broker, settings: Settings, journal: JournalReader, app: str, workers: list[WorkerStatus]
+) -> AppState:
+    queue = topology.upload_queue_name(app)
+    dead = await broker.depth(topology.dead_letter_queue(queue).name)
+    latest = journal.latest(app)
+    states = [worker.state for worker in workers]
+    return AppState(
+        app_id=app,
+        slo=str(latest.snapshot.slo) if latest else settings.for_app(app).slo,
+        upload_queue=queue,
+        depth=await broker.depth(queue),
+        dead=dead.messages_ready if dead else None,
+        workers={state: states.count(state) for state in dict.fromkeys(states)},
+        busy_slots=sum(worker.busy for worker in workers),
+        slots=sum(worker.slots for worker in workers if worker.state == "ready"),
+        latest=latest,
+        decisions=journal.decisions(app, limit=DECISIONS, changed_only=True),
+    )
+
+
+def _as_json(state: AppState) -> dict[str, Any]:
+    latest = state.latest
+    return {
+        "app_id": state.app_id,
+        "slo": state.slo,
+        "upload_queue": state.upload_queue,
+        "depth": state.depth,
+        "dead": state.dead,
+        "workers": state.workers,
+        "busy_slots": state.busy_slots,
+        "slots": state.slots,
+        "snapshot": latest.snapshot if latest else None,
+        "desired_workers": latest.decision.desired_workers if latest else None,
+        "decided_at": latest.at if latest else None,
+        "decisions": [
+            {"at": e.at, "desired_workers": e.decision.desired_workers, "reason": plain(e.decision.reason)}
+            for e in state.decisions
+        ],
+    }

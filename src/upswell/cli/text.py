@@ -1,0 +1,59 @@
+"""Values as text for people: durations, bytes, instants, and strings that came from a message."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from upswell.events import mask
+
+_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str, length: int = 1000) -> str:
+    r"""Return `text` in one line, without secrets and without what a terminal would obey (escape sequences).
+
+    >>> plain("two\nlines, and amqp://me:secret@host")
+    'two\\nlines, and amqp://***@host'
+    """
+    shown = _NOT_PRINTABLE.sub(lambda match: repr(match[0])[1:-1], mask(text))
+    return shown if len(shown) <= length else f"{shown[:length]}…"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration with as many digits as one cares for; "-" where it is not known.
+
+    >>> seconds(0.0123), seconds(2.345), seconds(75.0), seconds(None)
+    ('12ms', '2.35s', '75.0s', '-')
+    """
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{value * 1000:.0f}ms"
+    return f"{value:.2f}s" if value < 10 else f"{value:.1f}s"  # noqa: PLR2004 - three digits either way
+
+
+def number(value: float | None) -> str:
+    """Return a count or rate; "-" where it is not known."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def size(value: float) -> str:
+    """Return a number of bytes in the unit that suits it.
+
+    >>> size(512), size(1_500_000)
+    ('512 B', '1.4 MiB')
+    """
+    unit = "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:  # noqa: PLR2004 - the units' step
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def clock(at: float) -> str:
+    """Return the time of day of an instant, here."""
+    return time.strftime("%H:%M:%S", time.localtime(at))

@@ -1,0 +1,71 @@
+"""`upswell worker`: one upload worker, until SIGTERM drains it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from upswell.cli.options import app_option, with_settings
+from upswell.errors import SettingsError
+
+if TYPE_CHECKING:
+    from upswell.settings import Settings
+
+
+@click.command("worker")
+@app_option(required=False, help="The application; default: the only one in the settings.")
+@with_settings(
+    "slots", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
+    "delivery_limit", "retry_backoff", "simulate_seconds", "report_queue",
+)  # fmt: skip
+@click.option("--upload-queue", metavar="NAME", help="Queue of requests; default: {app}_upload.")
+@click.option("--standby", is_flag=True, help="Wait connected, and consume only when told to.")
+def command(app: str | None, settings: Settings, upload_queue: str | None, standby: bool) -> None:
+    """Take requests from the upload queue, upload, report, acknowledge; drain at SIGTERM or Ctrl-C."""
+    from upswell.broker import open_broker  # noqa: PLC0415 - after the options were found to be right
+    from upswell.broker.topology import upload_queue_name  # noqa: PLC0415 - as above
+    from upswell.handlers.load import load_handler  # noqa: PLC0415 - as above
+    from upswell.worker import Worker  # noqa: PLC0415 - as above
+
+    app = app or _only_app(settings)
+    own = settings.for_app(app)
+    worker_id, requested_at = _identity(app)
+    worker = Worker(
+        app_id=app,
+        broker=open_broker(own, name=worker_id),
+        handler=load_handler(own),
+        settings=own,
+        worker_id=worker_id,
+        upload_queue=upload_queue or upload_queue_name(app),
+        report_queue=own.report_queue,
+        standby=standby,
+        requested_at=requested_at,
+    )
+    asyncio.run(worker.run())
+
+
+def _only_app(settings: Settings) -> str:
+    """Return the settings' one application: a container gets all that it needs in variables."""
+    if len(settings.apps) != 1:
+        raise SettingsError(
+            f"--app must be given unless the settings hold just one application, got {sorted(settings.apps)}"
+        )
+    return next(iter(settings.apps))
+
+
+def _identity(app: str) -> tuple[str, float | None]:
+    """Return the worker's id and when a fleet asked for it; one started by hand names itself."""
+    from upswell.worker import new_worker_id  # noqa: PLC0415 - as above
+
+    worker_id = os.environ.get("UPSWELL_WORKER_ID")
+    requested_at = os.environ.get("UPSWELL_REQUESTED_AT")
+    if worker_id:
+        with suppress(ValueError):  # set by hand to something else: then it is not known
+            return worker_id, float(requested_at or "")
+        return worker_id, None
+    return new_worker_id(app, random.SystemRandom()), None

@@ -1,0 +1,236 @@
+"""Workers as Docker containers.
+
+What comes in: worker specs. What goes out: containers named `upswell-{worker_id}` whose labels say all that
+this fleet knows of them. It must not know why a worker is wanted. The only importer of the Docker client.
+
+A container keeps no restart policy: a crashed worker is the scaler's to replace, which counts crashes and
+backs off. One on which Docker is never asked to `stop` is never killed after a time-out: draining is SIGTERM
+alone, however long it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import docker as _docker
+import docker.errors as _docker_errors
+import requests
+
+from upswell.errors import FleetError
+from upswell.events import mask
+from upswell.fleets.environment import identity
+from upswell.fleets.mounts import mounts
+from upswell.fleets.protocol import FleetWorker, WorkerSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.settings import Settings
+
+# The client has no types: `Any` from here on.
+docker: Any = cast("Any", _docker)
+errors: Any = cast("Any", _docker_errors)
+
+FLEET, APP, WORKER = "upswell.fleet", "upswell.app", "upswell.worker"
+REQUESTED_AT, STANDBY, REPORTS_STATUS = "upswell.requested_at", "upswell.standby", "upswell.reports_status"
+
+IMAGE_LABEL = "upswell.image"
+"""Images built from our Dockerfile have it: their workers take our arguments, report and obey commands."""
+
+_CONNECTIONS = 4
+"""Questions to the engine at the same time: starting a container takes it 0.2 s, most of which overlaps."""
+
+_LOG_LINES = 5
+_LOG_LIMITS = {"max-size": "5m", "max-file": "2"}
+_ENDED = ("exited", "dead", "removing")
+_NO_SUCH_STATE = 409
+"""The engine's answer to a signal for a container that does not run any more."""
+
+T = TypeVar("T")
+
+
+class DockerFleet:
+    """Starts and stops containers on the engine that the Docker client's own variables name (`DOCKER_HOST`).
+
+    Its containers are those labelled with its scaler's state folder: two installations share an engine
+    unharmed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Take network, mounts and images from `settings`; nothing is asked of the engine yet."""
+        self._settings = settings
+        self._name = str(settings.state_path)
+        self._client: Any = None
+        self._starting: set[str] = set()
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
+
+    async def start(self, worker: WorkerSpec) -> None:
+        """Create and start a container; its image must be on this machine already."""
+        self._starting.add(worker.worker_id)
+        try:
+            await self._ask(lambda client: self._start(client, worker))
+        finally:
+            self._starting.discard(worker.worker_id)
+
+    async def list(self) -> list[FleetWorker]:
+        """Return the containers that bear this fleet's label."""
+        return await self._ask(self._list)
+
+    async def drain(self, worker_id: str) -> None:
+        """Send SIGTERM."""
+        await self._ask(lambda client: _signal(client, worker_id, "SIGTERM"))
+
+    async def kill(self, worker_id: str) -> None:
+        """Send SIGKILL."""
+        await self._ask(lambda client: _signal(client, worker_id, "SIGKILL"))
+
+    async def forget(self, worker_id: str) -> None:
+        """Remove an exited container; a running one stays, since the engine refuses that without force."""
+        await self._ask(lambda client: _remove(client, worker_id))
+
+    async def last_lines(self, worker_id: str) -> str:
+        """Return the end of what the container printed."""
+        return await self._ask(lambda client: _last_lines(client, worker_id))
+
+    async def close(self) -> None:
+        """Let go of the engine; the containers go on."""
+        if self._client is not None:
+            await asyncio.to_thread(self._client.close)
+            self._client = None
+
+    async def _ask(self, question: Callable[[Any], T]) -> T:
+        async with self._connections:
+            return await asyncio.to_thread(self._answer, question)
+
+    def _answer(self, question: Callable[[Any], T]) -> T:
+        try:
+            if self._client is None:
+                self._client = docker.from_env()
+            return question(self._client)
+        except errors.APIError as error:
+            raise FleetError(f"the Docker engine refused: {mask(str(error.explanation or error))}") from error
+        except (errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+            raise FleetError(
+                "the Docker engine must be reachable (does it run? may you use it? DOCKER_HOST says where), "
+                f"got {mask(str(error))}"
+            ) from error
+
+    def _start(self, client: Any, worker: WorkerSpec) -> None:
+        container = client.containers.create(
+            worker.image, **self._options(worker, own=_is_ours(client, worker))
+        )
+        try:
+            container.start()
+        except errors.APIError:
+            container.remove(force=True)
+            raise
+
+    def _options(self, worker: WorkerSpec, *, own: bool) -> dict[str, Any]:
+        """Return how the container is made; an image written by others starts as its author meant it."""
+        arguments = ["worker", "--app", worker.app_id, *(["--standby"] if worker.standby else [])]
+        shared = mounts(self._settings.for_app(worker.app_id)) if own else []
+        for mount in shared:
+            if not mount.read_only:
+                Path(mount.path).mkdir(parents=True, exist_ok=True)
+        return {
+            "name": _container(worker.worker_id),
+            "command": arguments if own else None,
+            "environment": {**worker.environment, **identity(worker)},
+            "labels": {
+                FLEET: self._name,
+                APP: worker.app_id,
+                WORKER: worker.worker_id,
+                REQUESTED_AT: repr(worker.requested_at),
+                STANDBY: str(worker.standby),
+                REPORTS_STATUS: str(own),
+            },
+            "network": self._settings.docker_network,
+            "mounts": [
+                docker.types.Mount(mount.path, mount.path, type="bind", read_only=mount.read_only)
+                for mount in shared
+            ],
+            # Shared files belong to the scaler's user; without any, the image's own unprivileged user does.
+            "user": f"{os.getuid()}:{os.getgid()}" if shared else None,
+            "init": True,
+            "security_opt": ["no-new-privileges"],
+            "restart_policy": {"Name": "no"},
+            "log_config": docker.types.LogConfig(type="json-file", config=_LOG_LIMITS),
+        }
+
+    def _list(self, client: Any) -> list[FleetWorker]:
+        found = client.api.containers(all=True, filters={"label": f"{FLEET}={self._name}"})
+        return [self._worker(client, summary) for summary in found]
+
+    def _worker(self, client: Any, summary: dict[str, Any]) -> FleetWorker:
+        labels: dict[str, str] = summary["Labels"]
+        worker_id = labels[WORKER]
+        # Created, and nobody about to start it: its scaler died in between.
+        exited = summary["State"] in _ENDED or (
+            summary["State"] == "created" and worker_id not in self._starting
+        )
+        return FleetWorker(
+            worker_id=worker_id,
+            app_id=labels[APP],
+            state="exited" if exited else "running",
+            requested_at=float(labels[REQUESTED_AT]),
+            exit_code=_exit_code(client, summary["Id"]) if exited else None,
+            standby=labels[STANDBY] == "True",
+            reports_status=labels[REPORTS_STATUS] == "True",
+        )
+
+
+def _is_ours(client: Any, worker: WorkerSpec) -> bool:
+    """Return whether a worker's image was built from our Dockerfile; FleetError when it cannot serve."""
+    try:
+        own = IMAGE_LABEL in (client.images.get(worker.image).labels or {})
+    except errors.ImageNotFound as error:
+        raise FleetError(
+            f"the image of {worker.app_id}'s workers must be on the engine's machine, got {worker.image!r}, "
+            f"which is not; build it: docker build -t {worker.image} ."
+        ) from error
+    if worker.standby and not own:
+        raise FleetError(
+            f"standby workers must run an image built from Upswell's Dockerfile, got {worker.image!r}, "
+            f"which lacks the label {IMAGE_LABEL}; set standby_workers = 0 for {worker.app_id}"
+        )
+    return own
+
+
+def _container(worker_id: str) -> str:
+    return f"upswell-{worker_id}"
+
+
+def _signal(client: Any, worker_id: str, name: str) -> None:
+    try:
+        client.api.kill(_container(worker_id), name)
+    except errors.NotFound:
+        return
+    except errors.APIError as error:
+        if error.status_code != _NO_SUCH_STATE:
+            raise
+
+
+def _remove(client: Any, worker_id: str) -> None:
+    try:
+        client.api.remove_container(_container(worker_id), v=True)
+    except errors.NotFound:
+        return
+
+
+def _exit_code(client: Any, container_id: str) -> int | None:
+    try:
+        state: dict[str, Any] = client.api.inspect_container(container_id)["State"]
+    except errors.NotFound:
+        return None
+    return int(state["ExitCode"]) if state["StartedAt"][:4] != "0001" else None
+
+
+def _last_lines(client: Any, worker_id: str) -> str:
+    try:
+        printed: bytes = client.api.logs(_container(worker_id), tail=_LOG_LINES)
+    except errors.NotFound:
+        return ""
+    return printed.decode("utf-8", "replace").strip()

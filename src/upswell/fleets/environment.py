@@ -1,0 +1,71 @@
+"""The settings of one application as variables, so that a worker started with them loads the same settings.
+
+What comes in: settings. What goes out: text. It must not know what a worker runs as, nor read this process's
+environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upswell.errors import SettingsError
+from upswell.settings import Settings, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from upswell.fleets.protocol import WorkerSpec
+
+
+def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
+    """Return the variables from which `settings.load()` in a worker makes the same settings.
+
+    Only what differs from the defaults is passed. Folders become absolute, and no settings file is read in
+    the worker: a file that happens to lie in its folder must not change what the scaler decided.
+
+    Args:
+        settings: as they hold for the application: `settings.for_app(app_id)`.
+        app_id: the one application that the worker may serve.
+
+    Raises:
+        SettingsError: a value cannot stand in a variable.
+    """
+    default = Settings()
+    environment = {"UPSWELL_CONFIG": os.devnull}
+    for name in Settings.__struct_fields__:
+        value = getattr(settings, name)
+        if name != "apps" and value != getattr(default, name):
+            environment[variable(name)] = _as_text(name, value)
+    environment[variable("state_dir")] = str(settings.state_path)
+    environment[variable("apps")] = app_id
+    return environment
+
+
+def identity(worker: WorkerSpec) -> dict[str, str]:
+    """Return the variables that tell a worker who it is, and when it was asked for."""
+    return {"UPSWELL_WORKER_ID": worker.worker_id, "UPSWELL_REQUESTED_AT": repr(worker.requested_at)}
+
+
+def absolute_folder(path: str) -> str:
+    """Return a folder's absolute path; what has a scheme (`file://`, `s3://`) is left as it is."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())
+
+
+def _as_text(name: str, value: Any) -> str:
+    if name == "source_roots":
+        return _joined([absolute_folder(root) for root in value])
+    text = absolute_folder(value) if name == "destination" else str(value)
+    if "\0" in text:
+        raise SettingsError(f"{name} must hold no NUL character, got {text!r}")
+    return text
+
+
+def _joined(roots: Sequence[str]) -> str:
+    for root in roots:
+        if os.pathsep in root or "\0" in root:
+            raise SettingsError(
+                f"source_roots must hold no {os.pathsep!r}, which parts them for a worker, got {root!r}"
+            )
+    return os.pathsep.join(roots)

@@ -1,0 +1,218 @@
+"""Workers as processes of this machine, in sessions of their own: they outlive the scaler that started them.
+
+What comes in: worker specs. What goes out: processes, and for each a file
+`state_dir/workers/{worker_id}.json`, its label: a new fleet finds the processes again by these files, held
+against `/proc`, so that a process id used again by somebody else is never taken for a worker. It must not
+know why a worker is wanted, nor what it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from upswell.errors import FleetError
+from upswell.fleets import processes
+from upswell.fleets.environment import identity
+from upswell.fleets.protocol import FleetWorker, WorkerSpec
+from upswell.fleets.worker_logs import WorkerLogs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+WORKER_COMMAND = (sys.executable, "-m", "upswell", "worker")
+
+INHERITED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+)
+"""What a worker inherits from its scaler besides its settings; nothing else: no stray secrets."""
+
+_RESET_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """The label of a worker, as it stands in its file; `pid` is None until the process has been started.
+
+    `start_ticks`: when the kernel started the process, which no later process of the same id shares.
+    """
+
+    worker_id: str
+    app_id: str
+    requested_at: float
+    standby: bool
+    pid: int | None = None
+    start_ticks: int | None = None
+
+
+class ProcessFleet:
+    """Starts and stops worker processes; Linux only, since it reads `/proc`."""
+
+    def __init__(self, state_path: Path, *, command: Sequence[str] = WORKER_COMMAND) -> None:
+        """Keep labels and logs below `state_path`; `command` gets `--app APP` [`--standby`] appended."""
+        self._folder = state_path / "workers"
+        self._logs = WorkerLogs(state_path / "logs")
+        self._command = tuple(command)
+        self._exit_codes: dict[str, int] = {}
+        # One at a time: list() in one thread must not take what start() is just making for something that
+        # ended.
+        self._lock = asyncio.Lock()
+
+    async def start(self, worker: WorkerSpec) -> None:
+        """Start a process, its input closed, its output in `state_dir/logs/{worker_id}.log`."""
+        async with self._lock:
+            await asyncio.to_thread(self._start, worker)
+
+    async def list(self) -> list[FleetWorker]:
+        """Return the workers whose files there are, running or exited."""
+        async with self._lock:
+            return await asyncio.to_thread(self._list)
+
+    async def drain(self, worker_id: str) -> None:
+        """Send SIGTERM."""
+        async with self._lock:
+            self._signal(worker_id, signal.SIGTERM)
+
+    async def kill(self, worker_id: str) -> None:
+        """Send SIGKILL."""
+        async with self._lock:
+            self._signal(worker_id, signal.SIGKILL)
+
+    async def forget(self, worker_id: str) -> None:
+        """Remove the worker's file; its log stays among the last ones."""
+        async with self._lock:
+            self._path(worker_id).unlink(missing_ok=True)
+            self._exit_codes.pop(worker_id, None)
+
+    async def last_lines(self, worker_id: str) -> str:
+        """Return the end of the worker's log."""
+        return await asyncio.to_thread(self._logs.last_lines, worker_id)
+
+    async def close(self) -> None:
+        """Do nothing: a process needs no connection."""
+
+    def _start(self, worker: WorkerSpec) -> None:
+        record = Record(
+            worker_id=worker.worker_id,
+            app_id=worker.app_id,
+            requested_at=worker.requested_at,
+            standby=worker.standby,
+        )
+        try:
+            # The label comes first: should we be killed in between, the process is found by its environment.
+            self._write(record)
+            self._write(self._started(record, self._spawn(worker)))
+        except OSError as error:
+            if processes.find(worker.worker_id) is None:
+                self._path(worker.worker_id).unlink(missing_ok=True)
+            raise FleetError(
+                f"a worker must be startable: {self._command[0]}, with its label in {self._folder}: {error}"
+            ) from error
+
+    def _spawn(self, worker: WorkerSpec) -> int:
+        arguments = [*self._command, "--app", worker.app_id, *(["--standby"] if worker.standby else [])]
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        # Not subprocess.Popen: that object must outlive its process, and these processes outlive us.
+        return os.posix_spawn(
+            arguments[0],
+            arguments,
+            {**inherited, **worker.environment, **identity(worker)},
+            file_actions=self._logs.file_actions(worker.worker_id),
+            setsid=True,
+            setsigdef=_RESET_SIGNALS,
+            setsigmask=(),
+        )
+
+    def _started(self, record: Record, pid: int) -> Record:
+        process = processes.look(pid)
+        return msgspec.structs.replace(record, pid=pid, start_ticks=process.start_ticks if process else 0)
+
+    def _list(self) -> list[FleetWorker]:
+        try:
+            paths = sorted(self._folder.glob("*.json"))
+        except OSError as error:
+            raise FleetError(f"the workers' folder must be readable: {self._folder}: {error}") from error
+        workers = [self._look(record) for path in paths if (record := self._read(path)) is not None]
+        self._logs.prune({worker.worker_id for worker in workers})
+        return workers
+
+    def _look(self, record: Record) -> FleetWorker:
+        if record.pid is None and (process := processes.find(record.worker_id)) is not None:
+            record = self._started(record, process.pid)
+            self._write(record)
+        return FleetWorker(
+            worker_id=record.worker_id,
+            app_id=record.app_id,
+            state="running" if self._runs(record) else "exited",
+            requested_at=record.requested_at,
+            exit_code=self._exit_codes.get(record.worker_id),
+            standby=record.standby,
+        )
+
+    def _runs(self, record: Record) -> bool:
+        """Return whether a worker runs; one that has just ended is reaped, its exit code kept."""
+        if record.pid is None or record.worker_id in self._exit_codes:
+            return False
+        process = processes.look(record.pid)
+        if process is None or process.start_ticks != record.start_ticks:
+            return False
+        if (code := processes.reap(record.pid)) is not None:
+            self._exit_codes[record.worker_id] = code
+            return False
+        return not process.ended and processes.carries(record.pid, record.worker_id) is not False
+
+    def _signal(self, worker_id: str, number: signal.Signals) -> None:
+        record = self._read(self._path(worker_id))
+        if record is None or record.pid is None:
+            return
+        try:
+            handle = os.pidfd_open(record.pid)
+        except ProcessLookupError:
+            return
+        try:
+            # Checked after the handle was opened: from here on it means that very process, whatever becomes
+            # of its id.
+            if self._runs(record):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, number)
+        finally:
+            os.close(handle)
+
+    def _path(self, worker_id: str) -> Path:
+        return self._folder / f"{worker_id}.json"
+
+    def _read(self, path: Path) -> Record | None:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Record)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            if processes.find(path.stem) is None:
+                # What a power cut left half written labels nothing that runs.
+                path.unlink(missing_ok=True)
+                return None
+            raise FleetError(f"a running worker's label must be readable JSON: {path}: {error}") from error
+
+    def _write(self, record: Record) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(record.worker_id)
+        whole = path.with_suffix(".new")
+        whole.write_bytes(msgspec.json.encode(record))
+        whole.replace(path)

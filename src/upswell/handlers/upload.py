@@ -1,0 +1,103 @@
+"""The default handler: a file below the allowed roots into the store, streamed, verified, atomic.
+
+What comes in: a request with id and key. What goes out: where its bytes are stored, or an UploadError. It
+must not know of queues.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError
+from upswell.handlers.protocol import Stored
+from upswell.stores.directory import DirectoryStore
+from upswell.stores.rate_limit import RateLimit
+from upswell.stores.sources import open_source
+
+if TYPE_CHECKING:
+    from upswell.handlers.threads import Threads
+    from upswell.messages import UploadRequest
+    from upswell.settings import Settings
+
+UPLOAD_TYPES = frozenset(
+    {
+        "application", "archive", "audio", "data", "document", "file", "font", "image", "model", "text",
+        "upload", "video",
+    }
+)  # fmt: skip
+"""The types of request it takes, and every MIME type that begins with one of them (`video/mp4`).
+
+They are all stored alike; a type that is none of them is more likely a mistake than a file.
+"""
+
+
+class UploadHandler:
+    """Stores `file://` sources in a folder, `slots` at a time, all within one rate limit."""
+
+    def __init__(self, settings: Settings, threads: Threads) -> None:
+        """Open the store.
+
+        Raises:
+            SettingsError: the destination is no folder, or cannot be written to.
+        """
+        self._roots = [Path(root).expanduser().absolute() for root in settings.source_roots]
+        self._store = open_store(settings.destination_path)
+        self._limit = RateLimit(settings.upload_rate_limit)
+        self._threads = threads
+
+    async def __call__(self, request: UploadRequest) -> Stored:
+        """Store the bytes behind `request.uri` under `request.key`."""
+        check_type(request.type)
+        stopped = threading.Event()
+        return await self._threads.call(lambda: self._upload(request, stopped), stop=stopped.set)
+
+    def _upload(self, request: UploadRequest, stopped: threading.Event) -> Stored:
+        def pace(count: int) -> None:
+            if stopped.wait(self._limit.reserve(count)):
+                raise TemporaryUploadError("the upload was stopped")
+
+        assert request.key is not None
+        with open_source(request.uri, self._roots) as source:
+            if request.size_bytes is not None and source.size != request.size_bytes:
+                # Temporary, as a wrong checksum is: its writer may not have finished. The delivery limit
+                # ends it.
+                raise TemporaryUploadError(
+                    f"the source must have the request's size {request.size_bytes} bytes, got {source.size}"
+                )
+            stored = self._store.put(
+                request.key,
+                source,
+                checksum=request.checksum,
+                pace=pace,
+                chunk_bytes=self._limit.chunk_bytes,
+            )
+        return Stored(request.key, stored.bytes, stored.checksum)
+
+
+def check_type(kind: str) -> None:
+    """Raise a PermanentUploadError unless `kind` is one of UPLOAD_TYPES or a MIME type of one."""
+    if kind.partition("/")[0].lower() not in UPLOAD_TYPES:
+        known = ", ".join(sorted(UPLOAD_TYPES))
+        raise PermanentUploadError(
+            f"type must be one of {known}, or a MIME type that begins so, got {kind[:80]!a}"
+        )
+
+
+def open_store(destination: str) -> DirectoryStore:
+    """Return the store that the setting `destination` names: a folder, or `file:///folder`.
+
+    Raises:
+        SettingsError: it is no folder, or cannot be written to.
+    """
+    path = destination.removeprefix("file://")
+    if "://" in path:
+        raise SettingsError(f"destination must be a folder or file:///folder, got {destination[:200]!a}")
+    try:
+        return DirectoryStore(Path(path).expanduser().absolute())
+    except OSError as error:
+        raise SettingsError(
+            f"destination must be a folder that can be written to, got {destination[:200]!a}: "
+            f"{error.strerror}"
+        ) from error

@@ -1,0 +1,234 @@
+"""The journal's file: its tables, the thread that writes them, and how it is kept small.
+
+What comes in: batches. What goes out: rows on disk, one transaction a batch. Must not know: what a decision
+is.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+APPLICATION_ID = 0x5550534A
+"""Stands in the file's header ("UPSJ"), so that no other program's database is taken for a journal."""
+
+ReportFields = tuple[str, float, float, float | None, float | None, str]
+"""app_id, arrived_at, finished_at, waiting_time, service_time, outcome."""
+
+UNCHANGED_A_ROUND = 20
+"""Decisions that change nothing are recorded for so many applications a round, in turn."""
+
+_WAITING_BATCHES = 100
+_REPORTS_A_TRANSACTION = 500
+_PAGE_BYTES = 4096
+
+_SCHEMA = """
+CREATE TABLE latest (                      -- the newest entry of each application
+    app_id TEXT PRIMARY KEY,
+    at REAL NOT NULL,
+    entry TEXT NOT NULL                    -- JSON of journal.Entry
+) WITHOUT ROWID;
+CREATE TABLE decisions (
+    id INTEGER PRIMARY KEY,
+    app_id TEXT NOT NULL,
+    at REAL NOT NULL,
+    changed INTEGER NOT NULL,
+    entry TEXT NOT NULL
+);
+CREATE INDEX decisions_of_app ON decisions (app_id, id);
+CREATE TABLE reports (
+    id INTEGER PRIMARY KEY,
+    app_id TEXT NOT NULL,
+    arrived_at REAL NOT NULL,              -- UTC seconds since 1970
+    finished_at REAL NOT NULL,
+    waiting_time REAL,                     -- seconds
+    service_time REAL,
+    outcome TEXT NOT NULL
+);
+"""
+
+_FORGET_DECISIONS = (
+    "DELETE FROM decisions WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 10 FROM decisions)"
+)
+_FORGET_REPORTS = "DELETE FROM reports WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 10 FROM reports)"
+_FORGET_LATEST = "DELETE FROM latest WHERE at < (SELECT at FROM latest ORDER BY at DESC LIMIT 1 OFFSET 20000)"
+
+
+EntryFields = tuple[str, float, bool, str]
+"""app_id, at, changed, JSON of the whole."""
+
+
+class Batch(Struct, frozen=True):
+    """One round: what makes its entries' rows (in the thread), and the reports since the last."""
+
+    entries: Callable[[], list[EntryFields]]
+    reports: list[ReportFields]
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Return a connection to a journal that is there; usable from any one thread at a time.
+
+    Raises:
+        sqlite3.Error: the file is no database, or one of another version.
+    """
+    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+    try:
+        _check(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if tables and owner != APPLICATION_ID:
+        raise sqlite3.DatabaseError("it is another program's database")
+    if tables and version != SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(f"its version must be {SCHEMA_VERSION}, got {version}")
+
+
+class Writer:
+    """Takes batches and writes them, in a thread that starts with the first."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._batches: queue.SimpleQueue[Batch | threading.Event] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+        self._problem = ""
+        self._dropped = 0
+        self._turn = 0
+        self._connection = connect(path)
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def put(self, batch: Batch) -> str:
+        """Take a batch to write; return why earlier ones were not written, or an empty text."""
+        problem, self._problem = self._problem, ""
+        if self._batches.qsize() >= _WAITING_BATCHES:
+            self._dropped += 1
+            return f"the disk is too slow: {self._dropped} rounds were dropped"
+        self._batches.put(batch)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+        return problem
+
+    def flush(self, timeout: float) -> None:
+        """Wait until every batch put so far was written or given up."""
+        if self._thread is not None:
+            written = threading.Event()
+            self._batches.put(written)
+            written.wait(timeout)
+
+    def close(self) -> None:
+        """Write what was put, then close the file."""
+        self._closing.set()
+        if self._thread is not None:
+            self._batches.put(threading.Event())
+            self._thread.join(timeout=10.0)
+        if self._thread is None or not self._thread.is_alive():
+            self._connection.close()
+
+    def _run(self) -> None:
+        while True:
+            batch = self._batches.get()
+            if isinstance(batch, Batch):
+                try:
+                    self._write(batch)
+                except sqlite3.Error as error:
+                    self._problem = str(error)
+            else:
+                batch.set()
+                if self._closing.is_set():
+                    return
+
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        run("PRAGMA journal_mode = WAL")
+        # A power cut may lose the last rounds, never the file: a flight recorder needs no fsync for each.
+        run("PRAGMA synchronous = NORMAL")
+        run("PRAGMA secure_delete = OFF")
+        # The write-ahead log stays below a tenth of the file.
+        pages = max(8, min(1000, self._max_bytes // 20 // _PAGE_BYTES))
+        run(f"PRAGMA wal_autocheckpoint = {pages}")
+        run(f"PRAGMA journal_size_limit = {pages * _PAGE_BYTES}")
+        run("BEGIN IMMEDIATE")
+        if run("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
+            for statement in _SCHEMA.split(";"):
+                run(statement)
+            run(f"PRAGMA application_id = {APPLICATION_ID}")
+            run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        run("COMMIT")
+
+    def _write(self, batch: Batch) -> None:
+        self._transaction(batch.entries(), batch.reports[:_REPORTS_A_TRANSACTION])
+        for start in range(_REPORTS_A_TRANSACTION, len(batch.reports), _REPORTS_A_TRANSACTION):
+            self._transaction([], batch.reports[start : start + _REPORTS_A_TRANSACTION])
+
+    def _transaction(self, entries: list[EntryFields], reports: list[ReportFields]) -> None:
+        run = self._connection
+        run.execute("BEGIN IMMEDIATE")
+        try:
+            run.executemany(
+                "INSERT INTO latest (app_id, at, entry) VALUES (?, ?, ?)"
+                " ON CONFLICT (app_id) DO UPDATE SET at = excluded.at, entry = excluded.entry",
+                [(app_id, at, entry) for app_id, at, _, entry in entries],
+            )
+            run.executemany(
+                "INSERT INTO decisions (app_id, at, changed, entry) VALUES (?, ?, ?, ?)",
+                self._worth_keeping(entries),
+            )
+            run.executemany(
+                "INSERT INTO reports (app_id, arrived_at, finished_at, waiting_time, service_time, outcome)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                reports,
+            )
+            self._forget_oldest()
+            run.execute("COMMIT")
+        except BaseException:
+            if run.in_transaction:
+                run.execute("ROLLBACK")
+            raise
+
+    def _worth_keeping(self, entries: list[EntryFields]) -> list[EntryFields]:
+        changed = [entry for entry in entries if entry[2]]
+        unchanged = [entry for entry in entries if not entry[2]]
+        if len(unchanged) > UNCHANGED_A_ROUND:
+            start = self._turn % len(unchanged)
+            self._turn = start + UNCHANGED_A_ROUND
+            unchanged = (unchanged + unchanged)[start : start + UNCHANGED_A_ROUND]
+        return changed + unchanged
+
+    def _forget_oldest(self) -> None:
+        """Drop the oldest tenth until the pages in use fit; freed pages are used again."""
+        run = self._connection.execute
+        while self._bytes_used() > self._max_bytes:
+            before = self._connection.total_changes
+            run(_FORGET_DECISIONS)
+            run(_FORGET_REPORTS)
+            run(_FORGET_LATEST)
+            if self._connection.total_changes == before:
+                return
+
+    def _bytes_used(self) -> int:
+        (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        (size,) = self._connection.execute("PRAGMA page_size").fetchone()
+        return (pages - free) * size

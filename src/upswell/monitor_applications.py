@@ -1,0 +1,110 @@
+"""The applications under observation: those of the settings, and others while there is room.
+
+What comes in: names, from settings and from messages. What goes out: for each an `Application`, and its
+policy where the settings name it. Memory is bounded: a share of the kept reports for each, a limit on
+unknown ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upswell.analysis.application import Application
+from upswell.events import get_logger
+from upswell.policies.table import policy_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from upswell.policies.protocol import ScalingPolicy
+    from upswell.settings import Settings
+
+_log = get_logger()
+
+REPORTS_KEPT = 500_000
+"""Reports kept for percentiles, of all applications: 16 MB. One keeps 200 to 10,000 of them."""
+_FEWEST, _MOST = 200, 10_000
+
+UNKNOWN_LIMIT = 1000
+"""Applications observed outside the settings: their names come from messages, which are hostile."""
+_IDLE_WINDOWS = 10
+
+
+class Watched:
+    """One application, its policy (None: not in the settings, never scaled), what was decided last."""
+
+    def __init__(self, seen: Application, policy: ScalingPolicy | None) -> None:
+        self.seen = seen
+        self.policy = policy
+        self.last_desired: int | None = None
+        self.policy_fails = False
+
+
+class Applications:
+    """All applications under observation.
+
+    Raises:
+        SettingsError: an application's own settings break a rule, or name a policy that there is not.
+    """
+
+    def __init__(self, settings: Settings, started_at: float) -> None:
+        self._settings = settings
+        self._watched: dict[str, Watched] = {}
+        self._refused = False
+        for app_id in settings.apps:
+            own = settings.for_app(app_id)
+            self._watched[app_id] = Watched(
+                self._application(app_id, own, started_at), policy_for(own, app_id)
+            )
+        self._known = len(self._watched)
+
+    def __iter__(self) -> Iterator[tuple[str, Watched]]:
+        """Give (name, application) of each."""
+        return iter(self._watched.items())
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def get(self, app_id: str, now: float) -> Application | None:
+        """Return an application that a message names; None where there are too many unknown ones already."""
+        watched = self._watched.get(app_id)
+        if watched is not None:
+            return watched.seen
+        if len(self._watched) - self._known >= UNKNOWN_LIMIT:
+            if not self._refused:
+                self._refused = True
+                _log.warning("monitor.application_refused", app=app_id, limit=UNKNOWN_LIMIT)
+            return None
+        _log.warning("monitor.application_unknown", app=app_id)
+        watched = Watched(self._application(app_id, self._settings, now), None)
+        self._watched[app_id] = watched
+        return watched.seen
+
+    def tidy(self, now: float) -> None:
+        """Forget unknown applications that fell silent, and share out the reports kept."""
+        silent_since = now - _IDLE_WINDOWS * self._settings.window
+        gone = [
+            app_id
+            for app_id, watched in self._watched.items()
+            if watched.policy is None and watched.seen.heard_at < silent_since
+        ]
+        for app_id in gone:
+            del self._watched[app_id]
+            self._refused = False
+        capacity = self._capacity()
+        for watched in self._watched.values():
+            watched.seen.window.capacity = capacity
+
+    def _capacity(self) -> int:
+        return min(_MOST, max(_FEWEST, REPORTS_KEPT // max(1, len(self._watched))))
+
+    def _application(self, app_id: str, own: Settings, now: float) -> Application:
+        return Application(
+            app_id,
+            slo=own.objective,
+            window=own.window,
+            slots=own.slots,
+            status_interval=own.status_interval,
+            capacity=self._capacity(),
+            started_at=now,
+        )

@@ -1,0 +1,25 @@
+"""Always the same number of workers: what to compare an autoscaler with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upswell.analysis.decision import Decision
+
+if TYPE_CHECKING:
+    from upswell.analysis.snapshot import Snapshot
+
+
+class ConstantPolicy:
+    """Wants `workers`, whatever is seen; it needs no signal, so none can be missing."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def decide(self, snapshot: Snapshot) -> Decision:  # noqa: ARG002 - the seam's signature
+        """Return the constant."""
+        return Decision(
+            desired_workers=self._workers,
+            reason=f"constant: always {self._workers} workers",
+            rejected=("any other number: this policy never changes",),
+        )

@@ -1,0 +1,41 @@
+"""A worker's bandwidth, shared by all its uploads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_CHUNK_BYTES = 1024 * 1024
+MIN_CHUNK_BYTES = 4096
+_CHUNKS_PER_SECOND = 20
+"""A slow worker moves small chunks, so that its rate is even and an upload stops quickly."""
+
+
+class RateLimit:
+    """So many bytes per second at most, over all threads together; 0 means no limit."""
+
+    def __init__(self, bytes_per_second: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._rate = bytes_per_second
+        self._monotonic = monotonic
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How many bytes to move at once."""
+        if not self._rate:
+            return MAX_CHUNK_BYTES
+        return max(MIN_CHUNK_BYTES, min(MAX_CHUNK_BYTES, int(self._rate / _CHUNKS_PER_SECOND)))
+
+    def reserve(self, count: int) -> float:
+        """Return how many seconds to wait before so many bytes count as moved."""
+        if not self._rate:
+            return 0.0
+        with self._lock:
+            now = self._monotonic()
+            self._free_at = max(now, self._free_at) + count / self._rate
+            return self._free_at - now

@@ -1,0 +1,68 @@
+"""What a worker says of one attempt: the report, the dead letter, the answer to who asked for one. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from upswell.broker.protocol import Delivery, Message
+from upswell.broker.topology import REPLY_PREFIX
+from upswell.events import mask
+
+if TYPE_CHECKING:
+    import random
+
+MAX_BACKOFF_SECONDS = 30.0
+MAX_REASON_LENGTH = 1000
+"""A reason travels in a message's header, which must fit in one frame."""
+
+MAX_WAITING_SECONDS = 1e8
+"""Three years. A request that claims to be older has a wrong clock: its waiting time is unknown."""
+
+_REPLY_QUEUE = re.compile(r"\A[A-Za-z0-9._-]{1,200}\Z")
+
+
+def waiting_time(published_at: float | None, delivered_at: float) -> float | None:
+    """Return the seconds from published to delivered, by two machines' clocks: below zero counts as zero."""
+    if published_at is None or delivered_at - published_at > MAX_WAITING_SECONDS:
+        return None
+    return max(0.0, delivered_at - published_at)
+
+
+def backoff(attempt: int, first: float, rng: random.Random) -> float:
+    """Return the seconds to wait after a failed `attempt` (1, 2, ...): doubled each time, less up to 25 %."""
+    return min(MAX_BACKOFF_SECONDS, first * 2.0 ** min(attempt - 1, 16)) * rng.uniform(0.75, 1.0)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error as a reason: one line, no credentials, not too long, text that any encoding takes."""
+    text = str(error) if type(error).__module__ == "upswell.errors" else f"{type(error).__name__}: {error}"
+    line = " ".join(mask(text).split())
+    return line[:MAX_REASON_LENGTH].encode("utf-8", "backslashreplace").decode()
+
+
+def dead_letter(
+    delivery: Delivery, error: BaseException, *, queue: str, app_id: str, worker_id: str, died_at: float
+) -> Message:
+    """Return the message for the dead-letter queue: the body as it came, and in its headers why."""
+    return Message(
+        body=delivery.body,
+        routing_key=queue,
+        message_id=delivery.message_id,
+        headers={
+            "x-upswell-reason": reason_of(error),
+            "x-upswell-error": type(error).__name__,
+            "x-upswell-attempt": delivery.attempt,
+            "x-upswell-worker": worker_id,
+            "x-upswell-died-at": died_at,
+            "x-upswell-app": app_id,
+        },
+    )
+
+
+def reply(delivery: Delivery, report: bytes) -> Message | None:
+    """Return the copy of a report for who asked for one, and only where a publisher of ours listens."""
+    name = delivery.reply_to
+    if not name or not name.startswith(REPLY_PREFIX) or not _REPLY_QUEUE.match(name):
+        return None
+    return Message(body=report, routing_key=name, persistent=False, mandatory=False)

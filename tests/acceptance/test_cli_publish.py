@@ -1,0 +1,151 @@
+"""`upswell publish` and `upswell dead`, started as a user does, on both brokers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from support.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
+    url = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else ""
+    with System(tmp_path, broker_url=url, app_id=f"e{uuid4().hex[:8]}") as made:
+        yield made
+
+
+def feed(system: System, *arguments: str, text: str) -> subprocess.CompletedProcess[str]:
+    """Run `upswell publish` with `text` on its standard input."""
+    return subprocess.run(
+        [sys.executable, "-m", "upswell", "publish", "--app", system.app_id, *arguments],
+        env=system.environment,
+        cwd=system.folder,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def as_lines(system: System, count: int) -> str:
+    entries = json.loads(system.make_requests(count, size=2000).read_text())
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+
+def dead_ids(system: System) -> list[str]:
+    done = system.run("dead", "list", "--app", system.app_id, "--json")
+    return [json.loads(line)["id"] for line in done.stdout.splitlines()]
+
+
+def test_publish_waits_until_all_is_stored(system: System) -> None:
+    requests = system.make_requests(60, size=4000)
+    system.start("worker", "--app", system.app_id)
+    done = system.run("publish", "--app", system.app_id, str(requests), "--wait", "--json")
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert (summary["published"], summary["stored"], summary["dead"]) == (60, 60, 0)
+    assert 0 < summary["p50_response_time"] <= summary["p95_response_time"] < 60
+    assert len(system.stored()) == 60
+
+
+def test_publish_wait_exits_with_1_when_an_upload_is_dead_lettered(system: System) -> None:
+    lines = as_lines(system, 3) + '{"type": "file", "uri": "file:///etc/passwd", "key": "x"}\n'
+    system.start("worker", "--app", system.app_id)
+    done = feed(system, "--wait", text=lines)
+    assert done.returncode == 1, done.stderr
+    assert "published 4" in done.stdout
+    assert "stored 3, dead 1" in done.stdout
+
+
+def test_publishing_a_file_again_stores_nothing_twice(system: System) -> None:
+    """A crash half way is resumed by starting over: the same ids and keys, hence the same objects."""
+    entries = json.loads(system.make_requests(20, size=2000).read_text())
+    requests = system.folder / "bare.json"
+    requests.write_text(json.dumps([{"type": e["type"], "uri": e["uri"]} for e in entries]))
+    system.start("worker", "--app", system.app_id)
+    for _ in range(2):
+        system.run("publish", "--app", system.app_id, str(requests), "--wait")
+    objects = [path for path in system.store.rglob("*") if path.is_file()]
+    assert len(objects) == 20
+    system.run("publish", "--app", system.app_id, str(requests), "--wait", "--fresh")
+    objects = [path for path in system.store.rglob("*") if path.is_file()]
+    assert len(objects) == 40
+
+
+def test_a_mistake_in_a_file_is_found_before_anything_is_published(system: System) -> None:
+    path = system.folder / "bad.jsonl"
+    path.write_text(as_lines(system, 3) + '{"type": "file"}\n')
+    done = system.run("publish", "--app", system.app_id, str(path), check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: line 4: not a valid upload request: Object missing required field `uri`"
+    )
+    assert len(done.stderr.splitlines()) == 1
+    # Had anything been published, a worker would now store it before what follows.
+    system.start("worker", "--app", system.app_id)
+    done = feed(system, "--wait", "--json", text="")
+    assert json.loads(done.stdout)["published"] == 0
+    assert system.stored_count() == 0
+
+
+def test_a_mistake_in_a_stream_stops_it_and_says_how_many_were_published(system: System) -> None:
+    done = feed(system, text=as_lines(system, 3) + "rubbish\n" + as_lines(system, 1))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: line 4: not a valid upload request")
+    assert done.stderr.rstrip().endswith("; 3 requests were published")
+
+
+def test_a_stream_repeated_at_a_rate_is_published_so_often(system: System) -> None:
+    system.start("worker", "--app", system.app_id)
+    done = feed(system, "--wait", "--json", "--repeat", "3", "--rate", "50", text=as_lines(system, 5))
+    assert json.loads(done.stdout.splitlines()[-1])["stored"] == 15, done.stderr
+
+
+def test_dead_letters_are_listed_unharmed_shown_retried_and_purged(system: System) -> None:
+    """RabbitMQ 4 drops a message at its 20th return where nobody forbids it: looking must never harm."""
+    missing = [system.sources / f"late-{n}.bin" for n in range(3)]
+    lines = [json.dumps({"type": "file", "uri": path.as_uri(), "id": path.stem}) for path in missing]
+    system.start("worker", "--app", system.app_id)
+    done = feed(system, "--wait", text="\n".join(lines))
+    assert done.returncode == 1
+    order = dead_ids(system)
+    assert sorted(order) == ["late-0", "late-1", "late-2"]
+    for _ in range(24 if system.broker_url else 3):
+        assert dead_ids(system) == order
+
+    shown = system.run("dead", "show", "--app", system.app_id, "late-1").stdout
+    assert "x-upswell-reason: " in shown
+    assert "late-1.bin" in shown
+
+    missing[1].write_bytes(b"here at last")
+    system.run("dead", "retry", "--app", system.app_id, "late-1")
+    feed(system, "--wait", text=as_lines(system, 1))  # the worker has passed the retried one by now
+    assert dead_ids(system) == [name for name in order if name != "late-1"]
+    assert [p.read_bytes() for p in system.store.rglob("late-1.bin")] == [b"here at last"]
+
+    refused = system.run("dead", "purge", "--app", system.app_id, check=False)
+    assert refused.returncode != 0
+    assert "purged 2" in system.run("dead", "purge", "--app", system.app_id, "--yes").stdout
+    assert dead_ids(system) == []
+
+
+def test_a_wrong_password_is_one_masked_line(system: System) -> None:
+    if not system.broker_url:
+        pytest.skip("the embedded broker has no password")
+    system.environment["AMQPURL"] = system.broker_url.replace("guest:guest", "guest:wrong")
+    for arguments in (["dead", "list", "--app", "e1"], ["status"], ["publish", "--app", "e1", "/dev/null"]):
+        done = system.run(*arguments, check=False)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("error: ")
+        assert "wrong" not in done.stderr
+        assert "Traceback" not in done.stderr

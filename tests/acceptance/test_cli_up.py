@@ -1,0 +1,111 @@
+"""`upswell up`, `status`, `worker` and `doctor`, started as a user does."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from support.system import System, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
+    url = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else ""
+    with System(tmp_path, broker_url=url, app_id=f"e{uuid4().hex[:8]}", status_interval=0.5) as made:
+        yield made
+
+
+def status(system: System) -> dict[str, object]:
+    return json.loads(system.run("status", "--json").stdout)["apps"][0]
+
+
+@pytest.mark.slow
+def test_up_scales_out_shows_it_in_status_and_drains_at_ctrl_c(system: System) -> None:
+    """Ctrl-C lets every worker finish what it has: nothing is left running, nothing is lost."""
+    requests = system.make_requests(80, size=20_000)
+    slow = ("--slots", "1", "--upload-rate-limit", "100000", "--decision-interval", "0.5")
+    up = system.start("up", "--slo", "95% < 2s", *slow)
+    system.publish(requests)
+    wait_until(lambda: len(system.workers()) >= 3, 20, system.logs)
+    seen = status(system)
+    assert seen["slo"] == "95% < 2s"
+    assert seen["depth"]["messages_ready"] is not None
+    assert sum(seen["workers"].values()) >= 2
+    assert seen["decisions"][-1]["reason"]
+    shown = system.run("status").stdout
+    assert system.app_id in shown
+    assert "95% < 2s" in shown
+    wait_until(lambda: system.stored_count() == 80, 40, system.logs)
+    up.send_signal(signal.SIGINT)
+    assert up.wait(20) == 0
+    assert not system.workers()
+    assert len(system.stored()) == 80
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_has_workers_put_their_uploads_back(system: System) -> None:
+    """Who cannot wait for uploads that take long may leave at once: the queue still has them."""
+    requests = system.make_requests(8, size=100_000)
+    up = system.start("up", "--upload-rate-limit", "2000", "--decision-interval", "0.5")
+    system.publish(requests)
+    wait_until(lambda: status(system)["busy_slots"] >= 1, 20, system.logs)
+    up.send_signal(signal.SIGINT)
+    wait_until(lambda: "draining" in system.logs(), 10, system.logs)
+    up.send_signal(signal.SIGINT)
+    assert up.wait(20) == 0
+    assert not system.workers()
+    depth = status(system)["depth"]
+    assert depth["messages_ready"] + system.stored_count() == 8, system.logs()
+
+
+def test_doctor_finds_all_well_and_names_what_is_not(system: System) -> None:
+    done = system.run("doctor")
+    assert all(line.startswith("ok ") for line in done.stdout.splitlines())
+    subjects = [line.split(":")[0].removeprefix("ok").strip() for line in done.stdout.splitlines()]
+    for subject in ("broker", "permissions", "queues", "state_dir", "destination", "docker", "clock"):
+        assert subject in subjects
+    bad = system.run("doctor", "--source-root", "/nowhere/at/all", check=False)
+    assert bad.returncode == 1
+    assert f"NOT {system.app_id}: source_roots must be folders, got /nowhere/at/all" in bad.stdout
+
+
+def test_up_without_an_application_says_how_to_name_one(tmp_path: Path) -> None:
+    with System(tmp_path, app_id="e1") as system:
+        del system.environment["UPSWELL_APPS"]
+        done = system.run("up", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there must be an application to scale: give --app X")
+
+
+@pytest.mark.parametrize("name", ["numpy", "rich"])
+def test_a_running_worker_has_not_imported(name: str, tmp_path: Path) -> None:
+    """It must start in a moment and stay small: neither is of use to it."""
+    code = (
+        "import sys, threading, os, signal, time\n"
+        "threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "import upswell.cli\n"
+        "try: upswell.cli.main(['worker', '--app', 'e1'])\n"
+        "except SystemExit as end: assert not end.code, end\n"
+        f"print([m for m in sys.modules if m.split('.')[0] == {name!r}])"
+    )
+    with System(tmp_path, app_id="e1") as system:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=system.environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+    assert done.stdout.splitlines()[-1] == "[]"

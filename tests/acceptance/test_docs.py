@@ -1,0 +1,57 @@
+"""What the README tells a newcomer to type works as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> list[str]:
+    return BLOCKS.findall((ROOT / page).read_text("utf-8"))
+
+
+def test_the_first_block_of_the_readme_is_the_two_commands() -> None:
+    """CI calls both of them itself."""
+    assert re.findall(r"^make \w+", blocks("README.md")[0], re.MULTILINE) == ["make demo", "make test"]
+
+
+@pytest.mark.slow
+def test_the_readmes_own_uploads_are_stored(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_bytes((ROOT / "README.md").read_bytes())
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+    script = blocks("README.md")[1] + "\nkill -INT %1 && wait %1\n"
+    done = subprocess.run(
+        ["bash", "-e", "-m", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    stored = [path for path in (tmp_path / "state/upswell/store").rglob("README.md") if path.is_file()]
+    assert [path.read_bytes() for path in stored] == [(ROOT / "README.md").read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "CONTRIBUTING.md", *[str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md")]],
+)
+def test_every_link_of_a_page_leads_to_a_file(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"

@@ -1,0 +1,157 @@
+"""The course's own commands, as they stand in quickstart/README.md, on both brokers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from support.system import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+QUICKSTART = Path(__file__).parents[2] / "quickstart"
+
+
+class Course:
+    """A copy of the folder, so that its settings may be edited as a student would."""
+
+    def __init__(self, folder: Path, broker_url: str, app_id: str) -> None:
+        self.folder = folder / "quickstart"
+        shutil.copytree(QUICKSTART, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
+        self.app_id = app_id
+        self.reports = f"{app_id}_DSTREPORT"
+        settings = self.folder / "upswell.toml"
+        settings.write_text(settings.read_text().replace("[apps.e123456]", f"[apps.{app_id}]"))
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("UPSWELL_", "AMQPURL"))}
+        self.environment = {
+            **inherited,
+            "UPSWELL_STATE_DIR": str(folder / "state"),
+            "UPSWELL_FLEET": "process",
+            "UPSWELL_SCALING_QUEUE": f"{app_id}_scaling",
+            "UPSWELL_SLO": "95% < 1s",
+            "UPSWELL_SIMULATE_SECONDS": "0.1",
+            "UPSWELL_DECISION_INTERVAL": "0.5",
+            **({"AMQPURL": broker_url} if broker_url else {}),
+        }
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, script: str, *arguments: str) -> Callable[[], str]:
+        """Start a script in the background; return what reads its output so far."""
+        log = self.folder / f"{script}-{len(self._started)}.log"
+        with log.open("wb") as output:
+            self._started.append(
+                subprocess.Popen(
+                    [sys.executable, script, *arguments],
+                    cwd=self.folder,
+                    env=self.environment,
+                    stdout=output,
+                    stderr=output,
+                )
+            )
+        return lambda: log.read_text("utf-8", "replace")
+
+    def worker(self, *more: str) -> Callable[[], str]:
+        """Start the worker; return what reads its output."""
+        queue = f"{self.app_id}_upload"
+        arguments = ["--app_id", self.app_id, "--upload_queuename", queue, "--report_queuename", self.reports]
+        return self.start("direct_subscriber_worker.py", *arguments, *more)
+
+    def publish(self, data: str = "sample_upload_request.json") -> str:
+        """Publish a request file to the end; return what was printed."""
+        arguments = [
+            "--app_id",
+            self.app_id,
+            "--upload_queuename",
+            f"{self.app_id}_upload",
+            "--input_data",
+            data,
+        ]
+        return subprocess.run(
+            [sys.executable, "direct_publisher.py", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        ).stdout
+
+    def stop(self) -> list[int]:
+        """Press Ctrl-C in each terminal, the latest first; return the exit codes."""
+        codes: list[int] = []
+        for process in reversed(self._started):
+            process.send_signal(signal.SIGINT)
+            try:
+                codes.append(process.wait(20))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                codes.append(process.wait())
+        self._started = []
+        return codes
+
+
+@pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def course(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Course]:
+    url = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else ""
+    made = Course(tmp_path, url, f"e{uuid4().hex[:6]}")
+    yield made
+    made.stop()
+
+
+@pytest.mark.slow
+def test_slow_reports_start_workers_which_leave_at_ctrl_c(course: Course) -> None:
+    worker = course.worker("--seconds", "1-2")
+    monitor = course.start("simple_congestion_monitor.py", "--report_queuename", course.reports)
+    wait_until(
+        lambda: "monitor.started" in monitor() and "worker.started" in worker(),
+        20,
+        lambda: worker() + monitor(),
+    )
+    assert f"published 5 requests of {course.app_id}" in course.publish()
+    wait_until(lambda: "scaler.worker_started" in monitor(), 20, monitor)
+    assert "reports slower than 1 s" in monitor()
+    time.sleep(1)
+    assert course.stop() == [0, 0], monitor() + worker()
+    assert monitor().count("scaler.worker_left") == monitor().count("scaler.worker_started")
+    assert "Traceback" not in monitor() + worker()
+
+
+@pytest.mark.slow
+def test_reports_of_an_application_that_is_not_in_the_settings_start_nothing(course: Course) -> None:
+    """Anyone can send a report: a report alone must not be able to start a program."""
+    worker = course.worker("--seconds", "1-2")
+    wait_until(lambda: "worker.started" in worker(), 20, worker)
+    settings = course.folder / "upswell.toml"
+    settings.write_text(settings.read_text().replace(f"[apps.{course.app_id}]", "[apps.another]"))
+    monitor = course.start("simple_congestion_monitor.py", "--report_queuename", course.reports)
+    course.publish()
+    wait_until(lambda: f"monitor.application_unknown app={course.app_id}" in monitor(), 20, monitor)
+    time.sleep(2)
+    assert "scaler.worker_started" not in monitor()
+
+
+def test_with_a_destination_the_worker_uploads_for_real(course: Course) -> None:
+    (course.folder / "photo.jpg").write_bytes(b"not really a photo")
+    uri = (course.folder / "photo.jpg").as_uri()
+    (course.folder / "mine.json").write_text(json.dumps([{"type": "image", "uri": uri}]))
+    worker = course.worker("--destination", "uploaded")
+    course.publish("mine.json")
+    uploaded = course.folder / "uploaded"
+    wait_until(lambda: any(uploaded.rglob("photo.jpg")), 20, worker)
+    assert next(uploaded.rglob("photo.jpg")).read_bytes() == b"not really a photo"
+
+
+@pytest.mark.parametrize("script", sorted(QUICKSTART.glob("*.py")), ids=lambda path: path.name)
+def test_each_script_has_fewer_than_40_lines(script: Path) -> None:
+    assert len(script.read_text().splitlines()) < 40

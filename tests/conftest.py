@@ -1,0 +1,53 @@
+"""Servers that tests share: a RabbitMQ node and a Docker engine for a whole session, started at first use."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import docker_engine, rabbitmq_node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skip a test whose server is missing; in CI, where nothing may be missing, fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_node_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq_node.RabbitNode]:
+    """The shared node: tests tell themselves apart by their queue names, and none may stop it."""
+    reason = rabbitmq_node.missing()
+    if reason:
+        skip_or_fail(reason)
+    with rabbitmq_node.RabbitNode(tmp_path_factory.mktemp("rabbitmq")) as node:
+        yield node
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_node_session: rabbitmq_node.RabbitNode) -> str:
+    """The shared node's AMQP URL."""
+    return rabbitmq_node_session.url
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker_engine.DockerEngine]:
+    """The shared Docker engine: the one that runs on this machine, else a private one."""
+    reason = docker_engine.missing()
+    if reason:
+        skip_or_fail(reason)
+    with docker_engine.DockerEngine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def docker_host(engine: docker_engine.DockerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Docker's client in this process ask the shared engine."""
+    if engine.host:
+        monkeypatch.setenv("DOCKER_HOST", engine.host)

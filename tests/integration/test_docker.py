@@ -1,0 +1,254 @@
+"""The worker's image and the docker fleet, on a real engine, with a base image made on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from upswell.broker import open_broker, topology
+from upswell.broker.protocol import Broker, Message
+from upswell.errors import FleetError
+from upswell.fleets.docker import DockerFleet
+from upswell.fleets.protocol import WorkerSpec
+from upswell.messages import ScaleRequest, UploadRequest, encode
+from upswell.scaler import Scaler
+from upswell.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from support.docker_engine import DockerEngine
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
+
+APP = "contained"
+IMAGE = "upswell-worker:test"
+FILES = 30
+
+
+@pytest.fixture(scope="module")
+def image(engine: DockerEngine) -> str:
+    return engine.worker_image(IMAGE)
+
+
+@pytest.fixture
+def container(engine: DockerEngine, image: str) -> Iterator[str]:
+    """A worker as a student starts it: no fleet, no shared folder, the embedded broker inside."""
+    name = f"upswell-test-{os.getpid()}"
+    variables = ["--env", f"UPSWELL_APPS={APP}", "--env", "UPSWELL_HANDLER=simulate"]
+    engine.docker("run", "--detach", "--name", name, "--network", "host", *variables, image)
+    yield name
+    engine.docker("rm", "--force", name)
+
+
+def wait_for(condition: Callable[[], bool], what: Callable[[], object], timeout: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.1)
+
+
+async def until(condition: Callable[[], bool], what: Callable[[], object], timeout: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        await asyncio.sleep(0.1)
+
+
+def test_the_image_runs_as_nobody_special_and_names_no_secret(engine: DockerEngine, image: str) -> None:
+    config = json.loads(engine.docker("image", "inspect", image))[0]["Config"]
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"] == ["upswell"]
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Healthcheck"]["Test"] == ["CMD", "python3", "-m", "upswell.healthcheck"]
+    assert engine.docker("run", "--rm", "--entrypoint", "id", image, "-u").strip() == "10001"
+
+
+def test_a_worker_in_a_container_is_healthy_and_drains_at_sigterm(
+    engine: DockerEngine, container: str
+) -> None:
+    """Without an init process too: the worker is process 1 then."""
+    wait_for(lambda: "worker.started" in logs(engine, container), lambda: logs(engine, container))
+    engine.docker("exec", container, "python3", "-m", "upswell.healthcheck")
+    engine.docker("kill", "--signal", "TERM", container)
+    assert engine.docker("wait", container).strip() == "0"
+    assert "state=draining" in logs(engine, container)
+
+
+def test_a_worker_that_does_not_wake_is_unhealthy(engine: DockerEngine, container: str) -> None:
+    wait_for(lambda: "worker.started" in logs(engine, container), lambda: logs(engine, container))
+    # The kernel keeps SIGSTOP from process 1 of its own namespace, not from outside.
+    pid = engine.docker("inspect", "--format", "{{.State.Pid}}", container).strip()
+    os.kill(int(pid), 19)
+    with pytest.raises(RuntimeError, match="it is stopped"):
+        engine.docker("exec", container, "python3", "-m", "upswell.healthcheck")
+
+
+def logs(engine: DockerEngine, container: str) -> str:
+    """Return what a container printed, on either stream."""
+    return engine.docker("logs", container, both_streams=True)
+
+
+def settings_for(tmp_path: Path, broker_url: str = "") -> Settings:
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    return Settings(
+        broker_url=broker_url,
+        state_dir=str(tmp_path / "state"),
+        scaling_queue=f"{APP}_scaling",
+        report_queue=f"{APP}_report",
+        fleet="docker",
+        image=IMAGE,
+        source_roots=[str(sources)],
+        apps={APP: {"min_workers": 0, "max_workers": 3}},
+    )
+
+
+async def publish_files(broker: Broker, settings: Settings) -> None:
+    queue = topology.upload_queue_name(APP)
+    await broker.declare(topology.dead_letter_queue(queue))
+    await broker.declare(topology.upload_queue(queue, delivery_limit=settings.delivery_limit))
+    await broker.declare(topology.report_queue(settings.report_queue))
+    for number in range(FILES):
+        path = f"{settings.source_roots[0]}/{number}.bin"
+        with open(path, "wb") as file:  # noqa: ASYNC230, PTH123 - a small file, in a test
+            file.write(b"%d" % number * 1000)
+        request = UploadRequest(
+            app_id=APP, type="file", uri=f"file://{path}", id=f"r{number}", key=f"{number}"
+        )
+        await broker.publish(Message(body=encode(request), routing_key=queue, message_id=f"r{number}"))
+
+
+async def ask_for(broker: Broker, settings: Settings, workers: int) -> None:
+    await broker.declare(topology.scaling_queue(settings.scaling_queue))
+    request = ScaleRequest(
+        app_id=APP, desired_workers=workers, decided_at=time.time(), reason="a test", epoch=1
+    )
+    await broker.publish(Message(body=encode(request), routing_key=settings.scaling_queue))
+
+
+async def scale_out_and_in(settings: Settings, store: Path) -> None:
+    broker, first_broker = open_broker(settings, name="test"), open_broker(settings, name="first")
+    await broker.connect()
+    await first_broker.connect()
+    fleet = DockerFleet(settings)
+    first = Scaler(broker=first_broker, fleet=fleet, settings=settings, name=f"one-{time.time_ns()}")
+    scaling = asyncio.create_task(first.run())
+    try:
+        await publish_files(broker, settings)
+        await ask_for(broker, settings, 2)
+        await until(
+            lambda: [worker.phase for worker in first.workers()] == ["active", "active"], first.workers
+        )
+        await until(lambda: len(list(store.glob("*"))) >= FILES, lambda: list(store.glob("*")))
+        ids = {worker.worker_id for worker in first.workers()}
+        # The scaler is replaced; the new one finds the containers by their labels.
+        scaling.cancel()
+        await asyncio.gather(scaling, return_exceptions=True)
+        await first_broker.close()
+        second = Scaler(broker=broker, fleet=fleet, settings=settings, name=f"two-{time.time_ns()}")
+        scaling = asyncio.create_task(second.run())
+        await until(
+            lambda: {w.worker_id for w in second.workers() if w.phase == "active"} == ids, second.workers
+        )
+        await fleet.kill(min(ids))
+        await until(lambda: second.totals().starts == 1, second.workers)
+        await ask_for(broker, settings, 0)
+        await second.drain_all()
+        assert second.workers() == []
+        assert second.totals().crashes == 1
+        assert {worker.exit_code for worker in await fleet.list()} <= {0}
+    finally:
+        scaling.cancel()
+        await asyncio.gather(scaling, return_exceptions=True)
+        for worker in await fleet.list():
+            await fleet.kill(worker.worker_id)
+            await fleet.forget(worker.worker_id)
+        await fleet.close()
+        await broker.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def test_containers_upload_are_adopted_replaced_and_drained(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, image: str, docker_host: None
+) -> None:
+    settings = settings_for(tmp_path, request.getfixturevalue("rabbitmq") if kind == "rabbitmq" else "")
+    store = tmp_path / "state/store"
+    asyncio.run(scale_out_and_in(settings, store))
+    for number in range(FILES):
+        assert (store / f"{number}").read_bytes() == b"%d" % number * 1000
+
+
+def spec(**more: object) -> WorkerSpec:
+    own = {"standby": False, "image": IMAGE, **more}
+    return WorkerSpec(worker_id="w1", app_id=APP, requested_at=time.time(), environment={}, **own)  # type: ignore[arg-type] - strings and a flag
+
+
+def failure(settings: Settings, worker: WorkerSpec) -> str:
+    async def scenario() -> str:
+        fleet = DockerFleet(settings)
+        try:
+            await fleet.start(worker)
+        except FleetError as error:
+            assert [found for found in await fleet.list() if found.state == "running"] == []
+            return str(error)
+        finally:
+            await fleet.close()
+        return "nothing"
+
+    return asyncio.run(scenario())
+
+
+def test_a_missing_image_says_how_to_build_it(tmp_path: Path, docker_host: None) -> None:
+    message = failure(settings_for(tmp_path), spec(image="no-such-image:1"))
+    assert "must be on the engine's machine" in message
+    assert "docker build -t no-such-image:1 ." in message
+
+
+def test_an_image_written_by_others_cannot_stand_by(
+    engine: DockerEngine, tmp_path: Path, docker_host: None
+) -> None:
+    message = failure(settings_for(tmp_path), spec(image=engine.base_image(), standby=True))
+    assert "lacks the label upswell.image" in message
+
+
+def test_an_image_written_by_others_starts_as_its_author_meant_it(
+    engine: DockerEngine, tmp_path: Path, docker_host: None
+) -> None:
+    """The course's sample knows neither our arguments nor our status; as long as it runs, it counts."""
+
+    async def scenario() -> None:
+        fleet = DockerFleet(settings_for(tmp_path))
+        await fleet.start(spec(image=engine.base_image()))
+        (worker,) = await fleet.list()
+        assert not worker.reports_status
+        engine.docker("wait", "upswell-w1")
+        (worker,) = await fleet.list()
+        assert (worker.state, worker.exit_code) == ("exited", 0)
+        await fleet.forget("w1")
+        await fleet.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+)
+def test_an_engine_that_is_away_is_not_an_empty_fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+
+    async def scenario() -> None:
+        with pytest.raises(FleetError, match="the Docker engine must be reachable"):
+            await DockerFleet(settings_for(tmp_path)).list()
+
+    asyncio.run(scenario())
+    gc.collect()  # Docker's client forgets a socket that could not connect: let it be missed here

@@ -1,0 +1,209 @@
+"""A Docker engine for tests: the one that is running, or a private one with its own socket and data.
+
+What comes in: nothing. What goes out: a `DOCKER_HOST`, and images made here, since nothing can be pulled
+everywhere. The private engine needs root and Debian's packages; it makes no bridge and touches no firewall:
+the tests' containers use the host's network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).parents[2]
+BASE = "upswell-base:test"
+
+_FLAGS = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false")
+_START_SECONDS = 60.0
+
+# Making the base takes about a minute, so its file is kept for later sessions.
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "upswell-tests"
+
+
+def missing() -> str | None:
+    """Return why no engine can run on this machine, or None when one can."""
+    if _answers(None):
+        return None
+    if shutil.which("dockerd") is None:
+        return "Docker is not installed (apt-get install docker.io docker-cli docker-buildx)"
+    if os.geteuid() != 0:
+        return "no Docker engine is running, and only root can start one"
+    return None
+
+
+class DockerEngine:
+    """An engine that answers; usable as a context manager. One that was running before is left running."""
+
+    def __init__(self) -> None:
+        # Not a folder of pytest's: what a killed engine leaves mounted there would fail later sessions.
+        self._folder = Path(tempfile.mkdtemp(prefix="upswell-docker.", dir="/var/tmp"))
+        self._engine: subprocess.Popen[bytes] | None = None
+        self.host: str | None = os.environ.get("DOCKER_HOST")
+
+    def start(self) -> None:
+        """Find a running engine, or start one."""
+        if _answers(None):
+            return
+        for driver in ("overlay2", "vfs"):
+            if self._start(driver):
+                return
+        raise RuntimeError(f"dockerd did not start: {self.log()}")
+
+    def stop(self) -> None:
+        """Stop the private engine, and with it its containers, and drop its data."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            self._stop(engine)
+        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+            if line.split()[1].startswith(f"{self._folder}/"):
+                subprocess.run(["umount", "--lazy", line.split()[1]], check=False)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _stop(self, engine: subprocess.Popen[bytes]) -> None:
+        running = self.docker("ps", "--quiet").split()
+        if running:
+            self.docker("kill", *running)
+        engine.send_signal(signal.SIGTERM)
+        try:
+            engine.wait(30)
+        except subprocess.TimeoutExpired:
+            engine.kill()
+            engine.wait()
+
+    def docker(self, *arguments: str, timeout: float = 600.0, both_streams: bool = False) -> str:
+        """Run a docker command on this engine; return what it printed, on standard error too if asked."""
+        done = subprocess.run(
+            ["docker", *arguments],
+            env=self.environment(),
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"docker {arguments[0]} failed: {done.stdout[-2000:]}{done.stderr[-4000:]}")
+        return done.stdout + done.stderr if both_streams else done.stdout
+
+    def environment(self) -> dict[str, str]:
+        """Return this process's variables with `DOCKER_HOST` set for this engine."""
+        return {**os.environ, **({"DOCKER_HOST": self.host} if self.host else {})}
+
+    def base_image(self) -> str:
+        """Return an image with Debian and Python in it, made at its first use on this machine."""
+        if self.docker("images", "--quiet", BASE).strip():
+            return BASE
+        script = ROOT / "scripts/base_image"
+        kept = _CACHE / f"base-{hashlib.sha256(script.read_bytes()).hexdigest()[:12]}.tar"
+        if kept.exists():
+            self.docker("load", "--input", str(kept))
+            return BASE
+        done = subprocess.run(
+            [script, BASE], env=self.environment(), check=False, capture_output=True, text=True, timeout=900
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"scripts/base_image failed: {done.stderr[-4000:]}")
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}")
+        self.docker("save", "--output", str(part), BASE)
+        part.replace(kept)
+        return BASE
+
+    def worker_image(self, name: str) -> str:
+        """Build the worker's image from the repository's Dockerfile; return its name."""
+        build = (
+            "build",
+            "--network",
+            "host",
+            "--build-arg",
+            f"BASE_IMAGE={self.base_image()}",
+            "--tag",
+            name,
+        )
+        self.docker(*build, ".")
+        return name
+
+    def script_image(self, name: str, script: Path, *labels: str) -> str:
+        """Build an image that runs one Python script; return its name."""
+        folder = self._folder / f"context-{name.replace('/', '-').replace(':', '-')}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(script, folder / "script.py")
+        lines = [f"FROM {self.base_image()}", *(f"LABEL {label}" for label in labels)]
+        lines += ["COPY script.py /script.py", 'ENTRYPOINT ["python3", "/script.py"]']
+        (folder / "Dockerfile").write_text("\n".join(lines))
+        self.docker("build", "--tag", name, str(folder))
+        return name
+
+    def log(self) -> str:
+        """Return the end of the private engine's log."""
+        with contextlib.suppress(OSError):
+            return (self._folder / "log").read_text("utf-8", "replace")[-4000:]
+        return ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start(self, driver: str) -> bool:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        socket = self._folder / "docker.sock"
+        # Should the tests be killed, the kernel has it end, and its containers with it.
+        setpriv = shutil.which("setpriv")
+        command = [
+            *([setpriv, "--pdeathsig", "TERM"] if setpriv else []),
+            "dockerd",
+            f"--data-root={self._folder / 'data'}",
+            f"--exec-root={self._folder / 'exec'}",
+            f"--pidfile={self._folder / 'pid'}",
+            f"--host=unix://{socket}",
+            f"--storage-driver={driver}",
+            *_FLAGS,
+        ]
+        with (self._folder / "log").open("ab") as output:
+            # In a session of its own, so that Ctrl-C at the tests does not end it before its containers.
+            self._engine = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.host = f"unix://{socket}"
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._engine.poll() is None:
+            if _answers(self.host):
+                return True
+            time.sleep(0.1)
+        self._engine.kill()
+        self._engine.wait()
+        return False
+
+
+def _answers(host: str | None) -> bool:
+    """Return whether an engine answers at `host`, or where the environment says."""
+    if shutil.which("docker") is None:
+        return False
+    environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return (
+            subprocess.run(
+                ["docker", "version", "--format", "{{.Server.Version}}"],
+                env=environment,
+                check=False,
+                capture_output=True,
+                timeout=10,
+            ).returncode
+            == 0
+        )
+    return False

@@ -1,0 +1,66 @@
+# ruff: noqa: D102 - the protocol says what each method does
+"""A fleet in this process's memory: a double for unit tests of the scaler, with workers that a test plays."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from upswell.errors import FleetError
+from upswell.fleets.protocol import FleetWorker, WorkerSpec
+
+
+class MemoryFleet:
+    """Keeps the protocol's promises; `broken` makes every question fail, `refuses` every start."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, FleetWorker] = {}
+        self.started: list[WorkerSpec] = []
+        self.drained: list[str] = []
+        self.killed: list[str] = []
+        self.forgotten: list[str] = []
+        self.broken = False
+        self.refuses = False
+
+    async def start(self, worker: WorkerSpec) -> None:
+        self._ask()
+        if self.refuses:
+            raise FleetError("the image must be there, got none")
+        self.started.append(worker)
+        self.add(worker.worker_id, app_id=worker.app_id, at=worker.requested_at, standby=worker.standby)
+
+    async def list(self) -> list[FleetWorker]:
+        self._ask()
+        return list(self.workers.values())
+
+    async def drain(self, worker_id: str) -> None:
+        self._ask()
+        self.drained.append(worker_id)
+
+    async def kill(self, worker_id: str) -> None:
+        self.killed.append(worker_id)
+        self.exits(worker_id, -9)
+
+    async def forget(self, worker_id: str) -> None:
+        self._ask()
+        self.forgotten.append(worker_id)
+        self.workers.pop(worker_id, None)
+
+    async def last_lines(self, worker_id: str) -> str:
+        return f"the last words of {worker_id}"
+
+    async def close(self) -> None:
+        pass
+
+    def add(self, worker_id: str, *, app_id: str = "a1", at: float = 0.0, standby: bool = False) -> None:
+        """Have a worker that runs."""
+        self.workers[worker_id] = FleetWorker(
+            worker_id=worker_id, app_id=app_id, state="running", requested_at=at, standby=standby
+        )
+
+    def exits(self, worker_id: str, exit_code: int | None = 0) -> None:
+        """Have a worker end."""
+        self.workers[worker_id] = replace(self.workers[worker_id], state="exited", exit_code=exit_code)
+
+    def _ask(self) -> None:
+        if self.broken:
+            raise FleetError("the fleet must be reachable, got nothing")

@@ -1,0 +1,190 @@
+"""The real commands as a user starts them, in a folder and with queues of their own, looked at from outside.
+
+Nothing here imports Upswell's loop: processes are counted in /proc, objects in the store's folder, dead
+letters with `sqlite3` or a foreign AMQP client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import amqpstorm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def wait_until(condition: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
+    """Return when `condition` holds; fail after `timeout` seconds, saying `what` was seen instead."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {what()}")
+        time.sleep(0.1)
+
+
+class System:
+    """One application's commands, files, store and queues; leaving its context ends all that it started."""
+
+    def __init__(self, folder: Path, *, broker_url: str = "", app_id: str, **settings: object) -> None:
+        self.folder = folder
+        self.app_id = app_id
+        self.broker_url = broker_url
+        self.store = Path(str(settings.pop("destination", folder / "store")))
+        self.sources = folder / "sources"
+        self.sources.mkdir(parents=True)
+        own = {
+            "state_dir": folder / "state",
+            "apps": app_id,
+            "source_roots": self.sources,
+            "destination": self.store,
+            "report_queue": f"{app_id}_report",
+            "scaling_queue": f"{app_id}_scaling",
+            **settings,
+        }
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(("UPSWELL_", "AMQPURL"))
+        }
+        self.environment = {
+            **inherited,
+            **{f"UPSWELL_{name.upper()}": str(value) for name, value in own.items()},
+            **({"AMQPURL": broker_url} if broker_url else {}),
+        }
+        self.commands: list[subprocess.Popen[bytes]] = []
+        self.checksums: dict[str, str] = {}
+
+    def make_requests(self, count: int, *, size: int, seed: int = 1) -> Path:
+        """Write `count` files of about `size` bytes, and the request file that names them."""
+        rng = random.Random(seed)
+        requests: list[dict[str, object]] = []
+        for number in range(count):
+            body = rng.randbytes(rng.randint(size // 2, size * 3 // 2))
+            name = f"{number:05d}.bin"
+            (self.sources / name).write_bytes(body)
+            self.checksums[name] = hashlib.sha256(body).hexdigest()
+            requests.append({"type": "file", "uri": f"file://{self.sources / name}", "key": name})
+        path = self.folder / "requests.json"
+        path.write_text(json.dumps(requests))
+        return path
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start `upswell ARGUMENTS` in the background; what it says goes to a file of that name."""
+        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+            command = subprocess.Popen(
+                [sys.executable, "-m", "upswell", *arguments],
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.commands.append(command)
+        return command
+
+    def run(
+        self, *arguments: str, timeout: float = 60, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `upswell ARGUMENTS` to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "upswell", *arguments],
+            env=self.environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"upswell {' '.join(arguments)}: {done.stdout}{done.stderr}{self.logs()}")
+        return done
+
+    def publish(self, requests: Path) -> None:
+        """Publish a request file, to the end."""
+        self.run("publish", "--app", self.app_id, str(requests))
+
+    def stored(self) -> set[str]:
+        """Return the names of the objects in the store, each compared with its source; a wrong one fails."""
+        found: set[str] = set()
+        for name, checksum in self.checksums.items():
+            try:
+                body = (self.store / name).read_bytes()
+            except FileNotFoundError:
+                continue
+            assert hashlib.sha256(body).hexdigest() == checksum, f"{name} has wrong bytes"
+            found.add(name)
+        return found
+
+    def stored_count(self) -> int:
+        """Count the objects by their names alone: quick."""
+        return sum((self.store / name).exists() for name in self.checksums) if self.store.exists() else 0
+
+    def dead(self) -> dict[str, str]:
+        """Return key -> reason of what lies in the dead-letter queue, which is left as it is."""
+        bodies = self._dead_rabbitmq() if self.broker_url else self._dead_sqlite()
+        return {json.loads(body)["key"]: reason for body, reason in bodies}
+
+    def dead_count(self) -> int:
+        """Count the dead letters."""
+        return len(self.dead())
+
+    def _dead_rabbitmq(self) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        with amqpstorm.UriConnection(self.broker_url) as connection, connection.channel() as channel:
+            # Taken and not acknowledged: all of them go back when the connection closes.
+            while (message := channel.basic.get(f"{self.app_id}_upload.dead")) is not None:
+                headers = message.properties["headers"]
+                found.append((message.body, str(headers.get("x-upswell-reason") or headers["x-death"])))
+        return found
+
+    def _dead_sqlite(self) -> list[tuple[str, str]]:
+        with sqlite3.connect(self.folder / "state" / "broker.sqlite", timeout=10) as connection:
+            rows = connection.execute(
+                "SELECT body, headers FROM messages JOIN queues ON queues.id = messages.queue WHERE name = ?",
+                [f"{self.app_id}_upload.dead"],
+            ).fetchall()
+        return [(bytes(body).decode(), json.loads(headers)["x-upswell-reason"]) for body, headers in rows]
+
+    def workers(self) -> dict[int, str]:
+        """Return pid -> worker id of this system's worker processes, found by their environment."""
+        mark = f"UPSWELL_STATE_DIR={self.folder / 'state'}".encode()
+        found: dict[int, str] = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if mark in environment and b"worker" in command:
+                ids = [item for item in environment if item.startswith(b"UPSWELL_WORKER_ID=")]
+                found[int(entry.name)] = ids[0].split(b"=", 1)[1].decode() if ids else ""
+        return found
+
+    def logs(self) -> str:
+        """Return the ends of all logs, for a failing test's message."""
+        paths = [*self.folder.glob("*.log"), *(self.folder / "state" / "logs").glob("*.log")]
+        return "".join(f"\n== {path.name}\n{path.read_text('utf-8', 'replace')[-3000:]}" for path in paths)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for command in self.commands:
+            if command.poll() is None:
+                command.send_signal(signal.SIGKILL)
+            command.wait()
+        for pid in self.workers():
+            os.kill(pid, signal.SIGKILL)

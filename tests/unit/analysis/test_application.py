@@ -1,0 +1,175 @@
+"""One application's snapshot: zero, missing and stale are three values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from upswell.analysis.application import Application
+from upswell.messages import UploadReport, WorkerStatus
+from upswell.settings import Slo
+
+
+def application(**changes: Any) -> Application:
+    fields: dict[str, Any] = {
+        "slo": Slo(0.95, 30.0),
+        "window": 60.0,
+        "slots": 4,
+        "status_interval": 1.0,
+        "capacity": 1000,
+        "started_at": 1000.0,
+    }
+    return Application("e123456", **{**fields, **changes})
+
+
+def report(response: float = 3.0, **fields: Any) -> UploadReport:
+    return UploadReport(app_id="e123456", response_time=response, **fields)
+
+
+def status(worker_id: str, state: Any = "ready", busy: int = 0) -> WorkerStatus:
+    return WorkerStatus(app_id="e123456", worker_id=worker_id, state=state, busy=busy, slots=4, at=0.0)
+
+
+def test_nothing_heard_is_missing_and_not_zero() -> None:
+    seen = application()
+    snapshot = seen.snapshot(1100.0)
+    assert seen.blind
+    assert (snapshot.messages_ready, snapshot.arrival_rate, snapshot.attainment, snapshot.oldest_age) == (
+        None, None, None, None,
+    )  # fmt: skip
+    assert snapshot.queue_depth is None
+
+
+def test_an_empty_queue_is_zero_and_not_missing() -> None:
+    seen = application()
+    seen.depth(0, 0, 0, 1090.0)
+    snapshot = seen.snapshot(1100.0)
+    assert not seen.blind
+    assert (snapshot.queue_depth, snapshot.arrival_rate, snapshot.oldest_age) == (0, 0.0, 0.0)
+    assert snapshot.stale == ()
+
+
+def test_a_depth_older_than_the_window_is_stale() -> None:
+    seen = application()
+    seen.depth(5, 0, 0, 1000.0)
+    snapshot = seen.snapshot(1061.0)
+    assert snapshot.messages_ready is None
+    assert snapshot.stale == ("messages_ready",)
+    assert seen.snapshot(1061.0).arrival_rate is None
+
+
+def test_arrivals_are_what_ended_and_what_the_queue_grew_by() -> None:
+    seen = application()
+    seen.depth(10, 4, 1, 1040.0)
+    for number in range(60):
+        seen.report(report(service_time=1.0), 1041.0 + number / 2)
+    seen.report(report(outcome="dead"), 1060.0)
+    seen.report(report(outcome="failed"), 1060.0)  # it comes again: it neither arrived nor left
+    seen.depth(40, 3, 1, 1090.0)
+    snapshot = seen.snapshot(1090.0)
+    assert snapshot.arrival_rate == pytest.approx((61 + 30 - 1) / 60)
+    assert snapshot.throughput == pytest.approx(1.0)
+    assert snapshot.failures == 2
+    assert snapshot.attainment == pytest.approx(60 / 61)
+
+
+def test_a_purged_queue_is_no_negative_arrival_rate() -> None:
+    seen = application()
+    seen.depth(500, 0, 0, 1040.0)
+    seen.depth(0, 0, 0, 1090.0)
+    assert seen.snapshot(1090.0).arrival_rate == 0.0
+
+
+def test_a_bare_report_tells_the_response_time_only() -> None:
+    seen = application()
+    seen.report(report(3.0), 1090.0)
+    snapshot = seen.snapshot(1091.0)
+    assert snapshot.response_time is not None
+    assert snapshot.service_time is None
+    assert snapshot.waiting_time is None
+    assert snapshot.attainment == 1.0
+
+
+def test_recent_response_times_are_handed_out_once() -> None:
+    seen = application()
+    seen.report(report(3.0), 1090.0)
+    seen.report(report(40.0), 1090.0)
+    assert seen.snapshot(1091.0).recent_response_times == (3.0, 40.0)
+    assert seen.snapshot(1092.0).recent_response_times == ()
+
+
+def test_a_report_that_ended_before_the_window_says_nothing_of_now() -> None:
+    seen = application()
+    seen.report(report(3.0), 1090.0, age=61.0)
+    snapshot = seen.snapshot(1091.0)
+    assert snapshot.response_time is None
+    assert snapshot.recent_response_times == ()
+
+
+@pytest.mark.parametrize(("consumers", "unacknowledged"), [(2, 5), (3, None), (1, None)])
+def test_statuses_tell_what_is_in_flight_only_where_they_account_for_every_consumer(
+    consumers: int, unacknowledged: int | None
+) -> None:
+    """A consumer written by someone else holds an unknown number of uploads."""
+    seen = application()
+    seen.status(status("a", busy=4), 1090.0)
+    seen.status(status("b", busy=1), 1090.0)
+    seen.depth(7, None, consumers, 1090.0)
+    assert seen.snapshot(1091.0).messages_unacknowledged == unacknowledged
+
+
+def test_after_a_restart_the_number_of_workers_is_the_one_that_runs() -> None:
+    seen = application()
+    for worker_id in "abc":
+        seen.status(status(worker_id), 1002.0)
+    seen.status(status("d", "starting"), 1002.0)
+    seen.status(status("e", "draining"), 1002.0)
+    assert seen.snapshot(1003.0).workers.desired == 4
+    seen.depth(0, None, 6, 1003.0)
+    assert seen.snapshot(1003.0).workers.desired == 6  # workers whose status was lost still consume
+
+
+def test_during_the_first_window_workers_that_turn_up_late_still_count() -> None:
+    seen = application()
+    seen.decided(1)
+    for worker_id in "abc":
+        seen.status(status(worker_id), 1005.0)
+    early = seen.snapshot(1006.0)
+    assert early.warming_up
+    assert early.workers.desired == 3
+    for worker_id in "abc":
+        seen.status(status(worker_id), 1061.0)
+    later = seen.snapshot(1061.0)
+    assert not later.warming_up
+    assert later.workers.desired == 1
+
+
+def test_the_oldest_age_follows_the_newest_waiting_time_but_not_beyond_the_last_empty_queue() -> None:
+    seen = application()
+    seen.depth(0, 0, 1, 1050.0)
+    seen.depth(9, 4, 1, 1060.0)
+    assert seen.snapshot(1062.0).oldest_age == pytest.approx(
+        12.0
+    )  # no report yet: it may have come right after
+    seen.report(report(9.0, waiting_time=7.0, service_time=2.0), 1062.0)
+    assert seen.snapshot(1062.0).oldest_age == pytest.approx(7.0)
+    seen.report(report(99.0, waiting_time=97.0, service_time=2.0), 1063.0)
+    assert seen.snapshot(1063.0).oldest_age == pytest.approx(13.0)
+
+
+def test_the_age_in_flight_grows_until_an_upload_ends() -> None:
+    seen = application()
+    seen.depth(0, 0, 1, 1050.0)
+    assert seen.snapshot(1050.0).in_flight_age is None
+    seen.depth(5, 4, 1, 1052.0)
+    assert seen.snapshot(1052.0).in_flight_age == 0.0
+    assert seen.snapshot(1058.0).in_flight_age == 6.0
+    seen.report(report(service_time=6.5), 1058.5)
+    assert seen.snapshot(1059.0).in_flight_age == pytest.approx(0.5)
+
+
+def test_silent_workers_are_named_stale() -> None:
+    seen = application()
+    seen.status(status("a"), 1090.0)
+    assert seen.snapshot(1099.0).stale == ("workers",)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from upswell import cli
+from upswell.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["config", "check", *arguments])
+    return int(exit_.value.code or 0)
+
+
+def test_config_check_shows_each_setting_with_its_origin_and_no_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "upswell.toml"
+    file.write_text("slots = 7\n[apps.e1]\nslo = '90% < 2s'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AMQPURL", "amqp://me:secret@host/vh")
+    monkeypatch.setenv("UPSWELL_MAX_WORKERS", "4")
+    assert run() == 0
+    out = capsys.readouterr().out
+    shown = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines()}
+    assert set(shown) == set(Settings.__struct_fields__)
+    assert shown["broker_url"] == "amqp://***@host/vh (AMQPURL)"
+    assert shown["max_workers"] == "4 (UPSWELL_MAX_WORKERS)"
+    assert shown["slots"] == "7 (upswell.toml)"
+    assert shown["window"] == "60.0 (default)"
+    assert "secret" not in out
+
+
+def test_config_check_as_json_hides_passwords_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMQPURL", "amqp://me:secret@host/vh")
+    assert run("--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["broker_url"] == {"value": "amqp://***@host/vh", "origin": "AMQPURL"}
+
+
+def test_config_check_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--explain") == 0
+    out = capsys.readouterr().out
+    assert "[UPSWELL_SLOTS]" in out
+    assert len(out.splitlines()) == 2 * len(Settings.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slotz = 3", "unknown setting: slotz; did you mean slots?"),
+        ("[apps.e1]\nslotz = 3", "[apps.e1] unknown setting: slotz; did you mean slots?"),
+        ("[apps.e1]\nslots = 0", "[apps.e1] slots must be `int` >= 1, got 0"),
+        ("[apps.'../x']", "an application's name must be"),
+        ("slots = ", "the settings file must be TOML"),
+        ("min_workers = 5\nmax_workers = 2", "max_workers must be >= min_workers (5), got 2"),
+    ],
+)
+def test_config_check_finds_what_is_wrong_in_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    assert run("--config", str(file)) == 1
+    assert message in capsys.readouterr().err

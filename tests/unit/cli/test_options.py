@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from upswell.cli.options import load_settings
+from upswell.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = """
+slots = 2
+[apps.e1]
+slots = 8
+max_workers = 3
+[apps.e2]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "settings.toml"
+    path.write_text(FILE)
+    return str(path)
+
+
+def test_an_applications_table_stands_over_the_general_settings(file: str) -> None:
+    settings, _ = load_settings(file, {})
+    assert settings.for_app("e1").slots == 8
+    assert settings.for_app("e2").slots == 2
+
+
+def test_a_flag_stands_over_an_applications_table_too(file: str) -> None:
+    """What is typed now is what is meant; the table's other settings stay."""
+    settings, origins = load_settings(file, {"slots": "5"})
+    assert settings.for_app("e1").slots == 5
+    assert settings.for_app("e1").max_workers == 3
+    assert origins["slots"] == "flag"
+
+
+def test_named_applications_are_the_only_ones_and_keep_their_tables(file: str) -> None:
+    settings, _ = load_settings(file, {}, ("e1", "new"))
+    assert set(settings.apps) == {"e1", "new"}
+    assert settings.for_app("e1").slots == 8
+
+
+@pytest.mark.parametrize("slo", ["0s", "120%", "95% < 0s", "120% < 3s", "95% < 30"])
+def test_an_impossible_slo_is_refused_with_the_rule_and_the_value(slo: str, file: str) -> None:
+    with pytest.raises(SettingsError, match=r"slo must .*got '"):
+        load_settings(file, {"slo": slo})

@@ -44,8 +44,9 @@ class Caution(Struct, frozen=True, kw_only=True):
     """Least gain for which a setting is left."""
     late_remembered: float = 100.0
     """The memory is so many uploads that this many of them may be late: their number is known to a tenth then."""
-    uploads_before: float = 100.0
-    """Uploads rehearsed before the first choice."""
+    late_before: float = 3.0
+    """So many uploads may be late among those rehearsed before the first choice (the rule of three: where none was late,
+    the share allowed is kept with 95 % confidence)."""
 
 
 CAUTION = Caution()
@@ -123,7 +124,7 @@ class Rehearsal:
     def choose(self, following: int) -> int:
         """Return the setting to follow: the best, unless it gains too little over the one followed."""
         caution, shadows = self._caution, self.shadows
-        if shadows.count < caution.uploads_before:
+        if shadows.count * self._allowed < caution.late_before:
             return following
         allowed = self._allowed * shadows.count
         used = self._really_late / allowed

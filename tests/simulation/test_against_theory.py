@@ -65,7 +65,9 @@ def test_waits_as_long_as_in_mm1(load: float) -> None:
 
 @pytest.mark.parametrize(("servers", "load"), [(2, 1.2), (5, 4.0), (20, 17.0)])
 def test_waits_as_long_as_erlang_c_says_for_mmc(servers: int, load: float) -> None:
-    assert_within_confidence(mean_waits(servers, load, exponential), erlang_c(servers, load) / (servers - load))
+    assert_within_confidence(
+        mean_waits(servers, load, exponential), erlang_c(servers, load) / (servers - load)
+    )
 
 
 @pytest.mark.parametrize(("draw", "squared_variation"), [(constant, 0.0), (lognormal, 1.0)])

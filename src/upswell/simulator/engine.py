@@ -18,6 +18,7 @@ from upswell.analysis.snapshot import Snapshot, Workers
 from upswell.simulator.jobs import JobStream, in_chunks
 from upswell.simulator.ledger import Ledger, Outcome
 from upswell.simulator.pool import Due, WorkerPool
+from upswell.simulator.slotted import SlottedPool
 from upswell.simulator.window import Window
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Simulation:
         self._begin = math.floor(self.stream.first)
         self.now = float(self._begin)
         self._ledger = Ledger(plant.slo.seconds)
-        self.pool = WorkerPool(plant, self._ledger, self._rng, self.now)
+        pool = WorkerPool if plant.single else SlottedPool
+        self.pool = pool(plant, self._ledger, self._rng, self.now)
         interval = plant.decision_interval
         self._window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
         self._unreported: deque[list[float]] = deque([[]] * math.ceil(plant.report_lag / interval))
@@ -68,7 +70,7 @@ class Simulation:
         """Whether every upload has ended, or the last one's time is up."""
         if not self.stream.ended:
             return False
-        idle = self.stream.over and self.pool.in_flight == 0
+        idle = self.stream.over and self.pool.in_flight == 0 and self.pool.waiting(self.stream) == 0
         return idle or self.now > self.stream.last + self.plant.slo.seconds
 
     def step(self) -> None:
@@ -85,10 +87,9 @@ class Simulation:
         self.now = now
         arrived = stream.arrive_until(now)
         pool.serve(stream, now)
-        ended = pool.due.take(number)
+        ended = pool.take_ended(number)
         responses, services = ended[0::2], ended[1::2]
         if ended:
-            pool.in_flight -= len(responses)
             self._ledger.respond(responses, math.fsum(services))
         pool.tick(now)
         if self._unreported or plant.report_loss:
@@ -111,7 +112,7 @@ class Simulation:
 
     def _snapshot(self, now: float, responses: list[float], services: list[float]) -> Snapshot:
         plant, pool, stream, window = self.plant, self.pool, self.stream, self._window
-        waiting = stream.waiting
+        waiting = pool.waiting(stream)
         return Snapshot(
             app_id=plant.app_id,
             at=now,
@@ -132,7 +133,7 @@ class Simulation:
             throughput=window.count / window.seconds,
             messages_ready=waiting,
             messages_unacknowledged=pool.in_flight,
-            oldest_age=now - stream.arrivals[stream.head] if waiting else None,
+            oldest_age=now - stream.arrivals[stream.head] if stream.waiting else None,
             service_time=window.service_time,
             waiting_time=window.waiting_time,
             response_time=window.response_time,
@@ -153,11 +154,12 @@ class Simulation:
         if pool.billed > self._peak:
             self._peak = pool.billed
         if self._timeline is not None:
-            self._timeline.append((self.now, pool.size, self.stream.waiting + pool.in_flight, wanted))
+            self._timeline.append((self.now, pool.size, pool.waiting(self.stream) + pool.in_flight, wanted))
 
     def sweep(self) -> None:
         """Serve the whole trace with the workers that there are: nothing is decided, so nothing stops at intervals."""
         pool, stream = self.pool, self.stream
+        assert isinstance(pool, WorkerPool)
         pool.due = Due(math.inf)
         while stream.arrive_chunk():
             pool.serve(stream, math.inf)

@@ -69,6 +69,8 @@ class Ledger:
         self.starting = 0.0
         self.standby = 0.0
         self.draining = 0.0
+        self.busy: float | None = None
+        """Worker-seconds with at least one upload; None where a worker has one slot: then it is the work done."""
         self.starts = 0
         self.redelivered = 0
         self.dead = 0
@@ -107,7 +109,7 @@ class Ledger:
         """Return everything that was noted."""
         self.flush()
         late = self.late + self.uploads - self.finished
-        busy = self.work_done - self.draining
+        busy = (self.work_done if self.busy is None else self.busy) - self.draining
         return Outcome(
             uploads=self.uploads,
             finished=self.finished,

@@ -59,6 +59,10 @@ class Plant(Struct, frozen=True, kw_only=True):
             )
         if not callable(self.start_delay) and self.start_delay < 0:
             raise SettingsError(f"start_delay must be >= 0 s, got {self.start_delay:g}")
+        if self.standby_workers and not self.single:
+            raise SettingsError(
+                f"standby_workers must be 0 with slots, crashes or a bottleneck, got {self.standby_workers}"
+            )
         if not 0 <= self.report_loss < 1:
             raise SettingsError(f"report_loss must be >= 0 and < 1, got {self.report_loss:g}")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from upswell.simulator.ledger import Ledger
     from upswell.simulator.plant import Plant
 
-_MEASURED_STARTS = 20
+MEASURED_STARTS = 20
 ACTIVATION = 0.0025
 """Seconds until a standby worker consumes, once told (measured on one machine)."""
 
@@ -31,10 +31,6 @@ class Due:
     def take(self, number: int) -> list[float]:
         """Return what ends in that interval, and forget it."""
         return self.by_interval.pop(number, _NOTHING)
-
-    def rest(self) -> list[list[float]]:
-        """Return what has not ended yet, by interval."""
-        return [self.by_interval[number] for number in sorted(self.by_interval)]
 
 
 _NOTHING: list[float] = []
@@ -53,7 +49,7 @@ class WorkerPool:
         self._requested: dict[float, list[float]] = {}
         self._standby: list[float] = [begin] * plant.standby_workers
         self._leaving: list[float] = []
-        self._delays: deque[float] = deque(maxlen=_MEASURED_STARTS)
+        self._delays: deque[float] = deque(maxlen=MEASURED_STARTS)
         self.in_flight = 0
         self.due = Due(plant.decision_interval)
         ledger.cost -= begin * (plant.initial_workers + plant.standby_workers)
@@ -159,6 +155,16 @@ class WorkerPool:
         leaving = self._leaving
         while leaving and leaving[0] <= now:
             heappop(leaving)
+
+    def take_ended(self, number: int) -> list[float]:
+        """Return response and service times, in turns, of what ends in that interval."""
+        ended = self.due.take(number)
+        self.in_flight -= len(ended) // 2
+        return ended
+
+    def waiting(self, stream: JobStream) -> int:
+        """Uploads that no worker has."""
+        return stream.waiting
 
     def close(self, now: float) -> None:
         """Stop billing."""

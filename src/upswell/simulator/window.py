@@ -11,25 +11,30 @@ from collections import deque
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
     from upswell.analysis.snapshot import Percentiles
 
+    Entry = tuple[int, list[float], list[float], float, float, int]
+    """Arrivals, response times, service times, their sums, late uploads."""
+    Values = Callable[[Entry], list[float]]
+
 
 class LazyPercentiles:
-    """`Percentiles` that sort only when asked; valid while the decision is made."""
+    """`Percentiles` that sort only when asked."""
 
-    __slots__ = ("_parts", "_sorted", "count", "mean")
+    __slots__ = ("_entries", "_sorted", "_values", "count", "mean")
 
-    def __init__(self, count: int, mean: float, parts: Iterable[list[float]]) -> None:
+    def __init__(self, count: int, mean: float, entries: tuple[Entry, ...], values: Values) -> None:
         self.count = count
         self.mean = mean
-        self._parts = parts
+        self._entries = entries
+        self._values = values
         self._sorted: list[float] | None = None
 
     def _rank(self, share: float) -> float:
         if self._sorted is None:
-            self._sorted = sorted(value for part in self._parts for value in part)
+            self._sorted = sorted(value for entry in self._entries for value in self._values(entry))
         return self._sorted[max(0, math.ceil(share * self.count) - 1)]
 
     @property
@@ -57,15 +62,10 @@ class Window:
     """Sums over the last `length` decision intervals."""
 
     def __init__(self, length: int, interval: float, objective: float) -> None:
-        self._length = length
         self.seconds = length * interval
         self._objective = objective
-        empty = (0, (), (), 0.0, 0.0, 0)
-        self._entries: deque[tuple[int, list[float], list[float], float, float, int]] = deque(
-            cast("list[tuple[int, list[float], list[float], float, float, int]]", [empty] * length),
-            maxlen=length,
-        )
-        self._quiet = length
+        empty: Entry = (0, [], [], 0.0, 0.0, 0)
+        self._entries: deque[Entry] = deque([empty] * length, maxlen=length)
         self.arrivals = 0
         self.count = 0
         self.late = 0
@@ -98,44 +98,39 @@ class Window:
                 self._response_sum = self._service_sum = 0.0
 
     @property
-    def arrival_rate(self) -> float:
-        """Uploads that arrived per second."""
-        return self.arrivals / self.seconds
-
-    @property
-    def throughput(self) -> float:
-        """Uploads that were reported per second."""
-        return self.count / self.seconds
-
-    @property
     def response_time(self) -> Percentiles | None:
         """Of the reported uploads; None where there are none."""
-        return self._percentiles(self._response_sum, 1)
+        return self._percentiles(self._response_sum, _responses)
 
     @property
     def service_time(self) -> Percentiles | None:
         """Of the reported uploads; None where there are none."""
-        return self._percentiles(self._service_sum, 2)
+        return self._percentiles(self._service_sum, _services)
 
     @property
     def waiting_time(self) -> Percentiles | None:
         """Response less service, of the reported uploads; None where there are none."""
-        if not self.count:
-            return None
-        parts = (
-            [response - service for response, service in zip(entry[1], entry[2], strict=True)]
-            for entry in self._entries
-        )
-        mean = (self._response_sum - self._service_sum) / self.count
-        return cast("Percentiles", LazyPercentiles(self.count, mean, parts))
+        return self._percentiles(self._response_sum - self._service_sum, _waits)
 
     @property
     def attainment(self) -> float | None:
         """Share of the reported uploads that met the objective; None where there are none."""
         return 1 - self.late / self.count if self.count else None
 
-    def _percentiles(self, total: float, column: int) -> Percentiles | None:
+    def _percentiles(self, total: float, values: Values) -> Percentiles | None:
         if not self.count:
             return None
-        parts = (cast("list[float]", entry[column]) for entry in self._entries)
-        return cast("Percentiles", LazyPercentiles(self.count, total / self.count, parts))
+        lazy = LazyPercentiles(self.count, total / self.count, tuple(self._entries), values)
+        return cast("Percentiles", lazy)
+
+
+def _responses(entry: Entry) -> list[float]:
+    return entry[1]
+
+
+def _services(entry: Entry) -> list[float]:
+    return entry[2]
+
+
+def _waits(entry: Entry) -> list[float]:
+    return [response - service for response, service in zip(entry[1], entry[2], strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,13 @@ from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.plant import Plant
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.analysis.snapshot import Snapshot
+
+    Draw = Callable[[np.random.Generator, int], np.ndarray]
+
 PLANT = Plant(slo=Slo(0.95, 1e9), start_delay=1.0, max_workers=10_000)
 REPLICATIONS = 20
 UPLOADS = 20_000
@@ -20,14 +28,14 @@ STUDENT_999 = 3.883
 
 
 def erlang_c(servers: int, load: float) -> float:
-    """Probability of waiting in M/M/c, from Erlang B's recursion (Cooper, Introduction to Queueing Theory, 1981)."""
+    """Probability of waiting in M/M/c, from Erlang B's recursion (Cooper 1981)."""
     blocking = 1.0
     for count in range(1, servers + 1):
         blocking = load * blocking / (count + load * blocking)
     return servers * blocking / (servers - load * (1 - blocking))
 
 
-def mean_waits(servers: int, load: float, draw, replications: int = REPLICATIONS) -> np.ndarray:
+def mean_waits(servers: int, load: float, draw: Draw, replications: int = REPLICATIONS) -> np.ndarray:
     """Return each replication's mean waiting time; the mean service time is 1."""
     waits = []
     for seed in range(replications):
@@ -71,7 +79,7 @@ def test_waits_as_long_as_erlang_c_says_for_mmc(servers: int, load: float) -> No
 
 
 @pytest.mark.parametrize(("draw", "squared_variation"), [(constant, 0.0), (lognormal, 1.0)])
-def test_waits_as_long_as_pollaczek_and_khinchine_say_for_mg1(draw, squared_variation: float) -> None:
+def test_waits_as_long_as_pollaczek_and_khinchine_say_for_mg1(draw: Draw, squared_variation: float) -> None:
     load = 0.6
     assert_within_confidence(mean_waits(1, load, draw), load / (1 - load) * (1 + squared_variation) / 2)
 
@@ -124,10 +132,11 @@ class Steady:
     """Decides the same number always, so that the engine stops at every interval."""
 
     def __init__(self, workers: int) -> None:
-        self.seen = []
+        self.seen: list[tuple[int | None, float | None]] = []
         self._decision = Decision(desired_workers=workers, reason="steady")
 
-    def decide(self, snapshot):
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return the same number, and note the depth."""
         self.seen.append((snapshot.queue_depth, snapshot.arrival_rate))
         return self._decision
 

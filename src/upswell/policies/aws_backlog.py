@@ -1,8 +1,9 @@
 """Amazon EC2 Auto Scaling by backlog per instance, with target tracking.
 
-The target is the acceptable latency over the mean processing time. An alarm looks at one point a minute: three points above the target scale out, fifteen
-below 90 % of it scale in; either sets ceil(n x backlog per instance / target).
-Source: docs.aws.amazon.com/autoscaling/ec2/userguide/as-using-sqs-queue.html and its target tracking pages.
+The target is the acceptable latency over the mean processing time. An alarm looks at one point a minute:
+three points above the target scale out, fifteen below 90 % of it scale in; either sets ceil(n x backlog per
+instance / target). Source: docs.aws.amazon.com/autoscaling/ec2/userguide/as-using-sqs-queue.html and its
+target tracking pages.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Celery's worker autoscaler: as many processes as requests are reserved.
 
-Source: celery/worker/autoscale.py. It grows at once to the number of reserved (prefetched) requests and shrinks to it when the last growth is older
-than the keepalive. With --autoscale the prefetch count is four times the largest number of processes, so `reserved` is the queue's depth up to that.
+Source: celery/worker/autoscale.py. It grows at once to the number of reserved (prefetched) requests and
+shrinks to it when the last growth is older than the keepalive. With --autoscale the prefetch count is four
+times the largest number of processes, so `reserved` is the queue's depth up to that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Dask's adaptive scaling: as many workers as finish the present work within a target duration.
 
-Source: distributed/scheduler.py (adaptive_target) and deploy/adaptive_core.py: ceil(occupancy / target_duration), at most one worker a task; a worker is closed
-when it was to be closed in `wait_count` recommendations running, and only if it is idle. Run it every second, Dask's interval.
+Source: distributed/scheduler.py (adaptive_target) and deploy/adaptive_core.py: ceil(occupancy /
+target_duration), at most one worker a task; a worker is closed when it was to be closed in `wait_count`
+recommendations running, and only if it is idle. Run it every second, Dask's interval.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Flink's autoscaler (DS2): the capacity that keeps up with the input and clears the lag within the catch-up time.
+"""Flink's autoscaler (DS2): the capacity that keeps up with the input and clears the lag in time.
 
-Capacity needed = input / target utilisation + lag / catch-up + input x restart / catch-up, in uploads per second; a worker's true rate is its slots over the
-mean service time. Nothing changes while the utilisation is within 0.7 +- 0.3; scale-in at most by 60 %, and an hour after the first proposal.
-Source: flink-kubernetes-operator, flink-autoscaler (JobVertexScaler, ScalingMetricEvaluator, AutoScalerOptions); Kalavri, OSDI 2018 (DS2).
+Capacity needed = input / target utilisation + lag / catch-up + input x restart / catch-up, in uploads per
+second; a worker's true rate is its slots over the mean service time. Nothing changes while the utilisation is
+within 0.7 +- 0.3; scale-in at most by 60 %, and an hour after the first proposal. Source:
+flink-kubernetes-operator, flink-autoscaler (JobVertexScaler, ScalingMetricEvaluator, AutoScalerOptions);
+Kalavri, OSDI 2018 (DS2).
 """
 
 from __future__ import annotations

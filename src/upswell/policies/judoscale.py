@@ -1,6 +1,7 @@
-"""Judoscale (Rails Autoscale): one more worker when the queue time leaves a range upwards, one fewer after ten minutes below it.
+"""Judoscale (Rails Autoscale): one more worker above a range of queue times, one fewer after calm below it.
 
-Source: judoscale.com/docs/tuning-your-application and guides/autoscaling-behavior: metrics every 10 s, one step at a time, a pause after a step up.
+Source: judoscale.com/docs/tuning-your-application and guides/autoscaling-behavior: metrics every 10 s, one
+step at a time, a pause after a step up.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _SCHEDULE_SLACK = 1e-6
 
 
 class JudoscalePolicy:
-    """The range of queue times, in seconds; by default from a twentieth to a quarter of the objective, since it must be set by hand."""
+    """The range of queue times, set by hand; by default from a twentieth to a quarter of the objective."""
 
     def __init__(self, low: float | None = None, high: float | None = None) -> None:
         self._low = low

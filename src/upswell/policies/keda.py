@@ -1,10 +1,11 @@
-"""KEDA's queue scaler with the Horizontal Pod Autoscaler behind it, as their documents and sources describe them.
+"""KEDA's queue scaler with the Horizontal Pod Autoscaler behind it.
 
-KEDA asks the queue every 30 s whether there is anything at all, starts the first worker then, and ends the last after 300 s
-without anything. Between, the autoscaler syncs every 15 s: the metric of type AverageValue is the depth over the workers, so ceil(depth / target)
-workers are wanted, unless that is within 10 % of the present; scale-in goes to the largest recommendation of 300 s; scale-out to at most
-max(n + 4, 2 n).
-Sources: keda.sh (ScaledObject spec, RabbitMQ scaler), kubernetes pkg/controller/podautoscaler (replica_calculator.go, horizontal.go).
+KEDA asks the queue every 30 s whether there is anything at all, starts the first worker then, and ends the
+last after 300 s without anything. Between, the autoscaler syncs every 15 s: the metric of type AverageValue
+is the depth over the workers, so ceil(depth / target) workers are wanted, unless that is within 10 % of the
+present; scale-in goes to the largest recommendation of 300 s; scale-out to at most max(n + 4, 2 n).
+Sources: keda.sh (ScaledObject spec, RabbitMQ scaler), kubernetes pkg/controller/podautoscaler
+(replica_calculator.go, horizontal.go).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _SCHEDULE_SLACK = 1e-6
 
 
 class KedaPolicy:
-    """`queue_length` messages a worker; over HTTP the unacknowledged ones count too, over AMQP only the ready."""
+    """`queue_length` messages a worker; over HTTP unacknowledged ones count too, over AMQP not."""
 
     def __init__(self, queue_length: float = 20, *, over_http: bool = True) -> None:
         self._target = queue_length

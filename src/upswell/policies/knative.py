@@ -1,7 +1,7 @@
 """Knative's pod autoscaler (KPA): a stable window of 60 s and a panic window of 6 s over the concurrency.
 
-Source: knative/serving pkg/autoscaler/scaling/autoscaler.go; defaults from pkg/autoscaler/config. Concurrency here is the queue's depth: a request
-that waits counts, as in Knative's queue proxy and activator.
+Source: knative/serving pkg/autoscaler/scaling/autoscaler.go; defaults from pkg/autoscaler/config. Concurrency
+here is the queue's depth: a request that waits counts, as in Knative's queue proxy and activator.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UTILISATION = 0.7
 
 
 class KnativePolicy:
-    """`concurrency` uploads at once a worker, 70 % of it aimed at; by default as many as a worker has slots."""
+    """`concurrency` uploads at once a worker, 70 % of it aimed at; by default a worker's slots."""
 
     def __init__(self, concurrency: float | None = None) -> None:
         self._concurrency = concurrency

@@ -1,18 +1,20 @@
 """How many workers an objective needs: one rule, a family of settings of it, all computed at once.
 
-In: what is in flight, what waits, how long uploads took lately. Out: workers wanted, one number a setting. Which setting is right depends on the
-traffic, so none is chosen here (see `simulator/rehearsal.py`). It must not know: snapshots, time.
+In: what is in flight, what waits, how long uploads took lately. Out: workers wanted, one number a setting.
+Which setting is right depends on the traffic, so none is chosen here (see `simulator/rehearsal.py`). It must
+not know: snapshots, time.
 
-The rule. To start everything that is in the system within H seconds, the slots must do the work that falls into these H seconds: an upload that waits adds
-E[min(S, H)], one in flight E[min(R, H)], where S is a service time and R what remains of one that is under way:
-P(R > x) = E[(S - x)+] / E[S] (the equilibrium distribution of renewal theory; Cox, Renewal Theory, 1962). Hence
+The rule. To start everything that is in the system within H seconds, the slots must do the work that falls
+into these H seconds: an upload that waits adds E[min(S, H)], one in flight E[min(R, H)], where S is a service
+time and R what remains of one that is under way: P(R > x) = E[(S - x)+] / E[S] (the equilibrium distribution
+of renewal theory; Cox, Renewal Theory, 1962). Hence
 
     slots = work(H) / H                            settings without foresight: H = patience x D
     slots = (work(H) - P d) / (H - d)              with foresight: H = patience x D + d
 
-The second counts what the P present slots get done in the start-up delay d, before new ones come. For short uploads work(H) is N s, and the first is Little's law.
-Neither wants fewer than a + beta sqrt(a) slots, a = arrival rate x mean service time (square-root staffing; Halfin and Whitt 1981), where a setting
-has a beta.
+The second counts what the P present slots get done in the start-up delay d, before new ones come. For short
+uploads work(H) is N s, and the first is Little's law. Neither wants fewer than a + beta sqrt(a) slots, a =
+arrival rate x mean service time (square-root staffing; Halfin and Whitt 1981), where a setting has a beta.
 """
 
 from __future__ import annotations
@@ -22,14 +24,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 SERVICES_KEPT = 1000
 _ROUNDING = 1e-9
@@ -52,14 +53,15 @@ class Setting(Struct, frozen=True):
         """Return the setting as people read it."""
         floor = "no floor" if self.beta is None else f"floor a + {self.beta:g} sqrt(a)"
         foresight = ", counting on those at work" if self.foresight else ""
-        return f"start within {self.patience:.0%} of the objective{foresight}, {floor}, keep for {self.keep:g} start-ups"
+        within = f"start within {self.patience:.0%} of the objective{foresight}"
+        return f"{within}, {floor}, keep for {self.keep:g} start-ups"
 
 
 PATIENCES = (0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.75)
 """Steps of the square root of two: the optimum is flat, a closer grid gains less than it costs."""
 BETAS = (None, 0.0, 0.5)
 KEEPS = (0.5, 1.0, 3.0)
-"""Around 1, the break-even of a start-up and an idle worker (ski rental: at most twice the clairvoyant's cost)."""
+"""Around 1, where a start-up costs as much as an idle worker (ski rental: at most twice the clairvoyant)."""
 
 FAMILY: tuple[Setting, ...] = tuple(
     Setting(patience, foresight, beta, keep)
@@ -132,7 +134,7 @@ class Family:
         self._of_distinct = inverse.astype(np.int64)
 
     def means(self, services: Services, assumed: float) -> tuple[Floats, Floats]:
-        """Return what one upload that waits, and one in flight, adds to the work within each setting's horizon."""
+        """Return what an upload that waits, and one in flight, adds to the work within each horizon."""
         whole, remaining = services.within(self.distinct, assumed)
         return whole[self._of_distinct], remaining[self._of_distinct]
 
@@ -147,7 +149,8 @@ class Family:
         """Return the slots wanted: never more than uploads for the backlog, never fewer than the floor."""
         whole, remaining = means
         work = in_flight * remaining + waiting * whole
-        # Those at work can have done no more than there is to do: without the limit a large fleet would ask for none.
+        # Those at work can have done no more than there is to do: without the limit a large fleet would ask
+        # for none.
         done = np.minimum(present, work / self.horizons) * self._delay
         backlog = np.ceil((work - done) / (self.horizons - self._delay) - _ROUNDING)
         wanted = np.minimum(backlog, in_flight + waiting)
@@ -159,7 +162,7 @@ class Family:
 
 
 class RecentMaximum:
-    """For each setting the most that was wanted within its time, in eight buckets: a bit longer, never shorter."""
+    """For each setting the most that was wanted within its time, in eight buckets: a bit longer at most."""
 
     def __init__(self, steps: Floats) -> None:
         self._length: Floats = np.maximum(1.0, steps / _BUCKETS)
@@ -185,6 +188,6 @@ class RecentMaximum:
 
 
 def target(have: Ints, wanted: Ints, recent: Ints, busy: Ints) -> Ints:
-    """Return the workers to have: more at once; fewer only down to what was wanted lately, and never a busy one."""
+    """Return the workers to have: more at once; fewer only to what was wanted lately, never a busy one."""
     fewer = np.maximum(np.maximum(wanted, recent), busy)
     return np.where(wanted > have, wanted, np.minimum(have, fewer))

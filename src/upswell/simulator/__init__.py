@@ -1,1 +1,1 @@
-"""The same policies in virtual time. Pure: arrivals and service times come in, what it cost and what was late goes out."""
+"""The same policies in virtual time. Pure: uploads come in, costs and late shares go out."""

@@ -1,7 +1,7 @@
-"""Virtual time: uploads arrive, workers serve them, and every so many seconds the policy sees a snapshot and decides.
+"""Virtual time: uploads arrive, workers serve them, and at each interval the policy decides.
 
-In: a trace, a policy (the very object that the monitor runs) and a plant. Out: an `Outcome`. Between two decisions only the uploads that start
-cost time; a fleet that never changes is served in one sweep.
+In: a trace, a policy (the very object that the monitor runs) and a plant. Out: an `Outcome`. Between two
+decisions only the uploads that start cost time; a fleet that never changes is served in one sweep.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from upswell.analysis.decision import Decision
 from upswell.analysis.snapshot import Snapshot, Workers
-from upswell.simulator.jobs import JobStream, in_chunks
+from upswell.simulator.jobs import JobStream, check, in_chunks
 from upswell.simulator.ledger import Ledger, Outcome
 from upswell.simulator.pool import Due, WorkerPool
 from upswell.simulator.slotted import SlottedPool
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 class Simulation:
     """One application in virtual time, a decision interval at a time (`step`); several can run in step.
 
-    The monitor is taken to have watched an empty queue for one window before the first upload, with the initial workers ready.
+    The monitor is taken to have watched an empty queue for one window before the first upload, with the
+    initial workers ready.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Simulation:
         plant.check()
         self.plant = plant
         self._policy = policy
-        self._rng = Random(plant.seed)
+        self._rng = Random(plant.seed)  # noqa: S311 - chance in a model, no secret
         self.stream = JobStream(chunks)
         self._begin = math.floor(self.stream.first)
         self.now = float(self._begin)
@@ -58,7 +59,7 @@ class Simulation:
         self.pool = pool(plant, self._ledger, self._rng, self.now)
         interval = plant.decision_interval
         self._window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
-        self._unreported: deque[list[float]] = deque([[]] * math.ceil(plant.report_lag / interval))
+        self._unreported: deque[list[float]] = deque([_NOTHING] * math.ceil(plant.report_lag / interval))
         self._number = 0
         self.wanted = plant.initial_workers
         self._peak = plant.initial_workers
@@ -151,13 +152,12 @@ class Simulation:
             self.wanted = wanted
         if wanted != pool.size:
             pool.scale(self.now, wanted)
-        if pool.billed > self._peak:
-            self._peak = pool.billed
+        self._peak = max(self._peak, pool.billed)
         if self._timeline is not None:
             self._timeline.append((self.now, pool.size, pool.waiting(self.stream) + pool.in_flight, wanted))
 
     def sweep(self) -> None:
-        """Serve the whole trace with the workers that there are: nothing is decided, so nothing stops at intervals."""
+        """Serve the whole trace with the workers that there are, in one go: nothing is decided."""
         pool, stream = self.pool, self.stream
         assert isinstance(pool, WorkerPool)
         pool.due = Due(math.inf)
@@ -177,8 +177,8 @@ class Simulation:
 
 
 def simulate(
-    arrivals: NDArray[np.float64] | Iterable[Chunk],
-    services: NDArray[np.float64] | None,
+    arrivals: NDArray[np.float64],
+    services: NDArray[np.float64],
     policy: ScalingPolicy | int,
     plant: Plant,
     *,
@@ -187,13 +187,24 @@ def simulate(
     """Return what a policy makes of a trace.
 
     Args:
-        arrivals: sorted instants in seconds; or an iterable of (arrivals, services) in pieces, for traces larger than memory.
-        services: seconds each upload takes; None with an iterable.
-        policy: decides every `plant.decision_interval` seconds; a number is a fleet of that size that never changes.
+        arrivals: sorted instants, in seconds.
+        services: seconds that each upload takes.
+        policy: decides every `plant.decision_interval` seconds; a number is a fleet that never changes.
         plant: the world it is tried in.
         keep_timeline: whether the outcome holds one entry a decision.
+
+    Raises:
+        TraceError: the uploads are not sorted, not finite, or take less than no time.
+        SettingsError: the plant cannot be.
     """
-    chunks = in_chunks(arrivals, services) if services is not None else arrivals  # pyright: ignore
+    check(arrivals, services)
+    return simulate_chunks(in_chunks(arrivals, services), policy, plant, keep_timeline=keep_timeline)
+
+
+def simulate_chunks(
+    chunks: Iterable[Chunk], policy: ScalingPolicy | int, plant: Plant, *, keep_timeline: bool = False
+) -> Outcome:
+    """Return what a policy makes of a trace larger than memory, which comes in pieces."""
     if isinstance(policy, int):
         return simulate_fixed(chunks, policy, plant)
     simulation = Simulation(chunks, policy, plant, keep_timeline=keep_timeline)
@@ -211,6 +222,9 @@ def simulate_fixed(chunks: Iterable[Chunk], workers: int, plant: Plant) -> Outco
         while not simulation.over:
             simulation.observe()
     return simulation.outcome()
+
+
+_NOTHING: list[float] = []
 
 
 class _Never:

@@ -1,7 +1,7 @@
-"""Uploads as the simulator reads them: sorted arrival instants and service times, in chunks, so that memory stays bounded.
+"""Uploads as the simulator reads them: sorted arrivals and service times, in chunks of bounded memory.
 
-In: arrays, or an iterable of arrays, or a CSV file with the columns `arrival_s,service_s`. Out: a stream that the engine consumes from
-the front. It knows nothing of workers.
+In: arrays, or an iterable of arrays, or a CSV file with the columns `arrival_s,service_s`. Out: a stream that
+the engine consumes from the front. It knows nothing of workers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     Chunk = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 CHUNK = 65_536
-"""Uploads that are turned into Python floats at once: small enough for the cache, large enough to forget the loop around it."""
+"""Uploads turned into Python floats at once: few enough for the cache, enough to hide the loop around."""
 
 
 def check(arrivals: NDArray[np.float64], services: NDArray[np.float64], after: float = -np.inf) -> None:
-    """Raise a TraceError unless the uploads can be simulated: as many service times as arrivals, sorted, finite, not negative."""
+    """Raise a TraceError unless arrivals and service times pair up and are finite, sorted, not negative."""
     if len(arrivals) != len(services):
         raise TraceError(
             f"each arrival needs one service time, got {len(arrivals)} arrivals and {len(services)} times"
@@ -44,7 +44,7 @@ def check(arrivals: NDArray[np.float64], services: NDArray[np.float64], after: f
 
 
 def read_jobs(path: str | Path) -> Chunk:
-    """Return (arrivals, service times) in seconds of a CSV file with the header `arrival_s,service_s`; `.gz` is read too.
+    """Return (arrivals, service times) of a CSV file with header `arrival_s,service_s`, or a `.gz` of one.
 
     Raises:
         TraceError: the file cannot be read, lacks a column, or holds what `check` refuses.
@@ -81,7 +81,7 @@ def in_chunks(arrivals: NDArray[np.float64], services: NDArray[np.float64]) -> I
 
 
 class JobStream:
-    """Uploads in order of arrival. `arrivals[head:arrived]` wait; those before `head` were taken by a worker."""
+    """Uploads in order of arrival: `arrivals[head:arrived]` wait, a worker took those before `head`."""
 
     def __init__(self, chunks: Iterable[Chunk]) -> None:
         self._chunks = iter(chunks)

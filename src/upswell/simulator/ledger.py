@@ -5,9 +5,13 @@ In: starts, ends and response times as they happen. Out: an `Outcome`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _BINS_PER_DOUBLING = 128
 _SMALLEST = 1e-4
@@ -16,7 +20,7 @@ _FLUSH = 65_536
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """One simulated run. Times in seconds, costs in worker-seconds; a late, dead or unfinished upload has not met the objective."""
+    """One simulated run, in seconds and worker-seconds; dead and unfinished uploads count as late."""
 
     uploads: int
     finished: int
@@ -43,7 +47,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     redelivered: int = 0
     dead: int = 0
     timeline: tuple[tuple[float, int, int, int], ...] = ()
-    """(seconds, workers ready or starting, uploads in the system, workers wanted) at each decision, where asked for."""
+    """(seconds, workers ready or starting, uploads in the system, workers wanted) at each decision."""
 
     @property
     def cost_over_work(self) -> float:
@@ -69,8 +73,9 @@ class Ledger:
         self.starting = 0.0
         self.standby = 0.0
         self.draining = 0.0
-        self.busy: float | None = None
-        """Worker-seconds with at least one upload; None where a worker has one slot: then it is the work done."""
+        self.busy = 0.0
+        """Worker-seconds with at least one upload; with one slot a worker it is the work done."""
+        self.busy_is_work = True
         self.starts = 0
         self.redelivered = 0
         self.dead = 0
@@ -109,7 +114,7 @@ class Ledger:
         """Return everything that was noted."""
         self.flush()
         late = self.late + self.uploads - self.finished
-        busy = (self.work_done if self.busy is None else self.busy) - self.draining
+        busy = (self.work_done if self.busy_is_work else self.busy) - self.draining
         return Outcome(
             uploads=self.uploads,
             finished=self.finished,

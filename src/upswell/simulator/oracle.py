@@ -1,12 +1,13 @@
 """The clairvoyant: what the cheapest fleet would have cost that knew every upload in advance.
 
-In: a trace, the objective, the start-up delay. Out: a lower bound, and a schedule of whole workers that was replayed with real uploads, first
-in first out and not preempted. Nothing here is known to a policy.
+In: a trace, the objective, the start-up delay. Out: a lower bound, and a schedule of whole workers that was
+replayed with real uploads, first in first out and not preempted. Nothing here is known to a policy.
 
-The work done by an instant lies between two curves: all uploads begun as early as possible (at arrival), and all begun as late as the
-objective allows. Dynamic programming over (work done, workers) finds the cheapest path between them: it pays for worker-seconds, and a start-up
-delay for each start. Uploads are not a fluid, and a share of them may be late; so the objective in the curves is
-loosened or tightened until the replayed schedule just meets the share.
+The work done by an instant lies between two curves: all uploads begun as early as possible (at arrival), and
+all begun as late as the objective allows. Dynamic programming over (work done, workers) finds the cheapest
+path between them: it pays for worker-seconds, and a start-up delay for each start. Uploads are not a fluid,
+and a share of them may be late; so the objective in the curves is loosened or tightened until the replayed
+schedule just meets the share.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _SEGMENT = 256
-"""Steps between two kept states of the dynamic programme; those between are computed again on the way back."""
+"""Steps between two kept states of the dynamic programme; those between are computed again."""
 
 
 class OracleResult(Struct, frozen=True, kw_only=True):
@@ -33,7 +34,7 @@ class OracleResult(Struct, frozen=True, kw_only=True):
     cost: float
     """Of the replayed schedule: C0 of the score."""
     lower_bound: float
-    """Of the fluid path between the same curves, which no schedule of whole workers on this grid undercuts."""
+    """Of the fluid path between the same curves: no schedule of whole workers on this grid costs less."""
     attainment: float
     work: float
     tightened_to: float
@@ -43,6 +44,12 @@ class OracleResult(Struct, frozen=True, kw_only=True):
     def cost_over_work(self) -> float:
         """Cost over the sum of the service times."""
         return self.cost / self.work if self.work else 0.0
+
+
+class _Goal(Struct, frozen=True):
+    objective: float
+    start_delay: float
+    step: float
 
 
 def work_curve(times: Floats, starts: Floats, services: Floats) -> Floats:
@@ -67,13 +74,13 @@ def cheapest_path(latest: Ints, earliest: Ints, start_cost: float) -> tuple[floa
         start_cost: worker-steps that one start costs.
     """
     steps = len(latest) - 1
-    limits = _worker_limits(latest, earliest, start_cost)
+    curves = (latest, earliest, _worker_limits(latest, earliest, start_cost))
     state = np.zeros((1, 1))
     kept: list[Floats] = []
     for step in range(steps):
         if step % _SEGMENT == 0:
             kept.append(state)
-        state = _advance(state, step, latest, earliest, limits, start_cost)
+        state = _advance(state, step, curves, start_cost)
     workers = np.zeros(steps, dtype=np.int64)
     done, count = len(state) - 1, int(np.argmin(state[-1]))
     cost = float(state[-1, count])
@@ -81,7 +88,7 @@ def cheapest_path(latest: Ints, earliest: Ints, start_cost: float) -> tuple[floa
         begin, end = segment * _SEGMENT, min(steps, (segment + 1) * _SEGMENT)
         states = [kept[segment]]
         for step in range(begin, end - 1):
-            states.append(_advance(states[-1], step, latest, earliest, limits, start_cost))
+            states.append(_advance(states[-1], step, curves, start_cost))
         for step in range(end - 1, begin - 1, -1):
             workers[step] = count
             before = states[step - begin]
@@ -110,17 +117,17 @@ def _peak_slope(latest: Ints) -> float:
     return float(np.diff(latest).max(initial=1))
 
 
-def _advance(
-    state: Floats, step: int, latest: Ints, earliest: Ints, limits: Ints, start_cost: float
-) -> Floats:
+def _advance(state: Floats, step: int, curves: tuple[Ints, Ints, Ints], start_cost: float) -> Floats:
     """Return the least cost of having done at least each amount with each number of workers, one step later.
 
-    `state[w, n]`: at least `latest + w` done with n workers in the step before. More work is never a disadvantage, so cost rises with w.
+    `state[w, n]`: at least `latest + w` done with n workers in the step before. More work is never a
+    disadvantage, so cost rises with w.
     """
+    latest, earliest, limits = curves
     counts = int(limits[step]) + 1
     before = state.shape[1]
     after_keep = np.minimum.accumulate(state[:, ::-1], axis=1)[:, ::-1]
-    slope = start_cost * np.arange(max(before, counts))
+    slope: Floats = start_cost * np.arange(max(before, counts), dtype=np.float64)
     after_start = np.minimum.accumulate(state - slope[:before], axis=1)
     if counts <= before:
         best = np.minimum(after_keep[:, :counts], after_start[:, :counts] + slope[:counts])
@@ -141,12 +148,14 @@ def replay(
     arrivals: Floats,
     services: Floats,
     changes: list[tuple[float, int]],
+    *,
     objective: float,
     start_delay: float,
 ) -> tuple[float, int]:
     """Return (cost, late uploads) of real uploads under a schedule of (instant, workers from then on).
 
-    A worker that the schedule ends finishes its upload; it stays, unpaid twice, if the schedule wants one more before it is done.
+    A worker that the schedule ends finishes its upload; it stays, unpaid twice, if the schedule wants one
+    more before it is done.
     """
     arrived, served = arrivals.tolist(), services.tolist()
     total, head, late = len(arrived), 0, 0
@@ -206,12 +215,13 @@ def oracle(
         rounds: bisections of the response time in the curves.
     """
     step = step or objective / 16
+    goal = _Goal(objective, start_delay, step)
     work = float(services.sum())
     best: OracleResult | None = None
     loose, tight = 2.0 * objective, 0.0
     trial = objective
     for _ in range(rounds):
-        result = _try(arrivals, services, objective, start_delay, step, trial)
+        result = _try(arrivals, services, trial, goal)
         if result.attainment >= share:
             if best is None or result.cost < best.cost:
                 best = result
@@ -220,7 +230,7 @@ def oracle(
             loose = trial
         trial = (tight + loose) / 2
     if best is None:
-        best = _try(arrivals, services, objective, start_delay, step, 0.0)
+        best = _try(arrivals, services, 0.0, goal)
     return OracleResult(
         cost=best.cost,
         lower_bound=best.lower_bound,
@@ -230,12 +240,11 @@ def oracle(
     )
 
 
-def _try(
-    arrivals: Floats, services: Floats, objective: float, start_delay: float, step: float, aim: float
-) -> OracleResult:
+def _try(arrivals: Floats, services: Floats, aim: float, goal: _Goal) -> OracleResult:
+    step, objective, start_delay = goal.step, goal.objective, goal.start_delay
     begin = float(np.floor(arrivals[0] / step) * step)
     end = float((arrivals + np.maximum(aim, services)).max())
-    times = begin + step * np.arange(int(np.ceil((end - begin) / step)) + 2)
+    times = begin + step * np.arange(int(np.ceil((end - begin) / step)) + 2, dtype=np.float64)
     earliest = work_curve(times, arrivals, services)
     latest = work_curve(times, arrivals + np.maximum(aim - services, 0.0), services)
     low = np.floor(latest / step + 0.5).astype(np.int64)
@@ -249,7 +258,7 @@ def _try(
     instants = np.flatnonzero(np.diff(workers, prepend=0))
     changes = [(float(times[i]), int(workers[i])) for i in instants]
     changes.append((float(times[len(workers)]), 0))
-    cost, late = replay(arrivals, services, changes, objective, start_delay)
+    cost, late = replay(arrivals, services, changes, objective=objective, start_delay=start_delay)
     return OracleResult(
         cost=cost,
         lower_bound=fluid * step,

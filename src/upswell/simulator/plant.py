@@ -1,4 +1,4 @@
-"""The world that a policy is tried in: how long a worker takes to start, how many uploads it runs at once, how often is decided."""
+"""The world that a policy is tried in: start-up delays, slots, bounds, and what may go wrong."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Plant(Struct, frozen=True, kw_only=True):
     report_loss: float = 0.0
     """Share of the reports that never reach the monitor."""
     mean_time_between_crashes: float = 0.0
-    """Seconds of one worker's life until it crashes, exponentially distributed; its uploads are redelivered. 0: never."""
+    """Mean of a worker's exponential life until it crashes; its uploads are redelivered. 0: never."""
     delivery_limit: int = 5
     """Deliveries of one upload before it is dead-lettered; it counts as late."""
     slow_down: Callable[[int], float] | None = None
-    """Factor on a service time, given the uploads that run when it starts (itself included): a shared bottleneck."""
+    """Factor on a service time, given the uploads that run when it starts: a shared bottleneck."""
 
     def check(self) -> None:
         """Raise a SettingsError for what cannot be simulated."""
@@ -55,7 +55,8 @@ class Plant(Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"{name} must be >= {least}, got {value}")
         if self.decision_interval <= 0 or self.window < self.decision_interval:
             raise SettingsError(
-                f"decision_interval must be > 0 and at most the window ({self.window:g} s), got {self.decision_interval:g}"
+                f"decision_interval must be > 0 and at most the window ({self.window:g} s), "
+                f"got {self.decision_interval:g}"
             )
         if not callable(self.start_delay) and self.start_delay < 0:
             raise SettingsError(f"start_delay must be >= 0 s, got {self.start_delay:g}")

@@ -1,17 +1,19 @@
 """Workers that run one upload at a time, as a heap of the instants at which each is free.
 
-In: a stream of uploads, and how many workers are wanted. Out: responses, in the decision interval in which they end, and a bill. It is FIFO and
-not preemptive; a worker that is sent away finishes its upload. It never looks at how long an upload will take to decide anything.
+In: a stream of uploads, and how many workers are wanted. Out: responses, in the decision interval in which
+they end, and a bill. It is FIFO and not preemptive; a worker that is sent away finishes its upload. It never
+looks at how long an upload will take to decide anything.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heappop, heappush, heapreplace
-from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from random import Random
+
     from upswell.simulator.jobs import JobStream
     from upswell.simulator.ledger import Ledger
     from upswell.simulator.plant import Plant
@@ -22,7 +24,7 @@ ACTIVATION = 0.0025
 
 
 class Due:
-    """Uploads that will have ended by the next decisions: interval number -> response and service times, in turns."""
+    """Uploads under way: number of the interval in which they end -> response, service time, in turns."""
 
     def __init__(self, interval: float) -> None:
         self.per_second = 1.0 / interval
@@ -84,7 +86,7 @@ class WorkerPool:
         stream.head = taken
 
     def scale(self, now: float, wanted: int) -> None:
-        """Ask for more workers, or send some away: the starting ones first, then the idle, then busy ones at random."""
+        """Ask for more workers, or send some away: starting ones first, then idle, then busy at random."""
         have = len(self.free_at)
         if wanted > have:
             for _ in range(wanted - have):

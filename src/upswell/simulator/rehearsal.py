@@ -1,12 +1,14 @@
-"""Rehearsal: which setting of the `slo` policy would have been cheapest for the recent uploads and kept the objective.
+"""Rehearsal: the setting of the `slo` policy that would have been best for the recent uploads.
 
-In: snapshots. Out: decisions, by the setting that did best. Every setting has a shadow fleet (`shadows.py`), which serves the uploads that really came, with their
-real service times, one objective later: by then nearly all have ended, so nearly all service times are known. An upload that takes longer
-is rehearsed when its report comes. Everything is told by snapshots; nothing is known before the monitor knows it.
+In: snapshots. Out: decisions, by the setting that did best. Every setting has a shadow fleet (`shadows.py`),
+which serves the uploads that really came, with their real service times, one objective later: by then nearly
+all have ended, so nearly all service times are known. An upload that takes longer is rehearsed when its
+report comes. Everything is told by snapshots; nothing is known before the monitor knows it.
 
-The choice. A setting's score is its cost, times (late uploads / allowed ones) squared where these are more: the score of `score.py`, with twice the weight on
-lateness. For late uploads stands an upper limit, late + 2 sqrt(late + 1) (two standard deviations of a Poisson count), so that few data make cautious;
-the allowed ones are more or fewer as the real uploads fared: an error budget. A change must gain 2 %.
+The choice. A setting's score is its cost, times (late uploads / allowed ones) squared where these are more:
+the score of `score.py`, with twice the weight on lateness. For late uploads stands an upper limit, late + 2
+sqrt(late + 1) (two standard deviations of a Poisson count), so that few data make cautious; the allowed ones
+are more or fewer as the real uploads fared: an error budget. A change must gain 2 %.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from upswell.policies.slo import SloPolicy
+from upswell.policies.slo_family import SloFamilyPolicy
 from upswell.simulator.shadows import Shadows
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.slo import Signals
+    from upswell.policies.slo_family import Signals
     from upswell.policies.staffing import Family, Setting
 
 
@@ -43,10 +45,10 @@ class Caution(Struct, frozen=True, kw_only=True):
     gain: float = 0.02
     """Least gain for which a setting is left."""
     late_remembered: float = 100.0
-    """The memory is so many uploads that this many of them may be late: their number is known to a tenth then."""
+    """The memory is so many uploads that this many of them may be late: known to a tenth, then."""
     late_before: float = 3.0
-    """So many uploads may be late among those rehearsed before the first choice (the rule of three: where none was late,
-    the share allowed is kept with 95 % confidence)."""
+    """So many uploads may be late among those rehearsed before the first choice (the rule of three: where
+    none was late, the share allowed is kept with 95 % confidence)."""
 
 
 CAUTION = Caution()
@@ -143,7 +145,8 @@ class Rehearsal:
             return f"{kept:.2%} at {shadows.cost[index] / 3600:.3g} worker-hours"
 
         return (
-            f"in the last {shadows.count:.0f} uploads this setting ({self.family.settings[chosen]}) would have kept "
+            f"in the last {shadows.count:.0f} uploads this setting ({self.family.settings[chosen]}) "
+            f"would have kept "
             f"{told(chosen)}; the one before: {told(before)}"
         )
 
@@ -164,7 +167,9 @@ class RehearsedPolicy:
         first: int | None = None,
     ) -> None:
         self._interval, self._max_workers, self._caution = interval, max_workers, caution
-        self.policy = SloPolicy(interval) if settings is None else SloPolicy(interval, settings, first or 0)
+        self.policy = (
+            SloFamilyPolicy(interval) if settings is None else SloFamilyPolicy(interval, settings, first or 0)
+        )
         self.rehearsal: Rehearsal | None = None
         self.changes = 0
 

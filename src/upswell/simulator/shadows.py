@@ -1,8 +1,9 @@
 """Many fleets at once, each under its own setting, all fed with the same uploads: the rehearsal's stage.
 
-In: uploads in order of arrival, an interval at a time, and the signals that the real policy had then. Out: for each setting what it cost and how many
-uploads were late, recent ones counting more. Exact: first in first out, not preempted, each upload on the slot that is free first. Arrays hold
-one row a setting, one column a slot.
+In: uploads in order of arrival, an interval at a time, and the signals that the real policy had then. Out:
+for each setting what it cost and how many uploads were late, recent ones counting more. Exact: first in first
+out, not preempted, each upload on the slot that is free first. Arrays hold one row a setting, one column a
+slot.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from upswell.policies.staffing import RecentMaximum, target
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from upswell.policies.slo import Signals
+    from upswell.policies.slo_family import Signals
     from upswell.policies.staffing import Family, Floats, Ints
 
 _FIRST_COLUMNS = 16

@@ -1,7 +1,8 @@
-"""Workers with several slots, that may crash, behind a bottleneck that may slow all of them: every upload is followed one by one.
+"""Workers with several slots, that may crash, behind a bottleneck: every upload is followed singly.
 
-In and out as in `pool.py`, whose place it takes where a plant needs it; about a quarter of that one's speed. A crashed worker's uploads are
-redelivered before all others, until the delivery limit; the fleet starts another worker at the next decision.
+In and out as in `pool.py`, whose place it takes where a plant needs it; about a quarter of that one's speed.
+A crashed worker's uploads are redelivered before all others, until the delivery limit; the fleet starts
+another worker at the next decision.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class SlottedPool:
         self._ended: list[float] = []
         self._serial = 0
         self.in_flight = 0
-        ledger.busy = 0.0
+        ledger.busy_is_work = False
         for _ in range(plant.initial_workers):
             self._enter(Worker(self._number(), begin, begin))
 
@@ -180,7 +181,7 @@ class SlottedPool:
             self._ledger.draining += at - worker.draining_since
 
     def scale(self, now: float, wanted: int) -> None:
-        """Ask for more workers, or drain some: starting ones first, then those with the fewest uploads, the newest first."""
+        """Ask for more workers, or drain some: starting ones first, then the idlest, the newest of them."""
         while len(self._workers) < wanted:
             delay = self._plant.start_delay
             worker = Worker(self._number(), now, now + (delay(self._rng) if callable(delay) else delay))

@@ -1,7 +1,7 @@
-"""The monitor's window, kept incrementally: one entry a decision interval, percentiles only when a policy asks.
+"""The monitor's window, kept incrementally: percentiles are computed only when a policy asks.
 
-In: what was reported since the decision before. Out: a `Snapshot`, by the definitions that the monitor uses. It must not know an upload
-before its report, nor how long a waiting one will take.
+In: what was reported since the decision before. Out: a `Snapshot`, by the definitions that the monitor uses.
+It must not know an upload before its report, nor how long a waiting one will take.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ def test_nothing_changes_within_the_boundary_of_the_utilisation() -> None:
 
 def test_scale_in_waits_an_hour_and_ends_at_most_sixty_percent() -> None:
     policy = FlinkPolicy()
-    wanted = [policy.decide(seen(60.0 * minute, 50, mean=0.1, rate=10.0)).desired_workers for minute in range(61)]
+    wanted = [
+        policy.decide(seen(60.0 * minute, 50, mean=0.1, rate=10.0)).desired_workers for minute in range(61)
+    ]
     assert set(wanted[:60]) == {50}
     assert wanted[60] == 20

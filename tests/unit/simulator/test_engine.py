@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from random import Random
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,9 +12,15 @@ from msgspec.structs import replace
 from upswell.analysis.decision import Decision
 from upswell.errors import SettingsError, TraceError
 from upswell.settings import Slo
-from upswell.simulator.engine import Simulation, simulate
+from upswell.simulator.engine import Simulation, simulate, simulate_chunks
 from upswell.simulator.jobs import in_chunks
 from upswell.simulator.plant import Plant
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.simulator.ledger import Outcome
 
 PLANT = Plant(slo=Slo(0.95, 30.0), start_delay=5.0, decision_interval=1.0, window=10.0)
 
@@ -24,16 +30,17 @@ class Script:
 
     def __init__(self, *wanted: int) -> None:
         self.wanted = wanted
-        self.seen = []
+        self.seen: list[Snapshot] = []
 
-    def decide(self, snapshot):
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return the next wish."""
         self.seen.append(snapshot)
         wish = self.wanted[min(len(self.seen), len(self.wanted)) - 1]
         return Decision(desired_workers=wish, reason="scripted")
 
 
-def run(arrivals, services, policy, plant=PLANT, **kwargs):
-    return simulate(np.array(arrivals, float), np.array(services, float), policy, plant, **kwargs)
+def run(arrivals: Any, services: Any, policy: Any, plant: Plant = PLANT) -> Outcome:
+    return simulate(np.array(arrivals, float), np.array(services, float), policy, plant)
 
 
 def test_a_worker_is_billed_from_its_request_and_serves_after_the_start_up_delay() -> None:
@@ -135,7 +142,7 @@ def test_an_upload_is_dead_after_the_delivery_limit_and_counts_as_late() -> None
 
 
 def test_a_shared_bottleneck_makes_every_upload_slower() -> None:
-    plant = replace(PLANT, initial_workers=4, slow_down=lambda busy: float(busy))
+    plant = replace(PLANT, initial_workers=4, slow_down=float)
     outcome = run([0.0, 0.0], [1.0, 1.0], Script(4), plant)
     assert outcome.maximum == pytest.approx(2.0)
 
@@ -152,7 +159,9 @@ def test_what_never_started_counts_as_late_when_time_is_up() -> None:
     st.lists(st.integers(0, 6), min_size=1, max_size=60),
     st.sampled_from([1, 2, 3]),
 )
-def test_every_upload_ends_once_and_the_bill_adds_up(jobs, wishes, slots) -> None:
+def test_every_upload_ends_once_and_the_bill_adds_up(
+    jobs: list[tuple[float, float]], wishes: list[int], slots: int
+) -> None:
     jobs.sort()
     policy = Script(*wishes, 2)
     plant = replace(PLANT, slots=slots)
@@ -182,7 +191,7 @@ def test_uploads_may_come_in_pieces_and_memory_holds_one_piece() -> None:
     services = rng.exponential(0.3, 200_000)
     whole = simulate(arrivals, services, 5, PLANT)
     pieces = ((arrivals[at : at + 999], services[at : at + 999]) for at in range(0, 200_000, 999))
-    assert simulate(pieces, None, 5, PLANT).p99 == whole.p99
+    assert simulate_chunks(pieces, 5, PLANT).p99 == whole.p99
     simulation = Simulation(in_chunks(arrivals, services), Script(5), PLANT)
     longest = 0
     while not simulation.over:
@@ -200,7 +209,7 @@ def test_uploads_may_come_in_pieces_and_memory_holds_one_piece() -> None:
         ([1.0, 2.0], [1.0], "one service time"),
     ],
 )
-def test_a_trace_that_cannot_be_is_refused(arrivals, services, rule: str) -> None:
+def test_a_trace_that_cannot_be_is_refused(arrivals: list[float], services: list[float], rule: str) -> None:
     with pytest.raises(TraceError, match=rule):
         run(arrivals, services, Script(1))
 
@@ -219,6 +228,6 @@ def test_a_million_uploads_in_one_second_are_simulated() -> None:
 @pytest.mark.parametrize(
     "change", [{"slots": 0}, {"start_delay": -1.0}, {"decision_interval": 0.0}, {"report_loss": 1.0}]
 )
-def test_a_plant_that_cannot_be_is_refused(change) -> None:
+def test_a_plant_that_cannot_be_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(SettingsError, match="must be"):
         run([1.0], [1.0], Script(1), replace(PLANT, **change))

@@ -33,7 +33,7 @@ def brute_force(latest: list[int], earliest: list[int], start_cost: float, most:
 
 
 @st.composite
-def curves(draw):
+def curves(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     steps = draw(st.integers(1, 6))
     earliest = np.concatenate(
         ([0], np.cumsum(draw(st.lists(st.integers(0, 3), min_size=steps, max_size=steps))))
@@ -46,7 +46,9 @@ def curves(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(curves(), st.sampled_from([0.0, 0.5, 1.0, 2.5]))
-def test_cheapest_path_is_as_cheap_as_trying_everything(both, start_cost: float) -> None:
+def test_cheapest_path_is_as_cheap_as_trying_everything(
+    both: tuple[np.ndarray, np.ndarray], start_cost: float
+) -> None:
     latest, earliest = both
     cost, workers = cheapest_path(latest, earliest, start_cost)
     assert cost == pytest.approx(brute_force(latest.tolist(), earliest.tolist(), start_cost, 4))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
+_REFINEMENTS = 4
 _SEGMENT = 256
 """Steps between two kept states of the dynamic programme; those between are computed again."""
 
@@ -214,12 +215,21 @@ def oracle(
         step: seconds of one step of the schedule; by default a sixteenth of the objective.
         rounds: bisections of the response time in the curves.
     """
-    step = step or objective / 16
-    goal = _Goal(objective, start_delay, step)
-    work = float(services.sum())
     best: OracleResult | None = None
-    loose, tight = 2.0 * objective, 0.0
-    trial = objective
+    step = step or objective / 16
+    for _ in range(_REFINEMENTS):
+        best = _search(arrivals, services, share, _Goal(objective, start_delay, step), rounds)
+        if best.attainment >= share:
+            break
+        step /= 2  # uploads shorter than a step fall between two of them
+    assert best is not None
+    return best
+
+
+def _search(arrivals: Floats, services: Floats, share: float, goal: _Goal, rounds: int) -> OracleResult:
+    """Return the cheapest found by bisection, or the tightest where none meets the share."""
+    best: OracleResult | None = None
+    loose, tight, trial = 2.0 * goal.objective, 0.0, goal.objective
     for _ in range(rounds):
         result = _try(arrivals, services, trial, goal)
         if result.attainment >= share:
@@ -229,15 +239,7 @@ def oracle(
         else:
             loose = trial
         trial = (tight + loose) / 2
-    if best is None:
-        best = _try(arrivals, services, 0.0, goal)
-    return OracleResult(
-        cost=best.cost,
-        lower_bound=best.lower_bound,
-        attainment=best.attainment,
-        work=work,
-        tightened_to=best.tightened_to,
-    )
+    return best or _try(arrivals, services, 0.0, goal)
 
 
 def _try(arrivals: Floats, services: Floats, aim: float, goal: _Goal) -> OracleResult:

@@ -153,25 +153,37 @@ class Shadows:
             self._ready_at = np.pad(
                 self._ready_at, ((0, 0), (0, self._ready_at.shape[1])), constant_values=_LONG_AGO
             )
-        ready = now + self._family.start_delay
-        for row in np.flatnonzero(change).tolist():
-            free_at, ready_at, count = self._free_at[row], self._ready_at[row], int(change[row])
-            self._slots[row] += count
-            if count > 0:
-                added = np.flatnonzero(free_at == _ABSENT)[:count]
-                free_at[added] = ready_at[added] = ready
-                self._any_starting = True
-                continue
-            self._slots[row] += _drop(free_at, ready_at, now, -count)
+        self._slots += change
+        more = np.flatnonzero(change > 0)
+        if len(more):
+            added = _first(self._free_at[more] == _ABSENT, change[more])
+            ready = now + self._family.start_delay
+            self._free_at[more] = np.where(added, ready, self._free_at[more])
+            self._ready_at[more] = np.where(added, ready, self._ready_at[more])
+            self._any_starting = True
+        fewer = np.flatnonzero(change < 0)
+        if len(fewer):
+            surplus = -change[fewer]
+            if self._any_starting:
+                surplus -= self._call_off(now, fewer, surplus)
+            gone = _first(self._free_at[fewer] <= now, surplus)
+            self._free_at[fewer] = np.where(gone, _ABSENT, self._free_at[fewer])
+            # Never more than were idle: a worker of several slots may have only some of them busy.
+            self._slots[fewer] += surplus - gone.sum(axis=1)
+
+    def _call_off(self, now: float, rows: Ints, surplus: Ints) -> Ints:
+        """Send starting slots away, those that would be ready last first; return how many of each row."""
+        called_off = np.zeros(len(rows), dtype=np.int64)
+        for at in np.flatnonzero((self._ready_at[rows] > now).any(axis=1)).tolist():
+            row = int(rows[at])
+            starting = np.flatnonzero(self._ready_at[row] > now)
+            gone = starting[np.argsort(-self._ready_at[row, starting])][: int(surplus[at])]
+            self._free_at[row, gone] = _ABSENT
+            self._ready_at[row, gone] = _LONG_AGO
+            called_off[at] = len(gone)
+        return called_off
 
 
-def _drop(free_at: Floats, ready_at: Floats, now: float, count: int) -> int:
-    """Send slots away, those that start latest first, then idle ones; return how many could not be."""
-    starting = np.flatnonzero(ready_at > now)
-    gone = starting[np.argsort(-ready_at[starting])][:count]
-    if len(gone) < count:
-        idle = np.flatnonzero(free_at <= now)[: count - len(gone)]
-        gone = np.concatenate((gone, idle))
-    free_at[gone] = _ABSENT
-    ready_at[gone] = _LONG_AGO
-    return count - len(gone)
+def _first(candidates: NDArray[np.bool_], counts: Ints) -> NDArray[np.bool_]:
+    """Return the first so many true entries of each row."""
+    return candidates & (candidates.cumsum(axis=1) <= counts[:, None])

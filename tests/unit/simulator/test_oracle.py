@@ -113,6 +113,13 @@ def test_oracle_keeps_the_objective_and_costs_at_least_the_work() -> None:
     assert found.lower_bound <= found.cost
 
 
+def test_oracle_takes_finer_steps_where_uploads_are_shorter_than_one() -> None:
+    rng = np.random.default_rng(4)
+    arrivals = np.sort(rng.uniform(0, 3000, 300))
+    found = oracle(arrivals, np.full(300, 0.3), objective=20.0, share=0.99, start_delay=1.0)
+    assert found.attainment >= 0.99
+
+
 @pytest.mark.parametrize("name", ["azure-code", "azure-conv", "swim-2010"])
 def test_oracle_comes_within_two_percent_of_an_independent_one(name: str) -> None:
     if not CASES.is_dir():

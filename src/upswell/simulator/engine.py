@@ -77,8 +77,12 @@ class Simulation:
 
     def step(self) -> None:
         """Let one decision interval pass, then decide."""
-        decision = self._policy.decide(self.observe())
-        self.apply(decision.desired_workers)
+        self.apply(self.wish())
+
+    def wish(self) -> int:
+        """Let one decision interval pass and return the workers that the policy wants, within the bounds."""
+        desired = self._policy.decide(self.observe()).desired_workers
+        return min(max(desired, self.plant.min_workers), self.plant.max_workers)
 
     def observe(self) -> Snapshot:
         """Let one decision interval pass and return what the monitor sees at its end."""
@@ -144,10 +148,9 @@ class Simulation:
             recent_service_times=tuple(services),
         )
 
-    def apply(self, desired: int) -> None:
-        """Scale the fleet to what was decided, within the bounds."""
-        plant, pool = self.plant, self.pool
-        wanted = min(max(desired, plant.min_workers), plant.max_workers)
+    def apply(self, wanted: int) -> None:
+        """Scale the fleet."""
+        pool = self.pool
         if wanted != self.wanted:
             self._scalings += 1
             self.wanted = wanted

@@ -69,6 +69,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Response times reported since the snapshot before, oldest first (for policies that react to
     single reports).
     """
+    recent_service_times: tuple[float, ...] = ()
+    """Service times of the same reports, in the same order: what a rehearsal replays."""
     failures: int = 0
     """Attempts in the window that ended `failed` or `dead`."""
     stale: tuple[str, ...] = ()

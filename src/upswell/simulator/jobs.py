@@ -1,0 +1,151 @@
+"""Uploads as the simulator reads them: sorted arrivals and service times, in chunks of bounded memory.
+
+In: arrays, or an iterable of arrays, or a CSV file with the columns `arrival_s,service_s`. Out: a stream that
+the engine consumes from the front. It knows nothing of workers.
+"""
+
+from __future__ import annotations
+
+import gzip
+from bisect import bisect_right
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from upswell.errors import TraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    Chunk = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+CHUNK = 65_536
+"""Uploads turned into Python floats at once: few enough for the cache, enough to hide the loop around."""
+
+
+def check(arrivals: NDArray[np.float64], services: NDArray[np.float64], after: float = -np.inf) -> None:
+    """Raise a TraceError unless arrivals and service times pair up and are finite, sorted, not negative."""
+    if len(arrivals) != len(services):
+        raise TraceError(
+            f"each arrival needs one service time, got {len(arrivals)} arrivals and {len(services)} times"
+        )
+    if len(arrivals) == 0:
+        return
+    if not (np.isfinite(arrivals).all() and np.isfinite(services).all()):
+        raise TraceError("arrivals and service times must be finite numbers, got NaN or infinity")
+    lowest = float(services.min())
+    if lowest < 0:
+        raise TraceError(f"service times must be >= 0 s, got {lowest:g}")
+    if arrivals[0] < after or bool(np.any(np.diff(arrivals) < 0)):
+        raise TraceError("arrivals must be sorted: each at or after the one before")
+
+
+def read_jobs(path: str | Path) -> Chunk:
+    """Return (arrivals, service times) of a CSV file with header `arrival_s,service_s`, or a `.gz` of one.
+
+    Raises:
+        TraceError: the file cannot be read, lacks a column, or holds what `check` refuses.
+    """
+    path = Path(path)
+    try:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            header = [name.strip() for name in file.readline().split(",")]
+            wanted = [_column(header, name, path) for name in ("arrival_s", "service_s")]
+            table = np.loadtxt(file, delimiter=",", usecols=wanted, ndmin=2)
+    except OSError as error:
+        raise TraceError(f"the trace must be a readable file: {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise TraceError(f"the trace must hold numbers: {path}: {error}") from error
+    if table.size == 0:
+        raise TraceError(f"the trace must hold at least one upload: {path}")
+    arrivals, services = table[:, 0].copy(), table[:, 1].copy()
+    check(arrivals, services)
+    return arrivals, services
+
+
+def _column(header: list[str], name: str, path: Path) -> int:
+    if name not in header:
+        raise TraceError(
+            f"the trace must have a column {name!r}: {path} has {', '.join(header) or 'no header'}"
+        )
+    return header.index(name)
+
+
+def in_chunks(arrivals: NDArray[np.float64], services: NDArray[np.float64]) -> Iterator[Chunk]:
+    """Yield the uploads in pieces of `CHUNK`."""
+    for begin in range(0, len(arrivals), CHUNK):
+        yield arrivals[begin : begin + CHUNK], services[begin : begin + CHUNK]
+
+
+class JobStream:
+    """Uploads in order of arrival: `arrivals[head:arrived]` wait, a worker took those before `head`."""
+
+    def __init__(self, chunks: Iterable[Chunk]) -> None:
+        self._chunks = iter(chunks)
+        self._exhausted = False
+        self.arrivals: list[float] = []
+        self.services: list[float] = []
+        self.head = 0
+        self.arrived = 0
+        self.first = 0.0
+        self.last = 0.0
+        self.total = 0
+        self.work = 0.0
+        self._load()
+        if self.arrivals:
+            self.first = self.arrivals[0]
+
+    def _load(self) -> bool:
+        """Append the next chunk, forget what was taken; return whether there was one."""
+        for arrivals, services in self._chunks:
+            if len(arrivals) == 0:
+                continue
+            check(arrivals, services, self.last if self.arrivals else -np.inf)
+            self.arrivals = self.arrivals[self.head :]
+            self.services = self.services[self.head :]
+            self.arrived -= self.head
+            self.head = 0
+            self.arrivals += arrivals.tolist()
+            self.services += services.tolist()
+            self.last = self.arrivals[-1]
+            self.total += len(arrivals)
+            self.work += float(services.sum())
+            return True
+        self._exhausted = True
+        return False
+
+    def arrive_until(self, now: float) -> int:
+        """Let all uploads up to `now` arrive and return how many did."""
+        new = 0
+        while True:
+            reached = bisect_right(self.arrivals, now, self.arrived)
+            new += reached - self.arrived
+            self.arrived = reached
+            if reached < len(self.arrivals) or self._exhausted or not self._load():
+                return new
+
+    def arrive_chunk(self) -> bool:
+        """Let a whole chunk arrive; return whether there was one."""
+        if self.arrived == len(self.arrivals) and not self._exhausted:
+            self._load()
+        new = len(self.arrivals) - self.arrived
+        self.arrived = len(self.arrivals)
+        return new > 0
+
+    @property
+    def waiting(self) -> int:
+        """Uploads that have arrived and not begun."""
+        return self.arrived - self.head
+
+    @property
+    def over(self) -> bool:
+        """Whether every upload has arrived and begun."""
+        return self.head == len(self.arrivals) and self._exhausted
+
+    @property
+    def ended(self) -> bool:
+        """Whether every upload has arrived."""
+        return self._exhausted and self.arrived == len(self.arrivals)

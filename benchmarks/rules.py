@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.snapshots import ordinary  # noqa: E402 - the tests' own snapshots
+from support.snapshots import ordinary  # noqa: E402  # pyright: ignore[reportMissingImports] - the line above
 from upswell.policies.rules import RulesPolicy  # noqa: E402 - behind the path
 from upswell.policies.rules_file import parse  # noqa: E402
 from upswell.policies.slo import SloPolicy  # noqa: E402

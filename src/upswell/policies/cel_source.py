@@ -1,9 +1,11 @@
-"""CEL as the rules read it: every number is a double, and nothing may be divided by zero.
+"""CEL as the rules read it: every number is a double, nothing is divided by zero, nothing is null.
 
 CEL never mixes whole numbers with doubles (`2 * p95` is an error), divides whole numbers without a rest
 (`3 / 4` is 0), and divides doubles by zero to infinity, which is greater than any limit. Each is right for a
 language of protocols and a trap in a rule. So `2` becomes `2.0` and `a / b` becomes `a / nonzero(b)` before
-the text is compiled. Text comes in, text goes out.
+the text is compiled. A null equals nothing and differs from everything, so that `p95 != 3` would be true
+where p95 is not known: what is not known is undefined instead, and `known(p95)` asks (`known("p95")` once
+compiled). Text comes in, text goes out.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ _TOKEN = re.compile(
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|filter|map)\s*\(\s*([A-Za-z_]\w*)\s*,")
 
+_KNOWN = re.compile(r"\bknown\s*\(\s*([A-Za-z_]\w*)\s*\)")
+
 _Token = tuple[str, str]
 
 
@@ -38,7 +42,7 @@ def with_doubles(text: str) -> str:
     >>> with_doubles("failures / (reports + 1) > 0.5")
     'failures / nonzero((reports + 1.0)) > 0.5'
     """
-    tokens = [_as_double(token) for token in _tokens(text)]
+    tokens = [_as_double(token) for token in _tokens(_KNOWN.sub(r'known("\1")', text))]
     before: dict[int, str] = {}
     after: dict[int, str] = {}
     for place, (_, sign) in enumerate(tokens):
@@ -56,6 +60,16 @@ def with_doubles(text: str) -> str:
 def bound_names(text: str) -> set[str]:
     """Return the names that the text's own macros bind: the `t` of `times.exists(t, t > 30)`."""
     return set(_MACRO.findall(text))
+
+
+def asked_names(text: str) -> list[str]:
+    """Return the names that are asked after by `known(name)`."""
+    return _KNOWN.findall(text)
+
+
+def speaks_of_null(text: str) -> bool:
+    """Return whether a null stands in the text."""
+    return ("name", "null") in _tokens(text)
 
 
 def _tokens(text: str) -> Iterator[_Token]:

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from upswell.errors import SettingsError
-from upswell.policies.cel_source import bound_names, with_doubles
+from upswell.policies.cel_source import asked_names, bound_names, speaks_of_null, with_doubles
 from upswell.policies.rules_variables import VARIABLES
 
 if TYPE_CHECKING:
@@ -35,54 +35,62 @@ _GIVEN = frozenset(
 )
 
 
-def _known(function: Callable[..., float]) -> Callable[..., float | None]:
-    """Return a function of numbers that gives null for a null: a callback that raises would be logged."""
-
-    def call(*numbers: Any) -> float | None:
-        if not numbers or not all(isinstance(number, (int, float)) for number in numbers):
-            return None
-        try:
-            return float(function(*numbers))
-        except (TypeError, ValueError, OverflowError):  # ceil(inf), abs(1, 2)
-            return None
-
-    return call
-
-
 def _nonzero(divisor: Any) -> Any:
     """Return a divisor, null for zero: CEL refuses to divide by null, where 0.0 would give infinity."""
     return divisor or None
 
 
+def _double(function: Callable[..., float]) -> Callable[..., float]:
+    """Return a function whose numbers stay doubles in CEL: whole ones from Python would not mix with them."""
+    return lambda *numbers: float(function(*numbers))
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "min": _known(lambda *numbers: min(numbers)),
-    "max": _known(lambda *numbers: max(numbers)),
-    "ceil": _known(math.ceil),
-    "floor": _known(math.floor),
-    "round": _known(round),
-    "abs": _known(math.fabs),
+    "min": _double(min),
+    "max": _double(max),
+    "ceil": _double(math.ceil),
+    "floor": _double(math.floor),
+    "round": _double(round),
+    "abs": _double(math.fabs),
     "nonzero": _nonzero,
 }
 
 
 class Scope:
-    """The variables' present values; one for each policy."""
+    """The variables' present values; one for each policy. What is not known is not defined in it."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        self._context = _cel().Context(functions=FUNCTIONS)
+        self._context = self._new_context({})
         self._shown: dict[str, str] = {}
 
     def look(self, values: dict[str, Any]) -> None:
-        """Take in new values; always the same names."""
+        """Take in new values; always the same names, None for what is not known."""
         before, self.values = self.values, values
         # Handing one value over costs a microsecond, and half of them are the same for minutes.
         changed = {
             name: value for name, value in values.items() if name not in before or before[name] != value
         }
-        self._context.update(changed)
         for name in changed:
             self._shown.pop(name, None)
+        if None in changed.values():  # a context cannot forget
+            self._context = self._new_context(values)
+        else:
+            self._context.update(changed)
+
+    def missing(self, names: tuple[str, ...]) -> str:
+        """Return which of the names are not known, in words; empty where all are."""
+        missing = [name for name in names if self.values[name] is None]
+        if not missing:
+            return ""
+        return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not known"
+
+    def _new_context(self, values: dict[str, Any]) -> cel.Context:
+        known = {name: value for name, value in values.items() if value is not None}
+        return _cel().Context(variables=known, functions={**FUNCTIONS, "known": self._is_known})
+
+    def _is_known(self, name: str) -> bool:
+        return self.values[name] is not None
 
     def shown(self, name: str) -> str:
         """Return a variable's name and value, as sentences show them; empty for what is no number."""
@@ -111,10 +119,13 @@ class Expression:
         self._kind: Kind = kind
         if len(text) > LONGEST:
             raise ValueError(f"must have at most {LONGEST} characters, got {len(text)}")
+        if speaks_of_null(text):
+            raise ValueError("speaks of null, which nothing is: known(p95) asks whether p95 is known")
         _compile(text)  # for the columns of its error
         self._program = _compile(with_doubles(text))
         own = bound_names(text)
-        self.variables = tuple(name for name in self._program.variables() if name not in own)
+        used = (*self._program.variables(), *asked_names(text))
+        self.variables = tuple(dict.fromkeys(name for name in used if name not in own))
         self._check_names()
         self._try_out()
 
@@ -132,28 +143,22 @@ class Expression:
             return value
         if type(value) in (int, float) and self._kind == "amount" and math.isfinite(value):
             return float(value)
-        missing = self._missing(scope)
+        missing = scope.missing(self.variables)
         raise ArithmeticError(missing or f"{self.text} gives {value!r}")
 
     def _why(self, scope: Scope, error: Exception) -> str:
-        missing = self._missing(scope)
+        missing = scope.missing(self.variables)
         if missing:
             return missing
         if isinstance(error, ZeroDivisionError) or "null" in str(error):
             return f"{self.text} divides by zero"
         return f"{self.text}: {_first_sentence(error)}"
 
-    def _missing(self, scope: Scope) -> str:
-        missing = [name for name in self.variables if scope.values[name] is None]
-        if not missing:
-            return ""
-        return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not known"
-
     def _check_names(self) -> None:
         for name in self.variables:
             if name not in VARIABLES:
                 raise ValueError(f"speaks of an unknown variable: {name}{_nearest(name, VARIABLES)}")
-        known = _GIVEN | FUNCTIONS.keys()
+        known = _GIVEN | FUNCTIONS.keys() | {"known"}
         for name in self._program.functions():
             if name[0].isalpha() and name not in known:
                 raise ValueError(f"calls an unknown function: {name}{_nearest(name, known)}")
@@ -169,7 +174,9 @@ class Expression:
                 if "null" in str(error):
                     continue  # a division by this sample's zero
                 raise ValueError(f"mixes types: {_first_sentence(error)}") from error
-            except (ZeroDivisionError, OverflowError, RuntimeError, ValueError):
+            except RuntimeError as error:  # a function of ours refused what it was given
+                raise ValueError(f"cannot be: {_first_sentence(error)}") from error
+            except (ZeroDivisionError, OverflowError, ValueError):
                 continue
             if self._kind == "condition" and not isinstance(value, bool):
                 raise ValueError(f"must be true or false, but gives {value!r}")

@@ -55,7 +55,9 @@ class RulesPolicy:
         account = _Account(wanted, current)
         for watch in self._watches:
             watch.act(snapshot.at, self._scope, account)
-        return account.decision(inner, len(self._watches))
+        if inner is not None:
+            return account.around(inner)
+        return account.alone(len(self._watches), self._scope.missing(self._book.variables))
 
     def _follow_time(self, snapshot: Snapshot) -> None:
         """Tell the patterns of holes in the stream; where time went back, begin anew."""
@@ -71,11 +73,10 @@ class _Account:
     """The number of workers as the rules leave it, and what is to be said of each."""
 
     def __init__(self, wanted: int, current: int) -> None:
-        self.wanted = wanted
         self.current = current
         self.workers = wanted
         self.fired = 0
-        self.kept = False
+        self.unjudged = 0
         self.told: list[str] = []
         self.rejected: list[str] = []
         self.numbers: dict[str, float] = {}
@@ -92,37 +93,40 @@ class _Account:
         if self.workers < self.current:
             self.rejected.append(f"{self.workers} workers: rule {rule.name} cannot be judged")
             self.workers = self.current
-        self.kept = True
+        self.unjudged += 1
         self.told.append(f"rule {rule.name} cannot be judged, {why}: no fewer than {self.current}")
 
-    def decision(self, inner: Decision | None, rules: int) -> Decision:
-        """Return the whole decision."""
+    def around(self, inner: Decision) -> Decision:
+        """Return the guarded decision, as it was where no rule had anything to say."""
+        if not self.told:
+            return inner
         told = "; ".join(self.told)
-        held = self.kept and self.workers == self.current and not self.fired
-        if inner is not None:
-            if not told:
-                return inner
-            return Decision(
-                desired_workers=self.workers,
-                reason=f"{inner.reason}; {told}",
-                numbers={**inner.numbers, **self.numbers},
-                rejected=(*inner.rejected, *self.rejected) or _only(inner, told),
-                held=held or (inner.held and self.workers == inner.desired_workers),
-            )
-        if held:
-            return replace(Decision.hold(self.current, told), rejected=tuple(self.rejected))
+        unchanged = self.workers == inner.desired_workers
+        held = inner.held if unchanged else not self.fired
+        rejected = (*inner.rejected, *self.rejected)
+        return Decision(
+            desired_workers=self.workers,
+            reason=f"{inner.reason}; {told}",
+            numbers={**inner.numbers, **self.numbers},
+            rejected=rejected if rejected or held else (f"any other number than {self.workers}: {told}",),
+            held=held,
+        )
+
+    def alone(self, rules: int, missing: str) -> Decision:
+        """Return the decision of the rules alone."""
+        told = "; ".join(self.told)
+        rejected = tuple(self.rejected)
         if not self.fired:
-            told = f"no rule of {rules} fires: {self.current} workers stay"
+            told = told or f"no rule of {rules} fires{f', and {missing}' if missing else ''}"
+            if missing or self.unjudged:
+                return replace(Decision.hold(self.current, told), rejected=rejected)
+            told = f"{told}: {self.current} workers stay"
         return Decision(
             desired_workers=self.workers,
             reason=told,
             numbers=self.numbers,
-            rejected=tuple(self.rejected) or (f"no other number than {self.workers}: {told}",),
+            rejected=rejected or (f"any other number than {self.workers}: {told}",),
         )
-
-
-def _only(inner: Decision, told: str) -> tuple[str, ...]:
-    return () if inner.held else (f"no other number than {inner.desired_workers}: {told}",)
 
 
 class _Watch:

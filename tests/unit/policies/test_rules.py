@@ -17,6 +17,7 @@ from upswell.policies.constant import ConstantPolicy
 from upswell.policies.rules import RulesPolicy
 from upswell.policies.rules_file import parse
 from upswell.policies.slo import SloPolicy
+from upswell.policies.threshold import ThresholdPolicy
 from upswell.policies.wrappers import Bounds, Stabilization, Tolerance
 from upswell.settings import Slo
 
@@ -217,7 +218,7 @@ def test_the_same_snapshots_give_the_same_decisions(story: list[Snapshot]) -> No
 @given(story=stories, low=st.integers(0, 5), more=st.integers(0, 40))
 def test_wrapped_rules_stay_within_the_bounds(story: list[Snapshot], low: int, more: int) -> None:
     book = parse("my.toml", MANY)
-    for inner in (None, SloPolicy()):
+    for inner in (None, ThresholdPolicy()):
         tolerant = Tolerance(Stabilization(RulesPolicy(book, inner), 60.0), 0.1, low)
         policy = Bounds(tolerant, low, low + more)
         for seen in later(story):
@@ -227,7 +228,7 @@ def test_wrapped_rules_stay_within_the_bounds(story: list[Snapshot], low: int, m
 @given(story=stories)
 def test_no_decision_without_its_sentence(story: list[Snapshot]) -> None:
     book = parse("my.toml", MANY)
-    for policy in (RulesPolicy(book), RulesPolicy(book, SloPolicy())):
+    for policy in (RulesPolicy(book), RulesPolicy(book, ThresholdPolicy())):
         for seen in later(story):
             decision = policy.decide(seen)
             assert re.search(r"\d", decision.reason)

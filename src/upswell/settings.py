@@ -103,6 +103,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: Annotated[
         str, Meta(description="Who decides the number of workers: slo, threshold or elasticity_control.")
     ] = "slo"
+    rules_file: Annotated[
+        str,
+        Meta(
+            description='TOML file of rules of your own (docs/rules.md): with policy = "rules" they decide alone, else they guard the policy; empty: none.'
+        ),
+    ] = ""
     min_workers: Annotated[Workers, Meta(description="Never fewer workers than this.")] = 1
     max_workers: Annotated[
         Workers, Meta(description="Never more workers than this: the bill's upper bound.")
@@ -242,6 +248,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return Path(self.state_dir).expanduser().absolute()
         return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser().absolute() / "upswell"
 
+    def rules_text(self) -> str:
+        """Return the text of `rules_file`, read now.
+
+        Raises:
+            SettingsError: there is no such file, or it cannot be read.
+        """
+        try:
+            return Path(self.rules_file).expanduser().read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"rules_file must be a readable text file: {self.rules_file}: {error}"
+            ) from error
+
     @property
     def destination_path(self) -> str:
         """`destination`, or the store in the state folder."""
@@ -250,7 +269,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 PER_APP = frozenset(
     {
-        "slo", "policy", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
+        "slo", "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
         "slots", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
         "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
     }

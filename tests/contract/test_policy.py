@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -19,15 +20,22 @@ if TYPE_CHECKING:
     from upswell.policies import ScalingPolicy
 
 MIN, MAX = 1, 50
+OWN = {"rules": {"rules_file": str(Path(__file__).parents[2] / "examples/rules/threshold.toml")}}
+"""Settings that a policy cannot be without."""
 NEEDING_DATA = [name for name in POLICIES if name != "constant"]
 
 
+def settings_of(name: str, **settings: Any) -> Settings:
+    values = {"policy": name, "min_workers": MIN, "max_workers": MAX, **OWN.get(name, {}), **settings}
+    return Settings(**values)
+
+
 def wrapped(name: str, **settings: float) -> ScalingPolicy:
-    return policy_for(Settings(policy=name, min_workers=MIN, max_workers=MAX, **settings), "e123456")  # type: ignore[arg-type]
+    return policy_for(settings_of(name, **settings), "e123456")
 
 
 def bare(name: str) -> ScalingPolicy:
-    return POLICIES[name](Settings(policy=name, min_workers=MIN, max_workers=MAX))
+    return POLICIES[name](settings_of(name))
 
 
 def later(seen: list[Snapshot]) -> list[Snapshot]:
@@ -94,7 +102,7 @@ def test_policy_without_any_signal_keeps_the_workers_that_run(name: str) -> None
 @given(snapshot=snapshots())
 def test_whatever_waits_gets_a_worker_though_none_may_be_the_minimum(name: str, snapshot: Snapshot) -> None:
     """At zero workers nothing ends and nothing is reported: a policy that holds then would hold for ever."""
-    policy = policy_for(Settings(policy=name, min_workers=0, max_workers=MAX), "e123456")
+    policy = policy_for(settings_of(name, min_workers=0), "e123456")
     waiting = replace(snapshot, messages_ready=1, workers=Workers(desired=0, requested=0))
     assert policy.decide(waiting).desired_workers >= 1
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from upswell.errors import SettingsError
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.elasticity_control import ElasticityControlPolicy
+from upswell.policies.rules import RulesPolicy
+from upswell.policies.rules_file import parse
 from upswell.policies.slo import SloPolicy
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.policies.wrappers import Bounds, Stabilization, Tolerance
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.policies.protocol import ScalingPolicy
+    from upswell.policies.rules_file import Rulebook
     from upswell.settings import Settings
 
 POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
@@ -23,6 +26,7 @@ POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
     "threshold": lambda _: ThresholdPolicy(),
     "elasticity_control": lambda _: ElasticityControlPolicy(),
     "constant": lambda settings: ConstantPolicy(settings.min_workers),
+    "rules": lambda settings: RulesPolicy(_rulebook(settings)),
 }
 
 
@@ -39,6 +43,16 @@ def policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
         raise SettingsError(
             f"policy of {app_id} must be one of {', '.join(POLICIES)}, got {settings.policy!r}{hint}"
         )
-    stable = Stabilization(make(settings), settings.stabilization_window)
+    policy = make(settings)
+    if settings.rules_file and settings.policy != "rules":
+        policy = RulesPolicy(_rulebook(settings), inner=policy)
+    stable = Stabilization(policy, settings.stabilization_window)
     tolerant = Tolerance(stable, settings.tolerance, settings.min_workers)
     return Bounds(tolerant, settings.min_workers, settings.max_workers)
+
+
+def _rulebook(settings: Settings) -> Rulebook:
+    """Return the rules of the settings' file; the policies themselves never read one."""
+    if not settings.rules_file:
+        raise SettingsError('policy = "rules" needs rules_file, the TOML file that holds them')
+    return parse(settings.rules_file, settings.rules_text())

@@ -3,10 +3,10 @@
     python benchmarks/autoscalers.py FOLDER [--policies "slo,keda 3"] [--cases azure-code]
     [--own-oracle] [--ablation]
 
-A case is FOLDER/NAME.csv.gz with `arrival_s,service_s`, and an entry in FOLDER/cases.json. One worker at the start, default
-constants, start-up billed; each policy decides as often as its own controller does. The clairvoyant's cost is
-the one in cases.json unless --own-oracle asks for ours (minutes). Those that are told each case's true mean
-service time are marked with a star.
+A case is FOLDER/NAME.csv.gz with `arrival_s,service_s`, and an entry in FOLDER/cases.json. One worker at the
+start, default constants, start-up billed; each policy decides as often as its own controller does. The
+clairvoyant's cost is the one in cases.json unless --own-oracle asks for ours (minutes). Those that are told
+each case's true mean service time are marked with a star.
 """
 
 from __future__ import annotations

@@ -101,7 +101,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(description='The response time that must hold, published to stored: "95% < 30s".')
     ] = "95% < 30s"
     policy: Annotated[
-        str, Meta(description="Who decides the number of workers: slo, threshold or elasticity_control.")
+        str,
+        Meta(
+            description="Who decides the number of workers: slo, constant, threshold, elasticity_control, rules (your own, in rules_file), or a peer's rule: keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale."
+        ),
     ] = "slo"
     rules_file: Annotated[
         str,

@@ -26,6 +26,16 @@ class Decision(Struct, frozen=True, kw_only=True):
         """Return the decision to change nothing, because `why`."""
         return cls(desired_workers=current, reason=f"hold {current}: {why}", held=True)
 
+    @classmethod
+    def by_rule(cls, desired_workers: int, reason: str, numbers: dict[str, float] = _NO_NUMBERS) -> Decision:
+        """Return the decision of a fixed rule, which weighs no options: it gives one number."""
+        return cls(
+            desired_workers=desired_workers,
+            reason=reason,
+            numbers=numbers,
+            rejected=(f"any other number than {desired_workers}: the rule gives one only",),
+        )
+
     def changed(self, desired_workers: int, why: str) -> Decision:
         """Return this decision as a wrapper changed it; what it wanted before stands among the rejected."""
         return replace(

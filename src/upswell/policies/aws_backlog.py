@@ -57,9 +57,9 @@ class AwsBacklogPolicy:
             return self._ring(
                 min(wanted, current), f"{said}: below {IN_SHARE:.0%} for {POINTS_IN} points", numbers
             )
-        return Decision(
+        return Decision.by_rule(
             desired_workers=current, reason=f"{said}: no alarm, stays at {current}", numbers=numbers
         )
 
     def _ring(self, wanted: int, said: str, numbers: dict[str, float]) -> Decision:
-        return Decision(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)
+        return Decision.by_rule(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)

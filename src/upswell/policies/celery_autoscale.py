@@ -38,11 +38,13 @@ class CeleryAutoscalePolicy:
         said = f"{reserved} requests reserved"
         if wanted > current:
             self._grew_at = snapshot.at
-            return Decision(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)
+            return Decision.by_rule(
+                desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers
+            )
         if wanted < current and snapshot.at - self._grew_at <= KEEPALIVE:
-            return Decision(
+            return Decision.by_rule(
                 desired_workers=current,
                 reason=f"{said}, but the last growth is younger than {KEEPALIVE:g} s -> stays at {current}",
                 numbers=numbers,
             )
-        return Decision(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)
+        return Decision.by_rule(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)

@@ -42,16 +42,16 @@ class DaskAdaptivePolicy:
         numbers = {"occupancy": occupancy, "target_duration": self._target}
         if wanted >= current:
             self._proposals = 0
-            return Decision(desired_workers=wanted, reason=said, numbers=numbers)
+            return Decision.by_rule(desired_workers=wanted, reason=said, numbers=numbers)
         self._proposals += 1
         if self._proposals < WAIT_COUNT:
-            return Decision(
+            return Decision.by_rule(
                 desired_workers=current,
                 reason=f"{said}; proposed {self._proposals} of {WAIT_COUNT} times, stays at {current}",
                 numbers=numbers,
             )
         busy = snapshot.workers.busy - snapshot.workers.draining
         kept = min(current, max(wanted, busy))
-        return Decision(
+        return Decision.by_rule(
             desired_workers=kept, reason=f"{said}; {busy} are busy -> {kept} workers", numbers=numbers
         )

@@ -63,13 +63,13 @@ class FlinkPolicy:
         )
         if least <= capacity <= most and current:
             self._down_since = None
-            return Decision(
+            return Decision.by_rule(
                 desired_workers=current, reason=f"{said}: within bounds at {current}", numbers=numbers
             )
         wanted = self._eased(now, wanted, current)
         if wanted != current:
             self._changed_at = now
-        return Decision(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)
+        return Decision.by_rule(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)
 
     def _average(self, now: float, rate: float) -> float:
         self._rates.append((now, rate))

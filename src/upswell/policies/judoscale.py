@@ -53,11 +53,15 @@ class JudoscalePolicy:
             self._calm_since = now
         if queue_time > high and now - self._raised_at >= UPSCALE_PAUSE:
             self._raised_at = now
-            return Decision(
+            return Decision.by_rule(
                 desired_workers=current + 1, reason=f"{said} -> {current + 1} workers", numbers=numbers
             )
         if self._calm_since is not None and now - self._calm_since >= DOWNSCALE_DELAY:
             self._calm_since = now
             fewer = max(0, current - 1)
-            return Decision(desired_workers=fewer, reason=f"{said} -> {fewer} workers", numbers=numbers)
-        return Decision(desired_workers=current, reason=f"{said}: stays at {current}", numbers=numbers)
+            return Decision.by_rule(
+                desired_workers=fewer, reason=f"{said} -> {fewer} workers", numbers=numbers
+            )
+        return Decision.by_rule(
+            desired_workers=current, reason=f"{said}: stays at {current}", numbers=numbers
+        )

@@ -55,7 +55,9 @@ class KedaPolicy:
         self._synced_at = snapshot.at
         if snapshot.at - self._active_at >= COOLDOWN:
             self._recommendations.clear()
-            return Decision(desired_workers=0, reason=f"nothing in the queue for {COOLDOWN:g} s -> 0 workers")
+            return Decision.by_rule(
+                desired_workers=0, reason=f"nothing in the queue for {COOLDOWN:g} s -> 0 workers"
+            )
         return self._sync(snapshot.at, current, depth)
 
     def _activate(self, at: float, depth: int) -> Decision:
@@ -63,8 +65,8 @@ class KedaPolicy:
             return Decision.hold(0, f"the queue is polled every {POLLING_INTERVAL:g} s")
         self._polled_at = at
         if depth == 0:
-            return Decision(desired_workers=0, reason="0 uploads -> stays at 0 workers")
-        return Decision(desired_workers=1, reason=f"{depth} uploads and no worker -> 1 worker")
+            return Decision.by_rule(desired_workers=0, reason="0 uploads -> stays at 0 workers")
+        return Decision.by_rule(desired_workers=1, reason=f"{depth} uploads and no worker -> 1 worker")
 
     def _sync(self, at: float, current: int, depth: int) -> Decision:
         ratio = depth / (self._target * current)
@@ -77,14 +79,14 @@ class KedaPolicy:
         said = f"{depth} uploads / {self._target:g} a worker -> {wanted} workers"
         if wanted < current:
             stable = min(current, max(count for _, count in remembered))
-            return Decision(
+            return Decision.by_rule(
                 desired_workers=stable,
                 reason=f"{said}; the most of {STABILIZATION:g} s is {stable}",
                 numbers=numbers,
             )
         limit = max(current + 4, 2 * current)
         if wanted > limit:
-            return Decision(
+            return Decision.by_rule(
                 desired_workers=limit, reason=f"{said}; at most {limit} in one sync", numbers=numbers
             )
-        return Decision(desired_workers=wanted, reason=said, numbers=numbers)
+        return Decision.by_rule(desired_workers=wanted, reason=said, numbers=numbers)

@@ -57,7 +57,7 @@ class KnativePolicy:
             wanted = max(wanted, min(max(panic, least), most), self._most_in_panic)
             self._most_in_panic = wanted
         wanted = self._graced(now, wanted, current)
-        return Decision(
+        return Decision.by_rule(
             desired_workers=wanted,
             reason=f"{mode}: concurrency {stable_average:.3g} in {STABLE_WINDOW:g} s, {panic_average:.3g} in "
             f"{PANIC_WINDOW:g} s, {target:.3g} a worker -> {wanted} workers",

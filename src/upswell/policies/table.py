@@ -6,8 +6,15 @@ import difflib
 from typing import TYPE_CHECKING
 
 from upswell.errors import SettingsError
+from upswell.policies.aws_backlog import AwsBacklogPolicy
+from upswell.policies.celery_autoscale import CeleryAutoscalePolicy
 from upswell.policies.constant import ConstantPolicy
+from upswell.policies.dask_adaptive import DaskAdaptivePolicy
 from upswell.policies.elasticity_control import ElasticityControlPolicy
+from upswell.policies.flink import FlinkPolicy
+from upswell.policies.judoscale import JudoscalePolicy
+from upswell.policies.keda import KedaPolicy
+from upswell.policies.knative import KnativePolicy
 from upswell.policies.rules import RulesPolicy
 from upswell.policies.rules_file import parse
 from upswell.policies.slo import SloPolicy
@@ -26,6 +33,13 @@ POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
     "threshold": lambda _: ThresholdPolicy(),
     "elasticity_control": lambda _: ElasticityControlPolicy(),
     "constant": lambda settings: ConstantPolicy(settings.min_workers),
+    "keda": lambda _: KedaPolicy(),
+    "knative": lambda _: KnativePolicy(),
+    "aws_backlog": lambda _: AwsBacklogPolicy(),
+    "dask_adaptive": lambda _: DaskAdaptivePolicy(),
+    "celery_autoscale": lambda _: CeleryAutoscalePolicy(),
+    "flink": lambda _: FlinkPolicy(),
+    "judoscale": lambda _: JudoscalePolicy(),
     "rules": lambda settings: RulesPolicy(_rulebook(settings)),
 }
 

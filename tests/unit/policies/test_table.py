@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.snapshots import ordinary
 from upswell.errors import SettingsError
-from upswell.policies.table import policy_for
-from upswell.settings import Settings, load
+from upswell.policies.table import POLICIES, policy_for
+from upswell.settings import Settings, describe, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +22,15 @@ def test_an_unknown_policy_lists_the_known_ones_and_suggests_the_nearest() -> No
     with pytest.raises(SettingsError) as caught:
         policy_for(Settings(policy="treshold"), "e123456")
     assert str(caught.value) == (
-        "policy of e123456 must be one of slo, threshold, elasticity_control, constant, rules, "
+        "policy of e123456 must be one of slo, threshold, elasticity_control, constant, keda, knative, "
+        "aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale, rules, "
         "got 'treshold'; did you mean threshold?"
     )
+
+
+def test_the_setting_is_described_with_every_policy_that_there_is() -> None:
+    described = describe("policy")
+    assert all(re.search(rf"\b{name}\b", described) for name in POLICIES)
 
 
 def test_a_policy_comes_inside_bounds_tolerance_and_stabilisation() -> None:

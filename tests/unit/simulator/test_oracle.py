@@ -1,18 +1,13 @@
 from __future__ import annotations
 
 import itertools
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upswell.simulator.jobs import read_jobs
 from upswell.simulator.oracle import cheapest_path, oracle, replay, work_curve
-
-CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
 
 
 def brute_force(latest: list[int], earliest: list[int], start_cost: float, most: int) -> float:
@@ -115,19 +110,6 @@ def test_oracle_keeps_the_objective_and_costs_at_least_the_work() -> None:
 
 def test_oracle_takes_finer_steps_where_uploads_are_shorter_than_one() -> None:
     rng = np.random.default_rng(4)
-    arrivals = np.sort(rng.uniform(0, 3000, 300))
-    found = oracle(arrivals, np.full(300, 0.3), objective=20.0, share=0.99, start_delay=1.0)
+    arrivals = np.sort(rng.uniform(0, 600, 60))
+    found = oracle(arrivals, np.full(60, 0.3), objective=20.0, share=0.99, start_delay=1.0)
     assert found.attainment >= 0.99
-
-
-@pytest.mark.parametrize("name", ["azure-code", "azure-conv", "swim-2010"])
-def test_oracle_comes_within_two_percent_of_an_independent_one(name: str) -> None:
-    if not CASES.is_dir():
-        pytest.skip("the seven cases are not here")
-    case = json.loads((CASES / "cases.json").read_text())[name]
-    arrivals, services = read_jobs(CASES / f"{name}.csv.gz")
-    found = oracle(
-        arrivals, services, objective=case["slo_s"], share=case["share"], start_delay=case["start_delay_s"]
-    )
-    assert found.attainment >= case["share"]
-    assert found.cost_over_work <= 1.02 * case["oracle_cost_over_work"]

@@ -6,9 +6,12 @@ import difflib
 from typing import TYPE_CHECKING
 
 from upswell.errors import SettingsError
+from upswell.policies.bottleneck import BottleneckCheck
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.elasticity_control import ElasticityControlPolicy
+from upswell.policies.fail_static import FailStatic, lost_after
 from upswell.policies.slo import SloPolicy
+from upswell.policies.step_limits import StepLimits
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.policies.wrappers import Bounds, Stabilization, Tolerance
 
@@ -40,5 +43,12 @@ def policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
             f"policy of {app_id} must be one of {', '.join(POLICIES)}, got {settings.policy!r}{hint}"
         )
     stable = Stabilization(make(settings), settings.stabilization_window)
-    tolerant = Tolerance(stable, settings.tolerance, settings.min_workers)
-    return Bounds(tolerant, settings.min_workers, settings.max_workers)
+    wrapped: ScalingPolicy = Tolerance(stable, settings.tolerance, settings.min_workers)
+    if settings.bottleneck_check:
+        wrapped = BottleneckCheck(wrapped)
+    if settings.max_scale_out_factor > 0 or settings.max_scale_in_share < 1:
+        wrapped = StepLimits(
+            wrapped, out_factor=settings.max_scale_out_factor, in_share=settings.max_scale_in_share
+        )
+    wrapped = FailStatic(wrapped, lost_after(settings.window, settings.decision_interval))
+    return Bounds(wrapped, settings.min_workers, settings.max_workers)

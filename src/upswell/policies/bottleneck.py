@@ -183,10 +183,11 @@ class BottleneckCheck:
 
     def _cap_at(self, cap: int, before: int, now: Estimate, reference: Estimate, snapshot: Snapshot) -> None:
         self._cap = cap
+        pause = PAUSE_WINDOWS * snapshot.window
         self._capped_because = self._why = (
             f"a shared bottleneck: {before} workers did {reference.mean:.3g} uploads/s, "
-            f"{cap} do {now.mean:.3g} (+- {now.error:.2g} in {now.count} measurements), so no more than {cap} run; "
-            f"more are tried again at intervals of {PAUSE_WINDOWS * snapshot.window:g} s or longer"
+            f"{cap} do {now.mean:.3g} (+- {now.error:.2g} in {now.count} measurements), so no more "
+            f"than {cap} run; more are tried again at intervals of {pause:g} s or longer"
         )
 
     def _lift(self, snapshot: Snapshot, *, false_alarm: bool) -> None:

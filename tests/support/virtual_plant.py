@@ -1,4 +1,4 @@
-"""A small plant in virtual time: uploads arrive, workers with slots serve them, a shared limit slows them down."""
+"""A small plant in virtual time: uploads arrive, workers serve them, a shared limit slows them down."""
 
 from __future__ import annotations
 

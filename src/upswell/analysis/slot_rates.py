@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from upswell.analysis.snapshot import Snapshot
 
 STEADY = 0.2
@@ -37,36 +39,57 @@ _STUDENT = (
 
 
 class Batch(Struct, frozen=True, gc=False):
-    """One stretch: when it ended, uploads finished a second, and mean busy slots.
+    """One stretch: when it ended, how long it was, the uploads finished in it, and the slot-seconds.
 
     `workers` is the number that were ready, where all their slots were busy and uploads waited from begin to
     end; else None.
     """
 
     at: float
-    throughput: float
-    busy_slots: float
+    seconds: float
+    stored: int
+    slot_seconds: float
     workers: int | None
+
+    @property
+    def busy_slots(self) -> float:
+        """Mean number of busy slots."""
+        return self.slot_seconds / self.seconds
 
 
 class Estimate(Struct, frozen=True):
-    """A mean of `count` batches with its standard error."""
+    """A rate, from `stored` uploads in `count` batches, with its standard error."""
 
     mean: float
     error: float
     count: int
-
-    @classmethod
-    def of(cls, values: list[float]) -> Estimate:
-        """Return mean and standard error of at least two values."""
-        count = len(values)
-        mean = math.fsum(values) / count
-        variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-        return cls(mean, math.sqrt(variance / count), count)
+    stored: int
 
 
-def ratio_bounds(one: Estimate, other: Estimate) -> tuple[float, float]:
-    """Return what lies below and above `one` / `other` with a confidence of 99.9 % each.
+def throughput(batches: Sequence[Batch]) -> Estimate:
+    """Return the uploads a second, from two batches or more."""
+    return _ratio([b.stored for b in batches], [b.seconds for b in batches])
+
+
+def slot_rate(batches: Sequence[Batch]) -> Estimate:
+    """Return the uploads a second and busy slot, from two batches or more."""
+    return _ratio([b.stored for b in batches], [b.slot_seconds for b in batches])
+
+
+def _ratio(counts: list[int], sizes: list[float]) -> Estimate:
+    """Return sum / sum: long batches weigh more, so short ones, cut while uploads were quick, mislead nobody.
+
+    Its error is that of a ratio estimator (W. G. Cochran, "Sampling Techniques", chapter 6).
+    """
+    number, size = len(counts), math.fsum(sizes)
+    ratio = sum(counts) / size
+    squares = math.fsum((count - ratio * one) ** 2 for count, one in zip(counts, sizes, strict=True))
+    error = math.sqrt(squares * number / (number - 1)) / size
+    return Estimate(ratio, error, number, sum(counts))
+
+
+def ratio_bounds(one: Estimate, other: Estimate, quantile: float | None = None) -> tuple[float, float]:
+    """Return bounds of `one` / `other`, each with a confidence of 99.9 %, or that of `quantile`.
 
     First-order error propagation: the relative errors add as squares; t for the smaller sample is on the safe
     side.
@@ -74,7 +97,8 @@ def ratio_bounds(one: Estimate, other: Estimate) -> tuple[float, float]:
     if one.mean <= 0 or other.mean <= 0:
         return 0.0, math.inf
     relative = math.hypot(one.error / one.mean, other.error / other.mean)
-    ratio, width = one.mean / other.mean, student(min(one.count, other.count) - 1) * relative
+    width = relative * (student(min(one.count, other.count) - 1) if quantile is None else quantile)
+    ratio = one.mean / other.mean
     return ratio * max(0.0, 1 - width), ratio * (1 + width)
 
 
@@ -147,12 +171,8 @@ class SlotRates:
         self._levels.clear()
 
     def _close(self, now: float, stored: int, seconds: float) -> Batch:
-        batch = Batch(
-            now,
-            (stored - self._stored) / seconds,
-            self._slot_seconds / seconds,
-            self._workers if self._saturated else None,
-        )
+        workers = self._workers if self._saturated else None
+        batch = Batch(now, seconds, stored - self._stored, self._slot_seconds, workers)
         self._begin, self._stored, self._slot_seconds, self._saturated = now, stored, 0.0, True
         level = self._levels.setdefault(_level(batch.busy_slots), deque(maxlen=KEPT))
         level.append(batch)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from upswell.analysis.slot_rates import Batch, Estimate, SlotRates, ratio_bounds
+from upswell.analysis.slot_rates import Batch, Estimate, SlotRates, ratio_bounds, slot_rate, throughput
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 WASTED = 2 / 3
 """A suspicion begins where, for sure, this share of the slots would have had the same throughput."""
 LEAST_BATCHES = 6
+LEAST_UPLOADS = 100
+"""A rate from fewer uploads starts no trial: sizes vary, and few workers are no bottleneck worth a search."""
 MOST_BATCHES = 40
 """A trial that is undecided after so many batches has found no clear difference."""
+LIKELY = 1.48
+"""Student's t for 90 % on one side and six batches: a trial that probably costs throughput ends at once."""
 TRIED_SHARE = 0.5
 """A trial takes away half of the workers at most."""
 PROBE_FACTOR = 1.5
@@ -69,7 +73,7 @@ class BottleneckCheck:
         self._trial: Trial | None = None
         self._cap: int | None = None
         self._slot_rate = 0.0
-        self._measured: list[float] = []  # throughputs of the trial, or of the cap, newest last
+        self._measured: list[Batch] = []  # of the trial, or of the cap, newest last
         self._pause = 0.0  # seconds; doubled by each trial that changed nothing
         self._again_at = -math.inf
         self._why = self._capped_because = ""
@@ -96,7 +100,7 @@ class BottleneckCheck:
             if snapshot.at - trial.begun_at > TRIAL_WINDOWS * snapshot.window:
                 self._end(trial, snapshot, kept=trial.workers > trial.before)
             elif batch is not None and batch.workers == trial.workers:
-                self._measured.append(batch.throughput)
+                self._measured.append(batch)
                 self._judge(trial, snapshot)
         elif self._cap is not None:
             self._watch_cap(self._cap, batch, snapshot, wanted)
@@ -111,20 +115,21 @@ class BottleneckCheck:
         here = [b for b in rates.level(batch.busy_slots) if b.workers is not None]
         if len(here) < LEAST_BATCHES:
             return
-        rate = Estimate.of([b.throughput / b.busy_slots for b in here])
-        fastest: Estimate | None = None
-        for batches in rates.below(batch.busy_slots * WASTED):
-            if len(batches) >= LEAST_BATCHES:
-                seen = Estimate.of([b.throughput / b.busy_slots for b in batches])
-                if ratio_bounds(rate, seen)[1] < WASTED and (fastest is None or seen.mean > fastest.mean):
-                    fastest = seen
-        if fastest is None:
+        rate = slot_rate(here)
+        if rate.stored < LEAST_UPLOADS:
             return
+        levels = [
+            slot_rate(seen) for seen in rates.below(WASTED * batch.busy_slots) if len(seen) >= LEAST_BATCHES
+        ]
+        faster = [
+            seen.mean
+            for seen in levels
+            if seen.stored >= LEAST_UPLOADS and ratio_bounds(rate, seen)[1] < WASTED
+        ]
         same = [b for b in here if b.workers == workers]
-        if len(same) >= LEAST_BATCHES:
-            throughput = Estimate.of([b.throughput for b in same])
-            self._slot_rate = fastest.mean
-            self._try_fewer(workers, throughput, snapshot)
+        if faster and len(same) >= LEAST_BATCHES:
+            self._slot_rate = max(faster)
+            self._try_fewer(workers, throughput(same), snapshot)
 
     def _try_fewer(self, before: int, reference: Estimate, snapshot: Snapshot) -> None:
         slots = snapshot.slots_per_worker
@@ -151,9 +156,12 @@ class BottleneckCheck:
         """End the trial where throughput is, for sure, nearer to "the same" or nearer to "in proportion"."""
         if len(self._measured) < LEAST_BATCHES:
             return
-        low, high = ratio_bounds(Estimate.of(self._measured), trial.reference)
+        measured = throughput(self._measured)
         middle = (1 + trial.workers / trial.before) / 2
         fewer = trial.workers < trial.before
+        low, high = ratio_bounds(measured, trial.reference)
+        if fewer:
+            high = ratio_bounds(measured, trial.reference, LIKELY)[1]
         if low > middle:
             self._end(trial, snapshot, kept=fewer)
         elif high < middle or len(self._measured) >= MOST_BATCHES:
@@ -164,7 +172,7 @@ class BottleneckCheck:
         self._trial = None
         fewer = trial.workers < trial.before
         if kept and fewer:
-            now = Estimate.of(self._measured)
+            now = throughput(self._measured)
             self._cap_at(trial.workers, trial.before, now, trial.reference, snapshot)
             self._pause = PAUSE_WINDOWS * snapshot.window
             knee = math.ceil(now.mean / self._slot_rate / snapshot.slots_per_worker)
@@ -201,7 +209,7 @@ class BottleneckCheck:
     def _watch_cap(self, cap: int, batch: Batch | None, snapshot: Snapshot, wanted: int) -> None:
         """Keep the cap's throughput fresh, and try more when the pause is over and more are wanted."""
         if batch is not None and batch.workers == cap:
-            self._measured = [*self._measured[1 - MOST_BATCHES :], batch.throughput]
+            self._measured = [*self._measured[1 - MOST_BATCHES :], batch]
         enough = len(self._measured) >= LEAST_BATCHES
         if enough and wanted > cap and snapshot.at >= self._again_at:
-            self._try_more(cap, Estimate.of(self._measured), snapshot)
+            self._try_more(cap, throughput(self._measured), snapshot)

@@ -1,9 +1,11 @@
-"""How fast slots work at each concurrency: snapshots come in, mean and spread of throughput go out.
+"""How fast slots work with each number of workers: snapshots come in, rates with their spread go out.
 
-The unit is the batch: a stretch in which the number of busy slots stayed about the same and was so for a
-service time before (an upload begun under the old number says nothing of the new one), no worker drained, and
-few attempts failed. Uploads finished / slot-seconds is the rate of one busy slot (by Little's law 1 / service
-time, at any load). Batches of about the same concurrency make a level. Must not know: policies.
+The unit is the batch: a stretch of a few service times with the same ready workers, none draining, hardly any
+attempt failing, begun a service time after the last change (an upload begun before it says nothing of what
+came after). Uploads finished / slot-seconds is the rate of one busy slot (by Little's law 1 / service time,
+at any load); where all slots are busy and uploads wait, uploads finished / seconds is what these workers can
+do. Batches are kept by number of workers and never picked by how busy they were: what is picked for being
+low is low by chance. Must not know: policies.
 """
 
 from __future__ import annotations
@@ -19,17 +21,14 @@ if TYPE_CHECKING:
 
     from upswell.analysis.snapshot import Snapshot
 
-STEADY = 0.2
-"""Busy slots within this share of the stretch's first are "the same number"."""
 SATURATED = 0.9
 """Share of the ready slots that are busy where, with uploads waiting besides, more could not be done."""
 FAILING = 0.1
 """With more than this share of failed attempts, throughput says nothing of capacity."""
 SERVICES_A_BATCH = 2.0
 """Mean service times in a batch: fewer, and it would matter where in an upload it begins."""
-KEPT = 40
-"""Newest batches kept of each level."""
-_LEVEL_RATIO = 1.25
+KEPT = 60
+"""Newest batches kept of each number of workers."""
 
 # Student's t, 99.9 % on one side, by degrees of freedom (any table); between two the smaller counts.
 _STUDENT = (
@@ -39,22 +38,17 @@ _STUDENT = (
 
 
 class Batch(Struct, frozen=True, gc=False):
-    """One stretch: when it ended, how long it was, the uploads finished in it, and the slot-seconds.
+    """One stretch: when it ended, its ready workers, its length, the uploads finished in it, slot-seconds.
 
-    `workers` is the number that were ready, where all their slots were busy and uploads waited from begin to
-    end; else None.
+    `saturated`: all slots were busy and uploads waited, from a service time before the begin to the end.
     """
 
     at: float
+    workers: int
     seconds: float
     stored: int
     slot_seconds: float
-    workers: int | None
-
-    @property
-    def busy_slots(self) -> float:
-        """Mean number of busy slots."""
-        return self.slot_seconds / self.seconds
+    saturated: bool
 
 
 class Estimate(Struct, frozen=True):
@@ -117,88 +111,78 @@ def student(freedom: int) -> float:
 
 
 class SlotRates:
-    """Cuts what is seen into batches, and keeps them by concurrency for `memory` seconds."""
+    """Cuts what is seen into batches, and keeps them by workers for `memory` seconds."""
 
     def __init__(self, memory: float) -> None:
         self._memory = memory
-        self._levels: dict[int, deque[Batch]] = {}
-        self._last: tuple[float, int, int] | None = None  # at, uploads stored so far, busy slots
-        self._counted = 0
-        self._steady_since = 0.0
-        self._first_busy = 0
-        self._saturated = True
+        self._batches: dict[int, deque[Batch]] = {}
+        self._last: tuple[float, int] | None = None  # when, and the busy slots
+        self._stored_now = 0
         self._workers = 0
+        self._steady_since = self._saturated_since = 0.0
         self._begin: float | None = None
         self._stored = 0
         self._slot_seconds = 0.0
 
     def observe(self, snapshot: Snapshot) -> Batch | None:
         """Take in a snapshot; return the batch that it completes, if any."""
-        stored = self._stored_so_far(snapshot)
-        busy = snapshot.messages_unacknowledged
-        last, now = self._last, snapshot.at
-        self._last = (now, stored, busy) if busy else None
-        if not busy or last is None or now <= last[0] or not _measurable(snapshot):
-            self._restart(snapshot, busy or 0)
-            return None
-        if not self._is_steady(snapshot, busy):
-            self._restart(snapshot, busy)
-            return None
-        if now - self._steady_since < _settling(snapshot):
+        self._count(snapshot)
+        now, busy = snapshot.at, snapshot.messages_unacknowledged
+        last, self._last = self._last, None if busy is None else (now, busy)
+        if busy is None or not _is_saturated(snapshot, busy):
+            self._saturated_since = now
+        same = snapshot.workers.ready == self._workers
+        if busy is None or last is None or now <= last[0] or not same or not _is_measurable(snapshot):
+            self._workers, self._steady_since, self._begin = snapshot.workers.ready, now, None
             return None
         if self._begin is None:
-            self._begin, self._stored, self._slot_seconds = now, stored, 0.0
-            self._saturated = _is_saturated(snapshot, busy)
+            if now - self._steady_since >= _settling(snapshot):
+                self._start(now)
             return None
-        self._saturated = self._saturated and _is_saturated(snapshot, busy)
-        self._slot_seconds += (busy + last[2]) / 2 * (now - last[0])
-        seconds = now - self._begin
-        if seconds < SERVICES_A_BATCH * _service(snapshot):
+        self._slot_seconds += (busy + last[1]) / 2 * (now - last[0])
+        if now - self._begin < SERVICES_A_BATCH * _service(snapshot) or not self._slot_seconds:
             return None
-        return self._close(now, stored, seconds)
+        return self._close(self._begin, now, _settling(snapshot))
 
-    def level(self, busy_slots: float) -> list[Batch]:
-        """Return the batches of about that concurrency, oldest first."""
-        return list(self._levels.get(_level(busy_slots), ()))
+    def of(self, workers: int) -> list[Batch]:
+        """Return the batches of so many workers, oldest first."""
+        return list(self._batches.get(workers, ()))
 
-    def below(self, busy_slots: float) -> list[list[Batch]]:
-        """Return the batches of each level of less than that concurrency."""
-        number = _level(busy_slots)
-        return [list(batches) for level, batches in sorted(self._levels.items()) if level < number]
+    def below(self, workers: float) -> list[list[Batch]]:
+        """Return the batches of each smaller number of workers."""
+        return [list(batches) for number, batches in sorted(self._batches.items()) if number < workers]
 
     def forget(self) -> None:
         """Begin anew."""
-        self._levels.clear()
+        self._batches.clear()
 
-    def _close(self, now: float, stored: int, seconds: float) -> Batch:
-        workers = self._workers if self._saturated else None
-        batch = Batch(now, seconds, stored - self._stored, self._slot_seconds, workers)
-        self._begin, self._stored, self._slot_seconds, self._saturated = now, stored, 0.0, True
-        level = self._levels.setdefault(_level(batch.busy_slots), deque(maxlen=KEPT))
-        level.append(batch)
-        for number in [n for n, batches in self._levels.items() if batches[-1].at < now - self._memory]:
-            del self._levels[number]
+    def _start(self, now: float) -> None:
+        self._begin, self._stored, self._slot_seconds = now, self._stored_now, 0.0
+
+    def _close(self, begin: float, now: float, settling: float) -> Batch:
+        batch = Batch(
+            now,
+            self._workers,
+            now - begin,
+            self._stored_now - self._stored,
+            self._slot_seconds,
+            begin - self._saturated_since >= settling,
+        )
+        self._start(now)
+        self._batches.setdefault(self._workers, deque(maxlen=KEPT)).append(batch)
+        for number in [n for n, kept in self._batches.items() if kept[-1].at < now - self._memory]:
+            del self._batches[number]
         return batch
 
-    def _stored_so_far(self, snapshot: Snapshot) -> int:
-        """Return a number that grows by the uploads stored."""
-        self._counted += len(snapshot.recent_response_times)
-        return self._counted if snapshot.totals is None else snapshot.totals.stored
-
-    def _is_steady(self, snapshot: Snapshot, busy: int) -> bool:
-        same = abs(busy - self._first_busy) <= max(1.0, STEADY * self._first_busy)
-        return same and snapshot.workers.ready == self._workers
-
-    def _restart(self, snapshot: Snapshot, busy: int) -> None:
-        self._steady_since, self._first_busy, self._begin = snapshot.at, busy, None
-        self._workers = snapshot.workers.ready
+    def _count(self, snapshot: Snapshot) -> None:
+        """Bring up to date a number that grows by the uploads stored."""
+        if snapshot.totals is None:
+            self._stored_now += len(snapshot.recent_response_times)
+        else:
+            self._stored_now = snapshot.totals.stored
 
 
-def _level(busy_slots: float) -> int:
-    return round(math.log(max(1.0, busy_slots), _LEVEL_RATIO))
-
-
-def _measurable(snapshot: Snapshot) -> bool:
+def _is_measurable(snapshot: Snapshot) -> bool:
     if snapshot.workers.draining or snapshot.stale:
         return False
     return snapshot.failures <= FAILING * (snapshot.throughput or 0.0) * snapshot.window

@@ -5,8 +5,8 @@ more. Then each worker more makes every upload slower, and a policy that sees sl
 signature: while all slots are busy and uploads wait, a slot's rate falls as the slots grow in number
 (service time grows in proportion to them).
 
-From rates measured at smaller concurrency (y uploads a second and busy slot) and the throughput X at the
-present one follows the number of slots from where more add nothing, N* = X / y: the knee of the asymptotic
+From rates measured with fewer workers (y uploads a second and busy slot) and the throughput X with the
+present ones follows the number of slots from where more add nothing, N* = X / y: the knee of the asymptotic
 bounds (Denning and Buzen 1978; Lazowska et al., "Quantitative System Performance", 1984, chapter 5).
 
 Slower slots alone prove nothing: the uploads may have grown. So a suspicion is tried: with fewer workers
@@ -99,7 +99,7 @@ class BottleneckCheck:
         if trial is not None:
             if snapshot.at - trial.begun_at > TRIAL_WINDOWS * snapshot.window:
                 self._end(trial, snapshot, kept=trial.workers > trial.before)
-            elif batch is not None and batch.workers == trial.workers:
+            elif batch is not None and batch.saturated and batch.workers == trial.workers:
                 self._measured.append(batch)
                 self._judge(trial, snapshot)
         elif self._cap is not None:
@@ -108,28 +108,18 @@ class BottleneckCheck:
             self._suspect(batch, self._rates, snapshot)
 
     def _suspect(self, batch: Batch, rates: SlotRates, snapshot: Snapshot) -> None:
-        """Begin a trial where a smaller number of slots was, each, much faster."""
-        workers = batch.workers
-        if workers is None or workers < 2:  # noqa: PLR2004 - one worker cannot become fewer
+        """Begin a trial where the slots of fewer workers were, each, much faster."""
+        if batch.workers < 2 or not batch.saturated:  # noqa: PLR2004 - one worker cannot become fewer
             return
-        here = [b for b in rates.level(batch.busy_slots) if b.workers is not None]
-        if len(here) < LEAST_BATCHES:
+        here = [b for b in rates.of(batch.workers) if b.saturated]
+        if not _is_enough(here):
             return
         rate = slot_rate(here)
-        if rate.stored < LEAST_UPLOADS:
-            return
-        levels = [
-            slot_rate(seen) for seen in rates.below(WASTED * batch.busy_slots) if len(seen) >= LEAST_BATCHES
-        ]
-        faster = [
-            seen.mean
-            for seen in levels
-            if seen.stored >= LEAST_UPLOADS and ratio_bounds(rate, seen)[1] < WASTED
-        ]
-        same = [b for b in here if b.workers == workers]
-        if faster and len(same) >= LEAST_BATCHES:
+        fewer = [slot_rate(seen) for seen in rates.below(WASTED * batch.workers) if _is_enough(seen)]
+        faster = [seen.mean for seen in fewer if ratio_bounds(rate, seen)[1] < WASTED]
+        if faster:
             self._slot_rate = max(faster)
-            self._try_fewer(workers, throughput(same), snapshot)
+            self._try_fewer(batch.workers, throughput(here), snapshot)
 
     def _try_fewer(self, before: int, reference: Estimate, snapshot: Snapshot) -> None:
         slots = snapshot.slots_per_worker
@@ -208,8 +198,12 @@ class BottleneckCheck:
 
     def _watch_cap(self, cap: int, batch: Batch | None, snapshot: Snapshot, wanted: int) -> None:
         """Keep the cap's throughput fresh, and try more when the pause is over and more are wanted."""
-        if batch is not None and batch.workers == cap:
+        if batch is not None and batch.saturated and batch.workers == cap:
             self._measured = [*self._measured[1 - MOST_BATCHES :], batch]
         enough = len(self._measured) >= LEAST_BATCHES
         if enough and wanted > cap and snapshot.at >= self._again_at:
             self._try_more(cap, throughput(self._measured), snapshot)
+
+
+def _is_enough(batches: list[Batch]) -> bool:
+    return len(batches) >= LEAST_BATCHES and sum(b.stored for b in batches) >= LEAST_UPLOADS

@@ -119,7 +119,8 @@ class SlotRates:
         self._last: tuple[float, int] | None = None  # when, and the busy slots
         self._stored_now = 0
         self._workers = 0
-        self._steady_since = self._saturated_since = 0.0
+        self._steady_since = 0.0
+        self._saturated_since: float | None = None
         self._begin: float | None = None
         self._stored = 0
         self._slot_seconds = 0.0
@@ -130,6 +131,8 @@ class SlotRates:
         now, busy = snapshot.at, snapshot.messages_unacknowledged
         last, self._last = self._last, None if busy is None else (now, busy)
         if busy is None or not _is_saturated(snapshot, busy):
+            self._saturated_since = None
+        elif self._saturated_since is None:
             self._saturated_since = now
         same = snapshot.workers.ready == self._workers
         if busy is None or last is None or now <= last[0] or not same or not _is_measurable(snapshot):
@@ -166,7 +169,7 @@ class SlotRates:
             now - begin,
             self._stored_now - self._stored,
             self._slot_seconds,
-            begin - self._saturated_since >= settling,
+            self._saturated_since is not None and begin - self._saturated_since >= settling,
         )
         self._start(now)
         self._batches.setdefault(self._workers, deque(maxlen=KEPT)).append(batch)

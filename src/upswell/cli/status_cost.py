@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from upswell.analysis.ledger import HOUR
+from upswell.analysis.ledger import HOUR, Bill
 from upswell.cli.text import seconds
-
-if TYPE_CHECKING:
-    from upswell.analysis.ledger import Bill
 
 
 def cost_json(bill: Bill | None, price_per_worker_hour: float) -> dict[str, Any] | None:
@@ -36,25 +33,18 @@ def cost_json(bill: Bill | None, price_per_worker_hour: float) -> dict[str, Any]
 
 
 def cost_text(bill: Bill | None, price_per_worker_hour: float) -> str:
-    """Return worker-hours, or their price.
+    """Return worker-hours, or their price; and what each upload that met its objective cost of it.
 
-    >>> from upswell.analysis.ledger import Bill
-    >>> bill = Bill(since=0.0, at=9.0, busy=5400.0)
+    >>> bill = Bill(since=0.0, at=9.0, busy=5400.0, in_time=1000)
     >>> cost_text(bill, 0.0), cost_text(bill, 2.0)
-    ('1.50 h', '3.00')
+    ('1.50 h, 5.40s each', '3.00, 0.003 each')
     """
     if bill is None:
         return "-"
     if price_per_worker_hour > 0:
-        return f"{bill.price(price_per_worker_hour):,.2f}"
-    return f"{bill.worker_seconds / HOUR:,.2f} h"
-
-
-def cost_per_upload_text(bill: Bill | None, price_per_worker_hour: float) -> str:
-    """Return what one upload that met its objective cost: a price, or worker-seconds where there is none."""
-    if bill is None:
-        return "-"
-    if price_per_worker_hour > 0:
+        total = f"{bill.price(price_per_worker_hour):,.2f}"
         price = bill.price_per_upload_in_time(price_per_worker_hour)
-        return "-" if price is None else f"{price:.3g}"
-    return seconds(bill.seconds_per_upload_in_time)
+        return total if price is None else f"{total}, {price:.3g} each"
+    total = f"{bill.worker_seconds / HOUR:,.2f} h"
+    each = bill.seconds_per_upload_in_time
+    return total if each is None else f"{total}, {seconds(each)} each"

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from upswell.cli.status_cost import cost_per_upload_text, cost_text
+from upswell.cli.status_cost import cost_text
 from upswell.cli.text import clock, number, plain, seconds
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _tables(states: list[AppState], now: float) -> Group | Text:
         return Text("no application is known: none in the settings, none in the journal, no worker speaks")
     overview = Table(
         "app", "target", "queue", "in flight", "dead", "p50", "p95", "attained", "workers", "busy slots",
-        "cost", "per upload in time",
+        "cost",
     )  # fmt: skip
     for state in states:
         overview.add_row(*_row(state, now))
@@ -78,7 +78,6 @@ def _row(state: AppState, now: float) -> tuple[Text | str, ...]:
         workers or "none",
         f"{state.busy_slots} of {state.slots}",
         cost_text(state.latest.bill if state.latest else None, state.price_per_worker_hour),
-        cost_per_upload_text(state.latest.bill if state.latest else None, state.price_per_worker_hour),
     )
 
 

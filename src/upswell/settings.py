@@ -135,6 +135,45 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 60.0
 
+    max_scale_out_factor: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1000,
+            description="One decision multiplies the workers by this at most (2: doubles them), always allowing one more; 0: no limit, what is needed comes at once.",
+        ),
+    ] = 0.0
+    max_scale_in_share: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="One decision lets go this share of the workers at most, always allowing one; 1: no limit.",
+        ),
+    ] = 1.0
+    bottleneck_check: Annotated[
+        bool,
+        Meta(
+            description="Whether scaling out stops, and goes back, where more workers were measured to bring no more throughput."
+        ),
+    ] = True
+    priority: Annotated[
+        int,
+        Meta(
+            ge=-1000,
+            le=1000,
+            description="Where max_workers_total is short, applications of a higher priority get what they want first.",
+        ),
+    ] = 0
+    price_per_worker_hour: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e6,
+            description="What one worker costs an hour, in your currency, for status and journal; 0: worker-hours are shown, no price.",
+        ),
+    ] = 0.0
+
     # The worker (per application)
     slots: Annotated[
         int, Meta(ge=1, le=1000, description="Uploads that one worker runs at once, and its prefetch count.")
@@ -192,6 +231,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window: Annotated[
         Positive, Meta(description="Seconds of recent reports that a decision is made from.")
     ] = 60.0
+    max_workers_total: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="Never more workers than this in all applications together, minimums first; standby_workers come on top. 0: no limit.",
+        ),
+    ] = 0
     journal_max_bytes: Annotated[
         int, Meta(ge=1_000_000, description="Size at which the journal forgets its oldest entries.")
     ] = 100_000_000
@@ -275,6 +322,7 @@ PER_APP = frozenset(
         "slo", "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
         "slots", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
         "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
+        "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "priority", "price_per_worker_hour",
     }
 )  # fmt: skip
 """The settings that an application's own table may hold."""

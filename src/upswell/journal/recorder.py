@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from upswell.analysis.decision import Decision
+from upswell.analysis.ledger import Bill
 from upswell.analysis.snapshot import Snapshot
 from upswell.errors import JournalError
 from upswell.journal.writer import Batch, Writer, connect
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One decision of the monitor of that `epoch`, and the snapshot that it was made from."""
+    """One decision of the monitor of that `epoch`, the snapshot that it was made from, the cost so far."""
 
     app_id: str
     at: float
@@ -39,6 +40,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     changed: bool
     snapshot: Snapshot
     decision: Decision
+    bill: Bill | None = None
 
 
 class JournalReport(Struct, frozen=True, kw_only=True):
@@ -73,6 +75,14 @@ class JournalReader:
     def applications(self) -> list[str]:
         """Return the names of the applications that were decided for, sorted."""
         return [app_id for (app_id,) in self._read("SELECT app_id FROM latest ORDER BY app_id")]
+
+    def bills(self) -> dict[str, Bill]:
+        """Return what each application cost so far, by name."""
+        return {
+            entry.app_id: entry.bill
+            for entry in self._entries("SELECT entry FROM latest")
+            if entry.bill is not None
+        }
 
     def decisions(
         self,

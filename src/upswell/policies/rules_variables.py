@@ -82,6 +82,16 @@ def _slow_reports(sight: Sight) -> float:
     return float(sum(time > limit for time in sight.snapshot.recent_response_times))
 
 
+def _total(field: str, meaning: str) -> Variable:
+    """Return the variable of a sum since the observation began."""
+
+    def read(sight: Sight) -> float | None:
+        totals = sight.snapshot.totals
+        return None if totals is None else float(getattr(totals, field))
+
+    return Variable(meaning, read)
+
+
 def _failure_share(sight: Sight) -> float | None:
     """Failed attempts / attempts ended; before a full window was watched the stored ones cannot be told."""
     snapshot = sight.snapshot
@@ -116,6 +126,7 @@ VARIABLES: dict[str, Variable] = {
     "messages_unacknowledged": _of("messages_unacknowledged", "uploads in flight", "messages_ready"),
     "queue_depth": _of("queue_depth", "both: uploads in the system", "messages_ready"),
     "oldest_age": _of("oldest_age", "seconds that the head of the queue has waited", "messages_ready"),
+    "depth_age": _of("depth_age", "seconds since the broker last told how many wait"),
     "in_flight_age": _of("in_flight_age", "seconds for which uploads run and none has ended"),
     "arrival_rate": _of("arrival_rate", "uploads published a second"),
     "throughput": _of("throughput", "uploads stored a second"),
@@ -139,6 +150,9 @@ VARIABLES: dict[str, Variable] = {
     "failure_share": Variable(
         "failures / attempts ended, 0 to 1; not known before one full window", _failure_share
     ),
+    "stored_total": _total("stored", "uploads stored since the observation began"),
+    "in_time_total": _total("in_time", "those of them answered within the objective"),
+    "dead_total": _total("dead", "uploads given up since the observation began"),
     "offered_load": Variable(
         "arrival_rate x service_time: slots that the stream keeps busy", _offered_load, "service_time"
     ),

@@ -15,6 +15,7 @@ NAMED_OTHERWISE = {
     "slo": "slo_seconds and slo_share",
     "workers": "current and workers_...",
     "recent_service_times": "what a rehearsal draws from; service_time sums them up",
+    "totals": "stored_total, in_time_total and dead_total",
 }
 
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from upswell.analysis.decision import Decision
 from upswell.analysis.snapshot import Snapshot, Workers
+from upswell.policies.constant import ConstantPolicy
 from upswell.simulator.jobs import JobStream, check, in_chunks
 from upswell.simulator.ledger import Ledger, Outcome
 from upswell.simulator.pool import Due, WorkerPool
@@ -76,8 +77,12 @@ class Simulation:
 
     def step(self) -> None:
         """Let one decision interval pass, then decide."""
-        decision = self._policy.decide(self.observe())
-        self.apply(decision.desired_workers)
+        self.apply(self.wish())
+
+    def wish(self) -> int:
+        """Let one decision interval pass and return the workers that the policy wants, within the bounds."""
+        desired = self._policy.decide(self.observe()).desired_workers
+        return min(max(desired, self.plant.min_workers), self.plant.max_workers)
 
     def observe(self) -> Snapshot:
         """Let one decision interval pass and return what the monitor sees at its end."""
@@ -143,10 +148,9 @@ class Simulation:
             recent_service_times=tuple(services),
         )
 
-    def apply(self, desired: int) -> None:
-        """Scale the fleet to what was decided, within the bounds."""
-        plant, pool = self.plant, self.pool
-        wanted = min(max(desired, plant.min_workers), plant.max_workers)
+    def apply(self, wanted: int) -> None:
+        """Scale the fleet."""
+        pool = self.pool
         if wanted != self.wanted:
             self._scalings += 1
             self.wanted = wanted
@@ -156,17 +160,27 @@ class Simulation:
         if self._timeline is not None:
             self._timeline.append((self.now, pool.size, pool.waiting(self.stream) + pool.in_flight, wanted))
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing about the fleet is on its way to change."""
+        pool = self.pool
+        return pool.size == self.wanted and not pool.starting and not pool.draining
+
     def sweep(self) -> None:
-        """Serve the whole trace with the workers that there are, in one go: nothing is decided."""
+        """Serve the rest of the trace with the workers that there are, in one go: nothing is decided."""
         pool, stream = self.pool, self.stream
         assert isinstance(pool, WorkerPool)
-        pool.due = Due(math.inf)
-        while stream.arrive_chunk():
+        under_way, pool.due = pool.due.rest(), Due(math.inf)
+        more = True
+        while more:
+            self._ledger.respond(under_way[0::2], math.fsum(under_way[1::2]))
+            more = stream.arrive_chunk()
             pool.serve(stream, math.inf)
-            ended = pool.due.take(0)
-            self._ledger.respond(ended[0::2], math.fsum(ended[1::2]))
+            under_way = pool.due.take(0)
+        self._ledger.respond(under_way[0::2], math.fsum(under_way[1::2]))
         pool.in_flight = 0
-        self.now = min(max(pool.free_at, default=self.now), stream.last + self.plant.slo.seconds)
+        last = max(self.now, max(pool.free_at, default=self.now))
+        self.now = min(last, max(self.now, stream.last + self.plant.slo.seconds))
 
     def outcome(self) -> Outcome:
         """Return what the run cost and missed; call it once, at the end."""
@@ -208,8 +222,12 @@ def simulate_chunks(
     if isinstance(policy, int):
         return simulate_fixed(chunks, policy, plant)
     simulation = Simulation(chunks, policy, plant, keep_timeline=keep_timeline)
+    never_changes = isinstance(policy, ConstantPolicy) and plant.single and not keep_timeline
     while not simulation.over:
         simulation.step()
+        if never_changes and simulation.settled:
+            simulation.sweep()
+            break
     return simulation.outcome()
 
 

@@ -34,6 +34,10 @@ class Due:
         """Return what ends in that interval, and forget it."""
         return self.by_interval.pop(number, _NOTHING)
 
+    def rest(self) -> list[float]:
+        """Return all that is under way."""
+        return [value for number in sorted(self.by_interval) for value in self.by_interval[number]]
+
 
 _NOTHING: list[float] = []
 

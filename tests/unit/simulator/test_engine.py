@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from upswell.analysis.decision import Decision
 from upswell.errors import SettingsError, TraceError
+from upswell.policies.constant import ConstantPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import Simulation, simulate, simulate_chunks
 from upswell.simulator.jobs import in_chunks
@@ -145,6 +146,16 @@ def test_a_shared_bottleneck_makes_every_upload_slower() -> None:
     plant = replace(PLANT, initial_workers=4, slow_down=float)
     outcome = run([0.0, 0.0], [1.0, 1.0], Script(4), plant)
     assert outcome.maximum == pytest.approx(2.0)
+
+
+def test_a_constant_policy_is_swept_and_gives_the_same_as_being_asked_every_time() -> None:
+    rng = np.random.default_rng(12)
+    arrivals, services = np.cumsum(rng.exponential(0.5, 3000)), rng.exponential(1.4, 3000)
+    asked, swept = run(arrivals, services, Script(4)), run(arrivals, services, ConstantPolicy(4))
+    assert (swept.late, swept.finished, swept.p99) == (asked.late, asked.finished, asked.p99)
+    assert swept.mean_waiting == pytest.approx(asked.mean_waiting)
+    assert swept.cost == pytest.approx(asked.cost, rel=0.01)
+    assert swept.cost_starting == asked.cost_starting
 
 
 def test_what_never_started_counts_as_late_when_time_is_up() -> None:

@@ -29,12 +29,19 @@ WIDTH, HEIGHT, PANEL_HEIGHT = 1000, 1130, 250
 LEFT, RIGHT = 86, 800
 COLUMNS = 340
 """Points of a line over time: half as many as it has pixels."""
-COLOURS = ("#0b6e99", "#d1495b", "#2e933c", "#b8720b", "#7b4fa3", "#4a5560", "#c2509b", "#148f8b")
+COLOURS = (
+    "#0b6e99", "#d1495b", "#2e933c", "#b8720b", "#7b4fa3", "#4a5560", "#c2509b", "#148f8b",
+    "#6b7a1e", "#8c3b2e", "#3d5fc4", "#9a8c98",
+)  # fmt: skip
 DEMAND, MISSED = "#cfd8e0", "#c0392b"
 FEWEST_SHOWN = 1e-4
 """Shares below this are drawn at it: 1 of 10,000."""
 OVER_TIME = 4
 """Policies in the first picture; more cannot be told apart."""
+SCALED = 2
+"""So many of them, the best, decide how high that picture is."""
+SLOWEST = 8
+"""Policies in the second picture."""
 
 
 def write_comparison(
@@ -59,7 +66,7 @@ def picture(traffic: Traffic, plant: Plant, runs: list[Run], best: OracleResult 
     canvas.label((LEFT, 34), title, size=17, bold=True)
     colours = {run.asked: COLOURS[index % len(COLOURS)] for index, run in enumerate(_ordered(runs, plant))}
     _over_time(canvas, _top(1), traffic, plant, _ordered(runs, plant)[:OVER_TIME], colours)
-    _slower_than(canvas, _top(2), plant, _ordered(runs, plant)[: len(COLOURS)], colours)
+    _slower_than(canvas, _top(2), plant, _ordered(runs, plant)[:SLOWEST], colours)
     _cost_against_attainment(canvas, _top(3), plant, runs, best, colours)
     return canvas.text()
 
@@ -89,11 +96,13 @@ def _over_time(
     done = work_curve(edges, traffic.arrivals, traffic.services)
     demand = np.diff(done) / np.diff(edges) / plant.slots
     lines = {run.asked: _most_in_each(run, edges) for run in runs}
-    most = max(1.0, float(demand.max()), *(float(line.max()) for line in lines.values()))
+    highest = [max(float(demand.max()), float(line.max())) for line in lines.values()]
+    most = max(1.0, *highest[:SCALED])  # a dear one must not flatten the others: its line is cut
+    cut = " (cut at the top)" if max(highest) > most else ""
     unit, name = _time_unit(end - begin)
     x = Axis(low=begin, high=end, begin=LEFT, end=RIGHT)
     y = Axis(low=0, high=most * 1.05, begin=top + PANEL_HEIGHT, end=top)
-    panel = Panel(canvas, "Demand, and the workers that each policy had", x, y)
+    panel = Panel(canvas, f"Demand, and the workers that each policy had{cut}", x, y)
     panel.grid(
         [begin + tick * unit for tick in even_ticks(0, (end - begin) / unit)],
         even_ticks(0, most * 1.05, 5) if most > 5 else list(range(int(most) + 1)),  # noqa: PLR2004 - whole workers
@@ -108,8 +117,7 @@ def _over_time(
         [(LEFT, y.begin), (LEFT, outline[0][1]), *outline, (RIGHT, outline[-1][1]), (RIGHT, y.begin)],
         colour=DEMAND,
     )
-    panel.name("demand: uploads", DEMAND, filled=True)
-    panel.name("begun at arrival", "none")
+    panel.name("demand", DEMAND, filled=True)
     for run in reversed(runs):
         line = [(x(at), y(value)) for at, value in zip(middles, lines[run.asked], strict=True)]
         canvas.path(line, colour=colours[run.asked], width=2.2 if run is runs[0] else 1.5)
@@ -194,6 +202,7 @@ def _cost_against_attainment(
         ((x(run.cost_over_work), y(1 - run.outcome.attainment)), run.name, colours[run.asked]) for run in runs
     ]
     taken: list[Box] = [(at[0] - 7, at[1] - 7, at[0] + 7, at[1] + 7) for at, _, _ in dots]
+    taken.append((LEFT, y(allowed) - 1, RIGHT, y(allowed) + 1))
     if best is not None:
         at = (x(best.cost_over_work), y(1 - best.attainment))
         canvas.line((at[0], top), (at[0], y.end), colour=INK, dashes="2 4")

@@ -53,18 +53,39 @@ def moment(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "worker"), counted(2, "worker")
+    ('1 worker', '2 workers')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def duration(value: float) -> str:
+    """Return a span of time in the unit that suits it.
+
+    >>> duration(75.0), duration(7200.0), duration(200_000.0)
+    ('75 s', '120 min', '55.6 h')
+    """
+    for unit, name in ((3600.0, "h"), (60.0, "min")):
+        if value > 2 * unit:
+            return f"{value / unit:.3g} {name}"
+    return f"{value:.3g} s"
+
+
 def explanation(entry: Entry, instant: float) -> list[str]:
     """Return the decision in lines: what, why, from what, instead of what."""
     decision, snapshot = entry.decision, entry.snapshot
     before, after = snapshot.workers.requested, decision.desired_workers
     if decision.held:
-        what = f"nothing could be decided, so {after} workers stay"
+        what = f"nothing could be decided, the number of workers stays {after}"
     elif after == before:
-        what = f"{after} workers stay"
+        what = f"the number of workers stays {after}"
     else:
-        what = f"{before} -> {after} workers"
+        what = f"from {before} to {counted(after, 'worker')}"
     age = instant - entry.at
-    later = f", {seconds(age)} before the time asked for" if age >= 1 else ""
+    later = f", {duration(age)} before the time asked for" if age >= 1 else ""
     lines = [f"{entry.app_id}, {moment(entry.at)}{later}: {what}", "why:"]
     lines += [f"  {plain(part)}" for part in decision.reason.split("; ")]
     if decision.numbers:
@@ -85,7 +106,7 @@ def seen(snapshot: Snapshot) -> list[str]:
         f"oldest {seconds(snapshot.oldest_age)}",
         f"rates: {number(snapshot.arrival_rate)} uploads/s arrive, {number(snapshot.throughput)}/s are stored",
         f"workers: {workers.ready} ready, {workers.busy} busy, {workers.starting} starting, "
-        f"{workers.standby} standby, {workers.draining} draining; {snapshot.slots_per_worker} slots each, "
+        f"{workers.standby} standby, {workers.draining} draining; {counted(snapshot.slots_per_worker, 'slot')} each, "
         f"start-up {seconds(snapshot.start_delay)}",
     ]
     for name in ("service_time", "waiting_time", "response_time"):

@@ -10,7 +10,7 @@ import msgspec
 from upswell.cli.contenders import choose_all
 from upswell.cli.plots import write_comparison
 from upswell.cli.runs import clairvoyant, run_policy
-from upswell.cli.text import number, seconds
+from upswell.cli.text import counted, number, seconds
 from upswell.cli.traffic import check_reach, read_traffic, traffic_options
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--plot", metavar="FILE.svg", help="Draw workers over time, response times, cost against attainment."
 )
-def command(
+def command(  # noqa: PLR0917 - click passes them by name
     source: Source, plant: Plant, policies: str, no_oracle: bool, as_json: bool, plot: str | None
 ) -> None:
     """Try every policy on the same uploads in virtual time, and show what each missed and cost.
@@ -76,6 +76,14 @@ def _as_json(
     }
 
 
+def unfinished(run: Run) -> str:
+    """Return what to say of uploads that had not ended when the run did; empty where all had."""
+    left = run.outcome.uploads - run.outcome.finished
+    if not left:
+        return ""
+    return f"{left:,} uploads were not finished: late, outside the percentiles, and not yet paid for"
+
+
 def figures(run: Run) -> dict[str, Any]:
     """Return a run's figures as JSON has them; times in seconds."""
     outcome = run.outcome
@@ -90,6 +98,7 @@ def figures(run: Run) -> dict[str, Any]:
         "scalings": outcome.scalings,
         "worker_seconds": outcome.cost,
         "late": outcome.late,
+        "unfinished": outcome.uploads - outcome.finished,
     }
 
 
@@ -103,18 +112,19 @@ def _show(
     out = console()
     share = plant.slo.share
     out.print(
-        f"{traffic.case}: {len(traffic.arrivals):,} uploads of {traffic.mean_service:.3g} s on average, "
+        f"{traffic.case}: {counted(len(traffic.arrivals), 'upload')} of {traffic.mean_service:.3g} s, "
         f"{traffic.work / 3600:.4g} worker-hours of work; slo {plant.slo}, start-up {plant.start_delay:g} s",
-        soft_wrap=True, highlight=False, markup=False,
-    )  # fmt: skip
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
     table = Table()
     for title in ("policy", "attained", "p50", "p95", "p99", "cost / work", "R", "peak", "scalings"):
         table.add_column(title, justify="left" if title == "policy" else "right")
     best = bound.result if bound else None
     if best is not None:
-        table.add_row(
-            "clairvoyant", _attained(best.attainment, share), "", "", "", f"{best.cost_over_work:.3f}", "1.00", "", ""
-        )  # fmt: skip
+        attained, cost = _attained(best.attainment, share), f"{best.cost_over_work:.3f}"
+        table.add_row("clairvoyant", attained, "", "", "", cost, "1.00", "", "")
     for run in sorted(runs, key=lambda run: _rank(run, share)):
         outcome = run.outcome
         table.add_row(
@@ -134,6 +144,7 @@ def _show(
         *notes,
         *([f"no oracle: {bound.why_none}"] if bound and bound.why_none else []),
         *(f"{run.name}: {run.note}" for run in runs if run.note),
+        *(f"{run.name}: {unfinished(run)}" for run in runs if unfinished(run)),
     ):
         out.print(line, soft_wrap=True, highlight=False, markup=False)
 

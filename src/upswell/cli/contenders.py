@@ -1,7 +1,7 @@
 """The policies that can be tried in virtual time: name -> how one is made, and how often it decides.
 
-`slo` here is the default policy with its rehearsal. A peer decides as often as its own controller does, with its
-published default constants; one number may be given after a colon: `keda:5`, `constant:12`.
+`slo` here is the default policy with its rehearsal. A peer decides as often as its own controller does, with
+its published default constants; one number may be given after a colon: `keda:5`, `constant:12`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -23,13 +22,11 @@ from upswell.policies.flink import FlinkPolicy
 from upswell.policies.judoscale import JudoscalePolicy
 from upswell.policies.keda import KedaPolicy
 from upswell.policies.knative import KnativePolicy
+from upswell.policies.protocol import ScalingPolicy
 from upswell.policies.slo import SloPolicy
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.policies.wrappers import Bounds
 from upswell.simulator.rehearsal import RehearsedPolicy
-
-if TYPE_CHECKING:
-    from upswell.policies.protocol import ScalingPolicy
 
 
 class Facts(Struct, frozen=True, kw_only=True):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from upswell.journal import Entry
+
 if TYPE_CHECKING:
     from upswell.cli.runs import Run
-    from upswell.journal import Entry
 
 
 class Difference(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from upswell.cli.options import app_option
 from upswell.cli.recorded import application, open_journal, parse_time
-from upswell.cli.text import number, plain, seconds
+from upswell.cli.text import counted, number, plain, seconds
 from upswell.errors import JournalError
 
 if TYPE_CHECKING:
@@ -53,15 +53,6 @@ def moment(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things.
-
-    >>> counted(1, "worker"), counted(2, "worker")
-    ('1 worker', '2 workers')
-    """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def duration(value: float) -> str:
     """Return a span of time in the unit that suits it.
 
@@ -102,12 +93,16 @@ def seen(snapshot: Snapshot) -> list[str]:
     attained = "-" if snapshot.attainment is None else f"{snapshot.attainment:.1%}"
     lines = [
         f"slo {snapshot.slo}, {attained} attained in the last {snapshot.window:g} s",
-        f"queue: {number(snapshot.messages_ready)} wait, {number(snapshot.messages_unacknowledged)} in flight, "
-        f"oldest {seconds(snapshot.oldest_age)}",
-        f"rates: {number(snapshot.arrival_rate)} uploads/s arrive, {number(snapshot.throughput)}/s are stored",
-        f"workers: {workers.ready} ready, {workers.busy} busy, {workers.starting} starting, "
-        f"{workers.standby} standby, {workers.draining} draining; {counted(snapshot.slots_per_worker, 'slot')} each, "
-        f"start-up {seconds(snapshot.start_delay)}",
+        (
+            f"queue: {number(snapshot.messages_ready)} wait, oldest {seconds(snapshot.oldest_age)}; "
+            f"{number(snapshot.messages_unacknowledged)} in flight"
+        ),
+        f"rates: {number(snapshot.arrival_rate)}/s arrive, {number(snapshot.throughput)}/s are stored",
+        (
+            f"workers: {workers.ready} ready, {workers.busy} busy, {workers.starting} starting, "
+            f"{workers.standby} standby, {workers.draining} draining; "
+            f"{counted(snapshot.slots_per_worker, 'slot')} each, start-up {seconds(snapshot.start_delay)}"
+        ),
     ]
     for name in ("service_time", "waiting_time", "response_time"):
         times = getattr(snapshot, name)

@@ -61,13 +61,15 @@ def write_comparison(
 
 def picture(traffic: Traffic, plant: Plant, runs: list[Run], best: OracleResult | None) -> str:
     """Return the pictures as SVG."""
-    title = f"{traffic.case}: {len(traffic.arrivals):,} uploads, slo {plant.slo}, start-up {plant.start_delay:g} s"
-    canvas = Canvas(WIDTH, HEIGHT, title)
+    title = f"{traffic.case}: {len(traffic.arrivals):,} uploads, slo {plant.slo}"
+    alone = len(runs) == 1 and best is None  # nothing to compare its cost with
+    canvas = Canvas(WIDTH, HEIGHT - (PANEL_HEIGHT + 105 if alone else 0), title)
     canvas.label((LEFT, 34), title, size=17, bold=True)
     colours = {run.asked: COLOURS[index % len(COLOURS)] for index, run in enumerate(_ordered(runs, plant))}
     _over_time(canvas, _top(1), traffic, plant, _ordered(runs, plant)[:OVER_TIME], colours)
     _slower_than(canvas, _top(2), plant, _ordered(runs, plant)[:SLOWEST], colours)
-    _cost_against_attainment(canvas, _top(3), plant, runs, best, colours)
+    if not alone:
+        _cost_against_attainment(canvas, _top(3), plant, runs, best, colours)
     return canvas.text()
 
 
@@ -81,7 +83,7 @@ def _ordered(runs: list[Run], plant: Plant) -> list[Run]:
     return sorted(runs, key=lambda run: (run.outcome.attainment < missed, run.cost_over_work))
 
 
-def _over_time(
+def _over_time(  # noqa: PLR0917 - a picture has many parts
     canvas: Canvas, top: float, traffic: Traffic, plant: Plant, runs: list[Run], colours: dict[str, str]
 ) -> None:
     begin = float(np.floor(traffic.arrivals[0]))
@@ -168,7 +170,7 @@ def _slower_than(canvas: Canvas, top: float, plant: Plant, runs: list[Run], colo
         panel.name(run.name, colours[run.asked])
 
 
-def _cost_against_attainment(
+def _cost_against_attainment(  # noqa: PLR0917 - as above
     canvas: Canvas,
     top: float,
     plant: Plant,
@@ -203,6 +205,7 @@ def _cost_against_attainment(
     ]
     taken: list[Box] = [(at[0] - 7, at[1] - 7, at[0] + 7, at[1] + 7) for at, _, _ in dots]
     taken.append((LEFT, y(allowed) - 1, RIGHT, y(allowed) + 1))
+    taken.append((RIGHT - 150, y.end - 20, RIGHT, y.end))
     if best is not None:
         at = (x(best.cost_over_work), y(1 - best.attainment))
         canvas.line((at[0], top), (at[0], y.end), colour=INK, dashes="2 4")

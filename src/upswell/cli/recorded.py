@@ -1,7 +1,7 @@
 """What a journal recorded, ready to be replayed or explained.
 
-In: a journal's file. Out: its traffic, and what the recorded fleet cost and missed. An attempt is replayed as an
-upload of its own: it came when it was published, and kept a slot busy as long as it really did.
+In: a journal's file. Out: its traffic, and what the recorded fleet cost and missed. An attempt is replayed as
+an upload of its own: it came when it was published, and kept a slot busy as long as it really did.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import statistics
 import time
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from upswell.errors import JournalError
 from upswell.journal import Entry, JournalReader
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from upswell.journal import JournalReport
     from upswell.settings import Slo
 
@@ -91,13 +94,14 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
     Raises:
         JournalError: the file cannot be read, or no report tells how long an upload took.
     """
-    reports = list(journal.reports(app))
+    entries = sorted(journal.decisions(app, limit=ALL), key=lambda entry: entry.at)
+    reports, notes = _comparable(list(journal.reports(app)), entries)
     if not reports:
         raise JournalError(f"the journal must hold reports of {app}, got none")
-    services, notes = _services(reports, app)
+    services, guessed = _services(reports, app)
+    notes += guessed
     arrivals = np.array([report.arrived_at for report in reports])
     order = np.argsort(arrivals, kind="stable")
-    entries = sorted(journal.decisions(app, limit=ALL), key=lambda entry: entry.at)
     failed = sum(report.outcome != "stored" for report in reports)
     if failed:
         notes.append(f"{failed:,} attempts that were not stored are replayed as uploads of their own")
@@ -115,7 +119,17 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
     )
 
 
-def _services(reports: list[JournalReport], app: str) -> tuple[np.ndarray, list[str]]:
+def _comparable(reports: list[JournalReport], entries: list[Entry]) -> tuple[list[JournalReport], list[str]]:
+    """Leave out what arrived long before the first decision that is still there; return what to say of it."""
+    if not entries:
+        return reports, []
+    since = entries[0].at - entries[0].snapshot.window
+    kept = [report for report in reports if report.arrived_at >= since]
+    left_out = len(reports) - len(kept)
+    return kept, [f"{left_out:,} uploads from before the first decision are left out"] if left_out else []
+
+
+def _services(reports: list[JournalReport], app: str) -> tuple[NDArray[np.float64], list[str]]:
     """Return each attempt's service time; one that was not told is taken as the median of those told."""
     known = [report.service_time for report in reports if report.service_time is not None]
     if not known:
@@ -128,12 +142,14 @@ def _services(reports: list[JournalReport], app: str) -> tuple[np.ndarray, list[
         for report in reports
     ]
     unknown = len(reports) - len(known)
-    note = f"{unknown:,} of {len(reports):,} reports told no service time: the median, {middle:.3g} s, stands in"
+    note = (
+        f"{unknown:,} of {len(reports):,} reports told no service time: the median, {middle:.3g} s, stands in"
+    )
     return np.array(times), [note] if unknown else []
 
 
 def _interval(entries: list[Entry]) -> float:
-    gaps = [later.at - earlier.at for earlier, later in zip(entries, entries[1:], strict=False)]
+    gaps = [later.at - earlier.at for earlier, later in pairwise(entries)]
     gaps = [gap for gap in gaps if gap > 0]
     return statistics.median(gaps) if gaps else math.nan
 
@@ -142,7 +158,7 @@ def _cost(entries: list[Entry], interval: float) -> float | None:
     if math.isnan(interval):
         return None
     cost = 0.0
-    for earlier, later in zip(entries, entries[1:], strict=False):
+    for earlier, later in pairwise(entries):
         gap = later.at - earlier.at
         if 0 < gap <= LONGEST_GAP * interval:
             workers = earlier.snapshot.workers
@@ -154,8 +170,8 @@ def parse_time(text: str, newest: float, now: float) -> float:
     """Return the instant that a text names, in seconds since 1970.
 
     Args:
-        text: ISO 8601 (without a zone: local time), seconds since 1970, `-5min` (before now), `14:03:20` (the last
-            such time of day before the newest decision), or `latest`.
+        text: ISO 8601 (without a zone: local time), seconds since 1970, `-5min` (before now), `14:03:20`
+            (the last such time of day before the newest decision), or `latest`.
         newest: instant of the newest decision.
         now: the present.
 

@@ -1,4 +1,4 @@
-"""`upswell replay`: what another policy or objective would have made of the traffic that a journal recorded."""
+"""`upswell replay`: what another policy or objective would have made of recorded traffic."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
 from upswell.cli.contenders import choose
 from upswell.cli.differences import Difference, differences
-from upswell.cli.explain import counted, moment
+from upswell.cli.explain import moment
 from upswell.cli.options import app_option, finite
 from upswell.cli.plots import write_comparison
 from upswell.cli.recorded import Recorded, application, open_journal, read_recorded
 from upswell.cli.runs import Run, run_policy
 from upswell.cli.simulate import by_state
-from upswell.cli.text import clock, plain, seconds
+from upswell.cli.text import clock, counted, plain, seconds
 from upswell.cli.traffic import check_reach, parse_slo
 from upswell.simulator.plant import Plant
 
@@ -45,10 +44,16 @@ class Replayed(Struct, frozen=True, kw_only=True):
 @click.command("replay")
 @click.argument("journal")
 @click.option("--policy", default="slo", show_default=True, metavar="NAME", help="Try this policy.")
-@click.option("--slo", metavar="SLO", help='Try this objective: seconds, or "99% < 60s". [default: as recorded]')
-@click.option("--share", type=float, callback=finite, help="Of the uploads that must be answered in that time.")
+@click.option(
+    "--slo", metavar="SLO", help='Try this objective: seconds, or "99% < 60s". [default: as recorded]'
+)
+@click.option(
+    "--share", type=float, callback=finite, help="Of the uploads that must be answered in that time."
+)
 @app_option(required=False, help="The application; not needed where the journal has only one.")
-@click.option("--start-delay", type=click.FloatRange(0), callback=finite, help="Seconds. [default: as measured]")
+@click.option(
+    "--start-delay", type=click.FloatRange(0), callback=finite, help="Seconds. [default: as measured]"
+)
 @click.option("--max-workers", type=click.IntRange(1), default=500, show_default=True, help="Never more.")
 @click.option(
     "--differences", "count", type=click.IntRange(0), default=5, show_default=True, help="Tell so many."
@@ -61,7 +66,7 @@ def command(
     """Replay the traffic in JOURNAL (its file, or the state folder) under another policy or objective."""
     choice = choose(policy)
     reader = open_journal(journal)
-    recorded, base, dropped = _from_zero(read_recorded(reader, application(reader, app)))
+    recorded, base = _from_zero(read_recorded(reader, application(reader, app)))
     plant, notes = _plant(recorded, base, **options)
     _, late = check_reach(recorded.traffic.services, plant.slo)
     run = run_policy(recorded.traffic, plant, choice)
@@ -70,7 +75,12 @@ def command(
         run=run,
         plant=plant,
         base=base,
-        notes=(*dropped, *recorded.traffic.notes, *notes, *late, *([f"{run.name}: {run.note}"] if run.note else [])),
+        notes=(
+            *recorded.traffic.notes,
+            *notes,
+            *late,
+            *([f"{run.name}: {run.note}"] if run.note else []),
+        ),
         differences=differences(recorded.entries, run, base, count),
     )
     if plot:
@@ -82,26 +92,22 @@ def command(
             click.echo(line)
 
 
-def _from_zero(recorded: Recorded) -> tuple[Recorded, float, tuple[str, ...]]:
-    """Return the past on a clock that begins with it, that instant, and what to say of uploads left out.
-
-    What arrived long before the first decision that is still there cannot be compared with it.
-    """
-    traffic, entries = recorded.traffic, recorded.entries
-    notes: tuple[str, ...] = ()
-    arrivals, services = traffic.arrivals, traffic.services
-    if entries and arrivals[0] < entries[0].at - entries[0].snapshot.window:
-        kept = arrivals >= entries[0].at - entries[0].snapshot.window
-        if kept.any():
-            notes = (f"{int(np.count_nonzero(~kept)):,} uploads from before the first decision are left out",)
-            arrivals, services = arrivals[kept], services[kept]
-    base = float(math.floor(arrivals[0]))
-    shifted = replace(traffic, arrivals=arrivals - base, services=services)
-    return replace(recorded, traffic=shifted), base, notes
+def _from_zero(recorded: Recorded) -> tuple[Recorded, float]:
+    """Return the past on a clock that begins with it, and that instant."""
+    traffic = recorded.traffic
+    base = math.floor(float(traffic.arrivals[0]))
+    shifted = replace(traffic, arrivals=traffic.arrivals - base)
+    return replace(recorded, traffic=shifted), float(base)
 
 
 def _plant(
-    recorded: Recorded, base: float, *, slo: str | None, share: float | None, start_delay: float | None, max_workers: int
+    recorded: Recorded,
+    base: float,
+    *,
+    slo: str | None,
+    share: float | None,
+    start_delay: float | None,
+    max_workers: int,
 ) -> tuple[Plant, tuple[str, ...]]:
     """Return the world as it was recorded, with what was asked to be different."""
     snapshots = [entry.snapshot for entry in recorded.entries]
@@ -179,15 +185,23 @@ def _lines(replayed: Replayed) -> list[str]:
     cost = "-" if recorded.cost is None else f"{recorded.cost / 3600:.4g}"
     assert not callable(plant.start_delay)
     return [
-        f"{recorded.app_id}: {outcome.uploads:,} uploads of {seconds(recorded.traffic.mean_service)} on average, "
-        f"{moment(replayed.base)} to {moment(last)}",
-        f"slo {plant.slo}, {counted(plant.slots, 'slot')} a worker, start-up {seconds(plant.start_delay)}, "
-        f"a decision every {seconds(plant.decision_interval)}",
+        (
+            f"{recorded.app_id}: {counted(outcome.uploads, 'upload')} of "
+            f"{seconds(recorded.traffic.mean_service)} on average, {moment(replayed.base)} to {moment(last)}"
+        ),
+        (
+            f"slo {plant.slo}, {counted(plant.slots, 'slot')} a worker, "
+            f"start-up {seconds(plant.start_delay)}, a decision every {seconds(plant.decision_interval)}"
+        ),
         f"{'':20}{'attained':>10}{'worker-hours':>14}{'peak':>7}{'scalings':>10}",
-        f"{'recorded':20}{recorded.attainment(plant.slo):>10.2%}{cost:>14}"
-        f"{_recorded_peak(recorded):>7}{_recorded_scalings(recorded):>10}",
-        f"{run.name:20}{outcome.attainment:>10.2%}{outcome.cost / 3600:>14.4g}"
-        f"{outcome.peak_workers:>7}{outcome.scalings:>10}",
+        (
+            f"{'recorded':20}{recorded.attainment(plant.slo):>10.2%}{cost:>14}"
+            f"{_recorded_peak(recorded):>7}{_recorded_scalings(recorded):>10}"
+        ),
+        (
+            f"{run.name:20}{outcome.attainment:>10.2%}{outcome.cost / 3600:>14.4g}"
+            f"{outcome.peak_workers:>7}{outcome.scalings:>10}"
+        ),
         _verdict(replayed),
         *replayed.notes,
         *_told(replayed),
@@ -213,8 +227,10 @@ def _told(replayed: Replayed) -> list[str]:
     for one in replayed.differences:
         more = "more" if one.worker_seconds > 0 else "fewer"
         lines += [
-            f"  {clock(one.begin)} to {clock(one.end)}: {name} wanted {more} workers, "
-            f"{abs(one.worker_seconds) / 3600:.3g} worker-hours; at {clock(one.widest_at)}:",
+            (
+                f"  {clock(one.begin)} to {clock(one.end)}: {name} wanted {more} workers, "
+                f"{abs(one.worker_seconds) / 3600:.3g} worker-hours; at {clock(one.widest_at)}:"
+            ),
             f"    recorded {one.recorded}: {plain(one.recorded_reason)}",
             f"    {name} {one.replayed}: {plain(one.replayed_reason)}",
         ]

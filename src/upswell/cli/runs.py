@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 CURVE_POINTS = 200
 _TOLD_EVERY = 200
 """Steps between two calls of the progress bar."""
-_ORACLE_CELLS = 2e10
-"""What the oracle's tables may hold together: some ten minutes of one core."""
+_ORACLE_CELLS = 3e9
+"""What the oracle's tables may hold together: some ten times what the largest of our cases needs."""
+_ORACLE_CELLS_A_STEP = 2e6
+"""What one of them may: it keeps hundreds at a time."""
+_LOOKS = 1_000_000
 _STEPS_A_SLO = 16
 """The oracle's own first grid."""
 
@@ -184,11 +187,12 @@ def clairvoyant(traffic: Traffic, plant: Plant, possible: float) -> Bound:
         return Bound(result=None, why_none=f"no fleet can answer {slo.share:.4g} of the uploads in time")
     if traffic.work <= 0:
         return Bound(result=None, why_none="the uploads take no time at all, so any fleet is infinitely dear")
-    cells = _cells(traffic, slo.seconds)
-    if cells > _ORACLE_CELLS:
+    cells, most = _cells(traffic, slo.seconds)
+    if cells > _ORACLE_CELLS or most > _ORACLE_CELLS_A_STEP:
         return Bound(
             result=None,
-            why_none=f"it would fill tables of {cells:.2g} cells, more than {_ORACLE_CELLS:.0g}: thin the traffic",
+            why_none=f"its tables would have {cells:.2g} cells, {most:.2g} in one step; "
+            f"at most {_ORACLE_CELLS:.0g} and {_ORACLE_CELLS_A_STEP:.0g} fit: thin the traffic",
         )
     with progress("asking the oracle", known=False):
         result = oracle(
@@ -201,15 +205,16 @@ def clairvoyant(traffic: Traffic, plant: Plant, possible: float) -> Bound:
     return Bound(result=result)
 
 
-def _cells(traffic: Traffic, objective: float) -> float:
-    """Return about how many cells the oracle's dynamic programme has: amounts of work x workers, each step."""
+def _cells(traffic: Traffic, objective: float) -> tuple[float, float]:
+    """Return about how many cells the oracle's tables have (amounts of work x workers): in all, in a step."""
     step = objective / _STEPS_A_SLO
-    span = float(traffic.arrivals[-1] - traffic.arrivals[0]) + objective
-    times = float(traffic.arrivals[0]) + np.arange(0.0, span + step, max(step, span / 1e6))
+    begin = float(traffic.arrivals[0])
+    span = float(traffic.arrivals[-1]) - begin + objective
+    every = max(step, span / _LOOKS)
+    times = begin + np.arange(0.0, span + every, every)
     earliest = work_curve(times, traffic.arrivals, traffic.services)
-    begin = traffic.arrivals + np.maximum(objective - traffic.services, 0.0)
-    latest = work_curve(times, begin, traffic.services)
-    band = np.maximum(earliest - latest, 0.0) / step + 1
-    workers = float(np.diff(latest).max(initial=0.0)) / step + 1
-    stretched = max(1.0, span / 1e6 / step)
-    return float(band.sum()) * workers * stretched
+    latest_start = traffic.arrivals + np.maximum(objective - traffic.services, 0.0)
+    latest = work_curve(times, latest_start, traffic.services)
+    workers = float(np.diff(latest).max(initial=0.0)) / every + 1
+    cells = (np.maximum(earliest - latest, 0.0) / step + 1) * workers
+    return float(cells.sum()) * every / step, float(cells.max())

@@ -1,4 +1,4 @@
-"""`upswell simulate`: one policy in virtual time, with what it decided, what it cost and how long uploads took."""
+"""`upswell simulate`: one policy in virtual time: what it decided, what it cost, how long uploads took."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from upswell.cli.compare import figures
 from upswell.cli.contenders import choose
 from upswell.cli.plots import write_comparison
 from upswell.cli.runs import run_policy
-from upswell.cli.text import plain, seconds
+from upswell.cli.text import counted, plain, seconds
 from upswell.cli.traffic import check_reach, read_traffic, traffic_options
 
 if TYPE_CHECKING:
@@ -87,12 +87,18 @@ def summary(traffic: Traffic, plant: Plant, run: Run) -> list[str]:
     unfinished = outcome.uploads - outcome.finished
     late = f"{outcome.late:,} late" + (f", {unfinished:,} of them not finished" if unfinished else "")
     return [
-        f"{traffic.case} under {run.name}: {outcome.uploads:,} uploads of {seconds(traffic.mean_service)} on average",
+        (
+            f"{traffic.case} under {run.name}: {counted(outcome.uploads, 'upload')} of "
+            f"{seconds(traffic.mean_service)} on average"
+        ),
         f"slo {slo} {met}: {outcome.attainment:.2%} in time, {late}",
-        f"response times: p50 {seconds(outcome.p50)}, p95 {seconds(outcome.p95)}, p99 {seconds(outcome.p99)}, "
-        f"longest {seconds(outcome.maximum)}; waiting {seconds(outcome.mean_waiting)} on average",
+        (
+            f"response times: p50 {seconds(outcome.p50)}, p95 {seconds(outcome.p95)}, "
+            f"p99 {seconds(outcome.p99)}, longest {seconds(outcome.maximum)}; waiting {seconds(outcome.mean_waiting)} on average"
+        ),
         f"cost: {outcome.cost / 3600:.4g} worker-hours, {run.cost_over_work:.3f} x the work; {states}",
-        f"workers: {outcome.peak_workers:,} at most, {outcome.starts:,} started, {outcome.scalings:,} scalings",
+        f"workers: {outcome.peak_workers:,} at most, {outcome.starts:,} started, "
+        f"{outcome.scalings:,} scalings",
     ]
 
 
@@ -116,7 +122,9 @@ def _decisions(run: Run, count: int) -> list[str]:
     if not told:
         return []
     left_out = len(run.made) - len(told)
-    begin = f"decisions, the {len(told)} that changed most of {len(run.made):,}:" if left_out else "decisions:"
+    begin = (
+        f"decisions, the {len(told)} that changed most of {len(run.made):,}:" if left_out else "decisions:"
+    )
     return [
         begin,
         *(

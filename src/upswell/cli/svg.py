@@ -90,9 +90,8 @@ class Canvas:
 
     def box(self, corner: Point, width: float, height: float, *, colour: str) -> None:
         """Fill a rectangle."""
-        self._shapes.append(
-            f'<rect x="{corner[0]:.1f}" y="{corner[1]:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>'
-        )
+        place = f'x="{corner[0]:.1f}" y="{corner[1]:.1f}"'
+        self._shapes.append(f'<rect {place} width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>')
 
     def dot(self, at: Point, *, colour: str, radius: float = 5.0, hollow: bool = False) -> None:
         """Draw a disc, or (`hollow`) a ring."""

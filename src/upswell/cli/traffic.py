@@ -115,9 +115,8 @@ def read_traffic(source: Source) -> Traffic:
     if len(given) != 1:
         raise click.UsageError("give one of --jobs, --trace and --arrivals")
     if (source.service is None) != (given[0] == "jobs"):
-        raise click.UsageError(
-            f"--{given[0]} " + ("has its own service times" if source.service else "needs --service")
-        )
+        rule = "has its own service times" if source.service else "needs --service"
+        raise click.UsageError(f"--{given[0]} {rule}")
     rng = np.random.default_rng(source.seed)
     if source.jobs is not None:
         return _from_jobs(source.jobs, source, rng)
@@ -144,8 +143,8 @@ def _from_counts(path: str, source: Source, rng: np.random.Generator) -> Traffic
     service = distributions.service_times(source.service)
     thinned = f", thinned to {source.thin:g}" if source.thin < 1 else ""
     notes = [
-        f"{len(times):,} counts of {step:g} s{thinned}; arrivals drawn uniformly within each, service times from "
-        f"{service} (seed {source.seed})"
+        f"{len(times):,} counts of {step:g} s{thinned}; arrivals drawn uniformly within each, "
+        + _service_note(service, source)
     ]
     return _finished(_case(path), arrivals, service.draw(rng, len(arrivals)), notes, source)
 
@@ -160,11 +159,12 @@ def _from_process(source: Source, rng: np.random.Generator) -> Traffic:
     if source.thin < 1:
         arrivals = arrivals[rng.random(len(arrivals)) < source.thin]
     thinned = f", thinned to {source.thin:g}" if source.thin < 1 else ""
-    notes = [
-        f"arrivals drawn from {process} for {seconds:g} s{thinned}, service times from {service} "
-        f"(seed {source.seed})"
-    ]
+    notes = [f"arrivals drawn from {process} for {seconds:g} s{thinned}, " + _service_note(service, source)]
     return _finished(source.arrivals, arrivals, service.draw(rng, len(arrivals)), notes, source)
+
+
+def _service_note(service: distributions.Named, source: Source) -> str:
+    return f"service times from {service} (seed {source.seed})"
 
 
 def _finished(case: str, arrivals: Floats, services: Floats, notes: list[str], source: Source) -> Traffic:
@@ -199,10 +199,8 @@ def check_reach(services: Floats, slo: Slo) -> tuple[float, tuple[str, ...]]:
     if possible == 1:
         return 1.0, ()
     longer = len(services) - round(possible * len(services))
-    notes = [
-        f"{longer:,} of {len(services):,} uploads take longer than {slo.seconds:g} s by themselves: "
-        "they are late under every policy"
-    ]
+    counted = f"{longer:,} of {len(services):,} uploads"
+    notes = [f"{counted} take longer than {slo.seconds:g} s by themselves: late under every policy"]
     if possible < slo.share:
         notes.append(
             f"so slo {slo} cannot be met; what could be met, with a free worker for every upload: "
@@ -247,7 +245,6 @@ def traffic_options(*, synthetic: bool) -> Callable[[Command], Command]:
 
 
 def _options(*, synthetic: bool) -> list[Callable[[Any], Any]]:
-    number = {"callback": finite, "show_default": True}
     processes = ", ".join(
         f"{name}({', '.join(kind.parameters)})" for name, kind in distributions.ARRIVALS.items()
     )
@@ -268,17 +265,72 @@ def _options(*, synthetic: bool) -> list[Callable[[Any], Any]]:
     ]
     return [
         click.option("--jobs", metavar="FILE", help="CSV or .csv.gz with the columns arrival_s,service_s."),
-        click.option("--trace", metavar="FILE", help="CSV or .csv.gz with the columns t_seconds,count; needs --service."),
+        click.option(
+            "--trace",
+            metavar="FILE",
+            help="CSV or .csv.gz with the columns t_seconds,count; needs --service.",
+        ),
         *(made if synthetic else []),
-        click.option("--service", metavar="DISTRIBUTION", help=f"Draw the service times: {services}, or seconds."),
-        click.option("--thin", type=click.FloatRange(0, 1, min_open=True), default=1.0, **number, help="Share of the uploads to keep."),
-        click.option("--squeeze", type=_POSITIVE, default=1.0, **number, help="Let time pass so many times faster between the arrivals."),
-        click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of all that is drawn."),
+        click.option(
+            "--service", metavar="DISTRIBUTION", help=f"Draw the service times: {services}, or seconds."
+        ),
+        click.option(
+            "--thin",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=1.0,
+            callback=finite,
+            show_default=True,
+            help="Share of the uploads to keep.",
+        ),
+        click.option(
+            "--squeeze",
+            type=_POSITIVE,
+            default=1.0,
+            callback=finite,
+            show_default=True,
+            help="Let time pass so many times faster between the arrivals.",
+        ),
+        click.option(
+            "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of all that is drawn."
+        ),
         click.option("--slo", required=True, metavar="SLO", help='Seconds, or "99% < 60s".'),
-        click.option("--share", type=float, callback=finite, help=f"Of the uploads that must be answered in that time. [default: {DEFAULT_SHARE:g}]"),
-        click.option("--start-delay", type=click.FloatRange(0), default=30.0, **number, help="Seconds from asking for a worker to its being ready."),
-        click.option("--initial", type=click.IntRange(0), default=1, show_default=True, help="Workers at the start."),
-        click.option("--max-workers", type=click.IntRange(1), default=500, show_default=True, help="Never more workers than this."),
-        click.option("--slots", type=click.IntRange(1), default=1, show_default=True, help="Uploads that one worker runs at once."),
-        click.option("--interval", type=_POSITIVE, default=2.0, **number, help="Seconds between two decisions of our own policies; a peer keeps its own."),
-    ]  # fmt: skip
+        click.option(
+            "--share",
+            type=float,
+            callback=finite,
+            help=f"Of the uploads that must be answered in that time. [default: {DEFAULT_SHARE:g}]",
+        ),
+        click.option(
+            "--start-delay",
+            type=click.FloatRange(0),
+            default=30.0,
+            callback=finite,
+            show_default=True,
+            help="Seconds from asking for a worker to its being ready.",
+        ),
+        click.option(
+            "--initial", type=click.IntRange(0), default=1, show_default=True, help="Workers at the start."
+        ),
+        click.option(
+            "--max-workers",
+            type=click.IntRange(1),
+            default=500,
+            show_default=True,
+            help="Never more workers than this.",
+        ),
+        click.option(
+            "--slots",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Uploads that one worker runs at once.",
+        ),
+        click.option(
+            "--interval",
+            type=_POSITIVE,
+            default=2.0,
+            callback=finite,
+            show_default=True,
+            help="Seconds between two decisions of our own policies; a peer keeps its own.",
+        ),
+    ]

@@ -39,16 +39,26 @@ def _lognormal(rng: np.random.Generator, count: int, mean: float, squared_variat
     return rng.lognormal(math.log(mean) - variance / 2, math.sqrt(variance), count)
 
 
+def _constant(_rng: np.random.Generator, count: int, seconds: float) -> Floats:
+    return np.full(count, seconds)
+
+
+def _uniform(rng: np.random.Generator, count: int, low: float, high: float) -> Floats:
+    return rng.uniform(low, high, count)
+
+
+def _exponential(rng: np.random.Generator, count: int, mean: float) -> Floats:
+    return rng.exponential(mean, count)
+
+
 def _pareto(rng: np.random.Generator, count: int, mean: float, shape: float) -> Floats:
     return (1 + rng.pareto(shape, count)) * mean * (shape - 1) / shape
 
 
 SERVICES: dict[str, _Kind] = {
-    "constant": _Kind({"seconds": -1e-300}, lambda _rng, count, seconds: np.full(count, seconds)),
-    "uniform": _Kind(
-        {"low": -1e-300, "high": 0.0}, lambda rng, count, low, high: rng.uniform(low, high, count)
-    ),
-    "exponential": _Kind({"mean": 0.0}, lambda rng, count, mean: rng.exponential(mean, count)),
+    "constant": _Kind({"seconds": -1e-300}, _constant),
+    "uniform": _Kind({"low": -1e-300, "high": 0.0}, _uniform),
+    "exponential": _Kind({"mean": 0.0}, _exponential),
     "lognormal": _Kind({"mean": 0.0, "squared_variation": -1e-300}, _lognormal),
     "pareto": _Kind({"mean": 0.0, "shape": 1.0}, _pareto),
 }
@@ -90,6 +100,11 @@ ARRIVALS: dict[str, _Kind] = {
     "daily": _Kind({"low_rate": -1e-300, "high_rate": 0.0, "period_seconds": 0.0}, _daily),
 }
 """Rates in uploads a second; every one is the largest that its process has."""
+
+
+def forms(kinds: dict[str, _Kind]) -> str:
+    """Return each name with its parameters, as a person types it."""
+    return ", ".join(f"{name}({', '.join(kind.parameters)})" for name, kind in kinds.items())
 
 
 class Named(Struct, frozen=True):
@@ -149,8 +164,7 @@ def _parse(text: str, kinds: dict[str, _Kind], what: str) -> Named:
     match = _CALL.match(text)
     kind = kinds.get(match["name"]) if match else None
     if match is None or kind is None:
-        forms = ", ".join(f"{name}({', '.join(kind.parameters)})" for name, kind in kinds.items())
-        raise TraceError(f"{what} must be one of {forms}, got {text!r}")
+        raise TraceError(f"{what} must be one of {forms(kinds)}, got {text!r}")
     values = _numbers(match["values"])
     if values is None or len(values) != len(kind.parameters):
         form = f"{match['name']}({', '.join(kind.parameters)})"

@@ -103,6 +103,16 @@ class JournalReader:
         )
         return newest_first[::-1]
 
+    def decision_at(self, app: str, at: float) -> Entry | None:
+        """Return the newest entry of an application that was made by then, or None."""
+        query = "SELECT entry FROM decisions WHERE app_id = ? AND at <= ? ORDER BY at DESC LIMIT 1"
+        return next(iter(self._entries(query, app, at)), None)
+
+    def oldest(self, app: str) -> Entry | None:
+        """Return the oldest entry of an application that is still there, or None."""
+        query = "SELECT entry FROM decisions WHERE app_id = ? ORDER BY id LIMIT 1"
+        return next(iter(self._entries(query, app)), None)
+
     def reports(
         self, app: str | None = None, since: float | None = None, limit: int = -1
     ) -> Iterator[JournalReport]:

@@ -182,6 +182,10 @@ class Simulation:
         last = max(self.now, max(pool.free_at, default=self.now))
         self.now = min(last, max(self.now, stream.last + self.plant.slo.seconds))
 
+    def response_time(self, share: float) -> float:
+        """Return the seconds within which a share of the uploads answered so far were."""
+        return self._ledger.percentile(share)
+
     def outcome(self) -> Outcome:
         """Return what the run cost and missed; call it once, at the end."""
         ledger = self._ledger

@@ -6,17 +6,17 @@ the engine consumes from the front. It knows nothing of workers.
 
 from __future__ import annotations
 
-import gzip
 from bisect import bisect_right
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from upswell.errors import TraceError
+from upswell.workload.columns import read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -34,13 +34,20 @@ def check(arrivals: NDArray[np.float64], services: NDArray[np.float64], after: f
         )
     if len(arrivals) == 0:
         return
-    if not (np.isfinite(arrivals).all() and np.isfinite(services).all()):
-        raise TraceError("arrivals and service times must be finite numbers, got NaN or infinity")
-    lowest = float(services.min())
-    if lowest < 0:
-        raise TraceError(f"service times must be >= 0 s, got {lowest:g}")
-    if arrivals[0] < after or bool(np.any(np.diff(arrivals) < 0)):
-        raise TraceError("arrivals must be sorted: each at or after the one before")
+    for name, values in (("arrivals", arrivals), ("service times", services)):
+        if not np.isfinite(values).all():
+            index = int(np.argmin(np.isfinite(values)))
+            raise TraceError(f"{name} must be finite numbers, got {values[index]:g} (upload {index + 1})")
+    index = int(np.argmin(services))
+    if services[index] < 0:
+        raise TraceError(f"service times must be >= 0 s, got {services[index]:g} (upload {index + 1})")
+    before = np.concatenate(([after], arrivals[:-1]))
+    if bool(np.any(arrivals < before)):
+        index = int(np.argmax(arrivals < before))
+        raise TraceError(
+            f"arrivals must be sorted, each at or after the one before, got {arrivals[index]:g} after "
+            f"{before[index]:g} (upload {index + 1})"
+        )
 
 
 def read_jobs(path: str | Path) -> Chunk:
@@ -49,29 +56,13 @@ def read_jobs(path: str | Path) -> Chunk:
     Raises:
         TraceError: the file cannot be read, lacks a column, or holds what `check` refuses.
     """
-    path = Path(path)
-    try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-            header = [name.strip() for name in file.readline().split(",")]
-            wanted = [_column(header, name, path) for name in ("arrival_s", "service_s")]
-            table = np.loadtxt(file, delimiter=",", usecols=wanted, ndmin=2)
-    except OSError as error:
-        raise TraceError(f"the trace must be a readable file: {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise TraceError(f"the trace must hold numbers: {path}: {error}") from error
-    if table.size == 0:
+    arrivals, services = read_columns(path, "arrival_s", "service_s")
+    if len(arrivals) == 0:
         raise TraceError(f"the trace must hold at least one upload: {path}")
-    arrivals, services = table[:, 0].copy(), table[:, 1].copy()
     check(arrivals, services)
+    if arrivals[0] < 0:
+        raise TraceError(f"arrivals must be >= 0 s, got {arrivals[0]:g} (upload 1)")
     return arrivals, services
-
-
-def _column(header: list[str], name: str, path: Path) -> int:
-    if name not in header:
-        raise TraceError(
-            f"the trace must have a column {name!r}: {path} has {', '.join(header) or 'no header'}"
-        )
-    return header.index(name)
 
 
 def in_chunks(arrivals: NDArray[np.float64], services: NDArray[np.float64]) -> Iterator[Chunk]:

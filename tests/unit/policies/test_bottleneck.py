@@ -83,8 +83,7 @@ def test_a_probe_that_finds_nothing_new_goes_back_and_the_next_comes_later() -> 
     assert plant.desired in (5, 6)
 
 
-@pytest.mark.parametrize("draw", [exponential, heavy_tailed])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("draw", "seed"), [(exponential, 1), (heavy_tailed, 2)])
 def test_noise_and_storms_without_a_bottleneck_start_no_trial(
     draw: Callable[[random.Random], float], seed: int
 ) -> None:

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -209,12 +209,14 @@ def later(seen: list[Snapshot]) -> list[Snapshot]:
 stories = st.lists(snapshots(), min_size=1, max_size=12)
 
 
+@settings(max_examples=40, deadline=None)  # a story is several snapshots long
 @given(story=stories)
 def test_the_same_snapshots_give_the_same_decisions(story: list[Snapshot]) -> None:
     one, other = alone(MANY), alone(MANY)
     assert [one.decide(seen) for seen in later(story)] == [other.decide(seen) for seen in later(story)]
 
 
+@settings(max_examples=40, deadline=None)  # a story is several snapshots long
 @given(story=stories, low=st.integers(0, 5), more=st.integers(0, 40))
 def test_wrapped_rules_stay_within_the_bounds(story: list[Snapshot], low: int, more: int) -> None:
     book = parse("my.toml", MANY)
@@ -225,6 +227,7 @@ def test_wrapped_rules_stay_within_the_bounds(story: list[Snapshot], low: int, m
             assert low <= policy.decide(seen).desired_workers <= low + more
 
 
+@settings(max_examples=40, deadline=None)  # a story is several snapshots long
 @given(story=stories)
 def test_no_decision_without_its_sentence(story: list[Snapshot]) -> None:
     book = parse("my.toml", MANY)

@@ -37,7 +37,10 @@ def test_a_service_time_not_told_is_the_median_and_is_said_and_so_are_failed_att
     path = tmp_path / "journal.sqlite"
     write_journal(path)
     journal = Journal(path, 50_000_000)
-    rows = [("e1", BEGIN + 1, BEGIN + 90, None, None, "stored"), ("e1", BEGIN + 1, BEGIN + 3, 1.0, 1.0, "dead")]
+    rows = [
+        ("e1", BEGIN + 1, BEGIN + 90, None, None, "stored"),
+        ("e1", BEGIN + 1, BEGIN + 3, 1.0, 1.0, "dead"),
+    ]
     journal.record([], rows)  # type: ignore[arg-type]
     journal.close()
     recorded = read_recorded(open_journal(str(path)), "e1")

@@ -72,9 +72,7 @@ def test_the_response_times_curve_ends_at_the_share_that_was_answered_at_all() -
         ),
     ],
 )
-def test_where_there_is_no_oracle_it_is_said_why_at_once(
-    uploads: Traffic, possible: float, why: str
-) -> None:
+def test_where_there_is_no_oracle_it_is_said_why_at_once(uploads: Traffic, possible: float, why: str) -> None:
     bound = clairvoyant(uploads, PLANT, possible)
     assert bound.result is None
     assert why in bound.why_none

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+
 from support.recorded_journal import write_journal
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support.recorded_journal import write_journal
 
 ROOT = Path(__file__).parents[2]

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from support.snapshots import ordinary
 
+from support.snapshots import ordinary
 from upswell.cli.contenders import CONTENDERS, choose, choose_all
 from upswell.errors import SettingsError
 from upswell.policies.keda import KedaPolicy

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -76,7 +77,7 @@ def test_ticks_are_round_few_and_within(low: float, high: float) -> None:
     ticks = even_ticks(low, high)
     assert 3 <= len(ticks) <= 12
     assert all(low <= tick <= high * 1.0001 for tick in ticks)
-    steps = {round(b - a, 9) for a, b in zip(ticks, ticks[1:], strict=False)}
+    steps = {round(after - before, 9) for before, after in pairwise(ticks)}
     assert len(steps) == 1
     assert round(steps.pop() / 10 ** math.floor(math.log10(ticks[1] - ticks[0] + 1e-12)), 6) in {1, 2, 5, 10}
 

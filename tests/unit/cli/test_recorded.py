@@ -4,8 +4,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support.recorded_journal import BEGIN, SLO, write_journal
 
+from support.recorded_journal import BEGIN, SLO, write_journal
 from upswell.cli.recorded import application, open_journal, parse_time, read_recorded
 from upswell.errors import JournalError
 from upswell.journal import Journal
@@ -64,7 +64,7 @@ def test_a_journal_that_is_not_there_or_an_application_it_does_not_know_is_refus
 def test_of_several_applications_one_must_be_named(tmp_path: Path) -> None:
     for app in ("e1", "e2"):
         write_journal(tmp_path / "journal.sqlite", app=app)
-    with pytest.raises(JournalError, match="--app must name one .*: e1, e2"):
+    with pytest.raises(JournalError, match=r"--app must name one .*: e1, e2"):
         application(open_journal(str(tmp_path)), None)
 
 

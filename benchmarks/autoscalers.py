@@ -53,7 +53,7 @@ class Contender(Struct, frozen=True):
 
 CONTENDERS: dict[str, Contender] = {
     "slo": Contender(lambda _mean, _slo: RehearsedPolicy()),
-    "slo by formula": Contender(lambda _mean, _slo: SloPolicy()),
+    "slo by formula": Contender(lambda _mean, _slo: Bounds(SloPolicy(), 0, 500)),
     "slo unrehearsed": Contender(lambda _mean, _slo: SloFamilyPolicy()),
     "dask 5 s *": Contender(lambda mean, _slo: DaskAdaptivePolicy(5.0, mean), 1.0),
     "dask slo/3 *": Contender(lambda mean, slo: DaskAdaptivePolicy(slo / 3, mean), 1.0),

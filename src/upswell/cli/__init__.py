@@ -24,7 +24,7 @@ COMMANDS = {
     "status": "Show queues, response times, workers and decisions.",
     "compare": "Try every autoscaler on the same uploads, in virtual time.",
     "simulate": "Try one policy on uploads in virtual time, decision by decision.",
-    "replay": "Try another policy or objective on a journal's traffic.",
+    "replay": "Try another policy or objective on recorded traffic.",
     "explain": "Explain one recorded decision: its numbers, and what it rejected.",
     "dead": "List, show, retry or purge dead-lettered requests.",
     "config": "Show each setting, its value and where it came from.",

@@ -95,6 +95,8 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
         JournalError: the file cannot be read, or no report tells how long an upload took.
     """
     entries = sorted(journal.decisions(app, limit=ALL), key=lambda entry: entry.at)
+    if not entries:
+        raise JournalError(f"the journal must hold decisions of {app}, got none")
     reports, notes = _comparable(list(journal.reports(app)), entries)
     if not reports:
         raise JournalError(f"the journal must hold reports of {app}, got none")
@@ -121,8 +123,6 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
 
 def _comparable(reports: list[JournalReport], entries: list[Entry]) -> tuple[list[JournalReport], list[str]]:
     """Leave out what arrived long before the first decision that is still there; return what to say of it."""
-    if not entries:
-        return reports, []
     since = entries[0].at - entries[0].snapshot.window
     kept = [report for report in reports if report.arrived_at >= since]
     left_out = len(reports) - len(kept)

@@ -94,11 +94,14 @@ def summary(traffic: Traffic, plant: Plant, run: Run) -> list[str]:
         f"slo {slo} {met}: {outcome.attainment:.2%} in time, {late}",
         (
             f"response times: p50 {seconds(outcome.p50)}, p95 {seconds(outcome.p95)}, "
-            f"p99 {seconds(outcome.p99)}, longest {seconds(outcome.maximum)}; waiting {seconds(outcome.mean_waiting)} on average"
+            f"p99 {seconds(outcome.p99)}, longest {seconds(outcome.maximum)}; "
+            f"waiting {seconds(outcome.mean_waiting)} on average"
         ),
         f"cost: {outcome.cost / 3600:.4g} worker-hours, {run.cost_over_work:.3f} x the work; {states}",
-        f"workers: {outcome.peak_workers:,} at most, {outcome.starts:,} started, "
-        f"{outcome.scalings:,} scalings",
+        (
+            f"workers: {outcome.peak_workers:,} at most, {outcome.starts:,} started, "
+            f"{outcome.scalings:,} scalings"
+        ),
     ]
 
 

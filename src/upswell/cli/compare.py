@@ -118,9 +118,9 @@ def _show(
         highlight=False,
         markup=False,
     )
-    table = Table()
-    for title in ("policy", "attained", "p50", "p95", "p99", "cost / work", "R", "peak", "scalings"):
-        table.add_column(title, justify="left" if title == "policy" else "right")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits a terminal of 80 columns
+    for title in ("policy", "attained", "p50", "p95", "p99", "cost/work", "R", "peak", "scalings"):
+        table.add_column(title, justify="left" if title == "policy" else "right", no_wrap=True)
     best = bound.result if bound else None
     if best is not None:
         attained, cost = _attained(best.attainment, share), f"{best.cost_over_work:.3f}"

@@ -63,7 +63,7 @@ CONTENDERS: dict[str, Contender] = {
     "constant": Contender(
         make=lambda f: ConstantPolicy(int(f.number or 0)),
         number="workers",
-        note="the fewest that meet the objective, found with hindsight",
+        note="the fewest that meet the objective, found with hindsight and there from the start",
     ),
     "keda": Contender(
         make=lambda f: KedaPolicy(f.number or 20),

@@ -11,7 +11,8 @@ from upswell.cli.contenders import choose_all
 from upswell.cli.plots import write_comparison
 from upswell.cli.runs import clairvoyant, run_policy
 from upswell.cli.text import counted, number, seconds
-from upswell.cli.traffic import check_reach, read_traffic, traffic_options
+from upswell.cli.traffic import check_reach, read_traffic
+from upswell.cli.traffic_options import traffic_options
 
 if TYPE_CHECKING:
     from upswell.cli.runs import Bound, Run
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("compare")
-@traffic_options(synthetic=True)
+@traffic_options()
 @click.option(
     "--policies",
     default="all",

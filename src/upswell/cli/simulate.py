@@ -12,7 +12,8 @@ from upswell.cli.contenders import choose
 from upswell.cli.plots import write_comparison
 from upswell.cli.runs import run_policy
 from upswell.cli.text import counted, plain, seconds
-from upswell.cli.traffic import check_reach, read_traffic, traffic_options
+from upswell.cli.traffic import check_reach, read_traffic
+from upswell.cli.traffic_options import traffic_options
 
 if TYPE_CHECKING:
     from upswell.cli.runs import Made, Run
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("simulate")
-@traffic_options(synthetic=True)
+@traffic_options()
 @click.option(
     "--policy", default="slo", show_default=True, metavar="NAME", help="An unknown one lists those there are."
 )

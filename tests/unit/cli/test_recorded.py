@@ -104,3 +104,16 @@ def test_what_is_no_time_is_refused_with_what_is(text: str) -> None:
         return
     with pytest.raises(JournalError, match="at must be an instant such as"):
         parse_time(text, NEWEST, NEWEST)
+
+
+def test_the_decision_at_an_instant_is_the_newest_made_by_then(tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal.sqlite")
+    reader = open_journal(str(tmp_path))
+    entry = reader.decision_at("e1", BEGIN + 101)
+    oldest = reader.oldest("e1")
+    assert entry is not None
+    assert oldest is not None
+    assert BEGIN + 99 <= entry.at <= BEGIN + 101
+    assert reader.decision_at("e1", oldest.at) == oldest
+    assert reader.decision_at("e1", oldest.at - 1) is None
+    assert reader.decision_at("e2", BEGIN + 101) is None

@@ -7,6 +7,7 @@ UpswellError
         UnroutableError         a mandatory message reached no queue
     FleetError                  a fleet could not start, list or stop workers
     JournalError                the journal's file cannot be read or written
+    TraceError                  a trace of uploads cannot be read or simulated
     UploadError                 one upload failed
         TemporaryUploadError    try again: it is redelivered after a backoff
         PermanentUploadError    never try again: it is dead-lettered at once
@@ -44,6 +45,10 @@ class FleetError(UpswellError):
 
 class JournalError(UpswellError):
     """The journal's file cannot be read or written."""
+
+
+class TraceError(UpswellError):
+    """A trace of uploads cannot be read or simulated."""
 
 
 class UploadError(UpswellError):

@@ -101,8 +101,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(description='The response time that must hold, published to stored: "95% < 30s".')
     ] = "95% < 30s"
     policy: Annotated[
-        str, Meta(description="Who decides the number of workers: slo, threshold or elasticity_control.")
+        str,
+        Meta(
+            description="Who decides the number of workers: slo, constant, threshold, elasticity_control, rules (your own, in rules_file), or a peer's rule: keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale."
+        ),
     ] = "slo"
+    rules_file: Annotated[
+        str,
+        Meta(
+            description='TOML file of rules of your own (docs/rules.md): with policy = "rules" they decide alone, else they guard the policy; empty: none.'
+        ),
+    ] = ""
     min_workers: Annotated[Workers, Meta(description="Never fewer workers than this.")] = 1
     max_workers: Annotated[
         Workers, Meta(description="Never more workers than this: the bill's upper bound.")
@@ -125,6 +134,45 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Seconds over which the largest recent wish holds before workers are drained, so that a short lull costs no restart.",
         ),
     ] = 60.0
+
+    max_scale_out_factor: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1000,
+            description="One decision multiplies the workers by this at most (2: doubles them), always allowing one more; 0: no limit, what is needed comes at once.",
+        ),
+    ] = 0.0
+    max_scale_in_share: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="One decision lets go this share of the workers at most, always allowing one; 1: no limit.",
+        ),
+    ] = 1.0
+    bottleneck_check: Annotated[
+        bool,
+        Meta(
+            description="Whether scaling out stops, and goes back, where more workers were measured to bring no more throughput."
+        ),
+    ] = True
+    priority: Annotated[
+        int,
+        Meta(
+            ge=-1000,
+            le=1000,
+            description="Where max_workers_total is short, applications of a higher priority get what they want first.",
+        ),
+    ] = 0
+    price_per_worker_hour: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e6,
+            description="What one worker costs an hour, in your currency, for status and journal; 0: worker-hours are shown, no price.",
+        ),
+    ] = 0.0
 
     # The worker (per application)
     slots: Annotated[
@@ -183,6 +231,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window: Annotated[
         Positive, Meta(description="Seconds of recent reports that a decision is made from.")
     ] = 60.0
+    max_workers_total: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="Never more workers than this in all applications together, minimums first; standby_workers come on top. 0: no limit.",
+        ),
+    ] = 0
     journal_max_bytes: Annotated[
         int, Meta(ge=1_000_000, description="Size at which the journal forgets its oldest entries.")
     ] = 100_000_000
@@ -242,6 +298,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return Path(self.state_dir).expanduser().absolute()
         return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser().absolute() / "upswell"
 
+    def rules_text(self) -> str:
+        """Return the text of `rules_file`, read now.
+
+        Raises:
+            SettingsError: there is no such file, or it cannot be read.
+        """
+        try:
+            return Path(self.rules_file).expanduser().read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"rules_file must be a readable text file: {self.rules_file}: {error}"
+            ) from error
+
     @property
     def destination_path(self) -> str:
         """`destination`, or the store in the state folder."""
@@ -250,9 +319,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 PER_APP = frozenset(
     {
-        "slo", "policy", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
+        "slo", "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
         "slots", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
         "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
+        "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "priority", "price_per_worker_hour",
     }
 )  # fmt: skip
 """The settings that an application's own table may hold."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from support.recorded_journal import write_journal
+
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -45,6 +47,26 @@ def test_the_readmes_own_uploads_are_stored(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     stored = [path for path in (tmp_path / "state/upswell/store").rglob("README.md") if path.is_file()]
     assert [path.read_bytes() for path in stored] == [(ROOT / "README.md").read_bytes()]
+
+
+def test_every_block_of_the_page_on_simulating_works(tmp_path: Path) -> None:
+    write_journal(tmp_path / ".local/state/upswell/journal.sqlite")
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    commands = blocks("docs/simulating.md")
+    assert len(commands) == 4
+    for block in commands:
+        done = subprocess.run(
+            ["bash", "-e", "-c", block],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, block + done.stdout + done.stderr
+        assert done.stdout
+    assert (tmp_path / "compare.svg").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -19,15 +20,26 @@ if TYPE_CHECKING:
     from upswell.policies import ScalingPolicy
 
 MIN, MAX = 1, 50
+few = settings(max_examples=25, deadline=None)
+"""Examples of each property and policy: a dozen policies make hundreds of each property."""
+OWN = {"rules": {"rules_file": str(Path(__file__).parents[2] / "examples/rules/threshold.toml")}}
+"""Settings that a policy cannot be without."""
+BETWEEN_DECISIONS = {"flink": 600.0, "judoscale": 600.0}
+"""Seconds, where not 2: their own rules let one worker go in ten minutes, or some in an hour."""
 NEEDING_DATA = [name for name in POLICIES if name != "constant"]
 
 
+def settings_of(name: str, **settings: Any) -> Settings:
+    values = {"policy": name, "min_workers": MIN, "max_workers": MAX, **OWN.get(name, {}), **settings}
+    return Settings(**values)
+
+
 def wrapped(name: str, **settings: float) -> ScalingPolicy:
-    return policy_for(Settings(policy=name, min_workers=MIN, max_workers=MAX, **settings), "e123456")  # type: ignore[arg-type]
+    return policy_for(settings_of(name, **settings), "e123456")
 
 
 def bare(name: str) -> ScalingPolicy:
-    return POLICIES[name](Settings(policy=name, min_workers=MIN, max_workers=MAX))
+    return POLICIES[name](settings_of(name))
 
 
 def later(seen: list[Snapshot]) -> list[Snapshot]:
@@ -35,6 +47,7 @@ def later(seen: list[Snapshot]) -> list[Snapshot]:
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@few
 @given(seen=st.lists(snapshots(), min_size=1, max_size=5))
 def test_policy_stays_within_its_bounds_whatever_it_sees(name: str, seen: list[Snapshot]) -> None:
     policy = wrapped(name)
@@ -44,6 +57,7 @@ def test_policy_stays_within_its_bounds_whatever_it_sees(name: str, seen: list[S
 
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("make", [bare, wrapped])
+@few
 @given(snapshot=snapshots(), more=st.integers(1, 10_000))
 def test_more_backlog_never_means_fewer_workers(
     make: object, name: str, snapshot: Snapshot, more: int
@@ -56,6 +70,7 @@ def test_more_backlog_never_means_fewer_workers(
 
 
 @pytest.mark.parametrize("name", NEEDING_DATA)
+@few
 @given(snapshot=snapshots())
 def test_policy_holds_when_the_depth_of_the_queue_is_missing(name: str, snapshot: Snapshot) -> None:
     """No data is not zero: an outage of the broker's answers must not read as an empty queue."""
@@ -68,6 +83,7 @@ def test_policy_holds_when_the_depth_of_the_queue_is_missing(name: str, snapshot
 
 
 @pytest.mark.parametrize("name", NEEDING_DATA)
+@few
 @given(snapshot=snapshots())
 def test_policy_never_scales_in_when_the_uploads_in_flight_are_not_known(
     name: str, snapshot: Snapshot
@@ -91,30 +107,34 @@ def test_policy_without_any_signal_keeps_the_workers_that_run(name: str) -> None
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@few
 @given(snapshot=snapshots())
 def test_whatever_waits_gets_a_worker_though_none_may_be_the_minimum(name: str, snapshot: Snapshot) -> None:
     """At zero workers nothing ends and nothing is reported: a policy that holds then would hold for ever."""
-    policy = policy_for(Settings(policy=name, min_workers=0, max_workers=MAX), "e123456")
+    policy = policy_for(settings_of(name, min_workers=0), "e123456")
     waiting = replace(snapshot, messages_ready=1, workers=Workers(desired=0, requested=0))
     assert policy.decide(waiting).desired_workers >= 1
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@few
 @given(snapshot=snapshots())
 def test_constant_load_settles(name: str, snapshot: Snapshot) -> None:
-    """The same signals for a quarter of an hour, workers come as wanted: in the end nothing changes."""
+    """The same signals in 450 decisions, workers come as wanted: in the last 60 nothing changes."""
     policy = wrapped(name)
     wanted: list[int] = []
     current = snapshot.workers.desired
     for number in range(450):
         workers = Workers(desired=current, requested=current, ready=current)
-        seen = replace(snapshot, at=1000.0 + 2 * number, workers=workers, warming_up=False)
+        at = 1000.0 + BETWEEN_DECISIONS.get(name, 2.0) * number
+        seen = replace(snapshot, at=at, workers=workers, warming_up=False)
         current = policy.decide(seen).desired_workers
         wanted.append(current)
     assert len(set(wanted[-60:])) == 1
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@few
 @given(snapshot=snapshots())
 def test_every_decision_explains_itself_in_a_sentence_with_its_numbers(name: str, snapshot: Snapshot) -> None:
     decision = wrapped(name).decide(snapshot)
@@ -127,6 +147,7 @@ def test_every_decision_explains_itself_in_a_sentence_with_its_numbers(name: str
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@few
 @given(seen=st.lists(snapshots(), min_size=1, max_size=8))
 def test_the_same_snapshots_give_the_same_decisions(name: str, seen: list[Snapshot]) -> None:
     """The simulator and a replay run these very objects and must come to the same."""
@@ -135,6 +156,7 @@ def test_the_same_snapshots_give_the_same_decisions(name: str, seen: list[Snapsh
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@few
 @given(snapshot=snapshots())
 def test_nobody_is_drained_while_the_monitor_has_not_seen_one_full_window(
     name: str, snapshot: Snapshot

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from upswell.analysis.depths import Depth, Depths
 from upswell.analysis.roster import Count, Roster
-from upswell.analysis.snapshot import Snapshot, Workers
+from upswell.analysis.snapshot import Snapshot, Totals, Workers
 from upswell.analysis.window import NOT_KNOWN, Summary, Window
 
 if TYPE_CHECKING:
@@ -51,13 +51,14 @@ class Application:
         self._slo = slo
         self._slots = slots
         self._started_at = started_at
-        self._roster = Roster(status_interval)
+        self._roster = Roster(status_interval, started_at)
         self._depths = Depths(window)
         self._desired: int | None = None
         self._recent: deque[float] = deque(maxlen=_RECENT_RESPONSES)
         self._newest_waiting: tuple[float, float] | None = None
         self._nothing_ended_since: float | None = None
         self._heard = False
+        self._stored = self._in_time = self._dead = 0
 
     def report(self, report: UploadReport, received_at: float, age: float = 0.0) -> None:
         """Take in a report that is `age` seconds old; one older than the window is let go."""
@@ -72,9 +73,13 @@ class Application:
             self._newest_waiting = (waiting, at)
         if report.outcome == "stored":
             response = report.response_time
-            self.window.stored(at, response, waiting, service, in_time=response <= self._slo.seconds)
+            in_time = response <= self._slo.seconds
+            self.window.stored(at, response, waiting, service, in_time=in_time)
             self._recent.append(response)
+            self._stored += 1
+            self._in_time += in_time
         else:
+            self._dead += report.outcome == "dead"
             self.window.unsuccessful(at, waiting, service, dead=report.outcome == "dead")
         self._nothing_ended_since = received_at
 
@@ -135,6 +140,7 @@ class Application:
             throughput=summary.stored / watched if watched > 0 else None,
             messages_ready=None if depth is None else depth.ready,
             messages_unacknowledged=None if depth is None else depth.unacknowledged,
+            depth_age=self._depths.age(now),
             oldest_age=self._oldest_age(depth, now),
             in_flight_age=self._in_flight_age(count, depth, now),
             service_time=summary.service_time,
@@ -143,6 +149,12 @@ class Application:
             attainment=summary.in_time / ended if ended else None,
             recent_response_times=recent,
             failures=summary.failed + summary.dead,
+            totals=Totals(
+                stored=self._stored,
+                in_time=self._in_time,
+                dead=self._dead,
+                start_seconds=self._roster.start_seconds,
+            ),
             stale=self._stale(summary, count, depth),
             warming_up=warming_up,
         )

@@ -44,6 +44,10 @@ class Depths:
         newest = self._samples[-1] if self._samples else None
         return newest if newest is not None and now - newest.at <= self._window else None
 
+    def age(self, now: float) -> float | None:
+        """Return the seconds since the broker last answered; None where it never did."""
+        return max(0.0, now - self._samples[-1].at) if self._samples else None
+
     @property
     def known(self) -> bool:
         """Whether the broker ever answered."""

@@ -31,9 +31,16 @@ class Count(Struct, frozen=True, gc=False):
 
 
 class Roster:
-    """The newest status of each worker of one application, told every `status_interval` seconds."""
+    """The newest status of each worker of one application, told every `status_interval` seconds.
 
-    def __init__(self, status_interval: float) -> None:
+    `start_seconds` sums, over the workers asked for since `started_at`, the time from the request to the
+    first status: they are billed for it, and no later count can show it.
+    """
+
+    def __init__(self, status_interval: float, started_at: float = 0.0) -> None:
+        self.start_seconds = 0.0
+        self._started_at = started_at
+        self._billed: dict[str, None] = {}  # in order, the oldest is forgotten first
         self._stale_after = STALE_AFTER_INTERVALS * status_interval
         self._forgotten_after = 10 * self._stale_after
         self._statuses: dict[str, tuple[WorkerStatus, float]] = {}
@@ -48,10 +55,23 @@ class Roster:
         if before is None and len(self._statuses) >= _MAX_WORKERS:
             return
         self._statuses[status.worker_id] = (status, at)
+        if before is None:
+            self._bill_start(status, at)
         first_ready = status.ready_at is not None and (before is None or before[0].ready_at is None)
         if first_ready and status.requested_at is not None and status.ready_at is not None:
             # The two instants come from two clocks: a difference below 0 counts as 0.
             self._delays.append(max(0.0, status.ready_at - status.requested_at))
+
+    def _bill_start(self, status: WorkerStatus, at: float) -> None:
+        """Add the time from the request to the first status of a worker that was never heard before."""
+        requested_at = status.requested_at
+        if requested_at is None or requested_at < self._started_at or status.worker_id in self._billed:
+            return
+        if len(self._billed) >= _MAX_WORKERS:
+            del self._billed[next(iter(self._billed))]
+        self._billed[status.worker_id] = None
+        # Never more than has passed here: the other two clocks may be wrong.
+        self.start_seconds += min(max(0.0, status.at - requested_at), at - self._started_at)
 
     @property
     def start_delay(self) -> float | None:

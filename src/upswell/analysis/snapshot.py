@@ -37,6 +37,19 @@ class Percentiles(Struct, frozen=True, kw_only=True, gc=False):
     maximum: float
 
 
+class Totals(Struct, frozen=True, kw_only=True, gc=False):
+    """Sums since the observation began; they only grow.
+
+    `stored` uploads, `in_time` of them within the objective, `dead` ones given up. `start_seconds`: from
+    asking for each worker to first hearing of it.
+    """
+
+    stored: int = 0
+    in_time: int = 0
+    dead: int = 0
+    start_seconds: float = 0.0
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The signals of one application; rates are per second over `window` seconds, times are in seconds.
 
@@ -56,6 +69,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     throughput: float | None = None
     messages_ready: int | None = None
     messages_unacknowledged: int | None = None
+    depth_age: float | None = None
+    """Seconds since the broker last told the queue's depth."""
     oldest_age: float | None = None
     """Seconds since the oldest upload still waiting was published, as estimated."""
     in_flight_age: float | None = None
@@ -69,8 +84,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Response times reported since the snapshot before, oldest first (for policies that react to
     single reports).
     """
+    recent_service_times: tuple[float, ...] = ()
+    """Service times of the same reports, in the same order: what a rehearsal replays."""
     failures: int = 0
     """Attempts in the window that ended `failed` or `dead`."""
+    totals: Totals | None = None
     stale: tuple[str, ...] = ()
     warming_up: bool = False
     """The monitor has not yet watched one full window."""

@@ -18,6 +18,7 @@ from upswell.broker import QueueDepth, topology
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped, unique_name
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.parts import journal_path
+from upswell.cli.status_cost import cost_json
 from upswell.cli.text import plain
 from upswell.errors import MessageError
 from upswell.journal import Entry, JournalReader
@@ -45,6 +46,7 @@ class AppState(Struct, frozen=True, kw_only=True):
     slots: int
     latest: Entry | None
     decisions: list[Entry]
+    price_per_worker_hour: float = 0.0
 
 
 @click.command("status")
@@ -145,6 +147,7 @@ async def _look_at(
         slots=sum(worker.slots for worker in workers if worker.state == "ready"),
         latest=latest,
         decisions=journal.decisions(app, limit=DECISIONS, changed_only=True),
+        price_per_worker_hour=settings.for_app(app).price_per_worker_hour,
     )
 
 
@@ -162,6 +165,8 @@ def _as_json(state: AppState) -> dict[str, Any]:
         "snapshot": latest.snapshot if latest else None,
         "desired_workers": latest.decision.desired_workers if latest else None,
         "decided_at": latest.at if latest else None,
+        "alarms": latest.decision.alarms if latest else (),
+        "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour),
         "decisions": [
             {"at": e.at, "desired_workers": e.decision.desired_workers, "reason": plain(e.decision.reason)}
             for e in state.decisions

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from upswell.cli.status_cost import cost_text
 from upswell.cli.text import clock, number, plain, seconds
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ def _tables(states: list[AppState], now: float) -> Group | Text:
     if not states:
         return Text("no application is known: none in the settings, none in the journal, no worker speaks")
     overview = Table(
-        "app", "target", "queue", "in flight", "dead", "p50", "p95", "attained", "workers", "busy slots"
-    )
+        "app", "target", "queue", "in flight", "dead", "p50", "p95", "attained", "workers", "busy slots",
+        "cost",
+    )  # fmt: skip
     for state in states:
         overview.add_row(*_row(state, now))
     return Group(overview, *(decision for state in states for decision in _decisions(state, now)))
@@ -75,6 +77,7 @@ def _row(state: AppState, now: float) -> tuple[Text | str, ...]:
         attained(snapshot.attainment if snapshot else None, snapshot.slo.share if snapshot else 0.0, times),
         workers or "none",
         f"{state.busy_slots} of {state.slots}",
+        cost_text(state.latest.bill if state.latest else None, state.price_per_worker_hour),
     )
 
 

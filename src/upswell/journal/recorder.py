@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from upswell.analysis.decision import Decision
+from upswell.analysis.ledger import Bill
 from upswell.analysis.snapshot import Snapshot
 from upswell.errors import JournalError
 from upswell.journal.writer import Batch, Writer, connect
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One decision of the monitor of that `epoch`, and the snapshot that it was made from."""
+    """One decision of the monitor of that `epoch`, the snapshot that it was made from, the cost so far."""
 
     app_id: str
     at: float
@@ -39,6 +40,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     changed: bool
     snapshot: Snapshot
     decision: Decision
+    bill: Bill | None = None
 
 
 class JournalReport(Struct, frozen=True, kw_only=True):
@@ -74,6 +76,14 @@ class JournalReader:
         """Return the names of the applications that were decided for, sorted."""
         return [app_id for (app_id,) in self._read("SELECT app_id FROM latest ORDER BY app_id")]
 
+    def bills(self) -> dict[str, Bill]:
+        """Return what each application cost so far, by name."""
+        return {
+            entry.app_id: entry.bill
+            for entry in self._entries("SELECT entry FROM latest")
+            if entry.bill is not None
+        }
+
     def decisions(
         self,
         app: str | None = None,
@@ -92,6 +102,16 @@ class JournalReader:
             limit,
         )
         return newest_first[::-1]
+
+    def decision_at(self, app: str, at: float) -> Entry | None:
+        """Return the newest entry of an application that was made by then, or None."""
+        query = "SELECT entry FROM decisions WHERE app_id = ? AND at <= ? ORDER BY at DESC LIMIT 1"
+        return next(iter(self._entries(query, app, at)), None)
+
+    def oldest(self, app: str) -> Entry | None:
+        """Return the oldest entry of an application that is still there, or None."""
+        query = "SELECT entry FROM decisions WHERE app_id = ? ORDER BY id LIMIT 1"
+        return next(iter(self._entries(query, app)), None)
 
     def reports(
         self, app: str | None = None, since: float | None = None, limit: int = -1

@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upswell.analysis.application import Application
+from upswell.analysis.ledger import Ledger
 from upswell.events import get_logger
 from upswell.policies.table import policy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from upswell.analysis.ledger import Bill
     from upswell.policies.protocol import ScalingPolicy
     from upswell.settings import Settings
 
@@ -31,11 +33,16 @@ _IDLE_WINDOWS = 10
 
 
 class Watched:
-    """One application, its policy (None: not in the settings, never scaled), what was decided last."""
+    """One application, its policy (None: not in the settings, never scaled), its bill, its last decision."""
 
-    def __init__(self, seen: Application, policy: ScalingPolicy | None) -> None:
+    def __init__(
+        self, seen: Application, policy: ScalingPolicy | None, own: Settings, bill: Bill | None
+    ) -> None:
         self.seen = seen
         self.policy = policy
+        self.min_workers = own.min_workers
+        self.priority = own.priority
+        self.ledger = Ledger(bill)
         self.last_desired: int | None = None
         self.policy_fails = False
 
@@ -43,18 +50,29 @@ class Watched:
 class Applications:
     """All applications under observation.
 
+    Args:
+        settings: `apps` are scaled.
+        started_at: when the observation began.
+        bills: what each cost before, as the journal recorded it.
+
     Raises:
         SettingsError: an application's own settings break a rule, or name a policy that there is not.
     """
 
-    def __init__(self, settings: Settings, started_at: float) -> None:
+    def __init__(
+        self, settings: Settings, started_at: float, bills: Mapping[str, Bill] | None = None
+    ) -> None:
         self._settings = settings
+        self._bills = bills or {}
         self._watched: dict[str, Watched] = {}
         self._refused = False
         for app_id in settings.apps:
             own = settings.for_app(app_id)
             self._watched[app_id] = Watched(
-                self._application(app_id, own, started_at), policy_for(own, app_id)
+                self._application(app_id, own, started_at),
+                policy_for(own, app_id),
+                own,
+                self._bills.get(app_id),
             )
         self._known = len(self._watched)
 
@@ -76,7 +94,9 @@ class Applications:
                 _log.warning("monitor.application_refused", app=app_id, limit=UNKNOWN_LIMIT)
             return None
         _log.warning("monitor.application_unknown", app=app_id)
-        watched = Watched(self._application(app_id, self._settings, now), None)
+        watched = Watched(
+            self._application(app_id, self._settings, now), None, self._settings, self._bills.get(app_id)
+        )
         self._watched[app_id] = watched
         return watched.seen
 

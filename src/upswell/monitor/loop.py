@@ -20,9 +20,11 @@ from upswell.errors import JournalError
 from upswell.events import get_logger
 from upswell.journal import Entry
 from upswell.messages import ScaleRequest, encode
+from upswell.monitor.alarms import Alarms
 from upswell.monitor.applications import Applications
 from upswell.monitor.depths import DepthQueries
 from upswell.monitor.intake import Intake
+from upswell.policies.global_limit import Bid, below_minimums, limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
     OnDecision = Callable[[Snapshot, Decision], None]
+    Opinion = tuple[Watched, Snapshot, Decision]
 
 _log = get_logger()
 
@@ -62,6 +65,7 @@ class Monitor:
 
     Raises:
         SettingsError: an application names a policy that there is not, or its settings break a rule.
+        JournalError: what the workers cost so far cannot be read from the journal.
     """
 
     def __init__(
@@ -84,7 +88,8 @@ class Monitor:
         self._on_decision = on_decision
         self._clock = clock or steady_clock()
         started_at = self._clock()
-        self.applications = Applications(settings, started_at)
+        self.applications = Applications(settings, started_at, journal.bills() if journal else {})
+        self._alarms = Alarms()
         self._refused_queue = topology.refused_report_queue(settings.report_queue)
         self._intake = Intake(
             broker=broker,
@@ -157,15 +162,40 @@ class Monitor:
     def decide(self, now: float) -> list[Entry]:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
         self.applications.tidy(now)
-        entries = [self._decide_for(app_id, watched, now) for app_id, watched in self.applications]
+        opinions = [self._opinion(app_id, watched, now) for app_id, watched in self.applications]
+        decisions = self._limit(opinions)
+        entries = [
+            self._conclude(watched, snapshot, decision, now)
+            for (watched, snapshot, _), decision in zip(opinions, decisions, strict=True)
+        ]
         _tell_log(entries)
+        self._alarms.tell(((entry.app_id, entry.decision) for entry in entries), now)
         self._record(entries)
         self._intake.tell_refused()
         return entries
 
-    def _decide_for(self, app_id: str, watched: Watched, now: float) -> Entry:
+    def _opinion(self, app_id: str, watched: Watched, now: float) -> Opinion:
+        """Return what the application's own policy wants, not yet limited by what others want."""
         snapshot = watched.seen.snapshot(now)
-        decision = self._ask_policy(app_id, watched, snapshot)
+        return watched, snapshot, self._ask_policy(app_id, watched, snapshot)
+
+    def _limit(self, opinions: list[Opinion]) -> list[Decision]:
+        """Return the decisions, in order, after `max_workers_total`."""
+        total = self._settings.max_workers_total
+        if total == 0:
+            return [decision for _, _, decision in opinions]
+        bids = [
+            Bid(snapshot, decision, watched.min_workers, watched.priority)
+            for watched, snapshot, decision in opinions
+            if watched.policy is not None
+        ]
+        self._alarms.tell_minimums(below_minimums(bids, total), total)
+        cut = iter(limited(bids, total))
+        return [decision if watched.policy is None else next(cut) for watched, _, decision in opinions]
+
+    def _conclude(self, watched: Watched, snapshot: Snapshot, decision: Decision, now: float) -> Entry:
+        """Tell the scaler and the live view what was decided, and return it for the journal."""
+        app_id = snapshot.app_id
         changed = decision.desired_workers != watched.last_desired
         if watched.policy is not None and not (watched.seen.blind and snapshot.warming_up):
             watched.seen.decided(decision.desired_workers)
@@ -173,7 +203,13 @@ class Monitor:
         watched.last_desired = decision.desired_workers
         self._tell_observer(snapshot, decision)
         return Entry(
-            app_id=app_id, at=now, epoch=self._epoch, changed=changed, snapshot=snapshot, decision=decision
+            app_id=app_id,
+            at=now,
+            epoch=self._epoch,
+            changed=changed,
+            snapshot=snapshot,
+            decision=decision,
+            bill=watched.ledger.observe(snapshot),
         )
 
     def _ask_policy(self, app_id: str, watched: Watched, snapshot: Snapshot) -> Decision:

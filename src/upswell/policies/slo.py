@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 LEAST_TIME_SHARE = 0.1
 """Least time for a backlog, as a share of D: what is late already is not bought back at any price."""
 
+MOST_SLOTS = 2.0**53
+"""More slots, or seconds of work, are a wrong measurement: a float no longer counts them one by one."""
+
 
 class ServiceTime(Struct, frozen=True):
     """The service time planned with: its mean, what the objective's share does not exceed, its origin."""
@@ -65,6 +68,9 @@ class SloPolicy:
             return Decision.hold(
                 current, f"{in_system} uploads, but none has ended yet and nothing tells how long one takes"
             )
+        impossible = _impossible(snapshot, in_system, service)
+        if impossible:
+            return Decision.hold(current, impossible)
         backlog, budget = _backlog(snapshot, in_system, service)
         stream = _stream(snapshot, service)
         slots = max(backlog.slots, stream.slots)
@@ -126,6 +132,19 @@ def service_time(snapshot: Snapshot) -> ServiceTime | None:
     return ServiceTime(mean, -math.log(1 - share) * mean, origin) if mean > 0 else None
 
 
+def _impossible(snapshot: Snapshot, in_system: int, service: ServiceTime) -> str:
+    """Return why numbers cannot be reckoned with (infinite, none, or beyond any fleet), or an empty text."""
+    for count, of in ((in_system, "uploads"), (_rate(snapshot), "uploads/s")):
+        if not count * service.mean <= MOST_SLOTS:  # not `>`: false for what is no number, too
+            return f"{count:.3g} {of} of {service.mean:.3g} s each are beyond what can be reckoned with"
+    return ""
+
+
+def _rate(snapshot: Snapshot) -> float:
+    """Return the arrivals a second to the slots: an attempt that failed comes again."""
+    return (snapshot.arrival_rate or 0.0) + snapshot.failures / snapshot.window
+
+
 def _tail(known: Percentiles, share: float) -> float:
     """Return the smallest known percentile that covers the objective's share."""
     if share <= 0.5:  # noqa: PLR2004 - the percentiles that a window keeps
@@ -161,8 +180,7 @@ def _stream(snapshot: Snapshot, service: ServiceTime) -> Need:
     """Return the slots that let no more than the missing share of arrivals wait too long."""
     if snapshot.arrival_rate is None:
         return Need(0, "arrival rate not known")
-    # An attempt that failed comes again, and is an arrival to the slots.
-    rate = snapshot.arrival_rate + snapshot.failures / snapshot.window
+    rate = _rate(snapshot)
     load = rate * service.mean
     wait = max(0.0, snapshot.slo.seconds - service.tail)
     slots = queueing.slots_needed(load, service.mean, wait, 1 - snapshot.slo.share) if load > 0 else 0

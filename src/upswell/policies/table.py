@@ -6,9 +6,21 @@ import difflib
 from typing import TYPE_CHECKING
 
 from upswell.errors import SettingsError
+from upswell.policies.aws_backlog import AwsBacklogPolicy
+from upswell.policies.bottleneck import BottleneckCheck
+from upswell.policies.celery_autoscale import CeleryAutoscalePolicy
 from upswell.policies.constant import ConstantPolicy
+from upswell.policies.dask_adaptive import DaskAdaptivePolicy
 from upswell.policies.elasticity_control import ElasticityControlPolicy
+from upswell.policies.fail_static import FailStatic, lost_after
+from upswell.policies.flink import FlinkPolicy
+from upswell.policies.judoscale import JudoscalePolicy
+from upswell.policies.keda import KedaPolicy
+from upswell.policies.knative import KnativePolicy
+from upswell.policies.rules import RulesPolicy
+from upswell.policies.rules_file import parse
 from upswell.policies.slo import SloPolicy
+from upswell.policies.step_limits import StepLimits
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.policies.wrappers import Bounds, Stabilization, Tolerance
 
@@ -16,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.policies.protocol import ScalingPolicy
+    from upswell.policies.rules_file import Rulebook
     from upswell.settings import Settings
 
 POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
@@ -23,6 +36,14 @@ POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
     "threshold": lambda _: ThresholdPolicy(),
     "elasticity_control": lambda _: ElasticityControlPolicy(),
     "constant": lambda settings: ConstantPolicy(settings.min_workers),
+    "keda": lambda _: KedaPolicy(),
+    "knative": lambda _: KnativePolicy(),
+    "aws_backlog": lambda _: AwsBacklogPolicy(),
+    "dask_adaptive": lambda _: DaskAdaptivePolicy(),
+    "celery_autoscale": lambda _: CeleryAutoscalePolicy(),
+    "flink": lambda _: FlinkPolicy(),
+    "judoscale": lambda _: JudoscalePolicy(),
+    "rules": lambda settings: RulesPolicy(_rulebook(settings)),
 }
 
 
@@ -39,6 +60,27 @@ def policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
         raise SettingsError(
             f"policy of {app_id} must be one of {', '.join(POLICIES)}, got {settings.policy!r}{hint}"
         )
-    stable = Stabilization(make(settings), settings.stabilization_window)
-    tolerant = Tolerance(stable, settings.tolerance, settings.min_workers)
-    return Bounds(tolerant, settings.min_workers, settings.max_workers)
+    policy = make(settings)
+    if settings.rules_file and settings.policy != "rules":
+        policy = RulesPolicy(_rulebook(settings), inner=policy)
+    return _wrapped(policy, settings)
+
+
+def _wrapped(policy: ScalingPolicy, settings: Settings) -> ScalingPolicy:
+    wrapped: ScalingPolicy = Stabilization(policy, settings.stabilization_window)
+    wrapped = Tolerance(wrapped, settings.tolerance, settings.min_workers)
+    if settings.bottleneck_check:
+        wrapped = BottleneckCheck(wrapped)
+    if settings.max_scale_out_factor > 0 or settings.max_scale_in_share < 1:
+        wrapped = StepLimits(
+            wrapped, out_factor=settings.max_scale_out_factor, in_share=settings.max_scale_in_share
+        )
+    wrapped = FailStatic(wrapped, lost_after(settings.window, settings.decision_interval))
+    return Bounds(wrapped, settings.min_workers, settings.max_workers)
+
+
+def _rulebook(settings: Settings) -> Rulebook:
+    """Return the rules of the settings' file; the policies themselves never read one."""
+    if not settings.rules_file:
+        raise SettingsError('policy = "rules" needs rules_file, the TOML file that holds them')
+    return parse(settings.rules_file, settings.rules_text())

@@ -1,10 +1,11 @@
 """What stands around any policy and keeps the memory that a policy must not have.
 
-    Bounds(Tolerance(Stabilization(policy)))
+    Bounds(FailStatic(StepLimits(BottleneckCheck(Tolerance(Stabilization(policy))))))
 
 From the inside out: a policy wishes; stabilisation lets workers go only when nothing in its window wished
-for more; tolerance drops changes too small to mean anything; bounds have the last word. Each adds to the
-decision what it changed and why.
+for more; tolerance drops changes too small to mean anything; the bottleneck check, step limits and
+fail-static have files of their own; bounds have the last word on one application, and `global_limit` on all
+of them. Each adds to the decision what it changed and why.
 """
 
 from __future__ import annotations

@@ -71,3 +71,25 @@ def test_config_check_finds_what_is_wrong_in_the_file(
     file.write_text(text)
     assert run("--config", str(file)) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("table", ["", "[apps.e1]\n"])
+def test_config_check_reads_the_rules_and_names_the_line_of_an_error(
+    table: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where no application is named yet: the setting holds for all to come."""
+    (tmp_path / "own.toml").write_text('[rules.floor]\nwhen = "true"\nat_leest = 4\n')
+    (tmp_path / "upswell.toml").write_text(f"{table}rules_file = 'own.toml'\n")
+    monkeypatch.chdir(tmp_path)
+    assert run() == 1
+    error = capsys.readouterr().err
+    assert "own.toml, line 3, rule floor" in error
+    assert "at_leest" in error
+
+
+def test_config_check_refuses_a_policy_that_there_is_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSWELL_POLICY", "kedda")
+    assert run() == 1
+    assert "did you mean keda?" in capsys.readouterr().err

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,3 +172,22 @@ def test_the_wanted_slots_do_start_the_last_upload_in_time(ready: int, seconds: 
         return
     work_done = present * delay + slots * (budget - delay) if slots > present else slots * budget
     assert work_done >= ready * seconds * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        {"throughput": 2e-313, "service_time": None},
+        {"throughput": 1e-300, "service_time": None},
+        {"service_time": constant_time(1e308), "arrival_rate": 1e4},
+        {"service_time": constant_time(math.nan)},
+        {"arrival_rate": math.inf},
+        {"service_time": constant_time(1e308), "arrival_rate": 0.0, "failures": 3},
+    ],
+)
+def test_numbers_that_cannot_be_reckoned_with_give_a_hold_with_a_reason(signals: dict[str, Any]) -> None:
+    """A throughput of nearly nothing makes a service time of nearly for ever, by Little's law."""
+    decision = SloPolicy().decide(ordinary(current=3, messages_ready=5, **signals))
+    assert decision.held
+    assert decision.desired_workers == 3
+    assert "beyond what can be reckoned with" in decision.reason

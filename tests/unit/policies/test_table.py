@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import pytest
 
 from support.snapshots import ordinary
 from upswell.errors import SettingsError
-from upswell.policies.table import policy_for
-from upswell.settings import Settings
+from upswell.policies.table import POLICIES, policy_for
+from upswell.settings import Settings, describe, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FLOOR = '[rules.floor]\nwhen = "true"\nat_least = 4\n'
 
 
 def test_an_unknown_policy_lists_the_known_ones_and_suggests_the_nearest() -> None:
     with pytest.raises(SettingsError) as caught:
         policy_for(Settings(policy="treshold"), "e123456")
     assert str(caught.value) == (
-        "policy of e123456 must be one of slo, threshold, elasticity_control, constant, got 'treshold'; "
-        "did you mean threshold?"
+        "policy of e123456 must be one of slo, threshold, elasticity_control, constant, keda, knative, "
+        "aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale, rules, "
+        "got 'treshold'; did you mean threshold?"
     )
+
+
+def test_the_setting_is_described_with_every_policy_that_there_is() -> None:
+    described = describe("policy")
+    assert all(re.search(rf"\b{name}\b", described) for name in POLICIES)
 
 
 def test_a_policy_comes_inside_bounds_tolerance_and_stabilisation() -> None:
@@ -24,3 +38,43 @@ def test_a_policy_comes_inside_bounds_tolerance_and_stabilisation() -> None:
     decision = policy.decide(ordinary(messages_ready=1000))
     assert decision.desired_workers == 5
     assert "max_workers is 5" in decision.reason
+
+
+def test_rules_without_a_file_are_refused() -> None:
+    with pytest.raises(SettingsError, match='policy = "rules" needs rules_file'):
+        policy_for(Settings(policy="rules"), "e123456")
+
+
+def test_a_rules_file_that_is_not_there_is_refused_by_its_name(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.toml")
+    with pytest.raises(SettingsError) as caught:
+        policy_for(Settings(policy="rules", rules_file=missing), "e123456")
+    assert missing in str(caught.value)
+
+
+def test_a_rules_file_with_another_policy_guards_it(tmp_path: Path) -> None:
+    file = tmp_path / "floor.toml"
+    file.write_text(FLOOR)
+    decision = policy_for(Settings(policy="slo", rules_file=str(file)), "e123456").decide(ordinary())
+    assert decision.desired_workers == 4
+    assert "2 uploads/s x 2 s" in decision.reason, "the guarded policy's sentence stays"
+    assert "rule floor: true: at least 4 -> 4 workers" in decision.reason
+
+
+def test_bounds_have_the_last_word_over_rules(tmp_path: Path) -> None:
+    file = tmp_path / "floor.toml"
+    file.write_text(FLOOR)
+    for name in ("rules", "slo"):
+        policy = policy_for(Settings(policy=name, rules_file=str(file), max_workers=3), "e123456")
+        assert policy.decide(ordinary()).desired_workers == 3
+
+
+def test_each_application_may_have_rules_of_its_own(tmp_path: Path) -> None:
+    rules, settings_file = tmp_path / "floor.toml", tmp_path / "upswell.toml"
+    rules.write_text(FLOOR)
+    settings_file.write_text(f'[apps.a]\nrules_file = "{rules}"\n[apps.b]\n')
+    settings, _ = load(environment={}, file=settings_file)
+    wanted = {
+        app: policy_for(settings.for_app(app), app).decide(ordinary()).desired_workers for app in ("a", "b")
+    }
+    assert wanted == {"a": 4, "b": 2}

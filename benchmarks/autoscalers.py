@@ -1,0 +1,185 @@
+"""Every autoscaler on real traces: attainment, cost over work and the score R, case by case.
+
+    python benchmarks/autoscalers.py FOLDER [--policies "slo,keda 3"] [--cases azure-code]
+    [--own-oracle] [--ablation]
+
+A case is FOLDER/NAME.csv.gz with `arrival_s,service_s`, and an entry in FOLDER/cases.json. One worker at the
+start, default constants, start-up billed; each policy decides as often as its own controller does. The
+clairvoyant's cost is the one in cases.json unless --own-oracle asks for ours (minutes). Those that are told
+each case's true mean service time are marked with a star.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from upswell.policies.aws_backlog import AwsBacklogPolicy
+from upswell.policies.celery_autoscale import CeleryAutoscalePolicy
+from upswell.policies.dask_adaptive import DaskAdaptivePolicy
+from upswell.policies.elasticity_control import ElasticityControlPolicy
+from upswell.policies.flink import FlinkPolicy
+from upswell.policies.judoscale import JudoscalePolicy
+from upswell.policies.keda import KedaPolicy
+from upswell.policies.knative import KnativePolicy
+from upswell.policies.protocol import ScalingPolicy
+from upswell.policies.slo import SloPolicy
+from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.staffing import FAMILY, Setting
+from upswell.policies.threshold import ThresholdPolicy
+from upswell.policies.wrappers import Bounds
+from upswell.settings import Slo
+from upswell.simulator.engine import simulate
+from upswell.simulator.jobs import read_jobs
+from upswell.simulator.oracle import oracle
+from upswell.simulator.plant import Plant
+from upswell.simulator.rehearsal import Caution, RehearsedPolicy
+from upswell.simulator.score import geometric_mean, score
+
+
+class Contender(Struct, frozen=True):
+    """How a policy is made for a case (mean service time, objective), and how often it decides."""
+
+    make: Callable[[float, float], ScalingPolicy]
+    interval: float = 2.0
+
+
+CONTENDERS: dict[str, Contender] = {
+    "slo": Contender(lambda _mean, _slo: RehearsedPolicy()),
+    "slo by formula": Contender(lambda _mean, _slo: Bounds(SloPolicy(), 0, 500)),
+    "slo unrehearsed": Contender(lambda _mean, _slo: SloFamilyPolicy()),
+    "dask 5 s *": Contender(lambda mean, _slo: DaskAdaptivePolicy(5.0, mean), 1.0),
+    "dask slo/3 *": Contender(lambda mean, slo: DaskAdaptivePolicy(slo / 3, mean), 1.0),
+    "keda 2": Contender(lambda _mean, _slo: KedaPolicy(2), 5.0),
+    "keda 3": Contender(lambda _mean, _slo: KedaPolicy(3), 5.0),
+    "keda 5": Contender(lambda _mean, _slo: KedaPolicy(5), 5.0),
+    "keda 20": Contender(lambda _mean, _slo: KedaPolicy(20), 5.0),
+    "celery": Contender(lambda _mean, _slo: CeleryAutoscalePolicy(), 1.0),
+    "knative": Contender(lambda _mean, _slo: KnativePolicy()),
+    "aws *": Contender(lambda mean, _slo: AwsBacklogPolicy(mean), 20.0),
+    "flink": Contender(lambda _mean, _slo: FlinkPolicy(), 10.0),
+    "judoscale": Contender(lambda _mean, _slo: JudoscalePolicy(), 10.0),
+    "threshold": Contender(lambda _mean, _slo: Bounds(ThresholdPolicy(), 0, 500)),
+    "elasticity": Contender(lambda _mean, _slo: Bounds(ElasticityControlPolicy(), 0, 500)),
+}
+
+
+def _without(keep: Callable[[Setting], bool]) -> Contender:
+    """Return the `slo` policy with a part of the family only, beginning with its most cautious member."""
+    settings = tuple(setting for setting in FAMILY if keep(setting))
+    first = min(
+        range(len(settings)),
+        key=lambda i: (abs(settings[i].patience - 0.2), settings[i].beta != 0.0, -settings[i].keep),
+    )
+    return Contender(lambda _mean, _slo: RehearsedPolicy(settings=settings, first=first))
+
+
+def _cautious(**changes: float) -> Contender:
+    return Contender(lambda _mean, _slo: RehearsedPolicy(caution=Caution(**changes)))
+
+
+ABLATION: dict[str, Contender] = {
+    "slo": CONTENDERS["slo"],
+    "no rehearsal": CONTENDERS["slo unrehearsed"],
+    "no foresight": _without(lambda setting: not setting.foresight),
+    "only foresight": _without(lambda setting: setting.foresight),
+    "no floor": _without(lambda setting: setting.beta is None),
+    "always a floor": _without(lambda setting: setting.beta is not None),
+    "keep 1 start-up": _without(lambda setting: setting.keep == 1.0),
+    "no error budget": _cautious(least_budget=0.999, most_budget=1.001),
+    "no deviations": _cautious(deviations=0.0),
+    "exponent 1": _cautious(exponent=1.0),
+    "half memory": _cautious(late_remembered=50.0),
+    "no minimal gain": _cautious(gain=0.0),
+}
+
+
+def run(
+    folder: Path, case: str, facts: dict[str, Any], contender: Contender, oracle_cost: float
+) -> dict[str, float]:
+    """Return one policy's figures on one case."""
+    arrivals, services = read_jobs(folder / f"{case}.csv.gz")
+    plant = Plant(
+        slo=Slo(facts["share"], facts["slo_s"]),
+        start_delay=facts["start_delay_s"],
+        initial_workers=1,
+        max_workers=500,
+        decision_interval=contender.interval,
+    )
+    policy = contender.make(float(services.mean()), facts["slo_s"])
+    begun = time.perf_counter()
+    outcome = simulate(arrivals, services, policy, replace(plant))
+    return {
+        "attainment": outcome.attainment,
+        "cost_over_work": outcome.cost_over_work,
+        "r": score(outcome.cost, oracle_cost, outcome.attainment, facts["share"]),
+        "peak": outcome.peak_workers,
+        "scalings": outcome.scalings,
+        "seconds": time.perf_counter() - begun,
+    }
+
+
+def clairvoyant(folder: Path, case: str, facts: dict[str, Any], own: bool) -> float:
+    """Return the oracle's cost in worker-seconds."""
+    if not own:
+        return facts["oracle_cost_over_work"] * facts["work_s"]
+    arrivals, services = read_jobs(folder / f"{case}.csv.gz")
+    found = oracle(
+        arrivals, services, objective=facts["slo_s"], share=facts["share"], start_delay=facts["start_delay_s"]
+    )
+    print(
+        f"oracle {case}: {found.cost_over_work:.4f} of the work, "
+        f"bound {found.lower_bound / found.work:.4f}, "
+        f"attainment {found.attainment:.4f}; independent: {facts['oracle_cost_over_work']:.4f}",
+        flush=True,
+    )
+    return found.cost
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--policies")
+    parser.add_argument("--cases")
+    parser.add_argument("--own-oracle", action="store_true")
+    parser.add_argument("--ablation", action="store_true")
+    arguments = parser.parse_args()
+    table = ABLATION if arguments.ablation else CONTENDERS
+    names = arguments.policies.split(",") if arguments.policies else list(table)
+    cases = json.loads((arguments.folder / "cases.json").read_text())
+    if arguments.cases:
+        cases = {name: cases[name] for name in arguments.cases.split(",")}
+    costs = {
+        case: clairvoyant(arguments.folder, case, facts, arguments.own_oracle)
+        for case, facts in cases.items()
+    }
+    titles = ("policy", "case", "attained", "cost/work", "R", "peak", "scalings", "s")
+    print("{:16s} {:15s} {:>8s} {:>9s} {:>8s} {:>5s} {:>8s} {:>6s}".format(*titles))
+    for name in names:
+        scores: list[float] = []
+        attained: list[float] = []
+        for case, facts in cases.items():
+            figures = run(arguments.folder, case, facts, table[name], costs[case])
+            scores.append(figures["r"])
+            attained.append(figures["attainment"])
+            print(
+                f"{name:16s} {case:15s} {figures['attainment']:8.4f} {figures['cost_over_work']:9.3f} "
+                f"{figures['r']:8.3f} {figures['peak']:5.0f} {figures['scalings']:8.0f} "
+                f"{figures['seconds']:6.1f}",
+                flush=True,
+            )
+        print(
+            f"{name:16s} {'geometric mean':15s} {min(attained):8.4f} {'':9s} {geometric_mean(scores):8.3f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

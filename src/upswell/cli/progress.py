@@ -1,0 +1,28 @@
+"""Progress of long work, on standard error and only where a person looks on."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    OnProgress = Callable[[float], None]
+    """Told the share that is done, from 0 to 1."""
+
+
+@contextmanager
+def progress(what: str, *, known: bool = True) -> Generator[OnProgress]:
+    """Show a bar while the work inside goes on; where its length is not `known`, that it goes on."""
+    if not sys.stderr.isatty():
+        yield lambda _share: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - for who looks on
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=1.0 if known else None)
+        yield lambda share: bar.update(task, completed=share)

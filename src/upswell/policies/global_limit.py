@@ -1,0 +1,155 @@
+"""One limit over all applications: who gets the next worker where not everyone can have what they want.
+
+An application's need is w workers: what its policy asked for. With k of them it does about k / w of its
+uploads in time, and 1 - k / w late. The next worker goes where that late share, counted half a worker ahead,
+is largest:
+
+    gain(k) = (1 - (k + 1/2) / w) x (1 + age / D)
+
+the most that any assignment takes off the sum of w x (late share)^2: nobody is left half late so that another
+is perfect. (Taking the most off the plain sum of late uploads would give one application all and the next
+nothing; counting shares of an application's own uploads would give fewer workers for more backlog.) `age` is
+how long its oldest upload waits, D the time in its objective: of two in equal need the one that waits longer
+is served, so that none starves. Where k >= w the gain is negative: workers beyond the need (still there from
+a recent peak) come last. A worker in place counts `KEEP` more than one that would first have to start.
+
+In this order: minimums, then higher priorities, then the gain, then the name, so that the same numbers give
+the same answer. What is not known is not taken from: an application that holds, or was not watched for a full
+window yet, keeps what it has where there is enough for that.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from upswell.analysis.decision import Decision
+from upswell.analysis.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+KEEP = 0.1
+"""A tenth of an application's uploads must be at stake before a worker changes hands."""
+
+
+class Bid(Struct, frozen=True, gc=False):
+    """What one application wants, and what stands in its settings."""
+
+    snapshot: Snapshot
+    decision: Decision
+    min_workers: int
+    priority: int
+
+
+class Shares(Struct, frozen=True):
+    """The workers of each bid, in order, and what was handed out last: its gain and priority."""
+
+    workers: list[int]
+    kept: str
+    last_gain: float | None
+    last_priority: int
+
+
+def limited(bids: Sequence[Bid], total: int) -> list[Decision]:
+    """Return the decisions, in order, cut to `total` workers in all; 0 means no limit.
+
+    Time grows as (applications + workers) x log(applications).
+    """
+    wanted = sum(bid.decision.desired_workers for bid in bids)
+    if total == 0 or wanted <= total:
+        return [bid.decision for bid in bids]
+    shares = share_out(bids, total)
+    return [
+        bid.decision
+        if workers == bid.decision.desired_workers
+        else bid.decision.changed(workers, _why(bid, workers, shares, wanted, total))
+        for bid, workers in zip(bids, shares.workers, strict=True)
+    ]
+
+
+def below_minimums(bids: Sequence[Bid], total: int) -> int:
+    """Return by how many workers the limit is too small for all minimums; 0 where it is not."""
+    return max(0, sum(map(_minimum, bids)) - total) if total else 0
+
+
+def share_out(bids: Sequence[Bid], total: int) -> Shares:
+    """Return the workers of each bid: floors first, then one by one to the largest gain."""
+    workers, kept = _floors(bids, total)
+    left = total - sum(workers)
+    # The smallest comes first: the highest priority, the largest gain, the first name.
+    heap = [
+        (-bid.priority, -_gain(bid, workers[number]), bid.snapshot.app_id, number)
+        for number, bid in enumerate(bids)
+        if workers[number] < bid.decision.desired_workers
+    ]
+    heapq.heapify(heap)
+    last_gain, last_priority = None, 0
+    while heap and left > 0:
+        priority, gain, app_id, number = heap[0]
+        last_gain, last_priority = -gain, -priority
+        workers[number] += 1
+        left -= 1
+        bid = bids[number]
+        if workers[number] < bid.decision.desired_workers:
+            heapq.heapreplace(heap, (priority, -_gain(bid, workers[number]), app_id, number))
+        else:
+            heapq.heappop(heap)
+    return Shares(workers, kept, last_gain, last_priority)
+
+
+def _floors(bids: Sequence[Bid], total: int) -> tuple[list[int], str]:
+    """Return what each has for sure, and which promise that is: the strongest that the total can keep."""
+    promises: tuple[tuple[str, Callable[[Bid], int]], ...] = (
+        ("", lambda bid: max(_minimum(bid), _unknown(bid))),
+        ("what is not known had to be taken from as well", _minimum),
+    )
+    for kept, floor in promises:
+        workers = [floor(bid) for bid in bids]
+        if sum(workers) <= total:
+            return workers, kept
+    minimums = sum(map(_minimum, bids))
+    return [0] * len(bids), f"it is less than all min_workers, {minimums} in all, so none is kept to"
+
+
+def _minimum(bid: Bid) -> int:
+    return min(bid.min_workers, bid.decision.desired_workers)
+
+
+def _unknown(bid: Bid) -> int:
+    if bid.decision.held or bid.snapshot.warming_up:
+        return min(bid.snapshot.workers.desired, bid.decision.desired_workers)
+    return 0
+
+
+def need(bid: Bid) -> int:
+    """Return the workers that the policy itself asked for, without what wrappers keep beyond it."""
+    decision = bid.decision
+    return (
+        decision.desired_workers
+        if decision.wished is None
+        else min(decision.desired_workers, decision.wished)
+    )
+
+
+def _gain(bid: Bid, workers: int) -> float:
+    """Return what one worker more than `workers` is worth."""
+    snapshot, needed = bid.snapshot, need(bid)
+    gain = (needed - workers - 0.5) / max(1, needed)
+    if gain > 0 and snapshot.oldest_age:
+        gain *= 1 + snapshot.oldest_age / snapshot.slo.seconds
+    return gain + KEEP if workers < snapshot.workers.desired else gain
+
+
+def _why(bid: Bid, workers: int, shares: Shares, wanted: int, total: int) -> str:
+    """Return the sentence for one that got less than it wanted."""
+    kept = f" ({shares.kept})" if shares.kept else ""
+    sentence = f"max_workers_total is {total}{kept} and all applications want {wanted}: {workers} here"
+    if shares.last_gain is None:
+        return f"{sentence}, 0 were left after what each has for sure"
+    if bid.priority < shares.last_priority:
+        return f"{sentence}, priority {bid.priority}; the last one went to priority {shares.last_priority}"
+    gain = _gain(bid, workers)
+    return f"{sentence}, one more would gain {gain:.3g}; the last one given out gained {shares.last_gain:.3g}"

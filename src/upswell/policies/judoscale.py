@@ -1,0 +1,67 @@
+"""Judoscale (Rails Autoscale): one more worker above a range of queue times, one fewer after calm below it.
+
+Source: judoscale.com/docs/tuning-your-application and guides/autoscaling-behavior: metrics every 10 s, one
+step at a time, a pause after a step up.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from upswell.analysis.decision import Decision
+
+if TYPE_CHECKING:
+    from upswell.analysis.snapshot import Snapshot
+
+METRICS_INTERVAL = 10.0
+UPSCALE_PAUSE = 45.0
+DOWNSCALE_DELAY = 600.0
+_SCHEDULE_SLACK = 1e-6
+
+
+class JudoscalePolicy:
+    """The range of queue times, set by hand; by default from a twentieth to a quarter of the objective."""
+
+    def __init__(self, low: float | None = None, high: float | None = None) -> None:
+        self._low = low
+        self._high = high
+        self._looked_at = -math.inf
+        self._raised_at = -math.inf
+        self._calm_since: float | None = None
+        self._worst = 0.0
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return one more, one fewer or the present number."""
+        current = snapshot.workers.requested
+        if snapshot.messages_ready is None:
+            return Decision.hold(current, "the queue's depth is not known")
+        now = snapshot.at
+        queue_time = snapshot.oldest_age or 0.0
+        self._worst = max(self._worst, queue_time)
+        if now - self._looked_at < METRICS_INTERVAL - _SCHEDULE_SLACK:
+            return Decision.hold(current, f"metrics are read every {METRICS_INTERVAL:g} s")
+        self._looked_at = now
+        queue_time, self._worst = self._worst, 0.0
+        low = self._low if self._low is not None else snapshot.slo.seconds / 20
+        high = self._high if self._high is not None else snapshot.slo.seconds / 4
+        numbers = {"queue_time": queue_time, "low": low, "high": high}
+        said = f"queue time {queue_time:.3g} s, range {low:g} to {high:g} s"
+        if queue_time >= low:
+            self._calm_since = None
+        elif self._calm_since is None:
+            self._calm_since = now
+        if queue_time > high and now - self._raised_at >= UPSCALE_PAUSE:
+            self._raised_at = now
+            return Decision.by_rule(
+                desired_workers=current + 1, reason=f"{said} -> {current + 1} workers", numbers=numbers
+            )
+        if self._calm_since is not None and now - self._calm_since >= DOWNSCALE_DELAY:
+            self._calm_since = now
+            fewer = max(0, current - 1)
+            return Decision.by_rule(
+                desired_workers=fewer, reason=f"{said} -> {fewer} workers", numbers=numbers
+            )
+        return Decision.by_rule(
+            desired_workers=current, reason=f"{said}: stays at {current}", numbers=numbers
+        )

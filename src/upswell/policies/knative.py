@@ -1,0 +1,86 @@
+"""Knative's pod autoscaler (KPA): a stable window of 60 s and a panic window of 6 s over the concurrency.
+
+Source: knative/serving pkg/autoscaler/scaling/autoscaler.go; defaults from pkg/autoscaler/config. Concurrency
+here is the queue's depth: a request that waits counts, as in Knative's queue proxy and activator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+from upswell.analysis.decision import Decision
+
+if TYPE_CHECKING:
+    from upswell.analysis.snapshot import Snapshot
+
+STABLE_WINDOW = 60.0
+PANIC_WINDOW = 6.0
+PANIC_THRESHOLD = 2.0
+MAX_SCALE_UP_RATE = 1000.0
+MAX_SCALE_DOWN_RATE = 2.0
+ZERO_GRACE = 30.0
+UTILISATION = 0.7
+
+
+class KnativePolicy:
+    """`concurrency` uploads at once a worker, 70 % of it aimed at; by default a worker's slots."""
+
+    def __init__(self, concurrency: float | None = None) -> None:
+        self._concurrency = concurrency
+        self._seen: deque[tuple[float, int]] = deque()
+        self._panic_at: float | None = None
+        self._most_in_panic = 0
+        self._zero_since: float | None = None
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return the stable window's wish, or in panic the larger of both, never fewer than before in it."""
+        current = snapshot.workers.requested
+        depth = snapshot.queue_depth
+        if depth is None:
+            return Decision.hold(current, "the queue's depth is not known")
+        now = snapshot.at
+        self._seen.append((now, depth))
+        while self._seen[0][0] <= now - STABLE_WINDOW:
+            self._seen.popleft()
+        target = (self._concurrency or snapshot.slots_per_worker) * UTILISATION
+        stable_average, panic_average = self._averages(now)
+        stable, panic = math.ceil(stable_average / target), math.ceil(panic_average / target)
+        ready = max(1, snapshot.workers.ready)
+        self._watch_panic(now, over=panic / ready >= PANIC_THRESHOLD)
+        most, least = math.ceil(MAX_SCALE_UP_RATE * ready), math.floor(ready / MAX_SCALE_DOWN_RATE)
+        wanted = min(max(stable, least), most)
+        mode = "stable"
+        if self._panic_at is not None:
+            mode = "panic"
+            wanted = max(wanted, min(max(panic, least), most), self._most_in_panic)
+            self._most_in_panic = wanted
+        wanted = self._graced(now, wanted, current)
+        return Decision.by_rule(
+            desired_workers=wanted,
+            reason=f"{mode}: concurrency {stable_average:.3g} in {STABLE_WINDOW:g} s, {panic_average:.3g} in "
+            f"{PANIC_WINDOW:g} s, {target:.3g} a worker -> {wanted} workers",
+            numbers={"stable": stable_average, "panic": panic_average, "target": target},
+        )
+
+    def _averages(self, now: float) -> tuple[float, float]:
+        stable = sum(depth for _, depth in self._seen) / len(self._seen)
+        recent = [depth for at, depth in self._seen if at > now - PANIC_WINDOW]
+        return stable, sum(recent) / len(recent)
+
+    def _watch_panic(self, now: float, *, over: bool) -> None:
+        if over:
+            self._panic_at = now
+        elif self._panic_at is not None and self._panic_at + STABLE_WINDOW < now:
+            self._panic_at = None
+            self._most_in_panic = 0
+
+    def _graced(self, now: float, wanted: int, current: int) -> int:
+        """Return the wish, or 1 while the wish for none is younger than the grace period."""
+        if wanted > 0 or current == 0:
+            self._zero_since = None
+            return wanted
+        if self._zero_since is None:
+            self._zero_since = now
+        return 0 if now - self._zero_since >= ZERO_GRACE else 1

@@ -1,0 +1,193 @@
+"""How many workers an objective needs: one rule, a family of settings of it, all computed at once.
+
+In: what is in flight, what waits, how long uploads took lately. Out: workers wanted, one number a setting.
+Which setting is right depends on the traffic, so none is chosen here (see `simulator/rehearsal.py`). It must
+not know: snapshots, time.
+
+The rule. To start everything that is in the system within H seconds, the slots must do the work that falls
+into these H seconds: an upload that waits adds E[min(S, H)], one in flight E[min(R, H)], where S is a service
+time and R what remains of one that is under way: P(R > x) = E[(S - x)+] / E[S] (the equilibrium distribution
+of renewal theory; Cox, Renewal Theory, 1962). Hence
+
+    slots = work(H) / H                            settings without foresight: H = patience x D
+    slots = (work(H) - P d) / (H - d)              with foresight: H = patience x D + d
+
+The second counts what the P present slots get done in the start-up delay d, before new ones come. For short
+uploads work(H) is N s, and the first is Little's law. Neither wants fewer than a + beta sqrt(a) slots, a =
+arrival rate x mean service time (square-root staffing; Halfin and Whitt 1981), where a setting has a beta.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SERVICES_KEPT = 1000
+_ROUNDING = 1e-9
+_BUCKETS = 8
+
+
+class Setting(Struct, frozen=True):
+    """One way to follow the rule."""
+
+    patience: float
+    """Share of the objective within which everything in the system should have begun."""
+    foresight: bool
+    """Whether the work that the present slots do during a start-up counts."""
+    beta: float | None
+    """Slots above the offered load, in its square roots; None: no such floor."""
+    keep: float
+    """Start-up delays for which the most that was wanted stays."""
+
+    def __str__(self) -> str:
+        """Return the setting as people read it."""
+        floor = "no floor" if self.beta is None else f"floor a + {self.beta:g} sqrt(a)"
+        foresight = ", counting on those at work" if self.foresight else ""
+        within = f"start within {self.patience:.0%} of the objective{foresight}"
+        return f"{within}, {floor}, keep for {self.keep:g} start-ups"
+
+
+PATIENCES = (0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.75)
+"""Steps of the square root of two: the optimum is flat, a closer grid gains less than it costs."""
+BETAS = (None, 0.0, 0.5)
+KEEPS = (0.5, 1.0, 3.0)
+"""Around 1, where a start-up costs as much as an idle worker (ski rental: at most twice the clairvoyant)."""
+
+FAMILY: tuple[Setting, ...] = tuple(
+    Setting(patience, foresight, beta, keep)
+    for foresight in (True, False)
+    for patience in PATIENCES
+    for beta in BETAS
+    for keep in KEEPS
+)
+FIRST = FAMILY.index(Setting(0.2, foresight=False, beta=0.0, keep=3.0))
+"""What is followed before anything was rehearsed: early, and slow to let workers go."""
+
+
+class Services:
+    """The recent service times, newest `SERVICES_KEPT`, and the means that the rule takes from them."""
+
+    def __init__(self) -> None:
+        self._times: Floats = np.zeros(SERVICES_KEPT)
+        self._next = 0
+        self.count = 0
+        self.mean: float | None = None
+
+    def add(self, times: Iterable[float]) -> None:
+        """Take in service times, oldest first."""
+        for time in times:
+            self._times[self._next] = time
+            self._next = (self._next + 1) % SERVICES_KEPT
+            self.count = min(SERVICES_KEPT, self.count + 1)
+        if self.count:
+            self.mean = float(self._times[: self.count].mean())
+
+    def within(self, horizons: Floats, assumed: float) -> tuple[Floats, Floats]:
+        """Return (E[min(S, H)], E[min(R, H)]) for each horizon; before the first report S is `assumed`."""
+        times = np.sort(self._times[: self.count]) if self.count else np.array([assumed])
+        count, sums = len(times), np.concatenate(([0.0], np.cumsum(times)))
+        squares = np.concatenate(([0.0], np.cumsum(times * times)))
+        below = np.searchsorted(times, horizons)
+        above = count - below
+        whole = (sums[below] + above * horizons) / count
+        # E[min(R, H)] = integral of P(R > x) over 0..H = E[S^2/2 if S <= H else S H - H^2/2] / E[S]
+        total = float(sums[-1])
+        if total <= 0:
+            return whole, np.zeros(len(horizons))
+        remaining = (squares[below] / 2 + (total - sums[below]) * horizons - above * horizons**2 / 2) / total
+        return whole, remaining
+
+
+class Family:
+    """The rule under many settings at once; entry i of every result belongs to setting i."""
+
+    def __init__(self, settings: tuple[Setting, ...], objective: float, start_delay: float) -> None:
+        self.settings = settings
+        self.keep: Floats = np.array([setting.keep for setting in settings])
+        self._patience = np.array([setting.patience for setting in settings]) * objective
+        self._foresight = np.array([setting.foresight for setting in settings])
+        self._beta = np.array([setting.beta or 0.0 for setting in settings])
+        self._unfloored = np.array([setting.beta is None for setting in settings])
+        self.start_delay = 0.0
+        self.horizons: Floats = self._patience
+        self.distinct: Floats = self._patience
+        self._of_distinct: Ints = np.zeros(len(settings), dtype=np.int64)
+        self._delay: Floats = self._patience
+        self.set_start_delay(start_delay)
+
+    def set_start_delay(self, start_delay: float) -> None:
+        """Take the start-up delay as measured now."""
+        self.start_delay = start_delay
+        self._delay = np.where(self._foresight, start_delay, 0.0)
+        self.horizons = self._patience + self._delay
+        self.distinct, inverse = np.unique(self.horizons, return_inverse=True)
+        self._of_distinct = inverse.astype(np.int64)
+
+    def means(self, services: Services, assumed: float) -> tuple[Floats, Floats]:
+        """Return what an upload that waits, and one in flight, adds to the work within each horizon."""
+        whole, remaining = services.within(self.distinct, assumed)
+        return whole[self._of_distinct], remaining[self._of_distinct]
+
+    def slots(
+        self,
+        in_flight: Ints | int,
+        waiting: Ints | int,
+        present: Ints | int,
+        load: float,
+        means: tuple[Floats, Floats],
+    ) -> Ints:
+        """Return the slots wanted: never more than uploads for the backlog, never fewer than the floor."""
+        whole, remaining = means
+        work = in_flight * remaining + waiting * whole
+        # Those at work can have done no more than there is to do: without the limit a large fleet would ask
+        # for none.
+        done = np.minimum(present, work / self.horizons) * self._delay
+        backlog = np.ceil((work - done) / (self.horizons - self._delay) - _ROUNDING)
+        wanted = np.minimum(backlog, in_flight + waiting)
+        if load > 0:
+            floor = np.ceil(load + self._beta * math.sqrt(load) - _ROUNDING)
+            floor[self._unfloored] = 0.0
+            wanted = np.maximum(wanted, floor)
+        return wanted.astype(np.int64)
+
+
+class RecentMaximum:
+    """For each setting the most that was wanted within its time, in eight buckets: a bit longer at most."""
+
+    def __init__(self, steps: Floats) -> None:
+        self._length: Floats = np.maximum(1.0, steps / _BUCKETS)
+        self._buckets: Ints = np.zeros((len(steps), _BUCKETS + 1), dtype=np.int64)
+        self._current: Ints = np.zeros(len(steps), dtype=np.int64)
+        self._rows: Ints = np.arange(len(steps))
+        self._step = 0
+
+    def resize(self, steps: Floats) -> None:
+        """Take other times from now on, in steps."""
+        self._length = np.maximum(1.0, steps / _BUCKETS)
+
+    def update(self, wanted: Ints) -> Ints:
+        """Take in what each wants now, one step after the last, and return each one's recent maximum."""
+        self._step += 1
+        bucket = (self._step / self._length).astype(np.int64) % (_BUCKETS + 1)
+        moved = bucket != self._current
+        if moved.any():
+            self._buckets[moved, bucket[moved]] = 0
+            self._current = bucket
+        self._buckets[self._rows, bucket] = np.maximum(self._buckets[self._rows, bucket], wanted)
+        return self._buckets.max(axis=1)
+
+
+def target(have: Ints, wanted: Ints, recent: Ints, busy: Ints) -> Ints:
+    """Return the workers to have: more at once; fewer only to what was wanted lately, never a busy one."""
+    fewer = np.maximum(np.maximum(wanted, recent), busy)
+    return np.where(wanted > have, wanted, np.minimum(have, fewer))

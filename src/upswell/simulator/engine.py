@@ -1,0 +1,256 @@
+"""Virtual time: uploads arrive, workers serve them, and at each interval the policy decides.
+
+In: a trace, a policy (the very object that the monitor runs) and a plant. Out: an `Outcome`. Between two
+decisions only the uploads that start cost time; a fleet that never changes is served in one sweep.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from random import Random
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from upswell.analysis.decision import Decision
+from upswell.analysis.snapshot import Snapshot, Workers
+from upswell.policies.constant import ConstantPolicy
+from upswell.simulator.jobs import JobStream, check, in_chunks
+from upswell.simulator.ledger import Ledger, Outcome
+from upswell.simulator.pool import Due, WorkerPool
+from upswell.simulator.slotted import SlottedPool
+from upswell.simulator.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from upswell.policies.protocol import ScalingPolicy
+    from upswell.simulator.jobs import Chunk
+    from upswell.simulator.plant import Plant
+
+
+class Simulation:
+    """One application in virtual time, a decision interval at a time (`step`); several can run in step.
+
+    The monitor is taken to have watched an empty queue for one window before the first upload, with the
+    initial workers ready.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterable[Chunk],
+        policy: ScalingPolicy,
+        plant: Plant,
+        *,
+        keep_timeline: bool = False,
+    ) -> None:
+        plant.check()
+        self.plant = plant
+        self._policy = policy
+        self._rng = Random(plant.seed)  # noqa: S311 - chance in a model, no secret
+        self.stream = JobStream(chunks)
+        self._begin = math.floor(self.stream.first)
+        self.now = float(self._begin)
+        self._ledger = Ledger(plant.slo.seconds)
+        pool = WorkerPool if plant.single else SlottedPool
+        self.pool = pool(plant, self._ledger, self._rng, self.now)
+        interval = plant.decision_interval
+        self._window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
+        self._unreported: deque[list[float]] = deque([_NOTHING] * math.ceil(plant.report_lag / interval))
+        self._number = 0
+        self.wanted = plant.initial_workers
+        self._peak = plant.initial_workers
+        self._scalings = 0
+        self._timeline: list[tuple[float, int, int, int]] | None = [] if keep_timeline else None
+
+    @property
+    def over(self) -> bool:
+        """Whether every upload has ended, or the last one's time is up."""
+        if not self.stream.ended:
+            return False
+        idle = self.stream.over and self.pool.in_flight == 0 and self.pool.waiting(self.stream) == 0
+        return idle or self.now > self.stream.last + self.plant.slo.seconds
+
+    def step(self) -> None:
+        """Let one decision interval pass, then decide."""
+        self.apply(self.wish())
+
+    def wish(self) -> int:
+        """Let one decision interval pass and return the workers that the policy wants, within the bounds."""
+        desired = self._policy.decide(self.observe()).desired_workers
+        return min(max(desired, self.plant.min_workers), self.plant.max_workers)
+
+    def observe(self) -> Snapshot:
+        """Let one decision interval pass and return what the monitor sees at its end."""
+        plant, pool, stream = self.plant, self.pool, self.stream
+        number = self._number
+        self._number = number + 1
+        now = self._begin + (number + 1) * plant.decision_interval
+        self.now = now
+        arrived = stream.arrive_until(now)
+        pool.serve(stream, now)
+        ended = pool.take_ended(number)
+        responses, services = ended[0::2], ended[1::2]
+        if ended:
+            self._ledger.respond(responses, math.fsum(services))
+        pool.tick(now)
+        if self._unreported or plant.report_loss:
+            responses, services = self._reported(ended)
+        window = self._window
+        window.add(arrived, responses, services)
+        return self._snapshot(now, responses, services)
+
+    def _reported(self, ended: list[float]) -> tuple[list[float], list[float]]:
+        """Return what reaches the monitor now: late by the report lag, thinned by the report loss."""
+        self._unreported.append(ended)
+        ended = self._unreported.popleft()
+        loss = self.plant.report_loss
+        pairs = [
+            pair
+            for pair in zip(ended[0::2], ended[1::2], strict=True)
+            if not loss or self._rng.random() >= loss
+        ]
+        return [response for response, _ in pairs], [service for _, service in pairs]
+
+    def _snapshot(self, now: float, responses: list[float], services: list[float]) -> Snapshot:
+        plant, pool, stream, window = self.plant, self.pool, self.stream, self._window
+        waiting = pool.waiting(stream)
+        return Snapshot(
+            app_id=plant.app_id,
+            at=now,
+            slo=plant.slo,
+            window=window.seconds,
+            slots_per_worker=plant.slots,
+            workers=Workers(
+                desired=self.wanted,
+                requested=self.wanted,
+                starting=pool.starting,
+                ready=pool.size - pool.starting,
+                busy=pool.busy_workers,
+                standby=pool.standby,
+                draining=pool.draining,
+            ),
+            start_delay=pool.start_delay,
+            arrival_rate=window.arrivals / window.seconds,
+            throughput=window.count / window.seconds,
+            messages_ready=waiting,
+            messages_unacknowledged=pool.in_flight,
+            oldest_age=now - stream.arrivals[stream.head] if stream.waiting else None,
+            service_time=window.service_time,
+            waiting_time=window.waiting_time,
+            response_time=window.response_time,
+            attainment=window.attainment,
+            recent_response_times=tuple(responses),
+            recent_service_times=tuple(services),
+        )
+
+    def apply(self, wanted: int) -> None:
+        """Scale the fleet."""
+        pool = self.pool
+        if wanted != self.wanted:
+            self._scalings += 1
+            self.wanted = wanted
+        if wanted != pool.size:
+            pool.scale(self.now, wanted)
+        self._peak = max(self._peak, pool.billed)
+        if self._timeline is not None:
+            self._timeline.append((self.now, pool.size, pool.waiting(self.stream) + pool.in_flight, wanted))
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing about the fleet is on its way to change."""
+        pool = self.pool
+        return pool.size == self.wanted and not pool.starting and not pool.draining
+
+    def sweep(self) -> None:
+        """Serve the rest of the trace with the workers that there are, in one go: nothing is decided."""
+        pool, stream = self.pool, self.stream
+        assert isinstance(pool, WorkerPool)
+        under_way, pool.due = pool.due.rest(), Due(math.inf)
+        more = True
+        while more:
+            self._ledger.respond(under_way[0::2], math.fsum(under_way[1::2]))
+            more = stream.arrive_chunk()
+            pool.serve(stream, math.inf)
+            under_way = pool.due.take(0)
+        self._ledger.respond(under_way[0::2], math.fsum(under_way[1::2]))
+        pool.in_flight = 0
+        last = max(self.now, max(pool.free_at, default=self.now))
+        self.now = min(last, max(self.now, stream.last + self.plant.slo.seconds))
+
+    def response_time(self, share: float) -> float:
+        """Return the seconds within which a share of the uploads answered so far were."""
+        return self._ledger.percentile(share)
+
+    def outcome(self) -> Outcome:
+        """Return what the run cost and missed; call it once, at the end."""
+        ledger = self._ledger
+        ledger.uploads, ledger.work = self.stream.total, self.stream.work
+        self.pool.close(self.now)
+        return ledger.outcome(peak=self._peak, scalings=self._scalings, timeline=tuple(self._timeline or ()))
+
+
+def simulate(
+    arrivals: NDArray[np.float64],
+    services: NDArray[np.float64],
+    policy: ScalingPolicy | int,
+    plant: Plant,
+    *,
+    keep_timeline: bool = False,
+) -> Outcome:
+    """Return what a policy makes of a trace.
+
+    Args:
+        arrivals: sorted instants, in seconds.
+        services: seconds that each upload takes.
+        policy: decides every `plant.decision_interval` seconds; a number is a fleet that never changes.
+        plant: the world it is tried in.
+        keep_timeline: whether the outcome holds one entry a decision.
+
+    Raises:
+        TraceError: the uploads are not sorted, not finite, or take less than no time.
+        SettingsError: the plant cannot be.
+    """
+    check(arrivals, services)
+    return simulate_chunks(in_chunks(arrivals, services), policy, plant, keep_timeline=keep_timeline)
+
+
+def simulate_chunks(
+    chunks: Iterable[Chunk], policy: ScalingPolicy | int, plant: Plant, *, keep_timeline: bool = False
+) -> Outcome:
+    """Return what a policy makes of a trace larger than memory, which comes in pieces."""
+    if isinstance(policy, int):
+        return simulate_fixed(chunks, policy, plant)
+    simulation = Simulation(chunks, policy, plant, keep_timeline=keep_timeline)
+    never_changes = isinstance(policy, ConstantPolicy) and plant.single and not keep_timeline
+    while not simulation.over:
+        simulation.step()
+        if never_changes and simulation.settled:
+            simulation.sweep()
+            break
+    return simulation.outcome()
+
+
+def simulate_fixed(chunks: Iterable[Chunk], workers: int, plant: Plant) -> Outcome:
+    """Return what a fleet makes of a trace that has `workers` from the start and never changes."""
+    simulation = Simulation(chunks, _Never(), replace(plant, initial_workers=workers))
+    if plant.single:
+        simulation.sweep()
+    else:
+        while not simulation.over:
+            simulation.observe()
+    return simulation.outcome()
+
+
+_NOTHING: list[float] = []
+
+
+class _Never:
+    """Stands where a policy must; a fixed fleet never asks it."""
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        return Decision.hold(snapshot.workers.requested, "the fleet is fixed")

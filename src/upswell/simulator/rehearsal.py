@@ -1,0 +1,204 @@
+"""Rehearsal: the setting of the `slo` policy that would have been best for the recent uploads.
+
+In: snapshots. Out: decisions, by the setting that did best. Every setting has a shadow fleet (`shadows.py`),
+which serves the uploads that really came, with their real service times, one objective later: by then nearly
+all have ended, so nearly all service times are known. An upload that takes longer is rehearsed when its
+report comes. Everything is told by snapshots; nothing is known before the monitor knows it.
+
+The choice. A setting's score is its cost, times (late uploads / allowed ones) squared where these are more:
+the score of `score.py`, with twice the weight on lateness. For late uploads stands an upper limit, late + 2
+sqrt(late + 1) (two standard deviations of a Poisson count), so that few data make cautious; the allowed ones
+are more or fewer as the real uploads fared: an error budget. A change must gain 2 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+
+from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.simulator.shadows import Shadows
+
+if TYPE_CHECKING:
+    from upswell.analysis.decision import Decision
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.policies.slo_family import Signals
+    from upswell.policies.staffing import Family, Setting
+
+
+class Caution(Struct, frozen=True, kw_only=True):
+    """How the choice weighs cost against lateness; none of it depends on the traffic."""
+
+    deviations: float = 2.0
+    """Standard deviations added to the late uploads counted."""
+    exponent: float = 2.0
+    """Weight of missing the objective; 1 is the score's own."""
+    aim: float = 0.8
+    """Share of the error budget that the real uploads should use up."""
+    least_budget: float = 0.3
+    most_budget: float = 1.3
+    """Bounds of the factor by which the real uploads' lateness changes the allowed one."""
+    gain: float = 0.02
+    """Least gain for which a setting is left."""
+    late_remembered: float = 100.0
+    """The memory is so many uploads that this many of them may be late: known to a tenth, then."""
+    late_before: float = 3.0
+    """So many uploads may be late among those rehearsed before the first choice (the rule of three: where
+    none was late, the share allowed is kept with 95 % confidence)."""
+
+
+CAUTION = Caution()
+
+
+class Rehearsal:
+    """The shadows of one application and the choice among them."""
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        objective: float,
+        share: float,
+        interval: float,
+        slots: int,
+        workers: int,
+        max_workers: int,
+        caution: Caution = CAUTION,
+    ) -> None:
+        self._caution = caution
+        self._allowed = 1 - share
+        self._objective, self._interval = objective, interval
+        self._memory = caution.late_remembered / self._allowed
+        self._lag = max(1, math.ceil(objective / interval))
+        self._signals: deque[tuple[float, Signals]] = deque()
+        self._uploads: dict[int, list[tuple[float, float]]] = {}
+        self._number = 0
+        self._really_late = 0.0
+        self.family = family
+        self.shadows = Shadows(
+            family,
+            objective=objective,
+            interval=interval,
+            slots=slots,
+            workers=workers,
+            max_workers=max_workers,
+            memory=self._memory,
+        )
+
+    def note(self, snapshot: Snapshot, signals: Signals) -> None:
+        """Take in what was reported since the snapshot before, and what the policy decided from."""
+        self._number += 1
+        self._signals.append((snapshot.at, signals))
+        responses, services = snapshot.recent_response_times, snapshot.recent_service_times
+        if not services:
+            return
+        forget = math.exp(-len(responses) / self._memory)
+        late = sum(response > self._objective for response in responses)
+        self._really_late = self._really_late * forget + late
+        # Ended somewhere within the interval: its middle is the best guess.
+        middle = snapshot.at - self._interval / 2
+        oldest = self._number - self._lag
+        for response, service in zip(responses, services, strict=False):
+            arrival = middle - response
+            interval = math.floor((arrival - snapshot.at) / self._interval) + 1 + self._number
+            self._uploads.setdefault(max(oldest, interval), []).append((arrival, service))
+
+    def advance(self) -> bool:
+        """Rehearse every interval that is old enough; return whether an upload was among them."""
+        any_upload = False
+        while len(self._signals) > self._lag:
+            now, signals = self._signals.popleft()
+            uploads = self._uploads.pop(self._number - len(self._signals), None)
+            if uploads:
+                any_upload = True
+                uploads.sort()
+                table = np.array(uploads)
+                arrivals = np.clip(table[:, 0], now - self._interval, now)
+                self.shadows.advance(now, arrivals, table[:, 1], signals)
+            else:
+                self.shadows.advance(now, _NONE, _NONE, signals)
+        return any_upload
+
+    def choose(self, following: int) -> int:
+        """Return the setting to follow: the best, unless it gains too little over the one followed."""
+        caution, shadows = self._caution, self.shadows
+        if shadows.count * self._allowed < caution.late_before:
+            return following
+        allowed = self._allowed * shadows.count
+        used = self._really_late / allowed
+        budget = min(caution.most_budget, max(caution.least_budget, 1 + caution.aim - used))
+        late = shadows.late + caution.deviations * np.sqrt(shadows.late + 1)
+        score = shadows.cost * np.maximum(1.0, late / (budget * allowed)) ** caution.exponent
+        best = int(np.argmin(score))
+        return following if score[best] > score[following] * (1 - caution.gain) else best
+
+    def compared(self, chosen: int, before: int) -> str:
+        """Return the sentence that explains a choice."""
+        shadows = self.shadows
+
+        def told(index: int) -> str:
+            kept = 1 - shadows.late[index] / shadows.count
+            return f"{kept:.2%} at {shadows.cost[index] / 3600:.3g} worker-hours"
+
+        return (
+            f"in the last {shadows.count:.0f} uploads this setting ({self.family.settings[chosen]}) "
+            f"would have kept "
+            f"{told(chosen)}; the one before: {told(before)}"
+        )
+
+
+_NONE = np.empty(0)
+
+
+class RehearsedPolicy:
+    """The `slo` policy and its rehearsal in one: what production runs and the simulator tries."""
+
+    def __init__(
+        self,
+        interval: float = 2.0,
+        *,
+        max_workers: int = 500,
+        caution: Caution = CAUTION,
+        settings: tuple[Setting, ...] | None = None,
+        first: int | None = None,
+    ) -> None:
+        self._interval, self._max_workers, self._caution = interval, max_workers, caution
+        self.policy = (
+            SloFamilyPolicy(interval) if settings is None else SloFamilyPolicy(interval, settings, first or 0)
+        )
+        self.rehearsal: Rehearsal | None = None
+        self.changes = 0
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return the policy's decision; rehearse, and follow the best setting from the next one on."""
+        decision = self.policy.decide(snapshot)
+        if not decision.held:
+            self._rehearse(snapshot)
+        return decision
+
+    def _rehearse(self, snapshot: Snapshot) -> None:
+        policy = self.policy
+        assert policy.family is not None
+        assert policy.signals is not None
+        if self.rehearsal is None:
+            self.rehearsal = Rehearsal(
+                policy.family,
+                objective=snapshot.slo.seconds,
+                share=snapshot.slo.share,
+                interval=self._interval,
+                slots=snapshot.slots_per_worker,
+                workers=snapshot.workers.ready,
+                max_workers=self._max_workers,
+                caution=self._caution,
+            )
+        rehearsal = self.rehearsal
+        rehearsal.note(snapshot, policy.signals)
+        if rehearsal.advance():
+            chosen = rehearsal.choose(policy.following)
+            if chosen != policy.following:
+                self.changes += 1
+                policy.follow(chosen, rehearsal.compared(chosen, policy.following))

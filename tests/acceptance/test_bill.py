@@ -1,0 +1,58 @@
+"""The bill that `upswell status` shows, held against processes seen from outside; the limit over all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.system import System, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+UPLOADS = 300
+INTERVAL = 1.0
+
+
+def cost(system: System) -> dict[str, Any]:
+    (app,) = json.loads(system.run("status", "--json").stdout)["apps"]
+    return app["cost"] or {}
+
+
+def age(pid: int) -> float:
+    """Return for how many seconds a process has run."""
+    started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return float(Path("/proc/uptime").read_text().split()[0]) - started / os.sysconf("SC_CLK_TCK")
+
+
+def test_status_tells_what_the_uploads_cost_and_a_restart_forgets_nothing(tmp_path: Path) -> None:
+    settings = {
+        "decision_interval": INTERVAL, "upload_rate_limit": 100_000, "max_workers": 4, "max_workers_total": 2,
+        "price_per_worker_hour": 3.6, "bottleneck_check": True,
+    }  # fmt: skip
+    with System(tmp_path / "s", app_id="e7", **settings) as system:
+        requests = system.make_requests(UPLOADS, size=4000)
+        up = system.start("up", "--app", "e7")
+        system.publish(requests)
+        most = 0
+        while cost(system).get("uploads", {}).get("stored", 0) < UPLOADS:
+            most = max(most, len(system.workers()))
+        # Nobody has been drained yet (stabilisation keeps workers for a minute), so the ages are the bill.
+        seen = sum(age(pid) for pid in system.workers())
+        told = cost(system)
+        assert told["uploads"] == {"stored": UPLOADS, "in_time": UPLOADS, "dead": 0}
+        total = told["worker_seconds"]["total"]
+        assert total == pytest.approx(seen, abs=most * 3 * INTERVAL)
+        assert told["price"] == pytest.approx(total * 0.001)
+        assert told["price_per_upload_in_time"] == pytest.approx(told["price"] / UPLOADS)
+        assert 1 <= most <= 2
+        assert "each" in system.run("status").stdout
+        up.terminate()
+        up.wait()
+        system.start("monitor", "--app", "e7")
+        wait_until(lambda: cost(system)["unobserved_seconds"] > 0, 30, lambda: str(cost(system)))
+        assert cost(system)["uploads"]["in_time"] == UPLOADS
+        assert cost(system)["since"] == told["since"]

@@ -1,0 +1,108 @@
+"""The rehearsed policy on arrival processes drawn at random, and the shadows against the engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from support.processes import PROCESSES, SERVICES, lognormal, poisson
+from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.staffing import FAMILY, FIRST, Family, Services
+from upswell.settings import Slo
+from upswell.simulator.engine import Simulation, simulate
+from upswell.simulator.jobs import in_chunks
+from upswell.simulator.plant import Plant
+from upswell.simulator.rehearsal import Caution, RehearsedPolicy
+
+NEVER = Caution(late_before=1e9)
+"""Rehearse, but never change the setting."""
+
+
+def test_a_shadow_costs_and_misses_what_the_real_fleet_does_under_the_same_setting() -> None:
+    """One objective later it has seen the same uploads; arrivals are known to half an interval only."""
+    rng = np.random.default_rng(3)
+    arrivals = poisson(rng, 2.0, 3000.0)
+    services = lognormal(rng, 3.0, len(arrivals)).clip(0, 50)
+    plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0, decision_interval=1.0, window=60.0)
+    policy = RehearsedPolicy(1.0, caution=replace(NEVER, late_remembered=1e9))
+    outcome = simulate(arrivals, services, policy, plant)
+    assert policy.rehearsal is not None
+    shadows = policy.rehearsal.shadows
+    assert shadows.count == pytest.approx(outcome.uploads, rel=0.05)
+    assert shadows.cost[FIRST] == pytest.approx(outcome.cost, rel=0.05)
+    assert shadows.late[FIRST] == pytest.approx(outcome.late, abs=0.005 * outcome.uploads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.__name__)
+def test_rehearsal_is_no_dearer_than_the_cautious_setting_and_keeps_the_objective(process) -> None:  # noqa: ANN001
+    rng = np.random.default_rng(17)
+    service = SERVICES[int(rng.integers(len(SERVICES)))]
+    arrivals = process(rng, 0.8, 8000.0)
+    services = service(rng, 5.0, len(arrivals)).clip(0, 50)
+    plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0)
+    rehearsed = simulate(arrivals, services, RehearsedPolicy(), plant)
+    left_alone = simulate(arrivals, services, SloFamilyPolicy(), plant)
+    assert rehearsed.attainment >= 0.94
+    assert rehearsed.cost <= 1.02 * left_alone.cost
+
+
+def test_the_same_snapshots_give_the_same_decisions() -> None:
+    rng = np.random.default_rng(5)
+    arrivals = poisson(rng, 1.0, 1500.0)
+    services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
+    plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0)
+    assert simulate(arrivals, services, RehearsedPolicy(), plant) == simulate(
+        arrivals, services, RehearsedPolicy(), plant
+    )
+
+
+def test_a_change_of_setting_says_what_each_would_have_kept_and_cost() -> None:
+    rng = np.random.default_rng(6)
+    arrivals = poisson(rng, 1.0, 3000.0)
+    services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
+    policy = RehearsedPolicy()
+    simulation = Simulation(
+        in_chunks(arrivals, services), policy, Plant(slo=Slo(0.95, 60.0), start_delay=20.0)
+    )
+    while not simulation.over:
+        simulation.step()
+    assert policy.changes > 0
+    assert "would have kept" in policy.policy.why
+    assert "worker-hours" in policy.policy.why
+
+
+def test_work_within_a_horizon_counts_a_long_upload_as_one_slot_and_a_short_one_by_its_time() -> None:
+    services = Services()
+    services.add([1.0] * 500 + [100.0] * 500)
+    whole, remaining = services.within(np.array([10.0]), assumed=1.0)
+    assert whole[0] == pytest.approx((1 + 10) / 2)
+    # Of what is under way nearly all is a long upload's middle: it holds its slot for the whole horizon.
+    assert remaining[0] == pytest.approx(9.4, abs=0.2)
+
+
+def test_an_empty_system_wants_no_slots_and_more_uploads_never_want_fewer() -> None:
+    family = Family(FAMILY, objective=30.0, start_delay=10.0)
+    means = family.means(Services(), assumed=3.0)
+    assert not family.slots(0, 0, 4, 0.0, means).any()
+    before = family.slots(2, 0, 4, 1.5, means)
+    for waiting in range(1, 200):
+        now = family.slots(2, waiting, 4, 1.5, means)
+        assert (now >= before).all()
+        assert (now <= np.maximum(2 + waiting, family.slots(0, 0, 4, 1.5, means))).all()
+        before = now
+
+
+def test_an_unknown_depth_holds_and_is_not_rehearsed() -> None:
+    rng = np.random.default_rng(8)
+    arrivals = poisson(rng, 1.0, 100.0)
+    simulation = Simulation(
+        in_chunks(arrivals, lognormal(rng, 2.0, len(arrivals))), RehearsedPolicy(), Plant(slo=Slo(0.95, 60.0))
+    )
+    snapshot = simulation.observe()
+    policy = RehearsedPolicy()
+    assert policy.decide(replace(snapshot, messages_ready=None)).held
+    assert policy.rehearsal is None
+    blind = policy.decide(replace(snapshot, messages_unacknowledged=None))
+    assert blind.desired_workers >= snapshot.workers.requested

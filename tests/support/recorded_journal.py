@@ -1,0 +1,84 @@
+"""A journal as a monitor writes it, of a simulated afternoon: one burst, scaled by the threshold policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec.structs import replace
+
+from upswell.analysis.snapshot import Percentiles
+from upswell.journal import Entry, Journal
+from upswell.policies.threshold import ThresholdPolicy
+from upswell.policies.wrappers import Bounds
+from upswell.settings import Slo
+from upswell.simulator.engine import Simulation
+from upswell.simulator.jobs import in_chunks
+from upswell.simulator.plant import Plant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from upswell.analysis.decision import Decision
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.simulator.ledger import Outcome
+
+BEGIN = 1_795_000_000.0
+SLO = Slo(0.95, 10.0)
+
+
+class _Recording:
+    """Decides by the threshold policy, and keeps the rounds as the monitor would."""
+
+    def __init__(self, journal: Journal, app: str, *, told: bool) -> None:
+        self._journal, self._app, self._told = journal, app, told
+        self._policy = Bounds(ThresholdPolicy(), 1, 20)
+        self._round = 0
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        decision = self._policy.decide(snapshot)
+        at = BEGIN + snapshot.at
+        pairs = zip(snapshot.recent_response_times, snapshot.recent_service_times, strict=True)
+        rows = [
+            (self._app, at - response, at, response - service, service if self._told else None, "stored")
+            for response, service in pairs
+        ]
+        seen = replace(
+            snapshot,
+            at=at,
+            app_id=self._app,
+            service_time=_plain(snapshot.service_time),
+            waiting_time=_plain(snapshot.waiting_time),
+            response_time=_plain(snapshot.response_time),
+        )
+        changed = decision.desired_workers != snapshot.workers.requested
+        entry = Entry(app_id=self._app, at=at, epoch=1, changed=changed, snapshot=seen, decision=decision)
+        self._journal.record([entry], rows)
+        self._round += 1
+        if self._round % 50 == 0:
+            self._journal.flush()
+        return decision
+
+
+def _plain(times: Percentiles | None) -> Percentiles | None:
+    """Return the simulator's lazy percentiles as the monitor's."""
+    if times is None:
+        return None
+    return Percentiles(**{name: getattr(times, name) for name in Percentiles.__struct_fields__})
+
+
+def write_journal(path: Path, *, app: str = "e1", told: bool = True) -> Outcome:
+    """Write it and return what the recorded fleet really cost and missed.
+
+    `told`: whether the reports tell service times.
+    """
+    rng = np.random.default_rng(3)
+    arrivals = np.sort(np.concatenate([rng.random(300) * 600, 200 + rng.random(200) * 40]))
+    services = rng.lognormal(0.5, 0.5, len(arrivals))
+    journal = Journal(path, 50_000_000)
+    plant = Plant(slo=SLO, start_delay=5.0, slots=2)
+    simulation = Simulation(in_chunks(arrivals, services), _Recording(journal, app, told=told), plant)
+    while not simulation.over:
+        simulation.step()
+    journal.close()
+    return simulation.outcome()

@@ -28,6 +28,7 @@ from msgspec import Struct
 
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.slo import SloPolicy
+from upswell.policies.wrappers import Bounds
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate, simulate_chunks
 from upswell.simulator.jobs import CHUNK, read_jobs
@@ -107,7 +108,12 @@ def on_a_case(arrivals: Any, services: Any, slo: Slo, start_delay: float, times:
             lambda: told(ConstantPolicy(workers), every=True),
             times,
         ),
-        timed("slo_formula", uploads, lambda: told(SloPolicy()), max(1, times // 3)),
+        timed(
+            "slo_formula",
+            uploads,
+            lambda: told(Bounds(SloPolicy(), 0, plant.max_workers)),
+            max(1, times // 3),
+        ),
         timed("slo (default, rehearsed)", uploads, lambda: told(RehearsedPolicy()), max(1, times // 3)),
     ]
 
@@ -234,8 +240,9 @@ def main() -> None:
     table(f"{chosen.jobs or 'Two days like the World Cup (generated)'}, slo {slo}", case)
     slower = default.wall / constant.wall
     print(
-        f"\nConstant: {constant.rate:,.0f} uploads/s ({constant.uploads / constant.cpu:,.0f} per second of CPU), "
-        f"goal {GOAL_RATE:,}: {verdict(constant.rate, GOAL_RATE)}."
+        f"\nConstant: {constant.rate:,.0f} uploads/s "
+        f"({constant.uploads / constant.cpu:,.0f} per second of CPU), goal {GOAL_RATE:,}: "
+        f"{verdict(constant.rate, GOAL_RATE)}."
     )
     print(f"Default policy: {slower:.3g} x the constant's time, goal at most {GOAL_POLICY:g}: "
           f"{verdict(slower, GOAL_POLICY, most=True)}.")  # fmt: skip

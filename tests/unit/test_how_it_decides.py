@@ -82,6 +82,7 @@ def test_the_scores_of_the_page_follow_from_its_formula(
     assert cost * max(1.0, limit / (budget * 100)) ** 2 == pytest.approx(score, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_script_draws_every_picture_of_the_page(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "scripts" / "draw_pictures", tmp_path], check=True, timeout=110)
     drawn = {path.name for path in tmp_path.iterdir()}

@@ -22,7 +22,7 @@ check: setup ## Lint, types, layers and unit tests, without any server
 	@.venv/bin/ruff format --check .
 	@.venv/bin/pyright
 	@.venv/bin/lint-imports
-	@.venv/bin/pytest tests/unit
+	@.venv/bin/pytest tests/unit --numprocesses 2
 
 bench: setup servers ## Measure Upswell beside its peers (JSON=--json for machines)
 	@scripts/bench $(JSON)

@@ -54,6 +54,15 @@ def find(worker_id: str) -> Process | None:
     return min(found, key=lambda process: process.start_ticks, default=None)
 
 
+def is_child(pid: int) -> bool:
+    """Return whether this process is a child of ours that was not reaped yet."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def reap(pid: int) -> int | None:
     """Return the exit code of a child that has ended (-15: by signal 15); None if it runs or is no child."""
     try:

@@ -191,6 +191,7 @@ class Simulation:
         ledger = self._ledger
         ledger.uploads, ledger.work = self.stream.total, self.stream.work
         self.pool.close(self.now)
+        ledger.close(self.now)
         return ledger.outcome(peak=self._peak, scalings=self._scalings, timeline=tuple(self._timeline or ()))
 
 

@@ -5,6 +5,7 @@ In: starts, ends and response times as they happen. Out: an `Outcome`.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,6 +80,10 @@ class Ledger:
         self.starts = 0
         self.redelivered = 0
         self.dead = 0
+        self.stopped = 0.0
+        """Part of `draining`, without an upload."""
+        self._stops: list[float] = []
+        self._stop_seconds = 0.0
 
     def respond(self, response_times: list[float], work: float) -> None:
         """Note uploads that were answered, and the service times' sum."""
@@ -86,6 +91,20 @@ class Ledger:
         self.work_done += work
         if len(self._pending) >= _FLUSH:
             self.flush()
+
+    def stopping(self, at: float, seconds: float) -> None:
+        """Bill a worker that has nothing left to do from `at` on, for the seconds that leaving takes."""
+        if seconds:
+            self._stops.append(at)
+            self._stop_seconds = seconds
+
+    def close(self, now: float) -> None:
+        """Add what leaving cost until `now`."""
+        seconds = self._stop_seconds
+        left = math.fsum(min(seconds, max(0.0, now - at)) for at in self._stops)
+        self.cost += left
+        self.draining += left
+        self.stopped = left
 
     def flush(self) -> None:
         """Sort what is pending into the histogram."""
@@ -114,7 +133,7 @@ class Ledger:
         """Return everything that was noted."""
         self.flush()
         late = self.late + self.uploads - self.finished
-        busy = (self.work_done if self.busy_is_work else self.busy) - self.draining
+        busy = (self.work_done if self.busy_is_work else self.busy) - (self.draining - self.stopped)
         return Outcome(
             uploads=self.uploads,
             finished=self.finished,

@@ -19,6 +19,8 @@ class Plant(Struct, frozen=True, kw_only=True):
 
     slo: Slo
     start_delay: StartDelay = 30.0
+    stop_delay: float = 0.0
+    """Seconds that a drained worker is still billed after its last upload: it disconnects and exits."""
     slots: int = 1
     initial_workers: int = 1
     min_workers: int = 0
@@ -64,6 +66,8 @@ class Plant(Struct, frozen=True, kw_only=True):
             raise SettingsError(
                 f"standby_workers must be 0 with slots, crashes or a bottleneck, got {self.standby_workers}"
             )
+        if not 0 <= self.stop_delay < float("inf"):
+            raise SettingsError(f"stop_delay must be >= 0 s and finite, got {self.stop_delay:g}")
         if not 0 <= self.report_loss < 1:
             raise SettingsError(f"report_loss must be >= 0 and < 1, got {self.report_loss:g}")
 

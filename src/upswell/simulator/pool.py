@@ -134,11 +134,13 @@ class WorkerPool:
             if not requests:
                 del self._requested[latest]
             ledger.cost += now
+            ledger.stopping(now, self._plant.stop_delay)
             count -= 1
         heapify(free_at)
         while count and free_at[0] <= now:
             heappop(free_at)
             ledger.cost += now
+            ledger.stopping(now, self._plant.stop_delay)
             count -= 1
         for _ in range(count):
             index = self._rng.randrange(len(free_at))
@@ -149,6 +151,7 @@ class WorkerPool:
             heappush(self._leaving, leave)
             ledger.draining += leave - now
             ledger.cost += leave
+            ledger.stopping(leave, self._plant.stop_delay)
 
     def tick(self, now: float) -> None:
         """Let workers become ready, and drained ones leave."""

@@ -149,6 +149,7 @@ class SlottedPool:
             self._release(upload, worker, finish)
             if worker.draining_since is not None and not worker.running:
                 self._bill(worker, finish)
+                self._ledger.stopping(finish, self._plant.stop_delay)
                 del self._leaving[worker.number]
 
     def _release(self, upload: Upload, worker: Worker, at: float) -> None:
@@ -209,6 +210,7 @@ class SlottedPool:
             self._leaving[worker.number] = worker
         else:
             self._bill(worker, now)
+            self._ledger.stopping(now, self._plant.stop_delay)
 
     def tick(self, now: float) -> None:
         """Let workers become ready."""

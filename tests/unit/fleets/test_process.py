@@ -62,7 +62,7 @@ def test_somebody_else_s_process_is_never_signalled(tmp_path: Path) -> None:
 
 def test_a_label_that_a_power_cut_left_half_written_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "workers").mkdir()
-    (tmp_path / "workers/w1.json").write_text('{"worker_id": "w')
+    (tmp_path / "workers/half-written.json").write_text('{"worker_id": "w')
     assert listed(tmp_path) == []
     assert listed(tmp_path) == []
 

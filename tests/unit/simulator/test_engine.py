@@ -63,6 +63,25 @@ def test_a_busy_worker_that_is_sent_away_finishes_its_upload_and_is_billed_until
     assert policy.seen[1].workers.draining == 1
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_worker_that_leaves_is_billed_for_the_seconds_that_leaving_takes(slots: int) -> None:
+    quick = replace(PLANT, slots=slots, initial_workers=2)
+    slow = replace(quick, stop_delay=1.5)
+    arrivals, services, wanted = [0.0, 0.0, 0.1, 9.0], [4.5, 4.5, 1.0, 0.1], (2, 1)
+    without = run(arrivals, services, Script(*wanted), quick)
+    outcome = run(arrivals, services, Script(*wanted), slow)
+    assert outcome.cost == pytest.approx(without.cost + 1.5)
+    assert outcome.cost_draining == pytest.approx(without.cost_draining + 1.5)
+    assert outcome.cost_busy == pytest.approx(without.cost_busy)
+    assert outcome.late == without.late
+
+
+def test_leaving_is_not_billed_beyond_the_end_of_the_run() -> None:
+    plant = replace(PLANT, stop_delay=100.0)
+    outcome = run([0.0], [4.5], Script(0), plant)
+    assert outcome.cost == pytest.approx(5.0)  # drained at 1, done at 4.5, and the run ends at 5
+
+
 def test_starting_workers_are_called_off_before_any_other_is_sent_away() -> None:
     policy = Script(3, 1, 1)
     outcome = run([0.0, 9.0], [8.0, 0.1], policy)

@@ -35,7 +35,7 @@ setup: ## Make .venv with all that developing needs (the others do it by themsel
 	@scripts/setup $(PYTHON) --all-extras --inexact
 
 setup-run:
-	@scripts/setup $(PYTHON) --no-dev --inexact
+	@scripts/setup $(PYTHON) --no-dev --extra docker --inexact
 
 servers:
 	@scripts/install_servers

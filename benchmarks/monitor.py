@@ -35,7 +35,7 @@ from upswell import events
 from upswell.broker import open_broker, topology
 from upswell.journal import Journal
 from upswell.messages import UploadReport, encode
-from upswell.monitor import PREFETCH_COUNT, Monitor
+from upswell.monitor.loop import PREFETCH_COUNT, Monitor
 from upswell.settings import Settings
 
 APPLICATIONS = 1000

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from support import docker_engine, rabbitmq_node
 
@@ -18,6 +19,13 @@ def skip_or_fail(reason: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_by_default() -> Iterator[None]:
+    """A command run inside the test process configures the log; the next test must not see that."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

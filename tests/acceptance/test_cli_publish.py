@@ -149,3 +149,26 @@ def test_a_wrong_password_is_one_masked_line(system: System) -> None:
         assert done.stderr.splitlines()[-1].startswith("error: ")
         assert "wrong" not in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_publish_wait_counts_what_the_broker_itself_dead_lettered(system: System) -> None:
+    """A request that kills its worker is never reported: the broker gives it up at its delivery limit."""
+    (system.folder / "deadly.py").write_text(
+        "import os\n\ndef upload(request):\n    if request.id == 'killer':\n        os._exit(1)\n"
+    )
+    system.environment |= {"PYTHONPATH": str(system.folder), "UPSWELL_DELIVERY_LIMIT": "2"}
+    lines = [json.dumps({"type": "file", "uri": "file:///x", "id": name}) for name in ("harmless", "killer")]
+    path = system.folder / "two.jsonl"
+    path.write_text("\n".join(lines))
+    publisher = system.start("publish", "--app", system.app_id, str(path), "--wait", "--json")
+    for _ in range(3):
+        worker = system.start("worker", "--app", system.app_id, "--handler", "deadly:upload", "--slots", "1")
+        try:
+            worker.wait(3)
+        except subprocess.TimeoutExpired:
+            break
+    assert publisher.wait(30) == 1, system.logs()
+    figures = next(line for line in system.logs().splitlines() if line.startswith('{"published"'))
+    summary = json.loads(figures)
+    assert (summary["stored"], summary["dead"], summary["outstanding"]) == (1, 1, 0)

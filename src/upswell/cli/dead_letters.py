@@ -12,7 +12,7 @@ import msgspec
 
 from upswell.errors import MessageError
 from upswell.messages import UploadRequest, decode, request_id
-from upswell.worker_requests import valid_id
+from upswell.worker.requests import valid_id
 
 if TYPE_CHECKING:
     from upswell.broker import Delivery

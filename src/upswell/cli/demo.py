@@ -20,7 +20,7 @@ from upswell.broker import topology
 from upswell.cli.connection import Interrupts, connected, first_to_end, run, unique_name
 from upswell.cli.demo_plan import OBJECTIVE, Plan, checksum, make_files, take_files
 from upswell.cli.demo_view import Now, View, open_view
-from upswell.cli.options import config_option
+from upswell.cli.options import config_option, finite
 from upswell.cli.parts import monitoring, scaling
 from upswell.cli.replies import Replies
 from upswell.cli.text import seconds
@@ -71,6 +71,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     "--seconds",
     "duration",
     type=click.FloatRange(6, 3600),
+    callback=finite,
     default=45.0,
     show_default=True,
     help="Length of quiet, burst and calm.",

@@ -8,6 +8,7 @@ no option: its password would stand in every list of processes; it comes from AM
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -31,6 +32,13 @@ def _check_apps(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any
             check_app_id(name)
         except MessageError as error:
             raise click.BadParameter(str(error)) from error
+    return value
+
+
+def finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
+    """Return the number, unless it is NaN or infinite: a range lets those pass."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"it must be a finite number, got {value}")
     return value
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from upswell.broker.topology import dead_letter_queue, reply_queue, upload_queue, upload_queue_name
 from upswell.cli.connection import connected, run, unique_name
-from upswell.cli.options import app_option, with_settings
+from upswell.cli.options import app_option, finite, with_settings
 from upswell.cli.replies import Replies
 from upswell.cli.text import seconds
 from upswell.errors import UpswellError
@@ -51,13 +51,21 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 @app_option()
 @click.argument("file", default="-")
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Requests per second; default: at once."
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
+    help="Requests per second; default: at once.",
 )
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Publish the whole file so many times.")
 @click.option(
     "--wait", is_flag=True, help="Wait until each is stored or dead-lettered; exit 1 if any is dead."
 )
-@click.option("--timeout", type=click.FloatRange(min=0), help="Wait so many seconds at most, then exit 1.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    callback=finite,
+    help="Wait so many seconds at most, then exit 1.",
+)
 @click.option("--fresh", is_flag=True, help="Make new ids: upload again what was published before.")
 @click.option("--upload-queue", metavar="NAME", help="Queue to publish to; default: {app}_upload.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line.")

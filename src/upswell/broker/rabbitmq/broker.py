@@ -1,0 +1,445 @@
+"""RabbitMQ as a broker: quorum queues, pipelined confirms, and a connection that mends itself.
+
+In come messages and callbacks, out go AMQP 0-9-1 methods; the only module that imports pika. All work is
+done in the event loop, so heartbeats go on while handlers run. What was published waits in `outbox`
+until it is confirmed, what is consumed is remembered in `consumers`, what was declared here;
+`link` makes the connection again and has all three restored. `attempts` tells how attempts
+are counted, `url` what a URL may say.
+
+One connection has up to four channels, because the server answers a refused method by closing its channel:
+one each for publishing, consuming, `get`, and questions (declare, depth, purge, delete).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import socket
+import ssl
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pika
+import pika.exceptions
+import pika.spec
+from pika.adapters.asyncio_connection import AsyncioConnection
+
+from upswell.broker.protocol import Consumer, QueueDepth
+from upswell.broker.rabbitmq import attempts
+from upswell.broker.rabbitmq import url as rabbitmq_url
+from upswell.broker.rabbitmq.channel import NOT_FOUND, AwaitableChannel, LostError, RefusedError
+from upswell.broker.rabbitmq.consumers import Consumers, RabbitConsumer, delivery
+from upswell.broker.rabbitmq.link import Link
+from upswell.broker.rabbitmq.outbox import Outbox, Outgoing
+from upswell.broker.rabbitmq.queues import DeclaredQueues
+from upswell.errors import BrokerError
+from upswell.events import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.broker.protocol import Delivery, Message, OnDelivery
+    from upswell.broker.rabbitmq.consumers import Held
+    from upswell.broker.rabbitmq.url import Address
+    from upswell.broker.topology import Queue
+
+_CLOSE_PATIENCE = 5.0  # seconds that outstanding confirms have at close
+_NACK_UNCOUNTED_SINCE = (4, 3)
+
+# pika logs each lost connection with a traceback's worth of lines; what matters is in our own events.
+logging.getLogger("pika").addHandler(logging.NullHandler())
+
+_Properties: Any = pika.BasicProperties
+_GetEmpty: Any = pika.spec.Basic.GetEmpty
+
+
+class RabbitBroker:
+    """The queues of the RabbitMQ server at `url`; its connection is called `name` there.
+
+    With `management_url` the depth of a queue includes its unacknowledged messages.
+    """
+
+    def __init__(
+        self, url: str, *, name: str, management_url: str = "", rng: random.Random | None = None
+    ) -> None:
+        self._address = rabbitmq_url.parse(url)
+        self._name = name
+        self._management_url = management_url
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._log = get_logger(connection=name)
+        self._queues = DeclaredQueues(self._log)
+        self._nack_counts = True
+        self._getting: AwaitableChannel | None = None
+        self._get_lock = asyncio.Lock()
+        self._got: Callable[..., None] | None = None
+        self._outbox = Outbox(self._log)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._consumers = Consumers(_cancel, self._prepare, log=self._log, rng=self._rng)
+        self._link = Link(
+            partial(_open, self._address, name),
+            self._restore,
+            self._on_lost,
+            log=self._log,
+            rng=self._rng,
+        )
+
+    async def connect(self) -> None:
+        """Connect; a server that cannot be reached is tried again, with backoff and a log event each time.
+
+        Raises:
+            BrokerError: wrong credentials, no such vhost or host, no permission, an untrusted certificate.
+        """
+        await self._link.connect()
+
+    async def close(self) -> None:
+        """Wait up to 5 s for outstanding confirms, then disconnect; messages still unconfirmed fail."""
+        pending = self._outbox.pending()
+        if pending:
+            await asyncio.wait(pending, timeout=_CLOSE_PATIENCE)
+            await asyncio.sleep(0)  # lets the acks that wait for these confirms go out
+        await self._consumers.close()
+        for task in self._tasks:
+            task.cancel()
+        await self._link.close()
+        self._outbox.close()
+
+    async def declare(self, queue: Queue) -> None:
+        """Make a queue, its exchange and binding; one that differs is used as it is, with one warning.
+
+        Raises:
+            QueueMismatchError: a stream, another connection's queue, or shared where exclusive was asked.
+            BrokerError: no permission.
+        """
+        await self._queues.declare(queue, self._link.call)
+
+    def publish(self, message: Message) -> asyncio.Future[None]:
+        """Send a message; the future is done when the server has it safe on disk (confirmed).
+
+        Without a connection, or while the server is blocked by an alarm, it is held and sent later, in order;
+        with `persistent=False` it is dropped then.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        properties = _Properties(message_id=message.message_id, reply_to=message.reply_to)
+        if message.headers:
+            properties.headers = attempts.wire_headers(message.headers)
+        if message.persistent:
+            properties.delivery_mode = 2
+            self._outbox.post(
+                Outgoing(
+                    exchange=message.exchange,
+                    routing_key=message.routing_key,
+                    body=message.body,
+                    properties=properties,
+                    mandatory=message.mandatory,
+                    future=future,
+                )
+            )
+        else:
+            self._outbox.tell(message.exchange, message.routing_key, message.body, properties)
+            future.set_result(None)
+        return future
+
+    async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int) -> Consumer:
+        """Call `on_delivery` with each message, with at most `prefetch_count` unacknowledged.
+
+        Until `cancel` returns, `on_delivery` may still be called.
+
+        Raises:
+            BrokerError: no such queue, or no permission.
+        """
+        consumer = RabbitConsumer(queue, on_delivery, prefetch_count, self._consumers)
+        await self._link.until_done(lambda: self._consumers.start(consumer))
+        return consumer
+
+    def ack(self, delivery: Delivery) -> None:
+        """Remove a delivered message, for good."""
+        delivery.tag.ack()
+
+    def retry(self, delivery: Delivery) -> None:
+        """Put a message back, counted; over the limit it is dead-lettered.
+
+        The server does both, except on a classic queue, which cannot count: there a copy is published.
+        """
+        held: Held = delivery.tag
+        if not held.is_open:
+            return
+        queue = self._queues.get(delivery.queue)
+        limit = queue.delivery_limit if queue else None
+        classic = self._queues.is_classic(delivery.queue)
+        is_copy = attempts.earlier_attempts(held.properties.headers or {}) > 0
+        if (classic or is_copy) and queue and queue.dead_letter_queue and limit and delivery.attempt >= limit:
+            properties = attempts.dead_letter_for(held.properties, delivery.attempt, limit)
+            self._replace(delivery, queue.dead_letter_queue, properties)
+        elif classic:
+            self._replace(delivery, delivery.queue, attempts.copy_for(held.properties, delivery.attempt))
+        else:
+            held.reject()
+
+    def release(self, delivery: Delivery) -> None:
+        """Put a message back, not counted.
+
+        On a quorum queue without delivery limit, where attempts decide nothing, RabbitMQ before 4.3 counts it
+        all the same.
+        """
+        held: Held = delivery.tag
+        if not held.is_open:
+            return
+        queue = self._queues.get(delivery.queue)
+        unlimited = queue is not None and queue.delivery_limit is None
+        if unlimited or not self._nack_counts or self._queues.is_classic(delivery.queue):
+            held.nack()
+        else:
+            self._replace(delivery, delivery.queue, attempts.copy_for(held.properties, delivery.attempt - 1))
+
+    async def depth(self, queue: str) -> QueueDepth | None:
+        """Return a queue's depth, or None when there is no such queue.
+
+        Unacknowledged messages are known from the management API alone; without its answer they are None.
+        """
+        try:
+            frame = await self._link.call("queue_declare", queue=queue, passive=True)
+        except RefusedError as error:
+            if error.code == NOT_FOUND:
+                return None
+            raise
+        return QueueDepth(
+            messages_ready=int(frame.method.message_count),
+            messages_unacknowledged=await self._unacknowledged(queue),
+            consumers=int(frame.method.consumer_count),
+        )
+
+    async def get(self, queue: str) -> Delivery | None:
+        """Take one message without a subscription, or None when the queue is empty.
+
+        Raises:
+            BrokerError: no such queue.
+        """
+        async with self._get_lock:
+            answer = await self._link.until_done(lambda: self._get(queue))
+        return None if answer is None else delivery(queue, *answer)
+
+    async def purge(self, queue: str) -> int:
+        """Drop all ready messages of a queue; return how many."""
+        frame = await self._link.call("queue_purge", queue=queue)
+        return int(frame.method.message_count)
+
+    async def delete(self, queue: str) -> None:
+        """Delete a queue, with what is in it."""
+        self._queues.forget(queue)
+        await self._link.call("queue_delete", queue=queue)
+
+    async def _restore(self, connection: Any) -> None:
+        version = str(connection.server_properties.get("version", ""))
+        self._nack_counts = tuple(map(int, re.findall(r"\d+", version)[:2])) < _NACK_UNCOUNTED_SINCE
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        for name in self._queues.names():
+            try:
+                await self._prepare(name)
+            except LostError:
+                raise
+            except BrokerError as error:  # its consumers, when there are any, try again
+                self._log.warning("broker.declare_failed", queue=name, error=error)
+        self._outbox.forget_refusals()
+        await self._open_publishing(connection)
+        await self._consumers.attach(connection)
+
+    async def _open_publishing(self, connection: Any) -> None:
+        channel = await AwaitableChannel.open(connection, self._on_publishing_closed)
+        channel.raw.add_on_return_callback(self._outbox.on_return)
+        await channel.call("confirm_delivery", ack_nack_callback=self._outbox.on_confirm)
+        self._outbox.attach(channel.raw)
+
+    def _on_lost(self) -> None:
+        self._outbox.detach()
+        self._consumers.detach()
+
+    def _on_publishing_closed(self, error: BrokerError) -> None:
+        if isinstance(error, RefusedError):
+            self._log.warning("broker.publish_refused", error=error)
+            self._outbox.refuse(error)
+            task = asyncio.ensure_future(self._reopen_publishing())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _reopen_publishing(self) -> None:
+        try:
+            await self._open_publishing(self._link.connection)
+        except LostError:
+            return  # the next connection opens one
+
+    def _on_blocked(self, _connection: Any, frame: Any) -> None:
+        self._log.warning("broker.blocked", reason=str(frame.method.reason))
+        self._outbox.block()
+
+    def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
+        self._log.info("broker.unblocked")
+        self._outbox.unblock()
+
+    async def _prepare(self, queue: str) -> None:
+        await self._queues.prepare(queue, self._link.call_once)
+
+    async def _get(self, queue: str) -> tuple[Any, Any, Any, bytes] | None:
+        if self._getting is None or not self._getting.is_open:
+            if not self._link.is_up:
+                raise LostError("there is no connection to RabbitMQ")
+            self._getting = await AwaitableChannel.open(self._link.connection)
+            self._getting.raw.add_callback(self._on_get_empty, [_GetEmpty], one_shot=False)
+        channel = self._getting
+
+        def start(settle: Callable[..., None]) -> None:
+            self._got = settle
+            channel.raw.basic_get(queue, settle)
+
+        return await channel.expect(start)
+
+    def _on_get_empty(self, _frame: Any) -> None:
+        if self._got is not None:
+            self._got(None)
+
+    def _replace(self, delivery: Delivery, queue: str, properties: Any) -> None:
+        """Publish a message anew, and take the old one away once the new one is confirmed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(partial(_settle_replaced, delivery.tag))
+        self._outbox.post(
+            Outgoing(
+                exchange="",
+                routing_key=queue,
+                body=delivery.body,
+                properties=properties,
+                mandatory=True,
+                future=future,
+            )
+        )
+
+    async def _unacknowledged(self, queue: str) -> int | None:
+        if not self._management_url:
+            return None
+        from upswell.broker.rabbitmq.management import (  # noqa: PLC0415 - an HTTP client that few need
+            messages_unacknowledged,
+        )
+
+        return await asyncio.to_thread(
+            messages_unacknowledged,
+            self._management_url,
+            self._address.vhost,
+            queue,
+            user=self._address.user,
+            password=self._address.password,
+        )
+
+
+def _settle_replaced(held: Held, future: asyncio.Future[None]) -> None:
+    """Take a message away that was published anew; put it back when that failed."""
+    if future.cancelled() or future.exception() is not None:
+        held.reject()
+    else:
+        held.ack()
+
+
+def _cancel(channel: Any, tag: str, settle: Callable[..., None]) -> None:
+    """Cancel a subscription and still take what is on its way.
+
+    pika's own basic_cancel rejects those deliveries, and each reject counts as an attempt.
+    """
+    cancel: Any = pika.spec.Basic.Cancel(consumer_tag=tag, nowait=False)
+
+    def done(frame: Any) -> None:
+        channel._consumers.pop(tag, None)  # noqa: SLF001 - what basic_cancel would do
+        settle(frame)
+
+    answer: Any = (pika.spec.Basic.CancelOk, {"consumer_tag": tag})
+    channel._rpc(cancel, done, [answer])  # noqa: SLF001 - there is no public way
+
+
+class _Connection(AsyncioConnection):
+    """pika's connection, which sends in one piece what one turn of the event loop wants sent.
+
+    pika makes a system call of each frame, four a request; a busy worker needs a quarter more time so.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._unsent: list[bytes] = []
+        super().__init__(*arguments, **named)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(data)
+
+    def _flush(self) -> None:
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        transport: Any = getattr(self, "_transport", None)
+        if transport is not None:  # else the connection was lost meanwhile
+            transport.write(data)
+
+
+async def _open(address: Address, name: str) -> Any:
+    """Return a new open connection.
+
+    Raises:
+        LostError: the server cannot be reached now.
+        BrokerError: it can, and it does not let us in; or it cannot exist.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+    workflow: Any = _Connection.create_connection(
+        [_parameters(address, name)],
+        on_done=lambda result: None if done.done() else done.set_result(result),
+        custom_ioloop=loop,
+    )
+    try:
+        result = await asyncio.shield(done)
+    except asyncio.CancelledError:
+        workflow.abort()
+        await done
+        raise
+    if isinstance(result, _Connection):
+        return result
+    cause = _cause(result)
+    reason = _refusal(cause)
+    where = f"{address.host}:{address.port}"
+    if reason is not None:
+        raise BrokerError(f"RabbitMQ at {where} cannot be used: {reason}")
+    raise LostError(f"RabbitMQ at {where} cannot be reached: {type(cause).__name__}: {cause}")
+
+
+def _parameters(address: Address, name: str) -> Any:
+    parameters: Any = pika.ConnectionParameters(
+        host=address.host,
+        port=address.port,
+        virtual_host=address.vhost,
+        credentials=pika.PlainCredentials(address.user, address.password),
+        heartbeat=address.heartbeat,
+        socket_timeout=address.connection_timeout,
+        stack_timeout=address.connection_timeout,
+        ssl_options=pika.SSLOptions(address.tls, address.server_name) if address.tls else None,
+        client_properties={"connection_name": name, "product": "Upswell"},
+    )
+    return parameters
+
+
+def _cause(error: Any) -> BaseException:
+    """Return the innermost of the exceptions that pika wraps a failed connection in."""
+    while True:
+        inner = error.exceptions[-1] if hasattr(error, "exceptions") else getattr(error, "exception", None)
+        if inner is None:
+            return error
+        error = inner
+
+
+def _refusal(cause: BaseException) -> str | None:
+    """Return why no second try would mend a failed connection, or None when one might."""
+    text = str(cause)
+    if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
+        return "no such host"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, pika.exceptions.ProbableAuthenticationError) and "(403)" in text:
+        return "user name or password refused"
+    if isinstance(cause, pika.exceptions.ProbableAccessDeniedError) and "(530)" in text:
+        return "no such vhost, or no permission for it"
+    return None

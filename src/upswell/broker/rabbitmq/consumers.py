@@ -1,0 +1,282 @@
+"""The running subscriptions on RabbitMQ, restored on each new connection and when the server ends one.
+
+In come callbacks, out go basic.consume and deliveries; imports no pika.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from upswell.broker.protocol import Delivery
+from upswell.broker.rabbitmq import attempts
+from upswell.broker.rabbitmq.channel import AwaitableChannel, LostError, RefusedError
+from upswell.broker.rabbitmq.link import pause
+from upswell.errors import BrokerError
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable
+
+    from upswell.broker.protocol import OnDelivery
+
+
+_QUIET_STEPS = 20
+_QUIET_STEP = 0.005  # seconds; so long without a delivery means that none is on its way
+
+_NO_HEADERS: dict[str, Any] = {}
+
+
+class Held:
+    """A delivery's tag: how it is settled; on a channel that is gone, or a second time, without effect."""
+
+    __slots__ = ("_channel", "_consumer", "_number", "properties")
+
+    def __init__(self, channel: Any, number: int, properties: Any, consumer: RabbitConsumer | None) -> None:
+        self._channel = channel
+        self._number = number
+        self._consumer = consumer
+        self.properties = properties
+
+    @property
+    def is_open(self) -> bool:
+        """Whether settling it still has an effect."""
+        return self._channel is not None and self._channel.is_open
+
+    def ack(self) -> None:
+        """Remove the message."""
+        self.settle("basic_ack")
+
+    def reject(self) -> None:
+        """Put the message back, counted as an attempt by quorum queues."""
+        self.settle("basic_reject")
+
+    def nack(self) -> None:
+        """Put the message back, counted by servers before 4.3 alone."""
+        self.settle("basic_nack")
+
+    def settle(self, method: str) -> None:
+        """Call the channel's method of that name, now or when its consumer holds settlements back no more."""
+        channel, consumer = self._channel, self._consumer
+        if channel is None or not channel.is_open:
+            return
+        if consumer is not None:
+            if consumer.held_back is not None:
+                consumer.held_back.append((self, method))
+                return
+            consumer.unsettled -= 1
+        self._channel = None
+        getattr(channel, method)(self._number)
+
+
+def delivery(
+    queue: str,
+    channel: Any,
+    method: Any,
+    properties: Any,
+    body: bytes,
+    *,
+    consumer: RabbitConsumer | None = None,
+) -> Delivery:
+    """Return what pika hands out as a delivery."""
+    headers: dict[str, Any] = properties.headers or _NO_HEADERS
+    return Delivery(
+        body=body,
+        queue=queue,
+        attempt=attempts.attempt(headers, redelivered=method.redelivered) if headers else 1,
+        tag=Held(channel, method.delivery_tag, properties, consumer),
+        message_id=properties.message_id,
+        reply_to=properties.reply_to,
+        headers=attempts.plain_headers(headers),
+    )
+
+
+class RabbitConsumer:
+    """One subscription; `tag` is the server's name for it while it runs.
+
+    `unsettled` counts what it holds; in `held_back`, where that is a list, settlements wait.
+    """
+
+    def __init__(
+        self, queue: str, on_delivery: OnDelivery, prefetch_count: int, consumers: Consumers
+    ) -> None:
+        self.queue = queue
+        self.prefetch_count = prefetch_count
+        self.tag: str | None = None
+        self.unsettled = 0
+        self.held_back: list[tuple[Held, str]] | None = None
+        self._received = 0
+        self._on_delivery = on_delivery
+        self._consumers = consumers
+
+    async def cancel(self) -> None:
+        """Take no more deliveries; those that are on their way still come until this returns."""
+        await self._consumers.cancel(self)
+
+    def on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        """Hand a message on."""
+        self._received += 1
+        self.unsettled += 1
+        self._on_delivery(delivery(self.queue, channel, method, properties, body, consumer=self))
+
+    async def come_to_rest(self) -> None:
+        """Hold settlements back until no delivery can be on its way: no more may come or none did for 0.1 s.
+
+        A quorum queue takes back what was on its way to a cancelled consumer, and counts that as an attempt.
+        """
+        self.held_back = []
+        quiet = 0
+        while self.unsettled < self.prefetch_count and quiet < _QUIET_STEPS:
+            received = self._received
+            await asyncio.sleep(_QUIET_STEP)
+            quiet = quiet + 1 if received == self._received else 0
+
+    def settle_held_back(self) -> None:
+        """Send the settlements that were held back."""
+        held_back, self.held_back = self.held_back, None
+        for held, method in held_back or ():
+            held.settle(method)
+
+
+class Consumers:
+    """All subscriptions, on one channel.
+
+    `canceller` sends a basic.cancel (the channel's own gives what is still on its way back, and that would
+    count as an attempt); `prepare` makes sure that a queue is there before it is consumed again.
+    """
+
+    def __init__(
+        self,
+        canceller: Callable[[Any, str, Callable[..., None]], None],
+        prepare: Callable[[str], Awaitable[None]],
+        *,
+        log: Any,
+        rng: random.Random,
+    ) -> None:
+        self._canceller = canceller
+        self._prepare = prepare
+        self._log = log
+        self._rng = rng
+        self._connection: Any = None
+        self._channel: AwaitableChannel | None = None
+        self._running: list[RabbitConsumer] = []
+        self._starting = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def attach(self, connection: Any) -> None:
+        """Use a new connection, and start on it all that ran on the last one."""
+        self._connection = connection
+        await self._open_channel()
+
+    def detach(self) -> None:
+        """The connection is gone."""
+        self._channel = None
+        self._stop_tasks()
+
+    async def close(self) -> None:
+        """Restore nothing any more."""
+        self._running.clear()
+        tasks = self._stop_tasks()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def start(self, consumer: RabbitConsumer) -> None:
+        """Begin a subscription and remember it.
+
+        Raises:
+            RefusedError: no such queue, or no permission.
+            LostError: the connection went away; it may be tried again.
+        """
+        await self._prepare(consumer.queue)
+        await self._consume(consumer)
+        self._running.append(consumer)
+
+    async def cancel(self, consumer: RabbitConsumer) -> None:
+        """End a subscription; what it holds can still be settled."""
+        if consumer in self._running:
+            self._running.remove(consumer)
+        channel, tag = self._channel, consumer.tag
+        if channel is None or tag is None:
+            return
+        consumer.tag = None
+        try:
+            await consumer.come_to_rest()
+            await channel.expect(lambda settle: self._canceller(channel.raw, tag, settle))
+        except BrokerError:
+            return  # the connection is gone, and the subscription with it
+        finally:
+            consumer.settle_held_back()
+
+    async def _open_channel(self) -> None:
+        channel = await AwaitableChannel.open(self._connection, self._on_channel_closed)
+        channel.raw.add_on_cancel_callback(self._on_cancelled)
+        self._channel = channel
+        for consumer in self._running:
+            consumer.tag = None
+            self._spawn(self._resume(consumer))
+
+    async def _consume(self, consumer: RabbitConsumer) -> None:
+        async with self._starting:  # a prefetch count holds for the consumers that are started after it
+            if self._channel is None:
+                raise LostError("the connection to RabbitMQ is lost")
+            channel = self._channel
+            consumer.unsettled = 0
+            await channel.call("basic_qos", prefetch_count=consumer.prefetch_count)
+            frame = await channel.call(
+                "basic_consume", queue=consumer.queue, on_message_callback=consumer.on_message
+            )
+        consumer.tag = frame.method.consumer_tag
+
+    async def _resume(self, consumer: RabbitConsumer) -> None:
+        """Start a subscription again, however long its queue is missing or locked by our dead connection."""
+        attempt = 0
+        while consumer in self._running:
+            try:
+                await self._prepare(consumer.queue)
+                await self._consume(consumer)
+            except LostError:
+                return  # the next connection resumes it
+            except BrokerError as error:
+                attempt += 1
+                wait = pause(attempt, self._rng)
+                self._log.warning(
+                    "broker.consume_failed", queue=consumer.queue, again_in=round(wait, 2), error=error
+                )
+                await asyncio.sleep(wait)
+            else:
+                return
+
+    def _on_cancelled(self, frame: Any) -> None:
+        """The server ended a subscription: its queue was deleted, or its leader moved."""
+        for consumer in self._running:
+            if consumer.tag == frame.method.consumer_tag:
+                consumer.tag = None
+                self._log.warning("broker.consumer_cancelled", queue=consumer.queue)
+                self._spawn(self._resume(consumer))
+
+    def _on_channel_closed(self, error: BrokerError) -> None:
+        """The server closed the channel, for instance over a delivery that was held longer than it allows."""
+        self._channel = None
+        if isinstance(error, RefusedError):
+            self._log.warning("broker.channel_closed", error=error)
+            self._stop_tasks()
+            self._spawn(self._reopen())
+
+    async def _reopen(self) -> None:
+        await asyncio.sleep(pause(1, self._rng))
+        try:
+            await self._open_channel()
+        except LostError:
+            return  # the next connection opens one
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stop_tasks(self) -> set[asyncio.Task[None]]:
+        tasks = set(self._tasks)
+        for task in tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        return tasks

@@ -1,0 +1,187 @@
+"""The flight recorder: what was seen, what was decided and why, and when uploads came and how long they took.
+
+What comes in: the monitor's rounds. What goes out: the same, to `status`, the dashboard and `replay`, also
+in other processes and while the monitor writes. It is bounded: the oldest is forgotten. Must not know:
+brokers, policies.
+
+A journal that cannot be opened is a `JournalError` at once. One that fails later (disk full) loses what it
+could not write, says so at the next `record`, and goes on trying: a decision never waits for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from upswell.analysis.decision import Decision
+from upswell.analysis.snapshot import Snapshot
+from upswell.errors import JournalError
+from upswell.journal.writer import Batch, Writer, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from upswell.journal.writer import EntryFields, ReportFields
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One decision of the monitor of that `epoch`, and the snapshot that it was made from."""
+
+    app_id: str
+    at: float
+    epoch: int
+    changed: bool
+    snapshot: Snapshot
+    decision: Decision
+
+
+class JournalReport(Struct, frozen=True, kw_only=True):
+    """One attempt at an upload, as `replay` needs it; a time that the worker did not tell is None."""
+
+    app_id: str
+    arrived_at: float
+    finished_at: float
+    waiting_time: float | None
+    service_time: float | None
+    outcome: str
+
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(Entry)
+
+
+class JournalReader:
+    """Reads a journal's file, whoever writes it; a file that is not there reads as an empty journal."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+
+    def latest(self, app: str) -> Entry | None:
+        """Return the newest entry of an application, or None.
+
+        Raises:
+            JournalError: the file is there and cannot be read. So do all readers.
+        """
+        return next(iter(self._entries("SELECT entry FROM latest WHERE app_id = ?", app)), None)
+
+    def applications(self) -> list[str]:
+        """Return the names of the applications that were decided for, sorted."""
+        return [app_id for (app_id,) in self._read("SELECT app_id FROM latest ORDER BY app_id")]
+
+    def decisions(
+        self,
+        app: str | None = None,
+        since: float | None = None,
+        limit: int = 1000,
+        *,
+        changed_only: bool = False,
+    ) -> list[Entry]:
+        """Return the newest `limit` entries, oldest first, of one application or all, since `since`."""
+        newest_first = self._entries(
+            "SELECT entry FROM decisions WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR at >= ?2)"
+            " AND (changed OR NOT ?3) ORDER BY id DESC LIMIT ?4",
+            app,
+            since,
+            changed_only,
+            limit,
+        )
+        return newest_first[::-1]
+
+    def reports(
+        self, app: str | None = None, since: float | None = None, limit: int = -1
+    ) -> Iterator[JournalReport]:
+        """Give the attempts that ended, in the order of their reports; `limit` -1 means all."""
+        for app_id, arrived_at, finished_at, waiting, service, outcome in self._read(
+            "SELECT app_id, arrived_at, finished_at, waiting_time, service_time, outcome FROM reports"
+            " WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR finished_at >= ?2) ORDER BY id LIMIT ?3",
+            app,
+            since,
+            limit,
+        ):
+            yield JournalReport(
+                app_id=app_id,
+                arrived_at=arrived_at,
+                finished_at=finished_at,
+                waiting_time=waiting,
+                service_time=service,
+                outcome=outcome,
+            )
+
+    def _entries(self, query: str, *parameters: object) -> list[Entry]:
+        with _named_errors(self._path):
+            return [_decoder.decode(text) for (text,) in self._read(query, *parameters)]
+
+    def _read(self, query: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        if not self._path.exists():
+            return
+        with _named_errors(self._path):
+            connection = connect(self._path)
+            try:
+                yield from connection.execute(query, parameters)
+            finally:
+                connection.close()
+
+
+class Journal(JournalReader):
+    """Writes a journal, from a thread of its own.
+
+    Args:
+        path: the file, made with its folder where it is not there.
+        max_bytes: size at which the oldest entries are forgotten; the file stays below 1.2 times that.
+
+    Raises:
+        JournalError: the file is no journal, or its folder cannot be written to; the message names the file.
+    """
+
+    def __init__(self, path: str | Path, max_bytes: int) -> None:
+        super().__init__(path)
+        with _named_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = Writer(self._path, max_bytes)
+
+    def record(self, entries: Sequence[Entry], reports: Sequence[ReportFields]) -> None:
+        """Hand over one round; it is written soon, in the order of the calls.
+
+        Raises: JournalError: an earlier round could not be written, or the disk is too slow; this round is
+            tried all the same.
+        """
+        problem = self._writer.put(Batch(partial(_rows, list(entries)), list(reports)))
+        if problem:
+            raise JournalError(f"the journal must be writable: {self._path}: {problem}")
+
+    def flush(self, timeout: float = 10.0) -> None:
+        """Wait until what was recorded is written, or was given up."""
+        self._writer.flush(timeout)
+
+    def close(self) -> None:
+        """Write what is left and let go of the file."""
+        self._writer.close()
+
+
+def _rows(entries: list[Entry]) -> list[EntryFields]:
+    return [(entry.app_id, entry.at, entry.changed, _encode(_slim(entry)).decode()) for entry in entries]
+
+
+def _slim(entry: Entry) -> Entry:
+    """Leave out the single response times: they stand in the reports already."""
+    if not entry.snapshot.recent_response_times:
+        return entry
+    return msgspec.structs.replace(
+        entry, snapshot=msgspec.structs.replace(entry.snapshot, recent_response_times=())
+    )
+
+
+@contextmanager
+def _named_errors(path: Path) -> Generator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
+        raise JournalError(
+            f"the journal must be a writable SQLite file of this version: {path}: {error}"
+        ) from error

@@ -1,0 +1,153 @@
+"""What the monitor hears: reports and statuses come in, windows and the journal's rows fill.
+
+A report counts once however often it travels, at the time it ended and not when it arrived late, and one
+that is none goes to a queue of its own with the reason. Must not know: policies, decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from upswell.analysis.clocks import WorkerClocks
+from upswell.analysis.duplicates import Duplicates
+from upswell.broker.protocol import Message
+from upswell.errors import MessageError
+from upswell.events import get_logger
+from upswell.messages import UploadReport, WorkerStatus, decode
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from upswell.broker.protocol import Broker, Delivery
+    from upswell.journal.writer import ReportFields
+    from upswell.monitor.applications import Applications
+
+_log = get_logger()
+
+Clock = Callable[[], float]
+
+_DUPLICATES_REMEMBERED = 300_000
+_ROWS_KEPT = 100_000
+_REFUSED_BODY_BYTES = 64 * 1024
+_REASON_CHARACTERS = 500
+
+
+class Intake:
+    """Takes deliveries, acks each as soon as it counts.
+
+    Args:
+        broker: to ack, and to publish what was refused.
+        applications: where reports and statuses go.
+        clock: our own clock, which never jumps.
+        window: seconds of the windows.
+        refused_queue: where reports go that are none.
+        started_at: when the monitor started.
+        keep_rows: whether a journal will fetch `rows`.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        applications: Applications,
+        clock: Clock,
+        window: float,
+        refused_queue: str,
+        started_at: float,
+        keep_rows: bool,
+    ) -> None:
+        self._broker = broker
+        self._applications = applications
+        self._clock = clock
+        self._refused_queue = refused_queue
+        self._clocks = WorkerClocks()
+        self._duplicates = Duplicates(window, _DUPLICATES_REMEMBERED)
+        self._trust_clocks_until = started_at + window
+        self._keep_rows = keep_rows
+        self._rows: list[ReportFields] = []
+        self._refused = 0
+        self._refused_why = ""
+        self.reports = 0
+        self.duplicates = 0
+
+    def on_report(self, delivery: Delivery) -> None:
+        """Take one report in and ack it."""
+        now = self._clock()
+        try:
+            report = decode(UploadReport, delivery.body)
+        except MessageError as error:
+            self._refuse(delivery, str(error))
+            return
+        self._take(report, now)
+        self._broker.ack(delivery)
+
+    def on_status(self, delivery: Delivery) -> None:
+        """Take one status in and ack it; one that is none is only counted, the next comes in a second."""
+        now = self._clock()
+        try:
+            status = decode(WorkerStatus, delivery.body)
+        except MessageError as error:
+            self._refused += 1
+            self._refused_why = str(error)
+        else:
+            self._clocks.heard(status, now)
+            application = self._applications.get(status.app_id, now)
+            if application is not None:
+                application.status(status, now)
+        self._broker.ack(delivery)
+
+    def rows(self) -> list[ReportFields]:
+        """Return the journal's rows of the reports since the last call."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def tell_refused(self) -> None:
+        """Log once a round how many messages were refused since the last."""
+        if self._refused:
+            _log.warning("monitor.message_refused", count=self._refused, newest_reason=self._refused_why)
+            self._refused = 0
+
+    def _take(self, report: UploadReport, now: float) -> None:
+        self.reports += 1
+        if report.request_id is not None and self._duplicates.seen(report.request_id, report.attempt, now):
+            self.duplicates += 1
+            return
+        application = self._applications.get(report.app_id, now)
+        if application is None:
+            return
+        # In the first window the queue may hold reports from before the start, some of workers that are gone.
+        age = self._clocks.age(report, now, trusted=now < self._trust_clocks_until)
+        application.report(report, now, age)
+        if self._keep_rows and len(self._rows) < _ROWS_KEPT:
+            finished_at = now - age
+            self._rows.append(
+                (
+                    report.app_id,
+                    finished_at - report.response_time,
+                    finished_at,
+                    report.waiting_time,
+                    report.service_time,
+                    report.outcome,
+                )
+            )
+
+    def _refuse(self, delivery: Delivery, why: str) -> None:
+        """Put a report that is none aside, then ack it: it must not come again, and must not vanish."""
+        self._refused += 1
+        self._refused_why = why
+        message = Message(
+            body=delivery.body[:_REFUSED_BODY_BYTES],
+            routing_key=self._refused_queue,
+            headers={"x-upswell-reason": why[:_REASON_CHARACTERS], "x-upswell-bytes": len(delivery.body)},
+        )
+
+        def confirmed(published: asyncio.Future[None]) -> None:
+            if published.cancelled():
+                return
+            error = published.exception()
+            if error is not None:
+                _log.error("monitor.refused_report_lost", queue=self._refused_queue, error=error)
+            self._broker.ack(delivery)
+
+        self._broker.publish(message).add_done_callback(confirmed)

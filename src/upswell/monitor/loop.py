@@ -1,0 +1,244 @@
+"""The monitor: observes every application and decides how many workers each needs.
+
+What comes in: upload reports, worker statuses, queue depths. What goes out: scale requests with absolute
+numbers, and the journal. It must not know who starts workers, nor how. One process serves all applications.
+
+The thinking is pure and stands elsewhere: `analysis.application` sums up, `policies` decide. Here is the
+loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from upswell.analysis.decision import Decision
+from upswell.broker import topology
+from upswell.broker.protocol import Message
+from upswell.errors import JournalError
+from upswell.events import get_logger
+from upswell.journal import Entry
+from upswell.messages import ScaleRequest, encode
+from upswell.monitor.applications import Applications
+from upswell.monitor.depths import DepthQueries
+from upswell.monitor.intake import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.broker.protocol import Broker, Consumer
+    from upswell.journal import Journal
+    from upswell.monitor.applications import Watched
+    from upswell.monitor.intake import Clock
+    from upswell.settings import Settings
+
+    OnDecision = Callable[[Snapshot, Decision], None]
+
+_log = get_logger()
+
+PREFETCH_COUNT = 2000
+"""Reports are taken in at once, so a large prefetch only hides the broker's latency."""
+
+
+def steady_clock() -> Clock:
+    """Return a clock that never jumps: UTC seconds since 1970 as they are now, and monotonic from here on."""
+    offset = time.time() - time.monotonic()
+    return lambda: time.monotonic() + offset
+
+
+class Monitor:
+    """Observes, decides, tells.
+
+    Args:
+        broker: connected; the caller closes it.
+        settings: `apps` are scaled; others are observed.
+        journal: where rounds are recorded, or None; the caller closes it.
+        epoch: greater than that of every earlier monitor.
+        name: of this monitor's own status queue.
+        on_decision: called with each snapshot and decision (for a live view).
+        clock: our own time; a test's clock may stand still.
+
+    Raises:
+        SettingsError: an application names a policy that there is not, or its settings break a rule.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        settings: Settings,
+        journal: Journal | None,
+        epoch: int,
+        name: str,
+        on_decision: OnDecision | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._journal = journal
+        self._journal_fails = False
+        self._epoch = epoch
+        self._name = name
+        self._on_decision = on_decision
+        self._clock = clock or steady_clock()
+        started_at = self._clock()
+        self.applications = Applications(settings, started_at)
+        self._refused_queue = topology.refused_report_queue(settings.report_queue)
+        self._intake = Intake(
+            broker=broker,
+            applications=self.applications,
+            clock=self._clock,
+            window=settings.window,
+            refused_queue=self._refused_queue.name,
+            started_at=started_at,
+            keep_rows=journal is not None,
+        )
+        self._depths = DepthQueries(broker, self._clock)
+        self._consumers: list[Consumer] = []
+
+    async def run(self) -> None:
+        """Observe and decide until cancelled.
+
+        The first decision waits for three status intervals, so that every running worker was heard of: what
+        runs is what the monitor starts from.
+
+        Raises:
+            BrokerError: a queue cannot be used.
+        """
+        try:
+            await self.start()
+            _log.info("monitor.started", name=self._name, epoch=self._epoch, apps=len(self.applications))
+            interval = self._settings.decision_interval
+            pause = max(interval, 3 * self._settings.status_interval)
+            while True:
+                await asyncio.sleep(pause)
+                begun = time.monotonic()
+                try:
+                    await self.run_once(self._clock())
+                except Exception:  # noqa: BLE001 - the next round may do better
+                    _log.exception("monitor.round_failed")
+                pause = max(interval / 10, interval - (time.monotonic() - begun))
+        finally:
+            await self.stop()
+            _log.info("monitor.stopped", reports=self._intake.reports, duplicates=self._intake.duplicates)
+
+    async def start(self) -> None:
+        """Make the queues and begin to listen."""
+        reports = topology.report_queue(self._settings.report_queue)
+        statuses = topology.status_queue(self._name)
+        scaling = topology.scaling_queue(self._settings.scaling_queue)
+        for queue in (reports, self._refused_queue, statuses, scaling):
+            await self._broker.declare(queue)
+        # Statuses first: they tell how wrong the workers' clocks are.
+        for queue, on_delivery in ((statuses, self._intake.on_status), (reports, self._intake.on_report)):
+            self._consumers.append(
+                await self._broker.consume(queue.name, on_delivery, prefetch_count=PREFETCH_COUNT)
+            )
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        await self._depths.close()
+        while self._consumers:
+            await self._consumers.pop().cancel()
+
+    @property
+    def reports_taken_in(self) -> int:
+        """Reports received since the start, duplicates included."""
+        return self._intake.reports
+
+    async def run_once(self, now: float) -> list[Entry]:
+        """Make one round: ask for the depths, then decide; return what was decided."""
+        known = [watched.seen for _, watched in self.applications if watched.policy is not None]
+        await self._depths.refresh(known, timeout=self._settings.decision_interval / 2)
+        return self.decide(now)
+
+    def decide(self, now: float) -> list[Entry]:
+        """Decide for each application from what is known at this moment, tell the scaler, record."""
+        self.applications.tidy(now)
+        entries = [self._decide_for(app_id, watched, now) for app_id, watched in self.applications]
+        _tell_log(entries)
+        self._record(entries)
+        self._intake.tell_refused()
+        return entries
+
+    def _decide_for(self, app_id: str, watched: Watched, now: float) -> Entry:
+        snapshot = watched.seen.snapshot(now)
+        decision = self._ask_policy(app_id, watched, snapshot)
+        changed = decision.desired_workers != watched.last_desired
+        if watched.policy is not None and not (watched.seen.blind and snapshot.warming_up):
+            watched.seen.decided(decision.desired_workers)
+            self._tell_scaler(app_id, decision, now)
+        watched.last_desired = decision.desired_workers
+        self._tell_observer(snapshot, decision)
+        return Entry(
+            app_id=app_id, at=now, epoch=self._epoch, changed=changed, snapshot=snapshot, decision=decision
+        )
+
+    def _ask_policy(self, app_id: str, watched: Watched, snapshot: Snapshot) -> Decision:
+        """Return the policy's decision, or a hold: where it fails, nothing was heard, or there is none."""
+        current = snapshot.workers.desired
+        if watched.policy is None:
+            return Decision.hold(current, "not among the settings' apps: observed, never scaled")
+        if watched.seen.blind and snapshot.warming_up:
+            return Decision.hold(current, "nothing was heard yet: no report, no status, no queue depth")
+        try:
+            decision = watched.policy.decide(snapshot)
+        except Exception as error:  # noqa: BLE001 - one application's policy must not stop the others
+            if not watched.policy_fails:
+                watched.policy_fails = True
+                _log.exception("monitor.policy_failed", app=app_id)
+            return Decision.hold(current, f"its policy failed: {type(error).__name__}: {error}")
+        watched.policy_fails = False
+        return decision
+
+    def _tell_scaler(self, app_id: str, decision: Decision, now: float) -> None:
+        """Publish the number, changed or not: the next makes good a lost one, so none is confirmed."""
+        request = ScaleRequest(
+            app_id=app_id,
+            desired_workers=decision.desired_workers,
+            decided_at=now,
+            reason=decision.reason,
+            epoch=self._epoch,
+        )
+        self._broker.publish(
+            Message(
+                body=encode(request),
+                routing_key=self._settings.scaling_queue,
+                persistent=False,
+                mandatory=False,
+            )
+        )
+
+    def _tell_observer(self, snapshot: Snapshot, decision: Decision) -> None:
+        if self._on_decision is None:
+            return
+        try:
+            self._on_decision(snapshot, decision)
+        except Exception:  # noqa: BLE001 - whatever the live view does
+            _log.exception("monitor.observer_failed", app=snapshot.app_id)
+
+    def _record(self, entries: list[Entry]) -> None:
+        """Hand the round to the journal; without one, or with one that fails, the monitor goes on."""
+        if self._journal is None:
+            return
+        try:
+            self._journal.record(entries, self._intake.rows())
+        except JournalError as error:
+            if not self._journal_fails:
+                self._journal_fails = True
+                _log.error("monitor.journal_failed", error=error)
+        else:
+            self._journal_fails = False
+
+
+def _tell_log(entries: list[Entry]) -> None:
+    log = _log.bind()  # once a round: a logger that was not bound yet costs more than a decision
+    for entry in entries:
+        current, decision = entry.snapshot.workers.desired, entry.decision
+        desired, reason = decision.desired_workers, decision.reason
+        if entry.changed:
+            log.info("decision.made", app=entry.app_id, current=current, desired=desired, reason=reason)
+        else:
+            log.debug("decision.made", app=entry.app_id, current=current, desired=desired, reason=reason)

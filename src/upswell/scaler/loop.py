@@ -1,0 +1,293 @@
+"""The scaler: makes the workers that run the workers that are wanted.
+
+What comes in: the newest scale request of each application, workers' statuses, what the fleet really runs.
+What goes out: workers started, activated, put to stand by and drained. It must not know why so many are
+wanted, and it never kills: only `abandon_all`, the second Ctrl-C of `upswell up`, does. It starts nothing for
+an application that is not in the settings.
+
+It holds no memory that matters: killed and started again, it finds the workers by their fleet's labels, their
+states by their next status, and its orders by the next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from upswell.errors import FleetError
+from upswell.events import get_logger
+from upswell.fleets.environment import worker_environment
+from upswell.fleets.protocol import WorkerSpec
+from upswell.scaler.ends import Ends
+from upswell.scaler.ledger import Ledger, Totals
+from upswell.scaler.lock import ScalerLock
+from upswell.scaler.mail import Mail
+from upswell.scaler.plan import Action, Seen, Wish, plan
+from upswell.scaler.requests import wish
+from upswell.scaler.view import see
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from upswell.broker.protocol import Broker
+    from upswell.fleets.protocol import Fleet, FleetWorker
+    from upswell.settings import Settings
+
+_log = get_logger()
+
+ROUND_SECONDS = 1.0
+"""Between two looks at the fleet; a request or a change of a worker's state is acted on at once."""
+
+STANDSTILL_SECONDS = 10.0
+"""A longer gap between two rounds: this process stood still or the clock was set; silence says nothing."""
+
+SETTLE_INTERVALS = 3.0
+"""So many status intervals after a scaler's start, who has not reported yet is taken for starting."""
+
+PASSIVE_SECONDS = 2.0
+"""Between two tries of a second scaler to take over."""
+
+ABANDON_SECONDS = 5.0
+"""How long workers that were told to leave at once may take to put their uploads back."""
+
+
+class Scaler:
+    """Reconciles one fleet towards the newest requests."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        fleet: Fleet,
+        settings: Settings,
+        name: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Wire a scaler.
+
+        Args:
+            broker: connected; the caller closes it.
+            fleet: the caller closes it, too.
+            settings: `apps` may be scaled, no others.
+            name: of this scaler's own status queue.
+            clock: our own time; a test's may stand still.
+        """
+        self._fleet = fleet
+        self._settings = settings
+        self._clock = clock
+        self._apps = {app_id: settings.for_app(app_id) for app_id in settings.apps}
+        self._changed = asyncio.Event()
+        self._mail = Mail(broker, settings, name, changed=self._changed, clock=clock)
+        self._lock = ScalerLock(settings.state_path)
+        self._round = asyncio.Lock()
+        self._ledger = Ledger()
+        self._ends = Ends(fleet, self._ledger)
+        self._seen: dict[str, Seen] = {}
+        self._adopted: dict[str, int] = {}
+        self._wishes: dict[str, Wish] = {}
+        self._listening_since = 0.0
+        self._last_round_at: float | None = None
+        self._leaving = False
+        self._nobody_runs = False
+
+    def workers(self) -> list[Seen]:
+        """Return all workers as the last round saw them, of all applications, those leaving included."""
+        return [worker for worker in self._seen.values() if worker.phase != "ended"]
+
+    def totals(self) -> Totals:
+        """Return what was done and billed until now."""
+        return self._ledger.totals(self._clock())
+
+    async def run(self) -> None:
+        """Reconcile until cancelled; the workers go on. While another scaler has the state folder, wait.
+
+        Afterwards it still hears, so that `drain_all` can follow; the caller's closing the broker ends that.
+
+        Raises:
+            BrokerError: a queue cannot be used.
+        """
+        try:
+            await self._take_over()
+            await self.start()
+            while True:
+                try:
+                    await self.run_once(self._clock())
+                except Exception:  # noqa: BLE001 - a loop outlives whatever one round met
+                    _log.exception("scaler.round_failed")
+                await self._wait(ROUND_SECONDS)
+        finally:
+            self._lock.release()
+
+    async def start(self) -> None:
+        """Declare the queues and begin to listen."""
+        await self._mail.open()
+        self._listening_since = self._clock()
+        _log.info("scaler.started", fleet=self._settings.fleet, apps=sorted(self._apps))
+
+    async def run_once(self, now: float) -> None:
+        """Look at the fleet once, and do what is missing; a fleet that cannot be seen is left as it is."""
+        async with self._round:
+            self._check_clock(now)
+            try:
+                workers = await self._fleet.list()
+            except FleetError as error:
+                # It cannot be told who runs, which is not the same as nobody.
+                _log.error("scaler.fleet_unreachable", error=error)
+                self._nobody_runs = False
+                return
+            if not await self._mail.reachable():
+                self._listening_since = now
+            await self._look(workers, now)
+            for app_id in {**self._apps, **{worker.app_id: None for worker in workers}}:
+                try:
+                    await self._reconcile(app_id, now)
+                except FleetError as error:
+                    _log.error("scaler.action_failed", app_id=app_id, error=error)
+            self._nobody_runs = not self.workers()
+
+    async def drain_all(self) -> None:
+        """Drain every worker; return when the last one has left, however long its uploads take.
+
+        Cancelled, it leaves them draining; `abandon_all` has them go at once. Another scaler's workers stay.
+        """
+        if not self._lock.acquire():
+            return
+        self._leaving = True
+        self._nobody_runs = False
+        while not self._nobody_runs:
+            await self.run_once(self._clock())
+            if not self._nobody_runs:
+                await self._wait(ROUND_SECONDS / 2)
+
+    async def abandon_all(self) -> None:
+        """Have every worker put its uploads back and leave; kill who has not after a few seconds."""
+        self._leaving = True
+        for _ in range(2):  # the second SIGTERM means: at once
+            for worker in await self._running():
+                await self._fleet.drain(worker.worker_id)
+            await asyncio.sleep(ABANDON_SECONDS / 50)
+        for _ in range(20):
+            if not await self._running():
+                return
+            await asyncio.sleep(ABANDON_SECONDS / 20)
+        for worker in await self._running():
+            await self._fleet.kill(worker.worker_id)
+
+    async def _running(self) -> list[FleetWorker]:
+        return [worker for worker in await self._fleet.list() if worker.state == "running"]
+
+    async def _take_over(self) -> None:
+        waiting = False
+        while not self._lock.acquire():
+            if not waiting:
+                _log.warning("scaler.waiting", state_dir=str(self._settings.state_path))
+            waiting = True
+            await asyncio.sleep(PASSIVE_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        self._changed.clear()
+
+    def _check_clock(self, now: float) -> None:
+        last, self._last_round_at = self._last_round_at, now
+        if last is not None and not 0 <= now - last <= STANDSTILL_SECONDS:
+            _log.warning("scaler.clock_jumped", seconds=now - last)
+            self._listening_since = now
+            self._mail.restart_clock(now)
+
+    async def _look(self, workers: Sequence[FleetWorker], now: float) -> None:
+        """Bring what is known of all workers up to date."""
+        self._mail.prune({worker.worker_id for worker in workers}, now)
+        self._seen = {
+            worker.worker_id: see(
+                worker,
+                self._mail.heard.get(worker.worker_id),
+                self._mail.told.get(worker.worker_id),
+                start_timeout=self._settings.start_timeout,
+                listening_since=self._listening_since,
+                now=now,
+            )
+            for worker in workers
+        }
+        await self._ends.note(workers, self._seen, self._mail.heard, self._mail.told, now)
+        self._ledger.running(workers, now)
+
+    async def _reconcile(self, app_id: str, now: float) -> None:
+        """Do what is missing between one application's workers and what is wanted of it."""
+        seen = [worker for worker in self._seen.values() if worker.app_id == app_id]
+        wanted = self._wish(app_id, seen, now)
+        actions = plan(seen, wanted, may_start=not self._leaving and self._ends.may_start(app_id, now))
+        for action in actions:
+            if action.kind != "start":
+                await self._act(action, app_id)
+        await self._start([action for action in actions if action.kind == "start"], app_id, now)
+
+    def _wish(self, app_id: str, seen: Sequence[Seen], now: float) -> Wish | None:
+        """Return what is wanted of an application; None while that, or how its workers are, is not known."""
+        if self._leaving:
+            return Wish(0, 0)
+        settings = self._apps.get(app_id)
+        if settings is None or not self._settled(settings, seen, now):
+            return None
+        found = sum(worker.phase in ("active", "starting") for worker in seen)
+        wanted = wish(settings, self._mail.requests.get(app_id), self._adopted.setdefault(app_id, found))
+        if wanted != self._wishes.get(app_id):
+            self._wishes[app_id] = wanted
+            _log.info("scaler.wish", app_id=app_id, active=wanted.active, standby=wanted.standby, found=found)
+        return wanted
+
+    def _settled(self, settings: Settings, seen: Sequence[Seen], now: float) -> bool:
+        """Return whether every worker that was found running has had the time to say how it is."""
+        if now - self._listening_since > SETTLE_INTERVALS * settings.status_interval:
+            return True
+        unheard = [w for w in seen if w.obeys and w.phase != "ended" and w.worker_id not in self._mail.heard]
+        return all(worker.requested_at >= self._listening_since for worker in unheard)
+
+    async def _act(self, action: Action, app_id: str) -> None:
+        worker_id = action.worker_id
+        if action.kind == "forget":
+            await self._fleet.forget(worker_id)
+            self._mail.forget(worker_id)
+            return
+        if action.kind == "terminate":
+            await self._fleet.drain(worker_id)
+            self._ledger.drains += worker_id not in self._mail.told
+            self._mail.note_signal(worker_id)
+        elif action.kind != "start":
+            self._ledger.drains += action.kind == "drain"
+            self._mail.tell(worker_id, action.kind)
+        _log.info("scaler.worker_told", app_id=app_id, worker_id=worker_id, command=action.kind)
+
+    async def _start(self, actions: Sequence[Action], app_id: str, now: float) -> None:
+        if not actions:
+            return
+        settings = self._apps[app_id]
+        environment = worker_environment(settings, app_id)
+        specs = [
+            WorkerSpec(
+                worker_id=f"{app_id}-{secrets.token_hex(5)}",
+                app_id=app_id,
+                standby=action.standby,
+                requested_at=now,
+                environment=environment,
+                image=settings.image.replace("{app_id}", app_id),
+            )
+            for action in actions
+        ]
+        results = await asyncio.gather(*map(self._fleet.start, specs), return_exceptions=True)
+        failures: list[BaseException] = []
+        for spec, failure in zip(specs, results, strict=True):
+            if failure is not None:
+                failures.append(failure)
+                continue
+            self._ledger.started(spec.worker_id, now)
+            _log.info("scaler.worker_started", app_id=app_id, worker_id=spec.worker_id, standby=spec.standby)
+        for failure in failures[:1]:
+            if not isinstance(failure, FleetError):
+                raise failure
+            self._ends.start_failed(app_id, failure, now)

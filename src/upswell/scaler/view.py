@@ -1,0 +1,106 @@
+"""From what the fleet lists, a worker last reported and it was last told, to how the scaler sees it. Pure.
+
+What comes in: one worker's facts. What goes out: its phase. It must not know what is wanted of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from upswell.messages import CommandName, WorkerState
+from upswell.scaler.plan import Phase, Seen
+
+if TYPE_CHECKING:
+    from upswell.fleets.protocol import FleetWorker
+
+ANSWER_SECONDS = 5.0
+"""A command without effect by then was lost: SIGTERM asks to drain, other commands are sent again."""
+
+_LEAVING = ("draining", "stopped")
+
+
+class Heard(Struct, frozen=True):
+    """A worker's newest status, and when the scaler had it (its own clock: a worker's may differ)."""
+
+    state: WorkerState
+    busy: int
+    at: float
+
+
+class Told(Struct, frozen=True):
+    """The newest command to a worker; `by_signal`: by SIGTERM. `unroutable`: nobody was there to read it."""
+
+    command: CommandName
+    at: float
+    by_signal: bool = False
+    unroutable: bool = False
+
+
+def see(
+    worker: FleetWorker,
+    heard: Heard | None,
+    told: Told | None,
+    *,
+    start_timeout: float,
+    listening_since: float,
+    now: float,
+) -> Seen:
+    """Return how a worker is.
+
+    Args:
+        worker: as its fleet lists it.
+        heard: its newest status, where there was one.
+        told: the newest command to it, where there was one.
+        start_timeout: seconds after which a worker that is not heard of is lost. One written by others sends
+        no status, so it is
+            active as long as it runs.
+        listening_since: since when no status could have been missed; silence from before says nothing.
+        now: the instant.
+    """
+    silent_since = max(heard.at if heard else worker.requested_at, listening_since)
+    silent = now - silent_since > start_timeout
+    phase = _phase(worker, heard, told, silent=silent, now=now)
+    return Seen(
+        worker_id=worker.worker_id,
+        app_id=worker.app_id,
+        phase=phase,
+        requested_at=worker.requested_at,
+        busy=heard.busy if heard else 0,
+        obeys=worker.reports_status,
+        unanswered=phase == "draining" and _unanswered(heard, told, silent=silent),
+    )
+
+
+def _phase(worker: FleetWorker, heard: Heard | None, told: Told | None, *, silent: bool, now: float) -> Phase:
+    if worker.state == "exited":
+        return "ended"
+    if is_leaving(heard, told):
+        return "draining"
+    if not worker.reports_status:
+        return "active"
+    if silent:
+        return "lost"
+    if heard is None or heard.state == "starting":
+        return "starting_standby" if worker.standby else "starting"
+    return _as_told(heard.state, told, now)
+
+
+def _as_told(state: WorkerState, told: Told | None, now: float) -> Phase:
+    """Return active or standby; a command that may still be on its way counts as obeyed."""
+    if told and not told.unroutable and now - told.at <= ANSWER_SECONDS:
+        return "active" if told.command == "activate" else "standby"
+    return "standby" if state == "standby" else "active"
+
+
+def is_leaving(heard: Heard | None, told: Told | None) -> bool:
+    """Return whether a worker was told to drain, or says that it does: anybody may send it SIGTERM."""
+    return bool((told and told.command == "drain") or (heard and heard.state in _LEAVING))
+
+
+def _unanswered(heard: Heard | None, told: Told | None, *, silent: bool) -> bool:
+    """Return whether a worker was told to drain and does not; a missing status is no proof, a late one is."""
+    if told is None or told.by_signal or (heard and heard.state in _LEAVING):
+        return False
+    return told.unroutable or silent or (heard is not None and heard.at - told.at > ANSWER_SECONDS)

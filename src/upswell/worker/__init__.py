@@ -1,0 +1,9 @@
+"""The worker: takes requests from one application's queue and has a handler do them.
+
+`loop.py` is its life (connect, consume, stand by, drain), `uploads.py` what happens to one delivery,
+`requests.py` what it asks for, `outcomes.py` how an attempt ended, `reports.py` who is told.
+"""
+
+from upswell.worker.loop import Worker, new_worker_id
+
+__all__ = ["Worker", "new_worker_id"]

@@ -1,0 +1,358 @@
+"""The worker: takes requests from one application's queue and has a handler do them.
+
+What comes in: a broker, a handler, settings, then commands over the worker's control queue, and signals. What
+goes out: its status; what happens to one delivery stands in worker/uploads.py. It must not know who scales
+it: it drains by message as by SIGTERM, on every fleet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
+
+from upswell.broker import topology
+from upswell.broker.protocol import Message
+from upswell.errors import BrokerError, MessageError, SettingsError
+from upswell.events import get_logger
+from upswell.messages import WorkerCommand, WorkerState, WorkerStatus, check_app_id, decode, encode
+from upswell.worker.outcomes import MAX_BACKOFF_SECONDS
+from upswell.worker.uploads import Uploads
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from upswell.broker.protocol import Broker, Consumer, Delivery
+    from upswell.handlers.protocol import Handler
+    from upswell.settings import Settings
+
+_log = get_logger()
+
+GRACE_SECONDS = 2.0
+"""How long cancelled handlers may tidy up before the process leaves without them."""
+
+CONFIRM_SECONDS = 60.0
+"""How long a report's confirm may take, broker restarts included, when the consumer time-out is checked."""
+
+FILL_SECONDS = 1.0
+"""How long a worker that stops consuming waits for what is on its way to it."""
+
+LOOK_SECONDS = 0.01
+"""How long a delivery may be on its way."""
+
+STALE_SECONDS = 60.0
+"""A command older than the last one by less than this came late; by more, the sender's clock was set back."""
+
+_Wanted = Literal["consume", "standby", "drain"]
+_WANTED: dict[str, _Wanted] = {"activate": "consume", "standby": "standby", "drain": "drain"}
+
+
+class Worker:
+    """One worker of one application, from connecting to its last ack."""
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        broker: Broker,
+        handler: Handler,
+        settings: Settings,
+        worker_id: str,
+        upload_queue: str,
+        report_queue: str,
+        standby: bool = False,
+        requested_at: float | None = None,
+        clock: Callable[[], float] = time.time,
+        exit_process: Callable[[int], None] = os._exit,
+    ) -> None:
+        """Wire a worker; `requested_at` is when its fleet was asked for it.
+
+        Raises:
+            SettingsError: its uploads may outlast RabbitMQ's consumer time-out.
+            MessageError: app_id is none.
+        """
+        check_app_id(app_id)
+        check_time_limit(settings)
+        self._app_id = app_id
+        self._worker_id = worker_id
+        self._broker = broker
+        self._settings = settings
+        self._upload_queue = upload_queue
+        self._report_queue = report_queue
+        self._clock = clock
+        self._exit_process = exit_process
+        self._requested_at = requested_at
+        self._ready_at: float | None = None
+        self._state: WorkerState = "starting"
+        self._wanted: _Wanted = "standby" if standby else "consume"
+        self._changed = asyncio.Event()
+        self._consumer: Consumer | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._leaving = False
+        self._signals = 0
+        self._last_command_at = 0.0
+        self._uploads = Uploads(
+            app_id=app_id,
+            worker_id=worker_id,
+            broker=broker,
+            handler=handler,
+            settings=settings,
+            upload_queue=upload_queue,
+            reports_to=report_queue,
+            on_idle=self._changed.set,
+            clock=clock,
+        )
+
+    @property
+    def status(self) -> WorkerStatus:
+        """How the worker is now."""
+        return WorkerStatus(
+            app_id=self._app_id,
+            worker_id=self._worker_id,
+            state=self._state,
+            busy=self._uploads.busy,
+            slots=self._settings.slots,
+            at=self._clock(),
+            requested_at=self._requested_at,
+            ready_at=self._ready_at,
+        )
+
+    async def run(self, *, handle_signals: bool = True) -> None:
+        """Connect, work until asked to drain or to leave, and disconnect.
+
+        Args:
+            handle_signals: drain at the first SIGTERM or SIGINT; at the second put uploads back and leave.
+
+        Raises:
+            BrokerError: the broker refused the connection or a queue, for good.
+        """
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGTERM, signal.SIGINT) if handle_signals else ()
+        for number in numbers:
+            loop.add_signal_handler(number, self._on_signal)
+        serving = self._serving = loop.create_task(self._serve())
+        try:
+            await serving
+        except asyncio.CancelledError:
+            if not self._leaving:
+                raise
+        finally:
+            await self._close()
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    def _on_signal(self) -> None:
+        # Counted apart from drain messages: a `docker stop` of a draining worker must not end its uploads.
+        self._signals += 1
+        if self._signals > 1:
+            self.request_leave()
+        else:
+            self.request_drain()
+
+    def request_drain(self) -> None:
+        """Take no more uploads, finish those in hand, then let `run` return."""
+        self._want("drain")
+        if self._state == "starting":  # nothing is in hand yet
+            self.request_leave()
+
+    def request_leave(self) -> None:
+        """Put the uploads in hand back into the queue and let `run` return at once."""
+        self._leaving = True
+        self._wanted = "drain"
+        if self._serving is not None:
+            self._serving.cancel()
+
+    def _want(self, wanted: _Wanted) -> None:
+        self._wanted = wanted
+        self._changed.set()
+
+    async def _serve(self) -> None:
+        if self._leaving:
+            return
+        await self._open()
+        ticking = asyncio.create_task(self._tick())
+        try:
+            while not await self.run_once():
+                await self._changed.wait()
+        finally:
+            ticking.cancel()
+
+    async def _open(self) -> None:
+        settings = self._settings
+        await self._broker.connect()
+        dead_letters = topology.dead_letter_queue(self._upload_queue)
+        await self._broker.declare(dead_letters)
+        await self._broker.declare(
+            topology.upload_queue(self._upload_queue, delivery_limit=settings.delivery_limit)
+        )
+        await self._broker.declare(topology.report_queue(self._report_queue))
+        control = topology.control_queue(self._worker_id)
+        await self._broker.declare(control)
+        await self._broker.consume(control.name, self.on_command, prefetch_count=10)
+        _log.info(
+            "worker.started",
+            app_id=self._app_id,
+            worker_id=self._worker_id,
+            queue=self._upload_queue,
+            slots=settings.slots,
+            handler=settings.handler,
+        )
+
+    async def run_once(self) -> bool:
+        """Do what is wanted now: consume, pause or drain; return whether the worker is done for good."""
+        self._changed.clear()
+        wanted = self._wanted
+        if wanted == "consume":
+            await self._consume()
+            self._enter("ready")
+            return False
+        if wanted == "standby":
+            await self._pause()
+            self._enter("standby")
+            return False
+        self._enter("draining")
+        await self._pause()
+        self._uploads.hurry()
+        return self._uploads.busy == 0
+
+    async def _consume(self) -> None:
+        if self._consumer is not None:
+            return
+        self._consumer = await self._broker.consume(
+            self._upload_queue, self._uploads.on_delivery, prefetch_count=self._settings.slots
+        )
+        if self._ready_at is None:
+            self._ready_at = self._clock()
+
+    async def _pause(self) -> None:
+        """Stop consuming, without giving back a delivery that is on its way.
+
+        Messages that RabbitMQ assigned to a consumer, and had not sent yet when it was cancelled, never reach
+        it: they come back when its connection ends, counted as one more attempt. So acks are held back until
+        nothing is on its way: either all slots are taken, or nothing is waiting in the queue.
+        """
+        if self._consumer is None:
+            return
+        self._uploads.hold_back()
+        try:
+            with suppress(TimeoutError, BrokerError):
+                async with asyncio.timeout(FILL_SECONDS):
+                    await self._nothing_on_its_way()
+            await self._cancel_consumer()
+        finally:
+            self._uploads.give_out()
+
+    async def _nothing_on_its_way(self) -> None:
+        received = -1
+        while self._uploads.unsettled < self._settings.slots:
+            depth = await self._broker.depth(self._upload_queue)
+            if received == self._uploads.received and (depth is None or depth.messages_ready == 0):
+                return
+            received = self._uploads.received
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _cancel_consumer(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.cancel()
+
+    def _enter(self, state: WorkerState) -> None:
+        if state == self._state:
+            return
+        self._state = state
+        _log.info(
+            "worker.state",
+            app_id=self._app_id,
+            worker_id=self._worker_id,
+            state=state,
+            busy=self._uploads.busy,
+        )
+        self._publish_status()
+
+    def on_command(self, delivery: Delivery) -> None:
+        """Take a command from the control queue: the newest holds; nothing undoes a drain."""
+        self._broker.ack(delivery)
+        try:
+            command = decode(WorkerCommand, delivery.body)
+        except MessageError as error:
+            self._ignore(str(error))
+            return
+        if self._last_command_at - STALE_SECONDS < command.sent_at < self._last_command_at:
+            self._ignore(f"{command.command}: sent before the last one")
+        elif self._wanted == "drain":
+            if command.command != "drain":
+                self._ignore(f"{command.command}: draining already")
+        else:
+            self._last_command_at = command.sent_at
+            self._want(_WANTED[command.command])
+
+    def _ignore(self, reason: str) -> None:
+        _log.warning("worker.command_ignored", worker_id=self._worker_id, reason=reason)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.status_interval)
+            self._publish_status()
+
+    def _publish_status(self) -> None:
+        self._broker.publish(
+            Message(
+                body=encode(self.status),
+                exchange=topology.STATUS_EXCHANGE,
+                persistent=False,
+                mandatory=False,
+            )
+        )
+
+    async def _close(self) -> None:
+        """Put back what is still in hand, say so, disconnect; a handler that will not end is left."""
+        was_open = self._state != "starting"
+        with suppress(TimeoutError, BrokerError):  # else what is put back would come back here
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._cancel_consumer()
+        cancelled = self._uploads.abandon()
+        if cancelled:
+            _log.warning("worker.uploads_released", worker_id=self._worker_id, released=len(cancelled))
+            await asyncio.wait(cancelled, timeout=GRACE_SECONDS)
+        if was_open:
+            self._enter("stopped")
+        with suppress(TimeoutError, BrokerError):
+            async with asyncio.timeout(10 * GRACE_SECONDS):
+                await self._broker.close()
+        _log.info("worker.stopped", app_id=self._app_id, worker_id=self._worker_id, **self._uploads.counts)
+        stuck = sum(not task.done() for task in cancelled)
+        if stuck:
+            # Neither a thread nor a handler that ignores its cancellation can be ended from here, and the
+            # interpreter would wait for them. Their uploads are back in the queue.
+            _log.warning("worker.handlers_left", worker_id=self._worker_id, handlers=stuck)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self._exit_process(os.EX_TEMPFAIL)
+
+
+def check_time_limit(settings: Settings) -> None:
+    """Raise a SettingsError when an upload may be held longer than RabbitMQ lets a consumer hold a message.
+
+    RabbitMQ cannot be asked for its consumer_timeout over AMQP, so the setting of that name says it. An
+    upload is held for its time limit, its backoff and its report's confirm.
+    """
+    if not settings.broker_url or not settings.consumer_timeout:
+        return
+    longest = settings.consumer_timeout - MAX_BACKOFF_SECONDS - CONFIRM_SECONDS
+    if settings.upload_timeout > longest:
+        raise SettingsError(
+            f"upload_timeout must be at most {longest:g} s, which is RabbitMQ's consumer_timeout "
+            f"({settings.consumer_timeout:g} s) less {MAX_BACKOFF_SECONDS:g} s for the backoff and "
+            f"{CONFIRM_SECONDS:g} s for the report, got {settings.upload_timeout:g}; for longer uploads "
+            "raise consumer_timeout in rabbitmq.conf (in milliseconds) and here alike"
+        )
+
+
+def new_worker_id(app_id: str, rng: random.Random) -> str:
+    """Return a worker id that no other worker has: the application's id and 40 random bits."""
+    return f"{app_id}-{rng.getrandbits(40):010x}"

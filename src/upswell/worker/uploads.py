@@ -1,0 +1,282 @@
+"""The uploads that a worker holds: from a delivery to its ack, retry or release.
+
+What comes in: deliveries. What goes out: to the handler a request, to `Reports` how it ended, and to the
+broker one `ack`, `retry` or `release` for each delivery. It must not know why the worker runs or leaves.
+
+    delivered -> [waiting for a slot] -> running -> reported and confirmed -> acknowledged
+                                           |-> failed: backoff -> put back for one more attempt
+                                           |-> dead: dead letter and report confirmed -> acknowledged
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any
+
+from upswell.errors import MessageError, PermanentUploadError, TemporaryUploadError
+from upswell.events import get_logger
+from upswell.handlers.protocol import Stored
+from upswell.worker.outcomes import backoff
+from upswell.worker.reports import Reports
+from upswell.worker.requests import Upload, identity, read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.broker.protocol import Broker, Delivery
+    from upswell.handlers.protocol import Handler
+    from upswell.messages import Outcome, UploadRequest
+    from upswell.settings import Settings
+
+_log = get_logger()
+
+REMEMBERED = 10_000
+"""How many stored ids are remembered, so that a redelivery after a lost connection is not stored again."""
+
+
+class Uploads:
+    """Runs at most `slots` uploads at once; belongs to one asyncio loop."""
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        worker_id: str,
+        broker: Broker,
+        handler: Handler,
+        settings: Settings,
+        upload_queue: str,
+        reports_to: str,
+        on_idle: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Tell what to work on; `on_idle` is called whenever the last upload in hand is gone."""
+        self._app_id = app_id
+        self._broker = broker
+        self._handler = handler
+        self._settings = settings
+        self._on_idle = on_idle
+        self._clock = clock
+        self._monotonic = monotonic
+        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._reports = Reports(
+            app_id=app_id,
+            worker_id=worker_id,
+            broker=broker,
+            upload_queue=upload_queue,
+            reports_to=reports_to,
+            on_settled=self._acknowledge,
+            clock=clock,
+            monotonic=monotonic,
+        )
+        self._held: dict[Upload, None] = {}
+        self._running: dict[Upload, None] = {}  # in the order in which they reach their time limits
+        self._waiting: deque[Upload] = deque()
+        self._by_id: dict[str, Upload] = {}
+        self._stored: OrderedDict[str, tuple[int, Stored | None]] = OrderedDict()  # by id, the oldest first
+        self._deadline: asyncio.TimerHandle | None = None
+        self._hurrying = False
+        self._abandoned = False
+        self._holding_back = False
+        self._held_back: list[tuple[Callable[[Delivery], None], Delivery]] = []
+        self.received = 0
+
+    @property
+    def busy(self) -> int:
+        """How many uploads are in hand."""
+        return len(self._held)
+
+    @property
+    def unsettled(self) -> int:
+        """How many deliveries the broker waits for; it gives no more while they are a whole prefetch."""
+        return len(self._held_back) + sum(len(upload.deliveries) for upload in self._held)
+
+    @property
+    def counts(self) -> dict[Outcome, int]:
+        """How many attempts ended in each way."""
+        return self._reports.counts
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Take a delivery; everything else follows by itself."""
+        self.received += 1
+        if self._abandoned:
+            self._broker.release(delivery)
+            return
+        delivered_at, started = self._clock(), self._monotonic()
+        try:
+            request, has_own_id = read_request(delivery, self._app_id)
+        except MessageError as error:
+            upload = Upload(delivery, None, delivered_at, started)
+            self._held[upload] = None
+            self._reports.dead(upload, error)
+            return
+        upload = Upload(delivery, request, delivered_at, started)
+        # Two bare messages of the same bytes are two uploads; two with one id are one.
+        if has_own_id and self._known(upload, request):
+            return
+        self._held[upload] = None
+        if len(self._running) < self._settings.slots:
+            self._start(upload)
+        else:  # after a lost connection the broker takes all slots for free
+            self._waiting.append(upload)
+
+    def _known(self, upload: Upload, request: UploadRequest) -> bool:
+        """Join an upload that comes again while it runs, or report it again when it was just stored."""
+        assert request.id is not None
+        upload.identity = identity(request)
+        twin = self._by_id.get(request.id)
+        if twin is not None and twin.identity == upload.identity:
+            twin.join(upload)
+            return True
+        self._by_id[request.id] = upload
+        known_identity, stored = self._stored.get(request.id, (None, None))
+        if known_identity != upload.identity or upload.attempt == 1:
+            return False  # published once more, not redelivered: the store is asked whether it has the object
+        self._held[upload] = None
+        self._succeed(upload, stored)
+        return True
+
+    def _start(self, upload: Upload) -> None:
+        self._running[upload] = None
+        loop = asyncio.get_running_loop()
+        if self._deadline is None:
+            self._deadline = loop.call_later(self._settings.upload_timeout, self._expire)
+        upload.task = loop.create_task(self._run(upload))
+
+    async def _run(self, upload: Upload) -> None:
+        """Call the handler, once, and settle what came of it."""
+        assert upload.request is not None
+        stored: Stored | None = None
+        error: BaseException | None = None
+        try:
+            stored = await self._handler(upload.request)
+        except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 - the user's code
+            error = raised
+        if upload not in self._running:  # abandoned meanwhile
+            return
+        del self._running[upload]
+        while self._waiting and len(self._running) < self._settings.slots:
+            waiting = self._waiting.popleft()
+            waiting.running_since = self._monotonic()
+            self._start(waiting)
+        if error is None:
+            self._succeed(upload, stored)
+        elif upload.is_overdue:
+            limit = self._settings.upload_timeout
+            self._fail(
+                upload, TemporaryUploadError(f"an upload must end within upload_timeout ({limit:g} s)")
+            )
+        else:
+            self._fail(upload, error)
+
+    def _succeed(self, upload: Upload, stored: Any) -> None:
+        if stored is None or isinstance(stored, Stored):
+            upload.is_stored = True
+            upload.stored = stored
+            self._reports.stored(upload, stored)
+        else:
+            rule = "a handler must return Stored or None"
+            self._reports.dead(upload, PermanentUploadError(f"{rule}, got {type(stored).__name__}"))
+
+    def _fail(self, upload: Upload, error: BaseException) -> None:
+        settings = self._settings
+        if isinstance(error, PermanentUploadError) or upload.attempt >= settings.delivery_limit:
+            self._reports.dead(upload, error)
+            return
+        delay = 0.0 if self._hurrying else backoff(upload.attempt, settings.retry_backoff, self._rng)
+        self._reports.failed(upload, error, delay)
+        upload.timer = asyncio.get_running_loop().call_later(delay, self._retry, upload)
+
+    def hold_back(self) -> None:
+        """From now on keep acks and the like to ourselves, so that no slot becomes free for the broker."""
+        self._holding_back = True
+
+    def give_out(self) -> None:
+        """Send what was held back, and hold back no longer."""
+        self._holding_back = False
+        while self._held_back:
+            settle, delivery = self._held_back.pop(0)
+            settle(delivery)
+
+    def _settle(self, upload: Upload, settle: Callable[[Delivery], None]) -> None:
+        """Ack, retry or release an upload's deliveries, and forget it."""
+        for delivery in upload.deliveries:
+            if self._holding_back:
+                self._held_back.append((settle, delivery))
+            else:
+                settle(delivery)
+        self._let_go(upload)
+
+    def _acknowledge(self, upload: Upload) -> None:
+        self._settle(upload, self._broker.ack)
+        if upload.is_stored and upload.identity is not None and upload.request and upload.request.id:
+            self._stored[upload.request.id] = upload.identity, upload.stored
+            if len(self._stored) > REMEMBERED:
+                self._stored.popitem(last=False)
+
+    def _retry(self, upload: Upload) -> None:
+        self._settle(upload, self._broker.retry)
+
+    def _release(self, upload: Upload) -> None:
+        self._settle(upload, self._broker.release)
+
+    def _let_go(self, upload: Upload) -> None:
+        del self._held[upload]
+        if upload.identity is not None and upload.request and upload.request.id:
+            twin = self._by_id.get(upload.request.id)
+            if twin is upload:
+                del self._by_id[upload.request.id]
+        if not self._held:
+            self._on_idle()
+
+    def _expire(self) -> None:
+        """Stop the uploads that reached their time limit, and look again when the next one will."""
+        self._deadline = None
+        limit = self._settings.upload_timeout
+        now = self._monotonic()
+        for upload in self._running:
+            if upload.is_overdue:
+                continue
+            left = upload.running_since + limit - now
+            if left > 0:
+                self._deadline = asyncio.get_running_loop().call_later(left, self._expire)
+                return
+            upload.is_overdue = True
+            assert upload.task is not None
+            assert upload.request is not None
+            upload.task.cancel()
+            _log.warning("worker.upload_overdue", request_id=upload.request.id, upload_timeout=limit)
+
+    def hurry(self) -> None:
+        """Put back what waits for a slot or for a further attempt, now and from now on: the worker drains."""
+        self._hurrying = True
+        while self._waiting:
+            self._release(self._waiting.popleft())
+        for upload in list(self._held):
+            if upload.timer is not None:
+                upload.timer.cancel()
+                self._retry(upload)
+
+    def abandon(self) -> list[asyncio.Task[None]]:
+        """Put back everything whose handler still runs, and cancel it; return the cancelled tasks.
+
+        What is stored, or on its way to the dead-letter queue, keeps its deliveries for its confirms.
+        """
+        self._abandoned = True
+        self.give_out()
+        self.hurry()
+        running, self._running = self._running, {}
+        tasks: list[asyncio.Task[None]] = []
+        for upload in running:
+            self._release(upload)
+            assert upload.task is not None
+            upload.task.cancel()
+            tasks.append(upload.task)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        return tasks

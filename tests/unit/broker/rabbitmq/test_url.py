@@ -1,0 +1,63 @@
+"""AMQP URLs: every part, and what is refused with which words."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from upswell.broker.rabbitmq.url import parse
+from upswell.errors import SettingsError
+
+
+def test_a_full_url_has_all_its_parts() -> None:
+    address = parse("amqp://us%40er:p%2Fw@rabbit.example:5673/my%2Fhost?heartbeat=7&connection_timeout=3")
+    assert (address.user, address.password) == ("us@er", "p/w")
+    assert (address.host, address.port, address.vhost) == ("rabbit.example", 5673, "my/host")
+    assert (address.heartbeat, address.connection_timeout, address.tls) == (7, 3.0, None)
+
+
+@pytest.mark.parametrize("url", ["amqp://", "amqp://localhost", "amqp://localhost/", "amqp://localhost/%2F"])
+def test_parts_that_are_left_out_have_defaults(url: str) -> None:
+    address = parse(url)
+    assert (address.user, address.password, address.host) == ("guest", "guest", "localhost")
+    assert (address.port, address.vhost, address.heartbeat) == (5672, "/", 20)
+
+
+def test_tls_proves_the_server_unless_told_otherwise() -> None:
+    address = parse("amqps://rabbit.example")
+    assert address.port == 5671
+    assert address.tls is not None
+    assert address.tls.verify_mode == ssl.CERT_REQUIRED
+    assert address.tls.check_hostname
+    assert address.server_name == "rabbit.example"
+    trusting = parse("amqps://rabbit.example?verify=verify_none&server_name_indication=other")
+    assert trusting.tls is not None
+    assert trusting.tls.verify_mode == ssl.CERT_NONE
+    assert trusting.server_name == "other"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://u:s3cret@h", r"must start with amqp:// or amqps://, got 'http://\*\*\*@h'"),
+        ("amqp://u:s3cret@h:port", "must be a URL"),
+        ("amqp://u:s3cret@h?hartbeat=1", "unknown option in broker_url: hartbeat; did you mean heartbeat?"),
+        (
+            "amqp://u:s3cret@h?heartbeat=soon",
+            "heartbeat in broker_url must be 0 to 65535 seconds, got 'soon'",
+        ),
+        ("amqp://u:s3cret@h?heartbeat=-1", "got '-1'"),
+        ("amqp://u:s3cret@h?cacertfile=/x", "cacertfile in broker_url needs amqps://"),
+        ("amqps://u:s3cret@h?verify=maybe", "must be verify_peer or verify_none, got 'maybe'"),
+        ("amqps://u:s3cret@h?cacertfile=/nowhere.pem", "must be readable PEM files"),
+    ],
+)
+def test_a_url_that_breaks_a_rule_is_refused_without_its_password(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said.replace("?", r"\?")) as caught:
+        parse(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_address_shows_no_password() -> None:
+    assert repr(parse("amqp://u:s3cret@h/v")) == "amqp://***@h:5672/v"

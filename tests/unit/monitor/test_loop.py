@@ -1,0 +1,501 @@
+"""The monitor's round: what it hears, what it tells the scaler, and what must not stop it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from msgspec.structs import replace
+
+from support.memory_broker import MemoryBroker
+from upswell.broker import topology
+from upswell.broker.protocol import Delivery, Message, QueueDepth
+from upswell.errors import BrokerError, JournalError, SettingsError
+from upswell.journal import Journal, JournalReader
+from upswell.messages import ScaleRequest, UploadReport, WorkerStatus, decode, encode
+from upswell.monitor.loop import Monitor, steady_clock
+from upswell.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+    from pathlib import Path
+
+    from upswell.analysis.decision import Decision
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.journal import Entry
+
+
+class House:
+    """A monitor between a broker in memory and a clock that stands still unless it is told to go."""
+
+    def __init__(self, journal: Journal | None = None, **settings: Any) -> None:
+        self.now = 10_000.0
+        self.broker = MemoryBroker()
+        self.settings = Settings(**{"apps": {"e123456": {}}, "decision_interval": 0.2, **settings})
+        self.decided = asyncio.Event()
+        self.observed: list[tuple[Snapshot, Decision]] = []
+        self.monitor = Monitor(
+            broker=self.broker,
+            settings=self.settings,
+            journal=journal,
+            epoch=7,
+            name="m1",
+            on_decision=self._observe,
+            clock=lambda: self.now,
+        )
+
+    def _observe(self, snapshot: Snapshot, decision: Decision) -> None:
+        self.observed.append((snapshot, decision))
+        self.decided.set()
+
+    async def start(self) -> House:
+        """Let the monitor listen."""
+        await self.monitor.start()
+        return self
+
+    async def upload_queue(self, waiting: int, app_id: str = "e123456") -> None:
+        """Make an application's queue, with so many uploads in it."""
+        name = topology.upload_queue_name(app_id)
+        await self.broker.declare(topology.upload_queue(name, delivery_limit=5))
+        for _ in range(waiting):
+            self.broker.publish(Message(body=b"{}", routing_key=name))
+
+    async def report(self, app_id: str = "e123456", **fields: Any) -> None:
+        """Send a report as a worker does."""
+        await self.send(encode(UploadReport(**{"app_id": app_id, "response_time": 3.0, **fields})))
+
+    async def send(self, body: bytes) -> None:
+        """Send anything at all as a report."""
+        await self._deliver(Message(body=body, routing_key=self.settings.report_queue))
+
+    async def status(self, worker_id: str, **fields: Any) -> None:
+        """Send a status as a worker does."""
+        told = {
+            "app_id": "e123456",
+            "worker_id": worker_id,
+            "state": "ready",
+            "busy": 0,
+            "slots": 4,
+            "at": self.now,
+        }
+        status = WorkerStatus(**{**told, **fields})
+        await self._deliver(Message(body=encode(status), routing_key="upswell.status.m1"))
+
+    async def _deliver(self, message: Message) -> None:
+        self.broker.publish(message)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def round(self, after: float = 2.0) -> Entry:
+        """Let time pass, make a round, and return the decision for e123456."""
+        self.now += after
+        (entry,) = [e for e in await self.monitor.run_once(self.now) if e.app_id == "e123456"]
+        return entry
+
+    @property
+    def requests(self) -> list[ScaleRequest]:
+        """What the scaler was told."""
+        return [decode(ScaleRequest, body) for body in self.broker.bodies(self.settings.scaling_queue)]
+
+
+@pytest.fixture
+def log() -> Iterator[list[Any]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scenario)
+
+
+def events(log: list[Any], name: str) -> list[Any]:
+    return [event for event in log if event["event"] == name]
+
+
+def test_a_backlog_becomes_a_scale_request_with_an_absolute_number_and_its_reason() -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        await house.upload_queue(100)
+        for number in range(10):
+            await house.report(
+                request_id=f"r{number}", service_time=2.0, waiting_time=1.0, finished_at=house.now
+            )
+        entry = await house.round()
+        (request,) = house.requests
+        assert request.desired_workers == entry.decision.desired_workers > 1
+        assert (request.app_id, request.epoch, request.decided_at) == ("e123456", 7, house.now)
+        assert request.reason == entry.decision.reason
+        assert "backlog 100 must start within" in request.reason
+        assert house.observed == [(entry.snapshot, entry.decision)]
+
+    run(scenario())
+
+
+def test_every_report_is_acknowledged_once_it_counts() -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        await house.report(request_id="a")
+        await house.report(request_id="b")
+        assert len(house.broker.acked) == 2
+        assert (await house.round()).snapshot.response_time is not None
+
+    run(scenario())
+
+
+def test_a_report_that_comes_twice_counts_once() -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        for _ in range(3):
+            await house.report(request_id="a", attempt=1)
+        await house.report(request_id="a", attempt=2)
+        times = (await house.round()).snapshot.response_time
+        assert times is not None
+        assert times.count == 2
+        assert len(house.broker.acked) == 4
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("body", "rule"),
+    [
+        (b"not json", "not a valid UploadReport"),
+        (b"[1, 2]", "Expected `object`"),
+        (b'{"app_id": "../x", "response_time": 1}', "matching regex"),
+        (b'{"app_id": "a;rm -rf", "response_time": 1}', "matching regex"),
+        (b'{"app_id": "' + b"a" * 300 + b'", "response_time": 1}', "matching regex"),
+        (b'{"app_id": "e\\u0000", "response_time": 1}', "matching regex"),
+        (b'{"app_id": "e123456", "response_time": -1}', ">= 0"),
+        (b'{"app_id": "e123456", "response_time": NaN}', "not a valid UploadReport"),
+        (b'{"app_id": "e123456", "response_time": 1e999}', "not a valid UploadReport"),
+        (b'{"app_id": "e123456"}', "missing required field"),
+        (b" " * (10 * 1024 * 1024), "at most 1048576 bytes"),
+    ],
+    ids=["text", "shape", "path", "shell", "long", "nul", "negative", "nan", "infinite", "missing", "10MiB"],
+)
+def test_a_report_that_is_none_is_put_aside_with_its_reason_and_stops_nothing(
+    body: bytes, rule: str, log: list[Any]
+) -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        await house.send(body)
+        await house.report(request_id="good")
+        entry = await house.round()
+        assert entry.snapshot.response_time is not None
+        (aside,) = house.broker.queues["upswell_report.dead"]
+        assert aside[0].body == body[: 64 * 1024]
+        assert aside[0].headers is not None
+        assert rule in str(aside[0].headers["x-upswell-reason"])
+        assert aside[0].headers["x-upswell-bytes"] == len(body)
+        await asyncio.sleep(0)
+        assert len(house.broker.acked) == 2
+        assert not house.broker.queues["upswell_report"]
+
+    run(scenario())
+    (event,) = events(log, "monitor.message_refused")
+    assert event["count"] == 1
+
+
+def test_a_status_that_is_none_is_counted_and_let_go(log: list[Any]) -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        await house._deliver(Message(body=b"{}", routing_key="upswell.status.m1"))
+        await house.round()
+        assert not house.broker.queues["upswell_report.dead"]
+        assert len(house.broker.acked) == 1
+
+    run(scenario())
+    assert events(log, "monitor.message_refused")[0]["count"] == 1
+
+
+def test_an_unknown_application_is_observed_and_never_scaled(log: list[Any]) -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        for _ in range(3):
+            await house.report("stranger", response_time=500.0)
+        house.now += 100
+        entries = {entry.app_id: entry for entry in await house.monitor.run_once(house.now)}
+        assert entries["stranger"].decision.held
+        assert "never scaled" in entries["stranger"].decision.reason
+        assert {request.app_id for request in house.requests} == {"e123456"}
+
+    run(scenario())
+    assert [event["app"] for event in events(log, "monitor.application_unknown")] == ["stranger"]
+
+
+def test_unknown_applications_are_limited_and_forgotten_when_silent(log: list[Any]) -> None:
+    """Their names come from messages: a million of them must not fill the memory."""
+
+    async def scenario() -> None:
+        house = await House().start()
+        for number in range(1100):
+            await house.report(f"stranger{number}")
+        assert len(house.monitor.applications) == 1001
+        await house.round(after=601.0)
+        assert len(house.monitor.applications) == 1
+        await house.report("stranger1")
+        assert len(house.monitor.applications) == 2
+
+    run(scenario())
+    assert len(events(log, "monitor.application_refused")) == 1
+
+
+def test_a_policy_that_fails_holds_its_application_and_the_others_go_on(log: list[Any]) -> None:
+    class Broken:
+        def decide(self, snapshot: Snapshot) -> Decision:
+            raise ZeroDivisionError(snapshot.app_id)
+
+    async def scenario() -> None:
+        house = await House(apps={"e123456": {}, "broken": {}}).start()
+        for _, watched in house.monitor.applications:
+            if watched.seen.app_id == "broken":
+                watched.policy = Broken()
+        await house.upload_queue(100)
+        await house.upload_queue(100, "broken")
+        for app_id in ("e123456", "broken"):
+            await house.report(app_id, service_time=2.0)
+        await house.status("w1", app_id="broken")
+        entry = await house.round()
+        assert entry.decision.desired_workers > 1
+        held = {request.app_id: request for request in house.requests}["broken"]
+        assert held.desired_workers == 1
+        assert "its policy failed: ZeroDivisionError" in held.reason
+        await house.round()
+
+    run(scenario())
+    assert len(events(log, "monitor.policy_failed")) == 1
+
+
+def test_before_anything_is_heard_nothing_is_requested() -> None:
+    """The scaler keeps what runs; a number made from nothing would only be an excuse to drain."""
+
+    async def scenario() -> None:
+        house = await House().start()
+        entry = await house.round()
+        assert entry.decision.held
+        assert house.requests == []
+        await house.round(after=60.0)
+        assert [request.desired_workers for request in house.requests] == [1]
+
+    run(scenario())
+
+
+def test_a_restarted_monitor_starts_from_the_workers_that_run() -> None:
+    async def scenario() -> None:
+        house = await House(min_workers=1, max_workers=10).start()
+        await house.upload_queue(0)
+        for number in range(6):
+            await house.status(f"w{number}")
+        for _ in range(29):
+            entry = await house.round()
+            assert entry.decision.desired_workers == 6
+            for number in range(6):
+                await house.status(f"w{number}")
+        await house.round(after=70.0)
+        assert (await house.round(after=70.0)).decision.desired_workers == 1
+
+    run(scenario())
+
+
+def test_a_broker_that_cannot_tell_depths_gives_holds_and_never_zero(log: list[Any]) -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        await house.upload_queue(100)
+        await house.report(service_time=2.0)
+        wanted = (await house.round()).decision.desired_workers
+        assert wanted > 1
+
+        async def refuses(queue: str) -> QueueDepth | None:
+            raise BrokerError(f"no answer about {queue}")
+
+        house.broker.depth = refuses  # type: ignore[method-assign]
+        for _ in range(100):
+            entry = await house.round()
+            assert entry.decision.desired_workers >= wanted
+        assert entry.decision.held
+        assert entry.snapshot.stale[0] == "messages_ready"
+
+    run(scenario())
+    assert len(events(log, "monitor.depth_unknown")) == 1
+
+
+def test_a_broker_that_does_not_answer_delays_no_decision() -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        await house.upload_queue(5)
+        await house.round()
+
+        async def hangs(_: str) -> QueueDepth | None:
+            await asyncio.Event().wait()
+
+        house.broker.depth = hangs  # type: ignore[method-assign]
+        async with asyncio.timeout(5):
+            entry = await house.round()
+        assert entry.snapshot.messages_ready == 5
+        await house.monitor.stop()
+
+    run(scenario())
+
+
+def test_a_round_is_repeated_even_if_nothing_changed_and_logged_only_if_it_did(log: list[Any]) -> None:
+    """A lost request is made good by the next one."""
+
+    async def scenario() -> None:
+        house = await House().start()
+        await house.upload_queue(0)
+        for _ in range(3):
+            await house.round()
+        assert [request.desired_workers for request in house.requests] == [1, 1, 1]
+
+    run(scenario())
+    assert [event["log_level"] for event in events(log, "decision.made")] == ["info", "debug", "debug"]
+
+
+def test_a_round_is_recorded_with_its_reports(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        journal = Journal(tmp_path / "journal.sqlite", 1_000_000)
+        house = await House(journal).start()
+        await house.upload_queue(3)
+        await house.report(
+            request_id="a", waiting_time=1.0, service_time=2.0, finished_at=9999.0, worker_id="w1"
+        )
+        await house.report()
+        entry = await house.round()
+        journal.close()
+        reader = JournalReader(tmp_path / "journal.sqlite")
+        latest = reader.latest("e123456")
+        assert latest is not None
+        assert latest.decision == entry.decision
+        assert latest.snapshot == replace(entry.snapshot, recent_response_times=())
+        full, bare = reader.reports()
+        assert (full.arrived_at, full.finished_at, full.waiting_time, full.service_time) == (
+            9996.0,
+            9999.0,
+            1.0,
+            2.0,
+        )
+        assert (bare.arrived_at, bare.finished_at, bare.waiting_time) == (9997.0, 10_000.0, None)
+
+    run(scenario())
+
+
+def test_a_journal_that_fails_is_told_once_and_stops_no_decision(log: list[Any], tmp_path: Path) -> None:
+    class FullDisk(Journal):
+        def record(self, *_: Any) -> None:
+            raise JournalError("the journal must be writable: /full: no space")
+
+    async def scenario() -> None:
+        journal = FullDisk(tmp_path / "journal.sqlite", 1_000_000)
+        house = await House(journal).start()
+        await house.upload_queue(3)
+        await house.round()
+        await house.round()
+        assert len(house.requests) == 2
+        journal.close()
+
+    run(scenario())
+    assert len(events(log, "monitor.journal_failed")) == 1
+
+
+def test_a_live_view_that_fails_stops_no_decision(log: list[Any]) -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        house.monitor._on_decision = lambda *_: 1 / 0
+        await house.upload_queue(3)
+        assert (await house.round()).decision.desired_workers == 1
+
+    run(scenario())
+    assert len(events(log, "monitor.observer_failed")) == 1
+
+
+def test_reports_that_waited_for_a_monitor_are_not_taken_for_new_ones() -> None:
+    """An hour of reports read within a second is no burst of arrivals."""
+
+    async def scenario() -> None:
+        house = await House().start()
+        await house.upload_queue(0)
+        for number in range(100):
+            await house.report(request_id=f"r{number}", worker_id="gone", finished_at=6000.0 + number)
+        entry = await house.round()
+        assert entry.snapshot.response_time is None
+        assert entry.snapshot.arrival_rate == 0.0
+
+    run(scenario())
+
+
+def test_a_worker_with_a_wrong_clock_is_heard_all_the_same() -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        await house.status("w1", at=house.now + 7200)
+        await house.report(request_id="a", worker_id="w1", finished_at=house.now + 7200)
+        await house.status("w2", at=house.now - 7200)
+        await house.report(request_id="b", worker_id="w2", finished_at=house.now - 7200)
+        times = (await house.round()).snapshot.response_time
+        assert times is not None
+        assert times.count == 2
+
+    run(scenario())
+
+
+def test_a_policy_that_there_is_not_stops_the_monitor_before_it_starts() -> None:
+    with pytest.raises(SettingsError, match="policy of e123456 must be one of"):
+        House(policy="magic")
+
+
+def test_the_monitor_runs_until_cancelled_and_then_listens_no_more(log: list[Any]) -> None:
+    async def scenario() -> None:
+        house = House(decision_interval=0.01, status_interval=0.003)
+        running = asyncio.create_task(house.monitor.run())
+        await house.decided.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert all(consumer.cancelled for consumer in house.broker.consumers)
+        assert house.broker.declared.keys() == {
+            "upswell_report", "upswell_report.dead", "upswell.status.m1", "upswell_scaling",
+        }  # fmt: skip
+
+    run(scenario())
+    assert [event["event"] for event in log][0 :: len(log) - 1] == ["monitor.started", "monitor.stopped"]
+
+
+def test_a_round_that_fails_as_a_whole_is_followed_by_another(log: list[Any]) -> None:
+    async def scenario() -> None:
+        house = House(decision_interval=0.01, status_interval=0.003)
+        again = asyncio.Event()
+
+        async def fails(_: float) -> list[Entry]:
+            if events(log, "monitor.round_failed"):
+                again.set()
+            raise ZeroDivisionError
+
+        house.monitor.run_once = fails  # type: ignore[method-assign]
+        running = asyncio.create_task(house.monitor.run())
+        await again.wait()
+        running.cancel()
+        await asyncio.wait({running})
+
+    run(scenario())
+    assert len(events(log, "monitor.round_failed")) >= 2
+
+
+def test_the_steady_clock_does_not_follow_a_wall_clock_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = steady_clock()
+    before = clock()
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    assert 0 <= clock() - before < 60
+
+
+def test_a_refused_report_is_acknowledged_only_when_it_is_safe_elsewhere() -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        house.broker.hold_confirms = True
+        await house.send(b"not json")
+        assert house.broker.acked == []
+        house.broker.confirm_all()
+        await asyncio.sleep(0)
+        assert [d.body for d in house.broker.acked if isinstance(d, Delivery)] == [b"not json"]
+
+    run(scenario())

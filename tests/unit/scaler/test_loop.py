@@ -1,0 +1,412 @@
+# ruff: noqa: D102 - the stage's methods do what their names say
+"""The scaler against a broker and a fleet in memory: rounds at instants that the test chooses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from support.memory_broker import MemoryBroker
+from support.memory_fleet import MemoryFleet
+from upswell.broker import topology
+from upswell.broker.protocol import Message
+from upswell.messages import ScaleRequest, WorkerCommand, WorkerState, WorkerStatus, decode, encode
+from upswell.scaler import Scaler
+from upswell.scaler.lock import ScalerLock
+from upswell.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+
+class Stage:
+    """A scaler, what is around it, and a clock that stands still until it is told to go on."""
+
+    def __init__(self, state_path: Path, **settings: object) -> None:
+        self.now = 1000.0
+        self.broker = MemoryBroker()
+        self.fleet = MemoryFleet()
+        own = {"min_workers": 0, "max_workers": 5, **settings}
+        self.settings = Settings(state_dir=str(state_path), apps={"a1": own})
+        self.scaler = self.new_scaler()
+
+    def new_scaler(self) -> Scaler:
+        return Scaler(
+            broker=self.broker,
+            fleet=self.fleet,
+            settings=self.settings,
+            name="test",
+            clock=lambda: self.now,
+        )
+
+    async def round(self, after: float = 1.0) -> None:
+        self.now += after
+        await asyncio.sleep(0)
+        await self.scaler.run_once(self.now)
+
+    def wish(self, workers: int, *, app_id: str = "a1") -> None:
+        request = ScaleRequest(
+            app_id=app_id, desired_workers=workers, decided_at=self.now, reason="because", epoch=1
+        )
+        self.send(topology.scaling_queue(self.settings.scaling_queue).name, encode(request))
+
+    def reports(self, worker_id: str, state: WorkerState = "ready", *, busy: int = 0) -> None:
+        """Have a worker report; from its first report on it reads its control queue."""
+        control = topology.control_queue(worker_id)
+        self.broker.declared[control.name] = control
+        status = WorkerStatus(app_id="a1", worker_id=worker_id, state=state, busy=busy, slots=4, at=self.now)
+        self.send("upswell.status.test", encode(status))
+
+    def all_report(self) -> None:
+        for worker in self.fleet.workers.values():
+            if worker.state == "running":
+                self.reports(worker.worker_id)
+
+    def commands(self, worker_id: str) -> list[str]:
+        bodies = self.broker.bodies(topology.control_queue(worker_id).name)
+        return [decode(WorkerCommand, body).command for body in bodies]
+
+    def send(self, queue: str, body: bytes) -> None:
+        self.broker.publish(Message(body=body, routing_key=queue))
+
+
+def play(stage: Stage, story: Callable[[Stage], Awaitable[None]]) -> list[str]:
+    """Start the scaler, play the story; return the names of the events that were logged."""
+
+    async def scenario() -> None:
+        await stage.scaler.start()
+        await story(stage)
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(scenario())
+    return [log["event"] for log in logs]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def test_workers_are_started_until_as_many_run_as_were_asked_for(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.wish(3)
+        await stage.round()
+        await stage.round()
+        assert len(stage.fleet.started) == 3
+        spec = stage.fleet.started[0]
+        assert (spec.app_id, spec.standby, spec.requested_at) == ("a1", False, 1001.0)
+        assert spec.image == "a1_worker_container/dst2018:0.1"
+        assert spec.environment["UPSWELL_APPS"] == "a1"
+
+    play(stage, story)
+
+
+def test_the_bounds_hold_whatever_a_request_says(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.wish(1_000_000)
+        await stage.round()
+        assert len(stage.fleet.started) == 5
+
+    play(stage, story)
+
+
+def test_min_workers_run_before_any_request_has_come(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.round()
+        assert len(stage.fleet.started) == 2
+
+    play(Stage(tmp_path, min_workers=2), story)
+
+
+def test_nothing_is_started_for_an_application_that_is_not_in_the_settings(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        for _ in range(3):
+            stage.wish(3, app_id="stranger")
+            await stage.round()
+        assert stage.fleet.started == []
+
+    assert play(stage, story).count("scaler.unknown_app") == 1
+
+
+def test_hostile_messages_are_dropped(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        for body in (b"", b"\x00", b"[]", b'{"app_id": "../x", "desired_workers": 3}', b"1" * 2_000_000):
+            stage.send(stage.settings.scaling_queue, body)
+            stage.send("upswell.status.test", body)
+        await stage.round()
+        assert stage.fleet.started == []
+
+    assert play(stage, story).count("scaler.bad_message") == 10
+
+
+def test_scale_in_drains_the_idlest_by_message_and_only_once(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.wish(3)
+        await stage.round()
+        ids = [spec.worker_id for spec in stage.fleet.started]
+        for worker_id, busy in zip(ids, (3, 1, 2), strict=True):
+            stage.reports(worker_id, busy=busy)
+        stage.wish(2)
+        for _ in range(3):
+            await stage.round()
+        assert [stage.commands(worker_id) for worker_id in ids] == [[], ["drain"], []]
+        assert stage.fleet.drained == []
+        assert stage.scaler.totals().drains == 1
+
+    play(stage, story)
+
+
+def test_a_worker_that_goes_on_after_the_drain_command_gets_one_sigterm(stage: Stage) -> None:
+    """A second one would mean: put the uploads back."""
+
+    async def story(stage: Stage) -> None:
+        stage.fleet.add("w1")
+        stage.reports("w1", busy=1)
+        stage.wish(0)
+        for _ in range(12):
+            await stage.round()
+            stage.reports("w1", busy=1)
+        assert stage.fleet.drained == ["w1"]
+        assert stage.fleet.killed == []
+
+    play(stage, story)
+
+
+def test_a_worker_that_takes_long_to_drain_is_left_to_finish(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fleet.add("w1")
+        stage.reports("w1", busy=1)
+        stage.wish(0)
+        for _ in range(600):
+            await stage.round()
+            stage.reports("w1", "draining", busy=1)
+        assert (stage.fleet.drained, stage.fleet.killed) == ([], [])
+        stage.fleet.exits("w1")
+        await stage.round()
+        await stage.round()
+        assert stage.fleet.forgotten == ["w1"]
+        assert stage.fleet.started == []
+
+    assert "scaler.worker_crashed" not in play(stage, story)
+
+
+def test_standby_workers_are_kept_and_activated_before_any_is_started(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.round()
+        assert [spec.standby for spec in stage.fleet.started] == [True]
+        first = stage.fleet.started[0].worker_id
+        stage.reports(first, "standby")
+        stage.wish(1)
+        await stage.round()
+        assert stage.commands(first) == ["activate"]
+        stage.reports(first)
+        await stage.round()
+        # Another one takes its place in standby.
+        assert [spec.standby for spec in stage.fleet.started] == [True, True]
+
+    play(Stage(tmp_path, standby_workers=1), story)
+
+
+def test_an_activation_that_was_lost_is_sent_again(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fleet.add("w1")
+        stage.reports("w1", "standby")
+        stage.wish(1)
+        for _ in range(8):
+            await stage.round()
+            stage.reports("w1", "standby")
+        assert stage.commands("w1") == ["activate", "activate"]
+        assert stage.fleet.started == []
+
+    play(Stage(tmp_path, max_workers=1), story)
+
+
+def test_a_crashed_worker_is_replaced_at_once_and_its_last_lines_are_logged(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.wish(1)
+        await stage.round()
+        stage.all_report()
+        await stage.round()
+        stage.fleet.exits(stage.fleet.started[0].worker_id, -9)
+        await stage.round()
+        assert len(stage.fleet.started) == 2
+        assert stage.scaler.totals().crashes == 1
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(_with_scaler(stage, story))
+    crash = next(log for log in logs if log["event"] == "scaler.worker_crashed")
+    assert crash["exit_code"] == -9
+    assert "the last words of" in crash["last_lines"]
+
+
+async def _with_scaler(stage: Stage, story: Callable[[Stage], Awaitable[None]]) -> None:
+    await stage.scaler.start()
+    await story(stage)
+
+
+def test_a_crash_loop_is_slowed_down_and_says_so(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.wish(1)
+        for _ in range(600):
+            await stage.round()
+            for worker in list(stage.fleet.workers.values()):
+                stage.fleet.exits(worker.worker_id, 1)
+        # 0, 1, 2, 4 ... 256, 300 s between them, rounded up to whole rounds.
+        assert 9 <= len(stage.fleet.started) <= 12
+
+    assert play(stage, story).count("scaler.crash_loop") >= 8
+
+
+def test_a_start_that_fails_is_tried_again_later_and_later(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fleet.refuses = True
+        stage.wish(2)
+        for _ in range(60):
+            await stage.round()
+        stage.fleet.refuses = False
+        for _ in range(60):
+            await stage.round()
+        assert len(stage.fleet.started) == 2
+
+    assert 5 <= play(stage, story).count("scaler.start_failed") <= 9
+
+
+def test_a_started_worker_that_never_reports_is_asked_to_leave_and_replaced(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.wish(1)
+        for _ in range(62):
+            await stage.round()
+        first = stage.fleet.started[0].worker_id
+        assert stage.fleet.drained == [first]
+        assert len(stage.fleet.started) == 2
+
+    assert "scaler.worker_silent" in play(stage, story)
+
+
+def test_a_restarted_scaler_adopts_what_runs_and_waits_for_its_statuses(stage: Stage) -> None:
+    """A standby worker that has not reported yet must not be taken for one that works."""
+
+    async def story(stage: Stage) -> None:
+        for number in range(3):
+            stage.fleet.add(f"w{number}")
+        stage.broker.consumers.clear()  # of the one that was killed
+        stage.scaler = stage.new_scaler()
+        await stage.scaler.start()
+        stage.wish(3)
+        await stage.round()
+        assert stage.fleet.started == []
+        stage.reports("w0")
+        stage.reports("w1")
+        stage.reports("w2", "standby")
+        await stage.round()
+        assert stage.commands("w2") == ["activate"]
+        assert (stage.fleet.started, stage.fleet.drained) == ([], [])
+
+    play(stage, story)
+
+
+def test_without_a_request_what_was_found_running_goes_on_and_is_replaced(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fleet.add("w0")
+        stage.fleet.add("w1")
+        for _ in range(5):
+            stage.all_report()
+            await stage.round()
+        assert (stage.fleet.started, stage.fleet.drained) == ([], [])
+        stage.fleet.exits("w0", -11)
+        await stage.round()
+        assert len(stage.fleet.started) == 1
+
+    play(stage, story)
+
+
+def test_a_fleet_that_cannot_be_seen_is_left_as_it_is(stage: Stage) -> None:
+    """Nobody listed is not nobody running."""
+
+    async def story(stage: Stage) -> None:
+        stage.wish(2)
+        await stage.round()
+        stage.fleet.broken = True
+        for _ in range(5):
+            await stage.round()
+        stage.fleet.broken = False
+        await stage.round()
+        assert len(stage.fleet.started) == 2
+
+    assert play(stage, story).count("scaler.fleet_unreachable") == 5
+
+
+def test_a_clock_that_jumps_neither_loses_nor_drains_a_worker(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.wish(2)
+        await stage.round()
+        stage.all_report()
+        for jump in (3600.0, 1.0, -7200.0, 1.0, 1.0):
+            await stage.round(after=jump)
+        assert len(stage.fleet.started) == 2
+        assert stage.fleet.drained == []
+
+    assert play(stage, story).count("scaler.clock_jumped") == 2
+
+
+def test_drain_all_returns_when_the_last_worker_has_left(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.wish(2)
+        await stage.round()
+        stage.all_report()
+        await stage.round()
+        draining = asyncio.create_task(stage.scaler.drain_all())
+        await asyncio.sleep(0.01)
+        ids = list(stage.fleet.workers)
+        assert [stage.commands(worker_id) for worker_id in ids] == [["drain"], ["drain"]]
+        assert not draining.done()
+        for worker_id in ids:
+            stage.fleet.exits(worker_id)
+            stage.reports(worker_id, "stopped")
+        await draining
+        assert stage.scaler.workers() == []
+        assert len(stage.fleet.started) == 2
+
+    play(stage, story)
+
+
+def test_drain_all_leaves_the_workers_of_another_scaler_alone(stage: Stage, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fleet.add("w1")
+        stage.reports("w1")
+        await stage.scaler.drain_all()
+        assert stage.commands("w1") == []
+
+    other = ScalerLock(tmp_path)
+    assert other.acquire()
+    play(stage, story)
+    other.release()
+
+
+def test_a_second_scaler_waits_until_the_first_has_gone(stage: Stage, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        waiting = asyncio.create_task(stage.new_scaler().run())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        waiting.cancel()
+
+    other = ScalerLock(tmp_path)
+    assert other.acquire()
+    assert play(stage, story).count("scaler.waiting") == 1
+    other.release()
+
+
+def test_worker_seconds_are_billed_from_each_start_request(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.wish(2)
+        await stage.round()
+        stage.all_report()
+        await stage.round(after=9.0)
+        assert stage.scaler.totals().worker_seconds == 18.0
+        assert stage.scaler.totals().starts == 2
+
+    play(stage, story)

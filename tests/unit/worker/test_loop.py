@@ -1,0 +1,387 @@
+# ruff: noqa: D102 - a test double's methods say by their names what they do
+"""A worker's life: states, commands, draining, leaving; one upload's life: test_worker/uploads.py."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from support.memory_broker import MemoryBroker
+from upswell.broker import topology
+from upswell.broker.protocol import Message
+from upswell.errors import MessageError, SettingsError
+from upswell.messages import (
+    CommandName,
+    UploadRequest,
+    WorkerCommand,
+    WorkerId,
+    WorkerStatus,
+    decode,
+    encode,
+)
+from upswell.settings import Settings
+from upswell.worker.loop import Worker, check_time_limit, new_worker_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+QUEUE, CONTROL = "e1_upload", "upswell.control.e1-w"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker in memory delivers at once."""
+    monkeypatch.setattr("upswell.worker.loop.LOOK_SECONDS", 0.0)
+
+
+class Rig:
+    """A worker on a broker in memory, whose uploads end when `open` is set."""
+
+    def __init__(self, *, standby: bool = False, **settings: Any) -> None:
+        self.broker = MemoryBroker()
+        self.open = asyncio.Event()
+        self.exited: list[int] = []
+        self.stubborn = False
+        self.worker = Worker(
+            app_id="e1",
+            broker=self.broker,
+            handler=self._handle,
+            settings=Settings(**{"status_interval": 3600.0, **settings}),
+            worker_id="e1-w",
+            upload_queue=QUEUE,
+            report_queue="reports",
+            standby=standby,
+            requested_at=999.0,
+            clock=lambda: 1000.0,
+            exit_process=self.exited.append,
+        )
+
+    async def _handle(self, _request: UploadRequest) -> None:
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            if not self.stubborn:
+                raise
+            await self.open.wait()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        run = asyncio.create_task(self.worker.run(handle_signals=False))
+        await settle()
+        yield run
+        self.open.set()
+        self.worker.request_leave()
+        await run
+
+    def command(self, name: CommandName, sent_at: float = 1000.0) -> None:
+        self.send(encode(WorkerCommand(command=name, sent_at=sent_at)))
+
+    def send(self, body: bytes) -> None:
+        self.broker.publish(Message(body=body, routing_key=CONTROL))
+
+    def upload(self, own_id: str = "r") -> None:
+        request = UploadRequest(app_id="e1", type="video", uri="file:///x", id=own_id)
+        self.broker.publish(Message(body=encode(request), routing_key=QUEUE))
+
+    @property
+    def states(self) -> list[str]:
+        return [status.state for status in self.statuses]
+
+    @property
+    def statuses(self) -> list[WorkerStatus]:
+        return [
+            decode(WorkerStatus, message.body)
+            for message in self.broker.published
+            if message.exchange == topology.STATUS_EXCHANGE
+        ]
+
+
+async def settle() -> None:
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+def test_worker_declares_its_queues_consumes_and_says_that_it_is_ready() -> None:
+    async def scenario() -> None:
+        rig = Rig(slots=3)
+        async with rig.running():
+            assert set(rig.broker.declared) == {QUEUE, f"{QUEUE}.dead", "reports", CONTROL}
+            assert rig.broker.declared[QUEUE].delivery_limit == 5
+            assert [(one.queue, one.prefetch_count) for one in rig.broker.consumers] == [
+                (CONTROL, 10),
+                (QUEUE, 3),
+            ]
+            assert rig.statuses == [
+                WorkerStatus(
+                    app_id="e1", worker_id="e1-w", state="ready", busy=0, slots=3, at=1000.0,
+                    requested_at=999.0, ready_at=1000.0,
+                )
+            ]  # fmt: skip
+
+    asyncio.run(scenario())
+
+
+def test_a_standby_worker_consumes_only_when_activated() -> None:
+    async def scenario() -> None:
+        rig = Rig(standby=True)
+        async with rig.running():
+            rig.upload()
+            await settle()
+            assert (rig.states, rig.worker.status.busy, rig.worker.status.ready_at) == (["standby"], 0, None)
+            rig.command("activate")
+            await settle()
+            assert (rig.states, rig.worker.status.busy) == (["standby", "ready"], 1)
+            assert rig.worker.status.ready_at == 1000.0
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_sent_to_standby_finishes_what_it_holds_and_takes_no_more() -> None:
+    async def scenario() -> None:
+        rig = Rig()
+        async with rig.running() as run:
+            rig.upload("a")
+            await settle()
+            rig.command("standby")
+            await settle()
+            rig.upload("b")
+            rig.open.set()
+            await settle()
+            assert (rig.states, rig.worker.status.busy, run.done()) == (["ready", "standby"], 0, False)
+            assert len(rig.broker.queues[QUEUE]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_drain_finishes_the_uploads_in_hand_and_causes_no_redelivery() -> None:
+    async def scenario() -> None:
+        rig = Rig(slots=2)
+        async with rig.running() as run:
+            for own_id in "abc":
+                rig.upload(own_id)
+            await settle()
+            rig.command("drain")
+            await settle()
+            assert (rig.states, run.done()) == (["ready", "draining"], False)
+            rig.open.set()
+            await run
+            uploads = [delivery for delivery in rig.broker.acked if delivery.queue == QUEUE]
+            assert len(uploads) == 2
+            assert rig.broker.retried == rig.broker.released == []
+            assert rig.states == ["ready", "draining", "stopped"]
+            assert not rig.broker.connected
+
+    asyncio.run(scenario())
+
+
+def test_a_delivery_on_its_way_when_the_drain_begins_is_still_uploaded() -> None:
+    async def scenario() -> None:
+        rig = Rig()
+        async with rig.running() as run:
+            rig.upload()
+            rig.worker.request_drain()
+            rig.open.set()
+            await run
+            assert len(rig.broker.acked) == 1
+            assert rig.broker.released == []
+
+    asyncio.run(scenario())
+
+
+def test_acks_are_held_back_while_the_worker_stops_consuming() -> None:
+    """An ack would free a slot, and RabbitMQ would assign a message that its dead consumer never gets."""
+
+    async def scenario() -> None:
+        rig = Rig(slots=2)
+        async with rig.running() as run:
+            for own_id in "abc":
+                rig.upload(own_id)
+            await settle()
+            held_at_cancel: list[int] = []
+            consumer = rig.broker.consumers[-1]
+            cancel = consumer.cancel
+
+            async def watched() -> None:
+                rig.open.set()
+                await settle()
+                held_at_cancel.append(len(consumer.held))
+                await cancel()
+
+            consumer.cancel = watched  # type: ignore[method-assign]
+            rig.worker.request_drain()
+            await run
+            assert held_at_cancel == [2]
+            assert len(rig.broker.acked) == 2
+            assert len(rig.broker.queues[QUEUE]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_the_first_signal_drains_and_the_second_puts_the_uploads_back() -> None:
+    async def scenario() -> None:
+        rig = Rig()
+        async with rig.running() as run:
+            rig.upload()
+            await settle()
+            rig.worker._on_signal()
+            await settle()
+            assert (rig.states[-1], run.done()) == ("draining", False)
+            rig.worker._on_signal()
+            await run
+            assert [delivery.attempt for delivery in rig.broker.released] == [1]
+            assert len(rig.broker.queues[QUEUE]) == 1
+            assert rig.states[-1] == "stopped"
+            assert rig.exited == []
+
+    asyncio.run(scenario())
+
+
+def test_a_signal_after_a_drain_message_does_not_end_an_upload() -> None:
+    """`docker stop` of a worker that the scaler drains already."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        async with rig.running() as run:
+            rig.upload()
+            await settle()
+            rig.command("drain")
+            await settle()
+            rig.worker._on_signal()
+            await settle()
+            assert not run.done()
+            assert rig.broker.released == []
+            rig.open.set()
+            await run
+            assert len(rig.broker.acked) == 2  # the command and the upload
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_leaves_a_handler_behind_that_will_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that hangs, or an async handler that ignores its cancellation."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.stubborn = True
+        async with rig.running() as run:
+            rig.upload()
+            await settle()
+            rig.worker.request_leave()
+            await run
+            assert rig.exited == [os.EX_TEMPFAIL]
+            assert len(rig.broker.released) == 1
+
+    monkeypatch.setattr("upswell.worker.loop.GRACE_SECONDS", 0.01)
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "body", [b"nonsense", b'{"command": "dance", "sent_at": 1}', b'{"command": "drain"}', b"{}"]
+)
+def test_a_malformed_command_is_ignored(body: bytes) -> None:
+    async def scenario() -> None:
+        rig = Rig()
+        async with rig.running() as run:
+            rig.send(body)
+            await settle()
+            assert (rig.states, run.done()) == (["ready"], False)
+            assert len(rig.broker.acked) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("sent_at", "state"), [(989.0, "standby"), (990.0, "ready"), (500.0, "ready")])
+def test_a_command_that_comes_late_is_ignored_unless_the_clock_was_set_back(
+    sent_at: float, state: str
+) -> None:
+    async def scenario() -> None:
+        rig = Rig(standby=True)
+        async with rig.running():
+            rig.command("standby", sent_at=990.0)
+            rig.command("activate", sent_at=sent_at)
+            await settle()
+            assert rig.worker.status.state == state
+
+    asyncio.run(scenario())
+
+
+def test_nothing_undoes_a_drain() -> None:
+    async def scenario() -> None:
+        rig = Rig()
+        async with rig.running() as run:
+            rig.upload()
+            await settle()
+            rig.command("drain", sent_at=1000.0)
+            rig.command("activate", sent_at=1001.0)
+            await settle()
+            assert rig.states == ["ready", "draining"]
+            rig.open.set()
+            await run
+
+    asyncio.run(scenario())
+
+
+def test_a_drain_while_the_worker_still_connects_ends_it() -> None:
+    class DeadBroker(MemoryBroker):
+        async def connect(self) -> None:
+            await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.worker._broker = DeadBroker()
+        async with rig.running() as run:
+            rig.worker.request_drain()
+            await run
+            assert rig.statuses == []
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_tells_its_status_every_interval() -> None:
+    async def scenario() -> None:
+        rig = Rig(status_interval=0.001)
+        async with rig.running():
+            while len(rig.statuses) < 4:  # noqa: ASYNC110 - the broker in memory has nothing to wait on
+                await asyncio.sleep(0.001)
+            assert set(rig.states) == {"ready"}
+
+    asyncio.run(scenario())
+
+
+def test_uploads_that_may_outlast_the_consumer_timeout_are_refused_at_the_start() -> None:
+    """RabbitMQ would close the channel and hand the upload to another worker while it still runs."""
+    url = "amqp://localhost"
+    with pytest.raises(
+        SettingsError, match=r"upload_timeout must be at most 1710 s.*consumer_timeout.*got 1800"
+    ):
+        check_time_limit(Settings(broker_url=url, upload_timeout=1800.0))
+    check_time_limit(Settings(broker_url=url, upload_timeout=1710.0))
+    check_time_limit(Settings(broker_url=url, upload_timeout=7000.0, consumer_timeout=7200.0))
+    check_time_limit(Settings(broker_url=url, upload_timeout=1e6, consumer_timeout=0.0))
+    check_time_limit(Settings(upload_timeout=1e6))
+
+
+def test_a_worker_of_a_hostile_name_is_refused() -> None:
+    with pytest.raises(MessageError, match="app_id"):
+        Worker(
+            app_id="../x",
+            broker=MemoryBroker(),
+            handler=Rig()._handle,
+            settings=Settings(),
+            worker_id="w",
+            upload_queue="q",
+            report_queue="r",
+        )
+
+
+def test_worker_ids_differ_and_keep_their_rule() -> None:
+    rng = random.Random(1)
+    ids = {new_worker_id("e1", rng) for _ in range(100)}
+    assert len(ids) == 100
+    assert msgspec.convert(sorted(ids), list[WorkerId])

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from upswell.worker.outcomes import backoff, waiting_time
+
+
+def test_backoff_doubles_with_each_attempt_up_to_thirty_seconds() -> None:
+    rng = random.Random(7)
+    for attempt, longest in [(1, 0.5), (2, 1.0), (3, 2.0), (7, 30.0), (1000, 30.0)]:
+        waits = [backoff(attempt, 0.5, rng) for _ in range(200)]
+        assert 0.75 * longest <= min(waits) < max(waits) <= longest
+
+
+@pytest.mark.parametrize(
+    ("published_at", "waited"), [(None, None), (90.0, 10.0), (100.0, 0.0), (1e11, 0.0), (-2e8, None)]
+)
+def test_waiting_time_is_never_negative_and_unknown_where_it_cannot_be(
+    published_at: float | None, waited: float | None
+) -> None:
+    assert waiting_time(published_at, 100.0) == waited

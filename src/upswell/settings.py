@@ -101,7 +101,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(description='The response time that must hold, published to stored: "95% < 30s".')
     ] = "95% < 30s"
     policy: Annotated[
-        str, Meta(description="Who decides the number of workers: slo, threshold or elasticity_control.")
+        str,
+        Meta(
+            description="Who decides the number of workers: slo, slo_formula, threshold or elasticity_control."
+        ),
     ] = "slo"
     min_workers: Annotated[Workers, Meta(description="Never fewer workers than this.")] = 1
     max_workers: Annotated[

@@ -6,6 +6,7 @@ differences. Must not know: brokers, settings files, clocks.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from upswell.messages import UploadReport, WorkerStatus
     from upswell.settings import Slo
 
-_RECENT_RESPONSES = 1000
+_RECENT_REPORTS = 10_000
 
 
 class Application:
@@ -54,7 +55,8 @@ class Application:
         self._roster = Roster(status_interval)
         self._depths = Depths(window)
         self._desired: int | None = None
-        self._recent: deque[float] = deque(maxlen=_RECENT_RESPONSES)
+        # (response time, service time) since the snapshot before
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT_REPORTS)
         self._newest_waiting: tuple[float, float] | None = None
         self._nothing_ended_since: float | None = None
         self._heard = False
@@ -73,7 +75,7 @@ class Application:
         if report.outcome == "stored":
             response = report.response_time
             self.window.stored(at, response, waiting, service, in_time=response <= self._slo.seconds)
-            self._recent.append(response)
+            self._recent.append((response, service))
         else:
             self.window.unsuccessful(at, waiting, service, dead=report.outcome == "dead")
         self._nothing_ended_since = received_at
@@ -113,7 +115,10 @@ class Application:
         watched = min(self.window.seconds, now - self._started_at)
         desired = self._current(count, depth, warming_up=warming_up)
         ended = summary.stored + summary.dead
-        recent = tuple(self._recent)
+        responses = tuple(response for response, _ in self._recent)
+        services = tuple(service for _, service in self._recent)
+        if any(map(math.isnan, services)):
+            services = ()
         self._recent.clear()
         return Snapshot(
             app_id=self.app_id,
@@ -141,7 +146,8 @@ class Application:
             waiting_time=summary.waiting_time,
             response_time=summary.response_time,
             attainment=summary.in_time / ended if ended else None,
-            recent_response_times=recent,
+            recent_response_times=responses,
+            recent_service_times=services,
             failures=summary.failed + summary.dead,
             stale=self._stale(summary, count, depth),
             warming_up=warming_up,

@@ -171,6 +171,11 @@ class RecentMaximum:
         self._rows: Ints = np.arange(len(steps))
         self._step = 0
 
+    @property
+    def longest(self) -> int:
+        """Steps after which nothing earlier counts."""
+        return math.ceil(float(self._length.max()) * (_BUCKETS + 1)) + 1
+
     def resize(self, steps: Floats) -> None:
         """Take other times from now on, in steps."""
         self._length = np.maximum(1.0, steps / _BUCKETS)

@@ -9,6 +9,7 @@ from upswell.errors import SettingsError
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.elasticity_control import ElasticityControlPolicy
 from upswell.policies.slo import SloPolicy
+from upswell.policies.slo_family import SloFamilyPolicy
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.policies.wrappers import Bounds, Stabilization, Tolerance
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
-    "slo": lambda _: SloPolicy(),
+    "slo": lambda settings: SloFamilyPolicy(settings.decision_interval, beginning=SloPolicy()),
+    "slo_formula": lambda _: SloPolicy(),
     "threshold": lambda _: ThresholdPolicy(),
     "elasticity_control": lambda _: ElasticityControlPolicy(),
     "constant": lambda settings: ConstantPolicy(settings.min_workers),
@@ -28,6 +30,14 @@ POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
 
 def policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
     """Return the policy of one application, wrapped; `settings` are those that hold for it.
+
+    Raises: SettingsError: as `bare_policy_for`.
+    """
+    return wrapped(bare_policy_for(settings, app_id), settings)
+
+
+def bare_policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
+    """Return the policy of one application as it is.
 
     Raises:
         SettingsError: no policy has that name; the message lists those that there are.
@@ -39,6 +49,11 @@ def policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
         raise SettingsError(
             f"policy of {app_id} must be one of {', '.join(POLICIES)}, got {settings.policy!r}{hint}"
         )
-    stable = Stabilization(make(settings), settings.stabilization_window)
+    return make(settings)
+
+
+def wrapped(policy: ScalingPolicy, settings: Settings) -> ScalingPolicy:
+    """Return a policy inside the wrappers that the settings ask for."""
+    stable = Stabilization(policy, settings.stabilization_window)
     tolerant = Tolerance(stable, settings.tolerance, settings.min_workers)
     return Bounds(tolerant, settings.min_workers, settings.max_workers)

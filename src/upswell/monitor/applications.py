@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from upswell.analysis.application import Application
 from upswell.events import get_logger
-from upswell.policies.table import policy_for
+from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.table import bare_policy_for, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +32,22 @@ _IDLE_WINDOWS = 10
 
 
 class Watched:
-    """One application, its policy (None: not in the settings, never scaled), what was decided last."""
+    """One application, its policy (None: not in the settings, never scaled), what was decided last.
 
-    def __init__(self, seen: Application, policy: ScalingPolicy | None) -> None:
+    `family` is what the policy is without its wrappers, where it can be rehearsed.
+    """
+
+    def __init__(
+        self,
+        seen: Application,
+        policy: ScalingPolicy | None,
+        settings: Settings,
+        family: SloFamilyPolicy | None = None,
+    ) -> None:
         self.seen = seen
         self.policy = policy
+        self.settings = settings
+        self.family = family
         self.last_desired: int | None = None
         self.policy_fails = False
 
@@ -53,8 +65,12 @@ class Applications:
         self._refused = False
         for app_id in settings.apps:
             own = settings.for_app(app_id)
+            policy = bare_policy_for(own, app_id)
             self._watched[app_id] = Watched(
-                self._application(app_id, own, started_at), policy_for(own, app_id)
+                self._application(app_id, own, started_at),
+                wrapped(policy, own),
+                own,
+                policy if isinstance(policy, SloFamilyPolicy) else None,
             )
         self._known = len(self._watched)
 
@@ -76,7 +92,7 @@ class Applications:
                 _log.warning("monitor.application_refused", app=app_id, limit=UNKNOWN_LIMIT)
             return None
         _log.warning("monitor.application_unknown", app=app_id)
-        watched = Watched(self._application(app_id, self._settings, now), None)
+        watched = Watched(self._application(app_id, self._settings, now), None, self._settings)
         self._watched[app_id] = watched
         return watched.seen
 

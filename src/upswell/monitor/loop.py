@@ -23,6 +23,7 @@ from upswell.messages import ScaleRequest, encode
 from upswell.monitor.applications import Applications
 from upswell.monitor.depths import DepthQueries
 from upswell.monitor.intake import Intake
+from upswell.monitor.rehearsals import Rehearsals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,7 @@ class Monitor:
         name: of this monitor's own status queue.
         on_decision: called with each snapshot and decision (for a live view).
         clock: our own time; a test's clock may stand still.
+        rehearsals: tune the `slo` policies beside the loop; default: in a thread of their own.
 
     Raises:
         SettingsError: an application names a policy that there is not, or its settings break a rule.
@@ -74,6 +76,7 @@ class Monitor:
         name: str,
         on_decision: OnDecision | None = None,
         clock: Clock | None = None,
+        rehearsals: Rehearsals | None = None,
     ) -> None:
         self._broker = broker
         self._settings = settings
@@ -95,6 +98,7 @@ class Monitor:
             started_at=started_at,
             keep_rows=journal is not None,
         )
+        self._rehearsals = rehearsals or Rehearsals(settings.decision_interval)
         self._depths = DepthQueries(broker, self._clock)
         self._consumers: list[Consumer] = []
 
@@ -125,7 +129,7 @@ class Monitor:
             _log.info("monitor.stopped", reports=self._intake.reports, duplicates=self._intake.duplicates)
 
     async def start(self) -> None:
-        """Make the queues and begin to listen."""
+        """Make the queues, begin to listen, and to rehearse what the journal remembers."""
         reports = topology.report_queue(self._settings.report_queue)
         statuses = topology.status_queue(self._name)
         scaling = topology.scaling_queue(self._settings.scaling_queue)
@@ -136,9 +140,12 @@ class Monitor:
             self._consumers.append(
                 await self._broker.consume(queue.name, on_delivery, prefetch_count=PREFETCH_COUNT)
             )
+        if self._journal is not None:
+            self._rehearsals.recollect(self._journal, self._clock())
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Listen and rehearse no more."""
+        self._rehearsals.close()
         await self._depths.close()
         while self._consumers:
             await self._consumers.pop().cancel()
@@ -157,10 +164,12 @@ class Monitor:
     def decide(self, now: float) -> list[Entry]:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
         self.applications.tidy(now)
+        self._rehearsals.follow()
         entries = [self._decide_for(app_id, watched, now) for app_id, watched in self.applications]
         _tell_log(entries)
         self._record(entries)
         self._intake.tell_refused()
+        self._rehearsals.work()
         return entries
 
     def _decide_for(self, app_id: str, watched: Watched, now: float) -> Entry:
@@ -191,6 +200,8 @@ class Monitor:
                 _log.exception("monitor.policy_failed", app=app_id)
             return Decision.hold(current, f"its policy failed: {type(error).__name__}: {error}")
         watched.policy_fails = False
+        if watched.family is not None:
+            self._rehearsals.note(watched.family, watched.settings, snapshot)
         return decision
 
     def _tell_scaler(self, app_id: str, decision: Decision, now: float) -> None:

@@ -78,7 +78,7 @@ class Rehearsal:
         self._caution = caution
         self._allowed = 1 - share
         self._objective, self._interval = objective, interval
-        self._bundle = max(1, math.floor(caution.bundle * start_delay / interval))
+        self._bundle = self._bundled(start_delay)
         self._memory = caution.late_remembered / self._allowed
         self._lag = max(1, math.ceil(objective / interval))
         self._signals: deque[tuple[float, Signals]] = deque()
@@ -102,7 +102,8 @@ class Rehearsal:
         """Take in what was reported since the snapshot before, and what the policy decided from."""
         self._number += 1
         if signals.start_delay != self.family.start_delay:
-            self.shadows.set_start_delay(signals.start_delay)
+            self._bundle = self._bundled(signals.start_delay)
+            self.shadows.set_start_delay(signals.start_delay, self._bundle * self._interval)
         self._signals.append((snapshot.at, signals))
         responses, services = snapshot.recent_response_times, snapshot.recent_service_times
         if not services:
@@ -117,6 +118,11 @@ class Rehearsal:
             arrival = middle - response
             interval = math.floor((arrival - snapshot.at) / self._interval) + 1 + self._number
             self._uploads.setdefault(max(oldest, interval), []).append((arrival, service))
+
+    def _bundled(self, start_delay: float) -> int:
+        """Return the intervals between two decisions of a shadow: a few in a start-up, 4 in an objective."""
+        most = min(self._caution.bundle * start_delay, self._objective / 4)
+        return max(1, math.floor(most / self._interval))
 
     def advance(self) -> bool:
         """Rehearse every interval that is old enough; return whether an upload was among them."""
@@ -139,10 +145,15 @@ class Rehearsal:
                 self.shadows.advance(now, _NONE, _NONE, signals)
         return any_upload
 
+    @property
+    def ready(self) -> bool:
+        """Whether enough uploads were rehearsed for a choice."""
+        return self.shadows.count * self._allowed >= self._caution.late_before
+
     def choose(self, following: int) -> int:
         """Return the setting to follow: the best, unless it gains too little over the one followed."""
         caution, shadows = self._caution, self.shadows
-        if shadows.count * self._allowed < caution.late_before:
+        if not self.ready:
             return following
         allowed = self._allowed * shadows.count
         used = self._really_late / allowed

@@ -105,8 +105,9 @@ class Shadows:
         if change.any():
             self._scale(now, change)
 
-    def set_start_delay(self, start_delay: float) -> None:
-        """Take the start-up delay as measured from now on."""
+    def set_start_delay(self, start_delay: float, interval: float) -> None:
+        """Take the start-up delay as measured from now on, and another interval between two decisions."""
+        self._interval = interval
         self._family.set_start_delay(start_delay)
         self._recent.resize(self._family.keep * start_delay / self._interval)
 
@@ -154,8 +155,10 @@ class Shadows:
                 rows = np.flatnonzero(counts)
                 joining = counts[rows]
                 free_at = np.sort(self._free_at[rows], axis=1)
-                beyond: Ints = np.arange(free_at.shape[1]) - self._present[rows][:, None]
-                free_at[(beyond >= 0) & (beyond < joining[:, None])] = ready_at
+                columns: Ints = np.arange(free_at.shape[1], dtype=np.int64)
+                present: Ints = self._present[rows][:, None]
+                mask = (columns >= present) & (columns < present + joining[:, None])
+                free_at[mask] = ready_at
                 self._free_at[rows] = free_at
                 self._present[rows] += joining
                 self._starting[rows] -= joining

@@ -63,7 +63,6 @@ class Shadows:
         self._starting: Ints = np.zeros(rows, dtype=np.int64)
         self._cohorts: list[tuple[float, Ints]] = []
         """Slots that were asked for: when they will be ready, how many of each row."""
-        self._last_end = _LONG_AGO
         self._asleep = 0
         self._recent = RecentMaximum(family.keep * family.start_delay / interval)
         self._arrivals: Floats = np.full(1, np.inf)
@@ -117,13 +116,12 @@ class Shadows:
 
     def _sleeps(self, now: float, load: float) -> bool:
         """Return whether nothing is under way anywhere and every fleet is at its smallest."""
-        return (
-            load == 0
-            and self._last_end <= now - self._interval
-            and not self._cohorts
-            and bool((self._heads == len(self._arrivals) - 1).all())
-            and bool((self._present == self._least * self._per_worker).all())
-        )
+        if load > 0 or self._cohorts or self._asleep:
+            return load == 0 and not self._cohorts
+        busy = (self._free_at > now - self._interval) & (self._free_at < _ABSENT)
+        waiting = self._heads < len(self._arrivals) - 1
+        more = self._present > self._least * self._per_worker
+        return not (busy.any() or waiting.any() or more.any())
 
     def _wake(self) -> None:
         """Make up for the intervals in which nothing was wanted."""
@@ -213,7 +211,6 @@ class Shadows:
         self.late[rows] += late
         heads += started
         self._heads[rows] = heads
-        self._last_end = max(self._last_end, float(finish.max(where=able, initial=_LONG_AGO)))
         more = ((started == count) | (more & (started > 0))) & (heads < total)
         return rows[more]
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -100,6 +100,7 @@ def test_whatever_waits_gets_a_worker_though_none_may_be_the_minimum(name: str, 
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@settings(deadline=None)  # 450 decisions, on a machine that may be busy
 @given(snapshot=snapshots())
 def test_constant_load_settles(name: str, snapshot: Snapshot) -> None:
     """The same signals for a quarter of an hour, workers come as wanted: in the end nothing changes."""

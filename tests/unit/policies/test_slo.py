@@ -169,3 +169,7 @@ def test_the_wanted_slots_do_start_the_last_upload_in_time(ready: int, seconds: 
         return
     work_done = present * delay + slots * (budget - delay) if slots > present else slots * budget
     assert work_done >= ready * seconds * (1 - 1e-9)
+
+
+def test_a_throughput_too_small_to_be_one_tells_no_service_time() -> None:
+    assert service_time(ordinary(service_time=None, throughput=1e-300, messages_unacknowledged=6)) is None

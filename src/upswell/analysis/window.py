@@ -30,7 +30,7 @@ _FLUSH_AT = 4 * 64
 _SERVICE_MEMORY = 100
 
 
-class Summary(Struct, frozen=True, kw_only=True):
+class Summary(Struct, frozen=True, kw_only=True, gc=False):
     """What a window holds: uploads stored, dead and in time, attempts failed, distributions in seconds.
 
     `service_is_old` says that no report of the window told a service time and that the newest older ones

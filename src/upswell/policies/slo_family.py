@@ -31,7 +31,7 @@ _DELAY_TOLERANCE = 0.1
 _REFRESH = 50
 
 
-class Signals(Struct, frozen=True):
+class Signals(Struct, frozen=True, gc=False):
     """What one decision was made from, kept for the rehearsal."""
 
     load: float

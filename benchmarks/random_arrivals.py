@@ -47,8 +47,10 @@ def clairvoyant(case: Case, kept: dict[str, float]) -> float:
             rounds=6,
             step=max(objective / 8, span / 4000),
         )
-        # Where no schedule on this grid kept the share, what it did is scored as it is.
-        kept[case.name] = found.cost * max(1.0, (1 - found.attainment) / (1 - case.plant.slo.share))
+        # Where no schedule on this grid kept the share, what it did is scored as it is. A worker of its own
+        # for each upload, ready when that comes, is a schedule too.
+        on_grid = found.cost * max(1.0, (1 - found.attainment) / (1 - case.plant.slo.share))
+        kept[case.name] = min(on_grid, found.work + len(case.arrivals) * start_delay)
     return kept[case.name]
 
 

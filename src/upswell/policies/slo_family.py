@@ -148,14 +148,16 @@ class SloFamilyPolicy:
         self._depth_before = depth
         self._arrived.append(arrived)
         self._arrived_sum += arrived
-        intervals = max(1, round(LOAD_DELAYS * family.start_delay / self._interval))
-        while len(self._arrived) > intervals:
-            self._arrived_sum -= self._arrived.popleft()
         self._learn(snapshot)
         mean = self._services.mean
         if mean is None:
             known = snapshot.service_time
             mean = ASSUMED_SHARE * snapshot.slo.seconds if known is None else known.mean
+        # Nor do busy slots change faster than uploads end.
+        seconds = max(LOAD_DELAYS * family.start_delay, mean)
+        intervals = max(1, round(seconds / self._interval))
+        while len(self._arrived) > intervals:
+            self._arrived_sum -= self._arrived.popleft()
         load = self._arrived_sum / (intervals * self._interval) * mean
         if self._unrefreshed >= min(_REFRESH, self._services.count // 4 + 1) or self._means is None:
             self._unrefreshed = 0

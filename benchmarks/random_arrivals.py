@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 from pathlib import Path
@@ -26,7 +25,7 @@ from upswell.simulator.oracle import oracle
 from upswell.simulator.score import geometric_mean, score
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.random_cases import Case, draw  # noqa: E402  # pyright: ignore[reportMissingImports] - the line above
+from support.random_cases import Case, draw  # pyright: ignore[reportMissingImports] - the line above
 
 POLICIES = "slo,dask_adaptive,keda:2,keda:5,knative,flink,aws_backlog,celery_autoscale,judoscale"
 
@@ -109,7 +108,8 @@ def _against_the_best(scores: dict[str, list[float]]) -> None:
     ratios = [ours / theirs for ours, theirs in zip(scores["slo"], best, strict=True)]
     worst = max(range(len(ratios)), key=ratios.__getitem__)
     print(f"best peer of each case, chosen afterwards: {geometric_mean(best):.3f}")
-    print(f"slo against it: {math.exp(np.mean(np.log(ratios))):.3f}; at worst {ratios[worst]:.2f} (case {worst})")
+    mean = geometric_mean(ratios)
+    print(f"slo against it: {mean:.3f}; at worst {ratios[worst]:.2f} (case {worst})")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/random_arrivals.py [--seed 1] [--cases 24] [--policies slo,keda:3] [--costs FILE]
 
 Poisson, modulated, on and off, flash crowds, daily, batches, heavy-tailed gaps, growing; exponential,
-lognormal and heavy-tailed services; objectives, service times, start-up delays and loads over every ratio that
+lognormal and heavy-tailed services; objectives, service times, start-up delays and loads over all ratios that
 `tests/support/random_cases.py` lists. One worker at the start, default constants, 99 % within the objective.
 R is against this simulator's own clairvoyant; --costs keeps what that cost in a file, for the next run.
 """

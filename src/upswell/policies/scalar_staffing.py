@@ -88,22 +88,32 @@ class RecentMost:
     """The most that was wanted within some steps; see `staffing.RecentMaximum`."""
 
     def __init__(self, steps: float) -> None:
-        self._length = max(1.0, steps / BUCKETS)
-        self._buckets = [0] * (BUCKETS + 1)
+        self._steps = -1.0
+        self._length = 1.0
+        self._buckets = [0]
         self._current = 0
         self._step = 0
+        self.resize(steps)
 
     def resize(self, steps: float) -> None:
-        """Look back for so many steps from now on."""
+        """Look back for so many steps from now on; what was wanted until now counts as wanted now."""
+        if steps == self._steps:
+            return
+        self._steps = steps
+        most = max(self._buckets)
         self._length = max(1.0, steps / BUCKETS)
+        self._buckets = [0] * (min(math.ceil(steps), BUCKETS) + 1)
+        self._current = int(self._step / self._length)
+        self._buckets[self._current % len(self._buckets)] = most
 
     def update(self, wanted: int) -> int:
         """Take in what is wanted now, one step after the last, and return the recent maximum."""
         self._step += 1
-        bucket = int(self._step / self._length) % (BUCKETS + 1)
+        number = int(self._step / self._length)
         buckets = self._buckets
-        if bucket != self._current:
+        bucket = number % len(buckets)
+        if number != self._current:
             buckets[bucket] = 0
-            self._current = bucket
+            self._current = number
         buckets[bucket] = max(buckets[bucket], wanted)
         return max(buckets)

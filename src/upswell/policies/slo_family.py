@@ -133,13 +133,15 @@ class SloFamilyPolicy:
         self._depth_before = depth
         self._arrived.append(arrived)
         self._arrived_sum += arrived
-        intervals = max(1, round(LOAD_DELAYS * start_delay / self._interval))
-        while len(self._arrived) > intervals:
-            self._arrived_sum -= self._arrived.popleft()
         times = snapshot.recent_service_times
         if times:
             self._take_in(times)
         mean = self._mean(snapshot)
+        # Nor do busy slots change faster than uploads end.
+        seconds = max(LOAD_DELAYS * start_delay, min(snapshot.slo.seconds, mean))
+        intervals = max(1, round(seconds / self._interval))
+        while len(self._arrived) > intervals:
+            self._arrived_sum -= self._arrived.popleft()
         load = self._arrived_sum / (intervals * self._interval) * mean
         return Signals(load, self._refreshed(mean), start_delay)
 

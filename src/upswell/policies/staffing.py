@@ -181,11 +181,13 @@ class RecentMaximum:
     """For each setting the most that was wanted within its time, in eight buckets: a bit longer at most."""
 
     def __init__(self, steps: Floats) -> None:
-        self._length: Floats = np.maximum(1.0, steps / BUCKETS)
+        self._length: Floats = np.ones(len(steps))
+        self._used: Ints = np.ones(len(steps), dtype=np.int64)
         self._buckets: Ints = np.zeros((BUCKETS + 1, len(steps)), dtype=np.int64)
         self._current: Ints = np.zeros(len(steps), dtype=np.int64)
         self._rows: Ints = np.arange(len(steps))
         self._step = 0
+        self.resize(steps)
 
     @property
     def longest(self) -> int:
@@ -195,16 +197,23 @@ class RecentMaximum:
     def resize(self, steps: Floats) -> None:
         """Take other times from now on, in steps."""
         self._length = np.maximum(1.0, steps / BUCKETS)
+        # A time of less than eight steps needs fewer buckets; one of none, only that of now.
+        self._used = np.minimum(np.ceil(steps).astype(np.int64), BUCKETS) + 1
+        # What was wanted until now counts as wanted now: buckets of another length tell no more.
+        most = self._buckets.max(axis=0)
+        self._current = (self._step / self._length).astype(np.int64)
+        self._buckets[:] = 0
+        self._buckets[self._current % self._used, self._rows] = most
 
     def update(self, wanted: Ints) -> Ints:
         """Take in what each wants now, one step after the last, and return each one's recent maximum."""
         self._step += 1
-        bucket = (self._step / self._length).astype(np.int64) % (BUCKETS + 1)
-        moved = bucket != self._current
+        number = (self._step / self._length).astype(np.int64)
+        now = number % self._used, self._rows
+        moved = number != self._current
         if moved.any():
-            self._buckets[bucket[moved], moved.nonzero()[0]] = 0
-            self._current = bucket
-        now = bucket, self._rows
+            self._buckets[now[0][moved], moved.nonzero()[0]] = 0
+            self._current = number
         self._buckets[now] = np.maximum(self._buckets[now], wanted)
         return self._buckets.max(axis=0)
 

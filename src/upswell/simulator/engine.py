@@ -7,20 +7,18 @@ decisions only the uploads that start cost time; a fleet that never changes is s
 from __future__ import annotations
 
 import math
-from collections import deque
 from random import Random
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from upswell.analysis.decision import Decision
-from upswell.analysis.snapshot import Snapshot, Workers
 from upswell.policies.constant import ConstantPolicy
 from upswell.simulator.jobs import JobStream, check, in_chunks
 from upswell.simulator.ledger import Ledger, Outcome
+from upswell.simulator.observer import Observer
 from upswell.simulator.pool import Due, WorkerPool
 from upswell.simulator.slotted import SlottedPool
-from upswell.simulator.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from upswell.analysis.snapshot import Snapshot
     from upswell.policies.protocol import ScalingPolicy
     from upswell.simulator.jobs import Chunk
     from upswell.simulator.plant import Plant
@@ -58,9 +57,7 @@ class Simulation:
         self._ledger = Ledger(plant.slo.seconds)
         pool = WorkerPool if plant.single else SlottedPool
         self.pool = pool(plant, self._ledger, self._rng, self.now)
-        interval = plant.decision_interval
-        self._window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
-        self._unreported: deque[list[float]] = deque([_NOTHING] * math.ceil(plant.report_lag / interval))
+        self._observer = Observer(plant, self._rng, self.now)
         self._number = 0
         self.wanted = plant.initial_workers
         self._peak = plant.initial_workers
@@ -91,62 +88,13 @@ class Simulation:
         self._number = number + 1
         now = self._begin + (number + 1) * plant.decision_interval
         self.now = now
-        arrived = stream.arrive_until(now)
+        stream.arrive_until(now)
         pool.serve(stream, now)
         ended = pool.take_ended(number)
-        responses, services = ended[0::2], ended[1::2]
-        if ended:
-            self._ledger.respond(responses, math.fsum(services))
+        if ended[0]:
+            self._ledger.respond(ended[1], math.fsum(ended[2]))
         pool.tick(now)
-        if self._unreported or plant.report_loss:
-            responses, services = self._reported(ended)
-        window = self._window
-        window.add(arrived, responses, services)
-        return self._snapshot(now, responses, services)
-
-    def _reported(self, ended: list[float]) -> tuple[list[float], list[float]]:
-        """Return what reaches the monitor now: late by the report lag, thinned by the report loss."""
-        self._unreported.append(ended)
-        ended = self._unreported.popleft()
-        loss = self.plant.report_loss
-        pairs = [
-            pair
-            for pair in zip(ended[0::2], ended[1::2], strict=True)
-            if not loss or self._rng.random() >= loss
-        ]
-        return [response for response, _ in pairs], [service for _, service in pairs]
-
-    def _snapshot(self, now: float, responses: list[float], services: list[float]) -> Snapshot:
-        plant, pool, stream, window = self.plant, self.pool, self.stream, self._window
-        waiting = pool.waiting(stream)
-        return Snapshot(
-            app_id=plant.app_id,
-            at=now,
-            slo=plant.slo,
-            window=window.seconds,
-            slots_per_worker=plant.slots,
-            workers=Workers(
-                desired=self.wanted,
-                requested=self.wanted,
-                starting=pool.starting,
-                ready=pool.size - pool.starting,
-                busy=pool.busy_workers,
-                standby=pool.standby,
-                draining=pool.draining,
-            ),
-            start_delay=pool.start_delay,
-            arrival_rate=window.arrivals / window.seconds,
-            throughput=window.count / window.seconds,
-            messages_ready=waiting,
-            messages_unacknowledged=pool.in_flight,
-            oldest_age=now - stream.arrivals[stream.head] if stream.waiting else None,
-            service_time=window.service_time,
-            waiting_time=window.waiting_time,
-            response_time=window.response_time,
-            attainment=window.attainment,
-            recent_response_times=tuple(responses),
-            recent_service_times=tuple(services),
-        )
+        return self._observer.look(now, ended, self.wanted, pool, pool.waiting(stream))
 
     def apply(self, wanted: int) -> None:
         """Scale the fleet."""
@@ -173,11 +121,11 @@ class Simulation:
         under_way, pool.due = pool.due.rest(), Due(math.inf)
         more = True
         while more:
-            self._ledger.respond(under_way[0::2], math.fsum(under_way[1::2]))
+            self._ledger.respond(under_way[1::3], math.fsum(under_way[2::3]))
             more = stream.arrive_chunk()
             pool.serve(stream, math.inf)
             under_way = pool.due.take(0)
-        self._ledger.respond(under_way[0::2], math.fsum(under_way[1::2]))
+        self._ledger.respond(under_way[1::3], math.fsum(under_way[2::3]))
         pool.in_flight = 0
         last = max(self.now, max(pool.free_at, default=self.now))
         self.now = min(last, max(self.now, stream.last + self.plant.slo.seconds))
@@ -245,9 +193,6 @@ def simulate_fixed(chunks: Iterable[Chunk], workers: int, plant: Plant) -> Outco
         while not simulation.over:
             simulation.observe()
     return simulation.outcome()
-
-
-_NOTHING: list[float] = []
 
 
 class _Never:

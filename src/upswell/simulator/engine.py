@@ -104,7 +104,7 @@ class Simulation:
             self.wanted = wanted
         if wanted != pool.size:
             pool.scale(self.now, wanted)
-        self._peak = max(self._peak, pool.billed)
+            self._peak = max(self._peak, pool.billed)
         if self._timeline is not None:
             self._timeline.append((self.now, pool.size, pool.waiting(self.stream) + pool.in_flight, wanted))
 

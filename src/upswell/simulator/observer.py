@@ -31,9 +31,9 @@ class Observer:
         self._plant = plant
         self._rng = rng
         interval = plant.decision_interval
-        self._window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
+        self._window = window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
         self._ages = Ages(plant.window)
-        self._depths = Depths(self._window.seconds)
+        self._depths = Depths(window.seconds)
         self._depths.add(Depth(begin, 0, 0, plant.initial_workers))
         self._late: Ended = ([], [], [])
         """Ended, not yet reported."""
@@ -52,13 +52,13 @@ class Observer:
             waiting: uploads that wait.
         """
         plant, window, ages, depths = self._plant, self._window, self._ages, self._depths
+        measured = pool.measured
         ends, responses, services = self._reported(now, ended)
         if ends:
             ages.begun(responses[-1] - services[-1], ends[-1] + plant.report_lag)
             ages.ended(ends[-1] + plant.report_lag)
-        late = window.add(responses, services)
-        self._stored += len(responses)
-        self._in_time += len(responses) - late
+            self._stored += len(responses)
+        self._in_time += len(responses) - window.add(responses, services)
         in_flight = pool.in_flight
         silent, silent_busy, unheard = pool.silent
         ready = pool.size - pool.starting + silent
@@ -79,7 +79,7 @@ class Observer:
                 standby=pool.standby,
                 draining=pool.draining,
             ),
-            start_delay=pool.measured.start_delay,
+            start_delay=measured.start_delay,
             arrival_rate=arrival_rate(window.count, depths.change(now), window.seconds),
             throughput=window.count / window.seconds,
             messages_ready=waiting,
@@ -91,9 +91,9 @@ class Observer:
             waiting_time=window.waiting_time,
             response_time=window.response_time,
             attainment=window.attainment,
-            recent_response_times=tuple(responses[-RECENT_REPORTS:]),
-            recent_service_times=tuple(services[-RECENT_REPORTS:]),
-            totals=Totals(stored=self._stored, in_time=self._in_time, start_seconds=pool.measured.seconds),
+            recent_response_times=tuple(responses[-RECENT_REPORTS:]) if ends else (),
+            recent_service_times=tuple(services[-RECENT_REPORTS:]) if ends else (),
+            totals=Totals(stored=self._stored, in_time=self._in_time, start_seconds=measured.seconds),
             stale=_STALE[window.service_is_old, unheard],
         )
 

@@ -209,11 +209,10 @@ class RehearsedPolicy:
 
     def _rehearse(self, snapshot: Snapshot) -> None:
         policy = self.policy
-        assert policy.family is not None
         assert policy.signals is not None
         if self.rehearsal is None:
             self.rehearsal = Rehearsal(
-                policy.family.settings,
+                policy.settings,
                 start_delay=policy.signals.start_delay,
                 objective=snapshot.slo.seconds,
                 share=snapshot.slo.share,

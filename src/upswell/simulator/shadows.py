@@ -92,7 +92,8 @@ class Shadows:
         have = present + self._starting
         self.cost += have * (self._interval / per_worker)
         waiting = len(self._arrivals) - 1 - self._heads
-        slots = self._family.slots(busy, waiting, present, signals.load, signals.means)
+        means = signals.means.under(self._family)
+        slots = self._family.slots(busy, waiting, present, signals.load, means)
         if per_worker == 1:
             wanted = np.minimum(np.maximum(slots, self._least), self._most)
             goal = target(have, wanted, self._recent.update(wanted), busy)

@@ -17,7 +17,6 @@ from upswell.journal import Journal
 from upswell.monitor.recollection import pasts, rounds
 from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
 from upswell.monitor.stage import Choice, Stage
-from upswell.policies.slo import SloPolicy
 from upswell.policies.slo_family import SloFamilyPolicy
 from upswell.policies.staffing import FAMILY, FIRST
 from upswell.settings import Settings, Slo
@@ -56,7 +55,7 @@ class Meter:
 
 
 def policy() -> SloFamilyPolicy:
-    return SloFamilyPolicy(2.0, beginning=SloPolicy())
+    return SloFamilyPolicy(2.0)
 
 
 def seen(seed: int = 5, seconds: float = 3000.0, rate: float = 1.0, app_id: str = "e1") -> list[Snapshot]:
@@ -140,11 +139,11 @@ def test_a_round_never_waits_for_a_rehearsal_under_way(traffic: list[Snapshot]) 
     rehearsals.close()
 
 
-def test_the_formula_decides_until_the_first_choice_and_then_the_setting_chosen(
+def test_the_first_setting_is_followed_until_the_first_choice_and_says_so(
     traffic: list[Snapshot],
 ) -> None:
     rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce())
-    one, formula = policy(), SloPolicy()
+    one = policy()
     chosen_at = None
     for number, snapshot in enumerate(traffic):
         rehearsals.follow()
@@ -152,7 +151,8 @@ def test_the_formula_decides_until_the_first_choice_and_then_the_setting_chosen(
         if chosen_at is None and "would have kept" in one.why:
             chosen_at = number
         if chosen_at is None:
-            assert decision == formula.decide(snapshot)
+            assert decision.rejected == ("other settings: nothing rehearsed yet",)
+            assert one.following == FIRST
         else:
             assert "would have kept" in decision.rejected[0]
             assert "worker-hours" in decision.rejected[0]

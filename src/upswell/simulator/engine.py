@@ -117,7 +117,6 @@ class Simulation:
     def sweep(self) -> None:
         """Serve the rest of the trace with the workers that there are, in one go: nothing is decided."""
         pool, stream = self.pool, self.stream
-        assert isinstance(pool, WorkerPool)
         under_way, pool.due = pool.due.rest(), Due(math.inf)
         more = True
         while more:
@@ -127,7 +126,7 @@ class Simulation:
             under_way = pool.due.take(0)
         self._ledger.respond(under_way[1::3], math.fsum(under_way[2::3]))
         pool.in_flight = 0
-        last = max(self.now, max(pool.free_at, default=self.now))
+        last = max(self.now, pool.last_end())
         self.now = min(last, max(self.now, stream.last + self.plant.slo.seconds))
 
     def response_time(self, share: float) -> float:
@@ -175,7 +174,7 @@ def simulate_chunks(
     if isinstance(policy, int):
         return simulate_fixed(chunks, policy, plant)
     simulation = Simulation(chunks, policy, plant, keep_timeline=keep_timeline)
-    never_changes = isinstance(policy, ConstantPolicy) and plant.single and not keep_timeline
+    never_changes = isinstance(policy, ConstantPolicy) and plant.plain and not keep_timeline
     while not simulation.over:
         simulation.step()
         if never_changes and simulation.settled:
@@ -187,7 +186,7 @@ def simulate_chunks(
 def simulate_fixed(chunks: Iterable[Chunk], workers: int, plant: Plant) -> Outcome:
     """Return what a fleet makes of a trace that has `workers` from the start and never changes."""
     simulation = Simulation(chunks, _Never(), replace(plant, initial_workers=workers))
-    if plant.single:
+    if plant.plain:
         simulation.sweep()
     else:
         while not simulation.over:

@@ -74,4 +74,9 @@ class Plant(Struct, frozen=True, kw_only=True):
     @property
     def single(self) -> bool:
         """Whether the fast pool can serve: one upload a worker, no crashes, no bottleneck."""
-        return self.slots == 1 and not self.mean_time_between_crashes and self.slow_down is None
+        return self.slots == 1 and self.plain
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but the policy changes the fleet, and nothing but its workers a response time."""
+        return not self.mean_time_between_crashes and self.slow_down is None

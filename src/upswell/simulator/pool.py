@@ -180,6 +180,10 @@ class WorkerPool:
         self.in_flight -= len(ended) // 3
         return in_order(ended)
 
+    def last_end(self) -> float:
+        """Return when the last upload begun ends on a worker that stays."""
+        return max(self.free_at, default=-math.inf)
+
     def waiting(self, stream: JobStream) -> int:
         """Uploads that no worker has."""
         return stream.waiting

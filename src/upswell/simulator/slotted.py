@@ -302,6 +302,10 @@ class SlottedPool:
                 ledger.cost -= leave - now
                 ledger.draining -= leave - now
 
+    def last_end(self) -> float:
+        """Return when the last upload begun ends on a worker that stays."""
+        return max((worker.busy_until for worker in self._workers.values()), default=-math.inf)
+
     def waiting(self, stream: JobStream) -> int:
         """Uploads that no worker has, given back ones included."""
         return stream.waiting + len(self._returned)

@@ -49,7 +49,7 @@ def simulate_together(entrants: Mapping[str, Entrant], limit: int) -> dict[str, 
     simulations = {
         name: Simulation(entrant.chunks, entrant.policy, entrant.plant) for name, entrant in entrants.items()
     }
-    running = dict(simulations)
+    running = {name: simulation for name, simulation in simulations.items() if not simulation.over}
     while running:
         wishes = {name: simulation.wish() for name, simulation in running.items()}
         minimums = [simulation.plant.min_workers for simulation in running.values()]

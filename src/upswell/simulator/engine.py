@@ -81,6 +81,11 @@ class Simulation:
         desired = self._policy.decide(self.observe()).desired_workers
         return min(max(desired, self.plant.min_workers), self.plant.max_workers)
 
+    def opinion(self) -> tuple[Snapshot, Decision]:
+        """Let one decision interval pass and return what was seen, and what the policy makes of it."""
+        snapshot = self.observe()
+        return snapshot, self._policy.decide(snapshot)
+
     def observe(self) -> Snapshot:
         """Let one decision interval pass and return what the monitor sees at its end."""
         plant, pool, stream = self.plant, self.pool, self.stream
@@ -97,7 +102,7 @@ class Simulation:
         return self._observer.look(now, ended, self.wanted, pool, pool.waiting(stream))
 
     def apply(self, wanted: int) -> None:
-        """Scale the fleet."""
+        """Scale the fleet to a number within the plant's bounds."""
         pool = self.pool
         if wanted != self.wanted:
             self._scalings += 1

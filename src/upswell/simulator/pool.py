@@ -167,7 +167,8 @@ class WorkerPool:
                     self.measured.became_ready(worker)
             self._coming = [worker for worker in self._coming if worker[1] > now]
             self._next_ready = min((ready for _, ready in self._coming), default=math.inf)
-        self._standby.tick(now)
+        if self._standby.coming:
+            self._standby.tick(now)
         leaving = self._leaving
         while leaving and leaving[0] <= now:
             heappop(leaving)

@@ -275,7 +275,8 @@ class SlottedPool:
                 if worker.ready_at <= now:
                     self._coming.remove(worker)
                     self.measured.became_ready(worker.coming)
-        self._standby.tick(now)
+        if self._standby.coming:
+            self._standby.tick(now)
         while self._leaving and self._leaving[0][0] <= now:
             heappop(self._leaving)
 

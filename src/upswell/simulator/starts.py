@@ -65,12 +65,13 @@ class Standby:
         self._starts = starts
         self._ledger = ledger
         self._standing: deque[float] = deque([begin] * count)
-        self._coming: list[Coming] = []
+        self.coming: list[Coming] = []
+        """Those on their way, by the instant of their request."""
         ledger.cost -= begin * count
 
     def __len__(self) -> int:
         """Return how many are paid for: there, or on their way."""
-        return len(self._standing) + len(self._coming)
+        return len(self._standing) + len(self.coming)
 
     @property
     def standing(self) -> int:
@@ -90,24 +91,22 @@ class Standby:
             self._ledger.standby += now - self._standing.popleft()
             called = now, now + ACTIVATION
         else:
-            requested, ready = self._coming.pop(0)
+            requested, ready = self.coming.pop(0)
             called = requested, ready + ACTIVATION
-        self._coming.append(self._starts.request(now))
+        self.coming.append(self._starts.request(now))
         return called, there
 
     def tick(self, now: float) -> None:
         """Let those in that are there by now."""
-        if not self._coming:
-            return
-        for worker in sorted(self._coming, key=_ready_at):
+        for worker in sorted(self.coming, key=_ready_at):
             if worker[1] <= now:
                 self._starts.became_ready(worker)
                 self._standing.append(worker[1])
-                self._coming.remove(worker)
+                self.coming.remove(worker)
 
     def close(self, now: float) -> None:
         """Stop billing."""
-        for requested, _ in self._coming:
+        for requested, _ in self.coming:
             self._ledger.starting += now - requested
         self._ledger.standby += sum(now - since for since in self._standing)
         self._ledger.cost += now * len(self)

@@ -137,7 +137,9 @@ class Window:
             self.response_time = self.waiting_time = None
             older = list(self._older)
             total = math.fsum(older)
-            self.service_time = _lazy(len(older), total, (([], older, 0.0, total, 0),), _services)
+            self.service_time = _Lazy(
+                len(older), total / len(older), (([], older, 0.0, total, 0),), _services
+            )
             return
         if count > self._capacity:
             entries = _newest(self._entries, self._capacity)
@@ -146,9 +148,9 @@ class Window:
             services = math.fsum(entry[3] for entry in entries)
         else:
             entries = tuple(self._entries)
-        self.response_time = _lazy(count, responses, entries, _responses)
-        self.service_time = _lazy(count, services, entries, _services)
-        self.waiting_time = _lazy(count, responses - services, entries, _waits)
+        self.response_time = _Lazy(count, responses / count, entries, _responses)
+        self.service_time = _Lazy(count, services / count, entries, _services)
+        self.waiting_time = _Lazy(count, (responses - services) / count, entries, _waits)
 
 
 def _newest(entries: deque[Entry], capacity: int) -> tuple[Entry, ...]:
@@ -166,8 +168,8 @@ def _newest(entries: deque[Entry], capacity: int) -> tuple[Entry, ...]:
     return tuple(reversed(found))
 
 
-def _lazy(count: int, total: float, entries: tuple[Entry, ...], values: Values) -> Percentiles:
-    return cast("Percentiles", LazyPercentiles(count, total / count, entries, values))
+# To whoever reads a snapshot they are `Percentiles`.
+_Lazy = cast("Callable[[int, float, tuple[Entry, ...], Values], Percentiles]", LazyPercentiles)
 
 
 def _responses(entry: Entry) -> list[float]:

@@ -64,6 +64,8 @@ SETTINGS: dict[str, Any] = {
 }
 SERVICE = "lognormal(1, 0.5)"
 REPLICATIONS = 20
+NOTED_WITHIN = 0.1
+"""A decision is noted after it was told, so a worker may seem to have been asked for shortly before it."""
 ATTAINMENT_GOAL, COST_GOAL = 0.01, 0.10
 
 
@@ -126,10 +128,10 @@ def facts(measured: Measured, arrivals: Floats, services: Floats) -> Facts:
         if w.gone_at is not None and w.told_at is not None and w.gone_at <= measured.ended_at
     ]
     orders = [
-        w.requested_at - max(before)
+        max(0.0, w.requested_at - max(before))
         for w in lives
         if w.requested_at > measured.began_at
-        and (before := [at for at, _, _ in measured.decisions if at <= w.requested_at])
+        and (before := [at for at, _, _ in measured.decisions if at <= w.requested_at + NOTED_WITHIN])
     ]
     return Facts(
         start_delays=sorted(starts),
@@ -225,6 +227,7 @@ def predictions(
             stop_delay=known.stop_delay,
             slots=settings.slots,
             initial_workers=settings.min_workers,
+            initial_measured=True,  # the scaler started them, before the first upload
             min_workers=settings.min_workers,
             max_workers=settings.max_workers,
             decision_interval=interval,

@@ -23,6 +23,8 @@ class Plant(Struct, frozen=True, kw_only=True):
     """Seconds that a drained worker is still billed after its last upload: it disconnects and exits."""
     slots: int = 1
     initial_workers: int = 1
+    initial_measured: bool = False
+    """Whether the monitor saw the initial workers start, and so knows a start-up delay from the beginning."""
     min_workers: int = 0
     max_workers: int = 500
     decision_interval: float = 2.0

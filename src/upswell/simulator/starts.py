@@ -36,22 +36,30 @@ class Starts:
         """Mean of the recent starts' delays; None before the first."""
         self.seconds = 0.0
         """Start-up times of all that became ready, summed."""
+        if plant.initial_measured:
+            for _ in range(plant.initial_workers):
+                self._measure(self._draw())
+
+    def _draw(self) -> float:
+        delay = self._delay
+        return delay(self._rng) if callable(delay) else delay
+
+    def _measure(self, seconds: float) -> None:
+        self._delays.append(seconds)
+        self.start_delay = sum(self._delays) / len(self._delays)
 
     def request(self, now: float) -> Coming:
         """Ask for one worker."""
-        delay = self._delay
-        seconds = delay(self._rng) if callable(delay) else delay
         self._ledger.starts += 1
         self._ledger.cost -= now
-        return now, now + seconds
+        return now, now + self._draw()
 
     def became_ready(self, worker: Coming) -> None:
         """Note that a worker consumes, or stands by."""
         seconds = worker[1] - worker[0]
         self.seconds += seconds
         self._ledger.starting += seconds
-        self._delays.append(seconds)
-        self.start_delay = sum(self._delays) / len(self._delays)
+        self._measure(seconds)
 
     def called_off(self, worker: Coming, now: float) -> None:
         """Note that a worker is sent away before it was ready: it was billed for the time until then."""

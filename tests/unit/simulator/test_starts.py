@@ -131,3 +131,12 @@ def test_standby_is_billed_and_the_parts_add_up(slots: int) -> None:
     )
     assert outcome.cost == pytest.approx(parts)
     assert outcome.cost_standby > 0
+
+
+@POOLS
+def test_the_start_up_of_the_initial_workers_can_be_known_from_the_beginning(slots: int) -> None:
+    policy = Script(1)
+    plant = replace(PLANT, slots=slots, initial_measured=True)
+    outcome = run([0.0], [1.5], policy, plant)
+    assert {snapshot.start_delay for snapshot in policy.seen} == {5.0}
+    assert (outcome.starts, outcome.cost_starting) == (0, 0.0)

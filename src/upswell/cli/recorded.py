@@ -25,6 +25,7 @@ from upswell.journal import Entry, JournalReader
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from upswell.analysis.snapshot import Snapshot
     from upswell.journal import JournalReport
     from upswell.settings import Slo
 
@@ -163,7 +164,15 @@ def _cost(entries: list[Entry], interval: float) -> float | None:
         if 0 < gap <= LONGEST_GAP * interval:
             workers = earlier.snapshot.workers
             cost += gap * (workers.starting + workers.ready + workers.standby + workers.draining)
+            cost += _started(earlier.snapshot, later.snapshot)
     return cost
+
+
+def _started(earlier: Snapshot, later: Snapshot) -> float:
+    """Return the seconds from request to first status of those first heard of in between."""
+    if earlier.totals is None or later.totals is None:
+        return 0.0
+    return max(0.0, later.totals.start_seconds - earlier.totals.start_seconds)
 
 
 def parse_time(text: str, newest: float, now: float) -> float:

@@ -15,7 +15,7 @@ from upswell.cli.traffic import check_reach, read_traffic
 from upswell.cli.traffic_options import traffic_options
 
 if TYPE_CHECKING:
-    from upswell.cli.runs import Bound, Run
+    from upswell.cli.runs import Bound, House, Run
     from upswell.cli.traffic import Source, Traffic
     from upswell.simulator.plant import Plant
 
@@ -35,19 +35,25 @@ if TYPE_CHECKING:
     "--plot", metavar="FILE.svg", help="Draw workers over time, response times, cost against attainment."
 )
 def command(  # noqa: PLR0917 - click passes them by name
-    source: Source, plant: Plant, policies: str, no_oracle: bool, as_json: bool, plot: str | None
+    source: Source,
+    plant: Plant,
+    house: House,
+    policies: str,
+    no_oracle: bool,
+    as_json: bool,
+    plot: str | None,
 ) -> None:
     """Try every policy on the same uploads in virtual time, and show what each missed and cost.
 
     R is the cost over that of a clairvoyant fleet, times the share missed over the share allowed where that
     is more; 1 is perfect.
     """
-    choices = choose_all(policies)
+    choices = choose_all(policies, with_rules=bool(house.settings.rules_file))
     traffic = read_traffic(source)
     possible, notes = check_reach(traffic.services, plant.slo)
     bound = None if no_oracle else clairvoyant(traffic, plant, possible)
     best = bound.result if bound else None
-    runs = [run_policy(traffic, plant, choice, best) for choice in choices]
+    runs = [run_policy(traffic, plant, choice, best, house) for choice in choices]
     if plot:
         write_comparison(plot, traffic, plant, runs, best)
     if as_json:
@@ -82,7 +88,7 @@ def unfinished(run: Run) -> str:
     left = run.outcome.uploads - run.outcome.finished
     if not left:
         return ""
-    return f"{left:,} uploads were not finished: late, outside the percentiles, and not yet paid for"
+    return f"{counted(left, 'upload')} not finished: late, outside the percentiles, and not yet paid for"
 
 
 def figures(run: Run) -> dict[str, Any]:

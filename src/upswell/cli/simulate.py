@@ -16,7 +16,7 @@ from upswell.cli.traffic import check_reach, read_traffic
 from upswell.cli.traffic_options import traffic_options
 
 if TYPE_CHECKING:
-    from upswell.cli.runs import Made, Run
+    from upswell.cli.runs import House, Made, Run
     from upswell.cli.traffic import Source, Traffic
     from upswell.simulator.ledger import Outcome
     from upswell.simulator.plant import Plant
@@ -37,13 +37,19 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--plot", metavar="FILE.svg", help="Draw workers over time and response times.")
 def command(  # noqa: PLR0917 - click passes them by name
-    source: Source, plant: Plant, policy: str, decisions: int, as_json: bool, plot: str | None
+    source: Source,
+    plant: Plant,
+    house: House,
+    policy: str,
+    decisions: int,
+    as_json: bool,
+    plot: str | None,
 ) -> None:
     """Try one policy on uploads in virtual time."""
     choice = choose(policy)
     traffic = read_traffic(source)
     _, notes = check_reach(traffic.services, plant.slo)
-    run = run_policy(traffic, plant, choice)
+    run = run_policy(traffic, plant, choice, house=house)
     if plot:
         write_comparison(plot, traffic, plant, [run], None)
     if as_json:

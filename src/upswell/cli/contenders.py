@@ -144,6 +144,10 @@ class Choice(Struct, frozen=True):
             made = Bounds(made, settings.min_workers, settings.max_workers)
         return made
 
+    def behind_rules(self) -> Choice:
+        """Return the same policy, guarded."""
+        return self if self.guarded else replace(self, text=f"{self.text}{_GUARD}", guarded=True)
+
     @property
     def is_constant(self) -> bool:
         """Whether the number of workers never changes; without a number it is found with hindsight."""

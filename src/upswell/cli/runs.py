@@ -87,6 +87,11 @@ class House(Struct, frozen=True):
     settings: Settings
     wrappers: bool = False
 
+    @property
+    def price(self) -> float:
+        """What a worker costs an hour; 0 where that is not known."""
+        return self.settings.price_per_worker_hour
+
     def settings_in(self, plant: Plant) -> Settings:
         """Return the settings as they hold in a plant."""
         return replace(
@@ -124,9 +129,13 @@ def run_policy(
     plant: Plant,
     choice: Choice,
     best: OracleResult | None = None,
+    *,
     house: House = BARE,
+    until: float = 0.0,
 ) -> Run:
     """Return what a policy makes of the traffic.
+
+    It ends when all uploads have, or one objective after the last came; not before the instant `until`.
 
     Raises:
         SettingsError: the plant cannot be, or the policy lacks its rules.
@@ -141,7 +150,7 @@ def run_policy(
         policy = choice.policy(house.settings_in(plant), traffic.mean_service, in_wrappers=house.wrappers)
         recorder = Recorder(policy)
         simulation = Simulation(_chunks(traffic), recorder, plant, keep_timeline=True)
-        _pass_time(simulation, float(traffic.arrivals[-1]), on_progress)
+        _pass_time(simulation, float(traffic.arrivals[-1]), until, on_progress)
     outcome = simulation.outcome()
     return Run(
         asked=asked,
@@ -159,11 +168,11 @@ def _chunks(traffic: Traffic) -> Iterator[Chunk]:
     return in_chunks(traffic.arrivals, traffic.services)
 
 
-def _pass_time(simulation: Simulation, last: float, on_progress: OnProgress) -> None:
+def _pass_time(simulation: Simulation, last: float, until: float, on_progress: OnProgress) -> None:
     begin = simulation.now
     span = max(last - begin, 1e-9)
     steps = 0
-    while not simulation.over:
+    while not simulation.over or simulation.now < until:
         simulation.step()
         steps += 1
         if steps % _TOLD_EVERY == 0:

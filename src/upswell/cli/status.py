@@ -16,9 +16,9 @@ from msgspec import Struct
 
 from upswell.broker import QueueDepth, topology
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped, unique_name
+from upswell.cli.cost import cost_json
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.parts import journal_path
-from upswell.cli.status_cost import cost_json
 from upswell.cli.text import plain
 from upswell.errors import MessageError
 from upswell.journal import Entry, JournalReader

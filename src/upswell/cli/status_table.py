@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from upswell.cli.status_cost import cost_text
+from upswell.cli.cost import cost_text
 from upswell.cli.text import clock, number, plain, seconds
 
 if TYPE_CHECKING:

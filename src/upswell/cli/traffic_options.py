@@ -46,7 +46,10 @@ def traffic_options() -> Callable[[Command], Command]:
                 seed=given.pop("seed"),
             )
             plant.check()
-            house = House(Settings(rules_file=given.pop("rules_file") or ""), given.pop("wrappers"))
+            settings = Settings(
+                rules_file=given.pop("rules_file") or "", price_per_worker_hour=given.pop("price")
+            )
+            house = House(settings, given.pop("wrappers"))
             return function(source=source, plant=plant, house=house, **given)
 
         for option in reversed(_options()):
@@ -149,6 +152,13 @@ def _options() -> list[Callable[[Any], Any]]:
             "--rules-file",
             metavar="FILE.toml",
             help="Rules of your own: the policy rules, and what guards others (slo+rules).",
+        ),
+        click.option(
+            "--price",
+            type=click.FloatRange(0),
+            default=0.0,
+            callback=finite,
+            help="What a worker costs an hour, in your currency: the cost is told in it.",
         ),
         click.option(
             "--wrappers/--bare",

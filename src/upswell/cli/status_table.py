@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from upswell.analysis.snapshot import Percentiles
-    from upswell.cli.status import AppState
+    from upswell.cli.status_state import AppState
 
 REFRESH = 1.0
 STALE_SECONDS = 15.0

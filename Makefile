@@ -2,6 +2,7 @@
 PYTHON ?= python3
 FILES ?=
 JSON ?=
+CASES ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench format setup setup-run servers
@@ -24,8 +25,8 @@ check: setup ## Lint, types, layers and unit tests, without any server
 	@.venv/bin/lint-imports
 	@.venv/bin/pytest tests/unit --numprocesses 2
 
-bench: setup servers ## Measure Upswell beside its peers (JSON=--json for machines)
-	@scripts/bench $(JSON)
+bench: setup servers ## Measure Upswell beside its peers (CASES=folder of traces, JSON=--json for machines)
+	@CASES="$(CASES)" scripts/bench $(JSON)
 
 format: setup ## Format the code and fix what can be fixed by itself
 	@.venv/bin/ruff format .

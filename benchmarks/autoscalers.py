@@ -1,18 +1,21 @@
 """Every autoscaler on real traces: attainment, cost over work and the score R, case by case.
 
-    python benchmarks/autoscalers.py FOLDER [--policies "slo,keda 3"] [--cases azure-code]
-    [--own-oracle] [--ablation]
+    python benchmarks/autoscalers.py [FOLDER] [--policies "slo,keda 3"] [--cases azure-code]
+    [--own-oracle] [--ablation] [--json]
 
-A case is FOLDER/NAME.csv.gz with `arrival_s,service_s`, and an entry in FOLDER/cases.json. One worker at the
-start, default constants, start-up billed; each policy decides as often as its own controller does. The
-clairvoyant's cost is the one in cases.json unless --own-oracle asks for ours (minutes). Those that are told
-each case's true mean service time are marked with a star.
+A case is FOLDER/NAME.csv.gz with `arrival_s,service_s`, and an entry in FOLDER/cases.json. Without FOLDER the
+variable CASES names it; without either it is said, and nothing measured. One worker at the start, default
+constants, start-up billed; each policy decides as often as its own controller does. The clairvoyant's cost is
+the one in cases.json unless --own-oracle asks for ours (minutes). Those that are told each case's true mean
+service time are marked with a star. --ablation tries `slo` with each of its ideas switched off.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -143,41 +146,79 @@ def clairvoyant(folder: Path, case: str, facts: dict[str, Any], own: bool) -> fl
     return found.cost
 
 
+NO_FOLDER = """no traces, so nothing is measured here. Name the folder of cases: make bench CASES=FOLDER,
+or python benchmarks/autoscalers.py FOLDER. It holds cases.json and a NAME.csv.gz for each case
+(docs/benchmarks.md)."""
+
+
+def read_cases(folder: Path | None, wanted: str | None) -> tuple[Path, dict[str, Any]]:
+    """Return the folder and its cases, or exit and say what is missing."""
+    if folder is None:
+        if not os.environ.get("CASES"):
+            sys.stdout.write(f"{NO_FOLDER}\n")
+            sys.exit(0)
+        folder = Path(os.environ["CASES"])
+    try:
+        cases = json.loads((folder / "cases.json").read_text())
+    except (OSError, ValueError) as error:
+        sys.exit(f"the folder of cases must hold a cases.json: {folder}: {error}")
+    return folder, {name: cases[name] for name in wanted.split(",")} if wanted else cases
+
+
+def tried(
+    folder: Path, cases: dict[str, Any], name: str, contender: Contender, costs: dict[str, float]
+) -> Any:
+    """Run one policy on every case, print a row for each, and return its figures."""
+    found: dict[str, dict[str, float]] = {}
+    for case, facts in cases.items():
+        figures = found[case] = run(folder, case, facts, contender, costs[case])
+        print(
+            f"{name:16s} {case:15s} {figures['attainment']:8.4f} {figures['cost_over_work']:9.3f} "
+            f"{figures['r']:8.3f} {figures['peak']:5.0f} {figures['scalings']:8.0f} "
+            f"{figures['seconds']:6.1f}",
+            flush=True,
+        )
+    mean = geometric_mean([figures["r"] for figures in found.values()])
+    worst = min(figures["attainment"] for figures in found.values())
+    print(f"{name:16s} {'geometric mean':15s} {worst:8.4f} {'':9s} {mean:8.3f}", flush=True)
+    return {"r": mean, "worst_attainment": worst, "cases": found}
+
+
+def summary(found: dict[str, Any]) -> None:
+    """Print one row a policy, the best first, and the best of the others on each case."""
+    print(f"\n{'policy':16s} {'R, mean':>8s} {'worst attained':>15s} {'worst R':>8s}")
+    for name, figures in sorted(found.items(), key=lambda item: item[1]["r"]):
+        worst = max(case["r"] for case in figures["cases"].values())
+        print(f"{name:16s} {figures['r']:8.3f} {figures['worst_attainment']:15.4f} {worst:8.3f}")
+    peers = [figures for name, figures in found.items() if not name.startswith("slo")]
+    if peers and "slo" in found:
+        slo = found["slo"]["cases"]
+        best = {case: min(peer["cases"][case]["r"] for peer in peers) for case in slo}
+        print(f"{'best peer a case':16s} {geometric_mean(list(best.values())):8.3f}")
+        told = ", ".join(f"{case} {slo[case]['r'] / best[case]:.2f}" for case in slo)
+        print(f"slo over the best peer of each case: {told}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--policies")
     parser.add_argument("--cases")
     parser.add_argument("--own-oracle", action="store_true")
     parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     arguments = parser.parse_args()
     table = ABLATION if arguments.ablation else CONTENDERS
     names = arguments.policies.split(",") if arguments.policies else list(table)
-    cases = json.loads((arguments.folder / "cases.json").read_text())
-    if arguments.cases:
-        cases = {name: cases[name] for name in arguments.cases.split(",")}
-    costs = {
-        case: clairvoyant(arguments.folder, case, facts, arguments.own_oracle)
-        for case, facts in cases.items()
-    }
+    folder, cases = read_cases(arguments.folder, arguments.cases)
+    costs = {case: clairvoyant(folder, case, facts, arguments.own_oracle) for case, facts in cases.items()}
     titles = ("policy", "case", "attained", "cost/work", "R", "peak", "scalings", "s")
     print("{:16s} {:15s} {:>8s} {:>9s} {:>8s} {:>5s} {:>8s} {:>6s}".format(*titles))
-    for name in names:
-        scores: list[float] = []
-        attained: list[float] = []
-        for case, facts in cases.items():
-            figures = run(arguments.folder, case, facts, table[name], costs[case])
-            scores.append(figures["r"])
-            attained.append(figures["attainment"])
-            print(
-                f"{name:16s} {case:15s} {figures['attainment']:8.4f} {figures['cost_over_work']:9.3f} "
-                f"{figures['r']:8.3f} {figures['peak']:5.0f} {figures['scalings']:8.0f} "
-                f"{figures['seconds']:6.1f}",
-                flush=True,
-            )
+    found = {name: tried(folder, cases, name, table[name], costs) for name in names}
+    summary(found)
+    if arguments.json:
         print(
-            f"{name:16s} {'geometric mean':15s} {min(attained):8.4f} {'':9s} {geometric_mean(scores):8.3f}",
-            flush=True,
+            json.dumps({"benchmark": "ablation" if arguments.ablation else "autoscalers", "policies": found})
         )
 
 

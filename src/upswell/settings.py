@@ -236,7 +236,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=10_000_000,
-            description="Never more workers than this in all applications together, minimums first; standby_workers come on top. 0: no limit.",
+            description="Never more workers than this in all applications together, standby_workers among them, minimums first. 0: no limit.",
         ),
     ] = 0
     journal_max_bytes: Annotated[
@@ -461,9 +461,15 @@ def _check(settings: Settings, where: str) -> None:
         raise SettingsError(
             f"broker_url must start with amqp:// or amqps://, got {mask(settings.broker_url)!r}"
         )
+    standby = 0
     for app_id, own in settings.apps.items():
         _check_app(app_id, own)
-        settings.for_app(app_id)
+        standby += settings.for_app(app_id).standby_workers
+    if 0 < settings.max_workers_total <= standby:
+        raise SettingsError(
+            f"{where}max_workers_total must be 0, or more than all standby_workers together ({standby}), "
+            f"got {settings.max_workers_total}"
+        )
 
 
 def _check_app(app_id: str, own: Mapping[str, Any]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
 
+from upswell.analysis.ledger import Ledger
 from upswell.analysis.snapshot import Percentiles
 from upswell.journal import Entry, Journal
 from upswell.policies.threshold import ThresholdPolicy
@@ -33,6 +34,7 @@ class _Recording:
     def __init__(self, journal: Journal, app: str, *, told: bool) -> None:
         self._journal, self._app, self._told = journal, app, told
         self._policy = Bounds(ThresholdPolicy(), 1, 20)
+        self._ledger = Ledger()
         self._round = 0
 
     def decide(self, snapshot: Snapshot) -> Decision:
@@ -52,7 +54,15 @@ class _Recording:
             response_time=_plain(snapshot.response_time),
         )
         changed = decision.desired_workers != snapshot.workers.requested
-        entry = Entry(app_id=self._app, at=at, epoch=1, changed=changed, snapshot=seen, decision=decision)
+        entry = Entry(
+            app_id=self._app,
+            at=at,
+            epoch=1,
+            changed=changed,
+            snapshot=seen,
+            decision=decision,
+            bill=self._ledger.observe(seen),
+        )
         self._journal.record([entry], rows)
         self._round += 1
         if self._round % 50 == 0:
@@ -67,15 +77,19 @@ def _plain(times: Percentiles | None) -> Percentiles | None:
     return Percentiles(**{name: getattr(times, name) for name in Percentiles.__struct_fields__})
 
 
-def write_journal(path: Path, *, app: str = "e1", told: bool = True) -> Outcome:
+def write_journal(
+    path: Path, *, app: str = "e1", told: bool = True, settings: dict[str, Any] | None = None
+) -> Outcome:
     """Write it and return what the recorded fleet really cost and missed.
 
-    `told`: whether the reports tell service times.
+    `told`: whether the reports tell service times. `settings`: what the application was scaled under.
     """
     rng = np.random.default_rng(3)
     arrivals = np.sort(np.concatenate([rng.random(300) * 600, 200 + rng.random(200) * 40]))
     services = rng.lognormal(0.5, 0.5, len(arrivals))
     journal = Journal(path, 50_000_000)
+    if settings is not None:
+        journal.remember_settings({app: settings})
     plant = Plant(slo=SLO, start_delay=5.0, slots=2)
     simulation = Simulation(in_chunks(arrivals, services), _Recording(journal, app, told=told), plant)
     while not simulation.over:

@@ -59,6 +59,10 @@ def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path
         ({"tolerance": float("nan")}, "tolerance must be"),
         ({"window": -1}, "window must be `float` > 0"),
         ({"min_workers": 12}, "max_workers must be >= min_workers (12), got 10"),
+        (
+            {"max_workers_total": 4, "standby_workers": 2, "apps": {"a": {}, "b": {}}},
+            "max_workers_total must be 0, or more than all standby_workers together (4), got 4",
+        ),
         ({"slo": "0s"}, 'slo must read like "95% < 30s"'),
         ({"slo": "120% < 30s"}, "slo must ask for more than 0% and less than 100%, got '120% < 30s'"),
         ({"slo": "0% < 30s"}, "slo must ask for more than 0%"),

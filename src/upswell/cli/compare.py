@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
 
 from upswell.cli.contenders import choose_all
+from upswell.cli.cost import bill_of, each_json, each_text
 from upswell.cli.plots import write_comparison
 from upswell.cli.runs import clairvoyant, run_policy
 from upswell.cli.text import counted, number, seconds
@@ -15,7 +16,7 @@ from upswell.cli.traffic import check_reach, read_traffic
 from upswell.cli.traffic_options import traffic_options
 
 if TYPE_CHECKING:
-    from upswell.cli.runs import Bound, Run
+    from upswell.cli.runs import Bound, House, Run
     from upswell.cli.traffic import Source, Traffic
     from upswell.simulator.plant import Plant
 
@@ -35,30 +36,47 @@ if TYPE_CHECKING:
     "--plot", metavar="FILE.svg", help="Draw workers over time, response times, cost against attainment."
 )
 def command(  # noqa: PLR0917 - click passes them by name
-    source: Source, plant: Plant, policies: str, no_oracle: bool, as_json: bool, plot: str | None
+    source: Source,
+    plant: Plant,
+    house: House,
+    policies: str,
+    no_oracle: bool,
+    as_json: bool,
+    plot: str | None,
 ) -> None:
     """Try every policy on the same uploads in virtual time, and show what each missed and cost.
 
     R is the cost over that of a clairvoyant fleet, times the share missed over the share allowed where that
-    is more; 1 is perfect.
+    is more; 1 is perfect. "each" is what one upload in time cost: worker-seconds, or money with --price.
     """
-    choices = choose_all(policies)
+    choices = choose_all(policies, with_rules=bool(house.settings.rules_file))
     traffic = read_traffic(source)
     possible, notes = check_reach(traffic.services, plant.slo)
     bound = None if no_oracle else clairvoyant(traffic, plant, possible)
     best = bound.result if bound else None
-    runs = [run_policy(traffic, plant, choice, best) for choice in choices]
+    runs = [run_policy(traffic, plant, choice, best, house=house) for choice in choices]
     if plot:
         write_comparison(plot, traffic, plant, runs, best)
+    compared = Compared(traffic, plant, bound, runs, notes, house.price)
     if as_json:
-        click.echo(msgspec.json.encode(_as_json(traffic, plant, bound, runs, notes)).decode())
+        click.echo(msgspec.json.encode(_as_json(compared)).decode())
     else:
-        _show(traffic, plant, bound, runs, notes)
+        _show(compared)
 
 
-def _as_json(
-    traffic: Traffic, plant: Plant, bound: Bound | None, runs: list[Run], notes: tuple[str, ...]
-) -> dict[str, Any]:
+class Compared(NamedTuple):
+    """All that a comparison found; `price` of a worker an hour, 0 where that is not known."""
+
+    traffic: Traffic
+    plant: Plant
+    bound: Bound | None
+    runs: list[Run]
+    notes: tuple[str, ...]
+    price: float
+
+
+def _as_json(compared: Compared) -> dict[str, Any]:
+    traffic, plant, bound, runs, notes, price = compared
     best = bound.result if bound else None
     return {
         "case": traffic.case,
@@ -73,7 +91,7 @@ def _as_json(
             "cost_over_work": best.cost_over_work,
             "lower_bound_over_work": best.lower_bound / best.work,
         },
-        "policies": {run.asked: figures(run) for run in runs},
+        "policies": {run.asked: figures(run, price) for run in runs},
     }
 
 
@@ -82,11 +100,11 @@ def unfinished(run: Run) -> str:
     left = run.outcome.uploads - run.outcome.finished
     if not left:
         return ""
-    return f"{left:,} uploads were not finished: late, outside the percentiles, and not yet paid for"
+    return f"{counted(left, 'upload')} not finished: late, outside the percentiles, and not yet paid for"
 
 
-def figures(run: Run) -> dict[str, Any]:
-    """Return a run's figures as JSON has them; times in seconds."""
+def figures(run: Run, price: float) -> dict[str, Any]:
+    """Return a run's figures as JSON has them; times in seconds, `price` of a worker an hour."""
     outcome = run.outcome
     return {
         "attainment": outcome.attainment,
@@ -98,14 +116,14 @@ def figures(run: Run) -> dict[str, Any]:
         "peak_workers": outcome.peak_workers,
         "scalings": outcome.scalings,
         "worker_seconds": outcome.cost,
+        **each_json(bill_of(outcome), price),
         "late": outcome.late,
         "unfinished": outcome.uploads - outcome.finished,
     }
 
 
-def _show(
-    traffic: Traffic, plant: Plant, bound: Bound | None, runs: list[Run], notes: tuple[str, ...]
-) -> None:
+def _show(compared: Compared) -> None:
+    traffic, plant, bound, runs, notes, price = compared
     from rich.table import Table  # noqa: PLC0415 - rich is for who looks on
 
     from upswell.cli.status_table import console  # noqa: PLC0415 - as above
@@ -120,12 +138,12 @@ def _show(
         markup=False,
     )
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits a terminal of 80 columns
-    for title in ("policy", "attained", "p50", "p95", "p99", "cost/work", "R", "peak", "scalings"):
+    for title in ("policy", "attained", "p50", "p95", "p99", "cost/work", "R", "each", "peak", "scalings"):
         table.add_column(title, justify="left" if title == "policy" else "right", no_wrap=True)
     best = bound.result if bound else None
     if best is not None:
         attained, cost = _attained(best.attainment, share), f"{best.cost_over_work:.3f}"
-        table.add_row("clairvoyant", attained, "", "", "", cost, "1.00", "", "")
+        table.add_row("clairvoyant", attained, "", "", "", cost, "1.00", "", "", "")
     for run in sorted(runs, key=lambda run: _rank(run, share)):
         outcome = run.outcome
         table.add_row(
@@ -136,6 +154,7 @@ def _show(
             seconds(outcome.p99),
             f"{run.cost_over_work:.3f}",
             "-" if run.r is None else f"{run.r:.2f}",
+            each_text(bill_of(outcome), price),
             number(outcome.peak_workers),
             number(outcome.scalings),
         )

@@ -1,7 +1,9 @@
 """The policies that can be tried in virtual time: name -> how one is made, and how often it decides.
 
-`slo` here is the default policy with its rehearsal. A peer decides as often as its own controller does, with
-its published default constants; one number may be given after a colon: `keda:5`, `constant:12`.
+The names are those of `policies/table.py`, and what is made is what the monitor runs; `slo` comes with its
+rehearsal, which the monitor has beside its loop. A peer decides as often as its own controller does, with its
+published default constants; one number may be given after a colon: `keda:5`, `constant:12`. Behind a plus
+sign stand the rules that guard a policy: `slo+rules`.
 """
 
 from __future__ import annotations
@@ -11,54 +13,64 @@ import math
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from upswell.errors import SettingsError
 from upswell.policies.aws_backlog import AwsBacklogPolicy
 from upswell.policies.celery_autoscale import CeleryAutoscalePolicy
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.dask_adaptive import DaskAdaptivePolicy
-from upswell.policies.elasticity_control import ElasticityControlPolicy
-from upswell.policies.flink import FlinkPolicy
-from upswell.policies.judoscale import JudoscalePolicy
 from upswell.policies.keda import KedaPolicy
 from upswell.policies.knative import KnativePolicy
 from upswell.policies.protocol import ScalingPolicy
-from upswell.policies.slo import SloPolicy
-from upswell.policies.threshold import ThresholdPolicy
+from upswell.policies.rules import RulesPolicy
+from upswell.policies.rules_file import parse
+from upswell.policies.table import bare_policy_for, wrapped
 from upswell.policies.wrappers import Bounds
+from upswell.settings import Settings
 from upswell.simulator.rehearsal import RehearsedPolicy
+
+_GUARD = "+rules"
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What a policy may be made from."""
+    """What a policy may be made from: the settings that a monitor would have, and what it could not know."""
 
-    interval: float
-    max_workers: int
+    settings: Settings
     mean_service: float
     number: float | None = None
     """What was given after the colon."""
 
 
+Make = Callable[[Facts], ScalingPolicy]
+
+
 class Contender(Struct, frozen=True, kw_only=True):
     """One policy: how it is made, its own controller's interval (None: as told), and what to know of it."""
 
-    make: Callable[[Facts], ScalingPolicy]
+    make: Make
     interval: float | None = None
     number: str = ""
     """What a number after the colon means; empty: none may be given."""
     told_mean: bool = False
     """It is told the mean service time, which it needs and does not learn."""
+    bounded: bool = False
+    """Bare, it is not able to begin with no worker: one of ours, made to stand in the monitor's bounds."""
     note: str = ""
 
 
-def _bounded(policy: ScalingPolicy, facts: Facts) -> ScalingPolicy:
-    return Bounds(policy, 0, facts.max_workers)
+def _of_table(facts: Facts) -> ScalingPolicy:
+    return bare_policy_for(facts.settings, "the contender")
+
+
+def _rehearsed(facts: Facts) -> ScalingPolicy:
+    return RehearsedPolicy(facts.settings.decision_interval, max_workers=facts.settings.max_workers)
 
 
 CONTENDERS: dict[str, Contender] = {
-    "slo": Contender(make=lambda f: RehearsedPolicy(f.interval, max_workers=f.max_workers)),
+    "slo": Contender(make=_rehearsed, bounded=True),
     "slo_formula": Contender(
-        make=lambda f: _bounded(SloPolicy(), f), note="Little's law and Erlang's formula, not rehearsed"
+        make=_of_table, bounded=True, note="Little's law and Erlang's formula, not rehearsed"
     ),
     "constant": Contender(
         make=lambda f: ConstantPolicy(int(f.number or 0)),
@@ -86,12 +98,15 @@ CONTENDERS: dict[str, Contender] = {
         note="target duration 5 s",
     ),
     "celery_autoscale": Contender(
-        make=lambda f: CeleryAutoscalePolicy(int(f.number or f.max_workers)), interval=1.0, number="processes"
+        make=lambda f: CeleryAutoscalePolicy(int(f.number or f.settings.max_workers)),
+        interval=1.0,
+        number="processes",
     ),
-    "flink": Contender(make=lambda _: FlinkPolicy(), interval=10.0),
-    "judoscale": Contender(make=lambda _: JudoscalePolicy(), interval=10.0),
-    "threshold": Contender(make=lambda f: _bounded(ThresholdPolicy(), f)),
-    "elasticity_control": Contender(make=lambda f: _bounded(ElasticityControlPolicy(), f)),
+    "flink": Contender(make=_of_table, interval=10.0),
+    "judoscale": Contender(make=_of_table, interval=10.0),
+    "threshold": Contender(make=_of_table, bounded=True),
+    "elasticity_control": Contender(make=_of_table, bounded=True),
+    "rules": Contender(make=_of_table, bounded=True, note="the rules of the file alone"),
 }
 
 
@@ -99,19 +114,44 @@ class Choice(Struct, frozen=True):
     """A contender as it was asked for."""
 
     text: str
+    name: str
     contender: Contender
-    number: float | None
+    number: float | None = None
+    guarded: bool = False
+    """Whether the rules stand around it."""
 
-    def policy(self, *, interval: float, max_workers: int, mean_service: float) -> ScalingPolicy:
-        """Return a fresh policy."""
-        return self.contender.make(
-            Facts(interval=interval, max_workers=max_workers, mean_service=mean_service, number=self.number)
-        )
+    def policy(self, settings: Settings, mean_service: float, *, in_wrappers: bool = False) -> ScalingPolicy:
+        """Return a fresh policy.
+
+        Args:
+            settings: those of an application: interval, bounds, `rules_file`.
+            mean_service: of all uploads, in seconds; for the contenders that are told it.
+            in_wrappers: whether everything stands around it that the monitor puts there.
+
+        Raises:
+            SettingsError: it needs rules, and there are none or they have an error.
+        """
+        with_rules = self.guarded or self.name == "rules"
+        settings = replace(settings, policy=self.name, rules_file=settings.rules_file if with_rules else "")
+        if with_rules and not settings.rules_file:
+            raise SettingsError(f"policy {self.text} needs --rules-file, the TOML file that holds the rules")
+        made = self.contender.make(Facts(settings=settings, mean_service=mean_service, number=self.number))
+        if in_wrappers:
+            return wrapped(made, settings)
+        if self.guarded:
+            made = RulesPolicy(parse(settings.rules_file, settings.rules_text()), inner=made)
+        if self.contender.bounded or self.guarded:
+            made = Bounds(made, settings.min_workers, settings.max_workers)
+        return made
+
+    def behind_rules(self) -> Choice:
+        """Return the same policy, guarded."""
+        return self if self.guarded else replace(self, text=f"{self.text}{_GUARD}", guarded=True)
 
     @property
     def is_constant(self) -> bool:
         """Whether the number of workers never changes; without a number it is found with hindsight."""
-        return self.contender is CONTENDERS["constant"]
+        return self.name == "constant" and not self.guarded
 
     @property
     def note(self) -> str:
@@ -122,21 +162,29 @@ class Choice(Struct, frozen=True):
 
 
 def choose(text: str) -> Choice:
-    """Return the policy of that name, `name` or `name:number`.
+    """Return the policy of that name: `name`, `name:number`, `name+rules`, `name:number+rules`.
 
     Raises:
         SettingsError: no policy has that name (the message lists those there are), or the number is none.
     """
-    name, colon, value = text.strip().partition(":")
+    text = text.strip()
+    guarded = text.endswith(_GUARD)
+    name, colon, value = text.removesuffix(_GUARD).partition(":")
     contender = CONTENDERS.get(name)
     if contender is None:
         close = difflib.get_close_matches(name, CONTENDERS, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise SettingsError(f"policy must be one of {', '.join(CONTENDERS)}, got {name!r}{hint}")
+    if guarded and name == "rules":
+        raise SettingsError(f"policy rules is not guarded by itself, got {text!r}")
     if not colon:
-        return Choice(name, contender, None)
+        return Choice(text, name, contender, guarded=guarded)
     if not contender.number:
         raise SettingsError(f"policy {name} takes no number, got {text!r}")
+    return Choice(text, name, contender, _number(name, contender, value.strip()), guarded)
+
+
+def _number(name: str, contender: Contender, value: str) -> float:
     try:
         number = float(value)
     except ValueError:
@@ -145,11 +193,16 @@ def choose(text: str) -> Choice:
     if not (0 < number < 1e6 and (not whole or number.is_integer())):  # noqa: PLR2004 - beyond any worker, second or message
         rule = "a whole number" if whole else "a number"
         raise SettingsError(f"policy {name}: {contender.number} must be {rule} > 0, got {value!r}")
-    return Choice(f"{name}:{value.strip()}", contender, number)
+    return number
 
 
-def choose_all(text: str) -> list[Choice]:
-    """Return the policies of a list separated by commas, or all for `all`; none twice."""
-    names = list(CONTENDERS) if text.strip() == "all" else text.split(",")
+def choose_all(text: str, *, with_rules: bool = False) -> list[Choice]:
+    """Return the policies of a list separated by commas, or all for `all`; none twice.
+
+    `with_rules`: whether there is a file of rules, so that `all` has a policy more.
+    """
+    names = text.split(",")
+    if text.strip() == "all":
+        names = [name for name in CONTENDERS if with_rules or name != "rules"]
     choices = [choose(name) for name in names]
     return list({choice.text: choice for choice in choices}.values())

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from upswell.cli.connection import unique_name
+from upswell.cli.deciding import remember
 from upswell.errors import SettingsError
 from upswell.fleets.table import open_fleet
 from upswell.journal import Journal
@@ -44,6 +45,7 @@ async def monitoring(
     """Give a monitor, not yet running; its journal is closed afterwards."""
     journal = Journal(journal_path(settings), settings.journal_max_bytes)
     try:
+        remember(journal, settings)
         yield Monitor(
             broker=broker,
             settings=settings,

@@ -17,15 +17,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
+from upswell.analysis.ledger import Bill
+from upswell.cli.deciding import recall
 from upswell.cli.traffic import Traffic
 from upswell.errors import JournalError
 from upswell.journal import Entry, JournalReader
+from upswell.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from upswell.analysis.snapshot import Snapshot
     from upswell.journal import JournalReport
     from upswell.settings import Slo
 
@@ -33,8 +36,6 @@ _AGO = re.compile(r"\A-\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)\Z")
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _CLOCK = re.compile(r"\A\d{1,2}:\d{2}(:\d{2})?\Z")
 ALL = -1
-LONGEST_GAP = 10
-"""A gap between two decisions longer than so many usual ones is not billed: no monitor ran."""
 
 
 class Recorded(Struct, frozen=True, kw_only=True):
@@ -48,14 +49,28 @@ class Recorded(Struct, frozen=True, kw_only=True):
     responses: tuple[float, ...]
     """Response times of the stored ones, in seconds."""
     dead: int
+    ended: float
+    """When the last of them did, in seconds since 1970."""
     interval: float
-    cost: float | None
-    """Worker-seconds, summed over the decisions' snapshots; None where there are too few."""
+    settings: Settings | None
+    """What it was scaled under; None where the journal does not tell."""
+    billed: Bill | None
+    """What the workers cost in the time of the traffic; None where the journal has no bills."""
+
+    def in_time(self, slo: Slo) -> int:
+        """Return how many were answered in time."""
+        return sum(response <= slo.seconds for response in self.responses)
 
     def attainment(self, slo: Slo) -> float:
         """Return the share that was answered in time; dead ones are late."""
-        in_time = sum(response <= slo.seconds for response in self.responses)
-        return in_time / max(1, len(self.responses) + self.dead)
+        return self.in_time(slo) / max(1, len(self.responses) + self.dead)
+
+    def bill(self, slo: Slo) -> Bill | None:
+        """Return what it cost, with the uploads that were in time under this objective."""
+        bill = self.billed
+        if bill is None:
+            return None
+        return replace(bill, stored=len(self.responses), in_time=self.in_time(slo), dead=self.dead)
 
 
 def open_journal(path: str) -> JournalReader:
@@ -109,7 +124,7 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
     if failed:
         notes.append(f"{failed:,} attempts that were not stored are replayed as uploads of their own")
     stored = [report for report in reports if report.outcome == "stored"]
-    interval = _interval(entries)
+    ended = max(report.finished_at for report in reports)
     return Recorded(
         app_id=app,
         traffic=Traffic(case=app, arrivals=arrivals[order], services=services[order], notes=tuple(notes)),
@@ -117,8 +132,10 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
         failed=failed,
         responses=tuple(max(0.0, report.finished_at - report.arrived_at) for report in stored),
         dead=sum(report.outcome == "dead" for report in reports),
-        interval=interval,
-        cost=_cost(entries, interval),
+        ended=ended,
+        interval=_interval(entries),
+        settings=recall(journal, app),
+        billed=_bill(entries, float(arrivals.min()), ended),
     )
 
 
@@ -155,24 +172,23 @@ def _interval(entries: list[Entry]) -> float:
     return statistics.median(gaps) if gaps else math.nan
 
 
-def _cost(entries: list[Entry], interval: float) -> float | None:
-    if math.isnan(interval):
+def _bill(entries: list[Entry], begin: float, end: float) -> Bill | None:
+    """Return what the workers cost from the last decision before `begin` to the first after `end`."""
+    billed = [(entry.at, entry.bill) for entry in entries if entry.bill is not None]
+    first = next((bill for at, bill in reversed(billed) if at <= begin), billed[0][1] if billed else None)
+    last = next((bill for at, bill in billed if at >= end), billed[-1][1] if billed else None)
+    if first is None or last is None or last.at <= first.at or last.since != first.since:
         return None
-    cost = 0.0
-    for earlier, later in pairwise(entries):
-        gap = later.at - earlier.at
-        if 0 < gap <= LONGEST_GAP * interval:
-            workers = earlier.snapshot.workers
-            cost += gap * (workers.starting + workers.ready + workers.standby + workers.draining)
-            cost += _started(earlier.snapshot, later.snapshot)
-    return cost
-
-
-def _started(earlier: Snapshot, later: Snapshot) -> float:
-    """Return the seconds from request to first status of those first heard of in between."""
-    if earlier.totals is None or later.totals is None:
-        return 0.0
-    return max(0.0, later.totals.start_seconds - earlier.totals.start_seconds)
+    return Bill(
+        since=first.at,
+        at=last.at,
+        starting=last.starting - first.starting,
+        standby=last.standby - first.standby,
+        busy=last.busy - first.busy,
+        idle=last.idle - first.idle,
+        draining=last.draining - first.draining,
+        unobserved=last.unobserved - first.unobserved,
+    )
 
 
 def parse_time(text: str, newest: float, now: float) -> float:

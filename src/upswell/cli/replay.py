@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,23 +10,22 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from upswell.cli.compare import unfinished
 from upswell.cli.contenders import choose
+from upswell.cli.cost import bill_of, by_state, cost_text, each_json
 from upswell.cli.differences import Difference, differences
 from upswell.cli.explain import moment
 from upswell.cli.options import app_option, finite
 from upswell.cli.plots import write_comparison
 from upswell.cli.recorded import Recorded, application, open_journal, read_recorded
+from upswell.cli.replay_world import World, world
 from upswell.cli.runs import Run, run_policy
-from upswell.cli.simulate import by_state
 from upswell.cli.text import clock, counted, plain, seconds
-from upswell.cli.traffic import check_reach, parse_slo
+from upswell.cli.traffic import check_reach
 from upswell.simulator.plant import Plant
 
 if TYPE_CHECKING:
-    from upswell.settings import Slo
-
-UNKNOWN_START_DELAY = 30.0
-_SHORTEST_INTERVAL = 0.05
+    from upswell.analysis.ledger import Bill
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
@@ -37,13 +35,21 @@ class Replayed(Struct, frozen=True, kw_only=True):
     run: Run
     plant: Plant
     base: float
+    price: float
     notes: tuple[str, ...]
     differences: list[Difference]
+
+    @property
+    def bills(self) -> tuple[Bill | None, Bill]:
+        """What was paid, and what would have been."""
+        return self.recorded.bill(self.plant.slo), bill_of(self.run.outcome)
 
 
 @click.command("replay")
 @click.argument("journal")
-@click.option("--policy", default="slo", show_default=True, metavar="NAME", help="Try this policy.")
+@click.option(
+    "--policy", default="slo", show_default=True, metavar="NAME", help="Try this policy (keda:5, slo+rules)."
+)
 @click.option(
     "--slo", metavar="SLO", help='Try this objective: seconds, or "99% < 60s". [default: as recorded]'
 )
@@ -54,7 +60,14 @@ class Replayed(Struct, frozen=True, kw_only=True):
 @click.option(
     "--start-delay", type=click.FloatRange(0), callback=finite, help="Seconds. [default: as measured]"
 )
-@click.option("--max-workers", type=click.IntRange(1), default=500, show_default=True, help="Never more.")
+@click.option("--min-workers", type=click.IntRange(0), help="Never fewer. [default: as recorded]")
+@click.option("--max-workers", type=click.IntRange(1), help="Never more. [default: as recorded]")
+@click.option("--rules-file", metavar="FILE.toml", help="Rules to guard with. [default: as recorded]")
+@click.option(
+    "--wrappers/--bare",
+    default=True,
+    help="Inside what the monitor put around its policy, or within the bounds only. [default: wrappers]",
+)
 @click.option(
     "--differences", "count", type=click.IntRange(0), default=5, show_default=True, help="Tell so many."
 )
@@ -63,23 +76,28 @@ class Replayed(Struct, frozen=True, kw_only=True):
 def command(
     journal: str, *, policy: str, app: str | None, count: int, as_json: bool, plot: str | None, **options: Any
 ) -> None:
-    """Replay the traffic in JOURNAL (its file, or the state folder) under another policy or objective."""
+    """Replay the traffic in JOURNAL (its file, or the state folder) under another policy or objective.
+
+    All else is as it was recorded: bounds, slots, start-up delay, wrappers.
+    """
     choice = choose(policy)
     reader = open_journal(journal)
     recorded, base = _from_zero(read_recorded(reader, application(reader, app)))
-    plant, notes = _plant(recorded, base, **options)
+    around: World = world(recorded, base, choice, **options)
+    plant = around.plant
     _, late = check_reach(recorded.traffic.services, plant.slo)
-    run = run_policy(recorded.traffic, plant, choice)
+    run = run_policy(recorded.traffic, plant, around.choice, house=around.house, until=recorded.ended - base)
     replayed = Replayed(
         recorded=recorded,
         run=run,
         plant=plant,
         base=base,
+        price=around.house.price,
         notes=(
             *recorded.traffic.notes,
-            *notes,
+            *around.notes,
             *late,
-            *([f"{run.name}: {run.note}"] if run.note else []),
+            *(f"{run.name}: {note}" for note in (run.note, unfinished(run)) if note),
         ),
         differences=differences(recorded.entries, run, base, count),
     )
@@ -100,56 +118,24 @@ def _from_zero(recorded: Recorded) -> tuple[Recorded, float]:
     return replace(recorded, traffic=shifted), float(base)
 
 
-def _plant(
-    recorded: Recorded,
-    base: float,
-    *,
-    slo: str | None,
-    share: float | None,
-    start_delay: float | None,
-    max_workers: int,
-) -> tuple[Plant, tuple[str, ...]]:
-    """Return the world as it was recorded, with what was asked to be different."""
-    snapshots = [entry.snapshot for entry in recorded.entries]
-    newest = snapshots[-1]
-    objective = _objective(newest.slo, slo, share)
-    notes: tuple[str, ...] = ()
-    if start_delay is None:
-        measured = [snapshot.start_delay for snapshot in snapshots if snapshot.start_delay is not None]
-        start_delay = statistics.median(measured) if measured else UNKNOWN_START_DELAY
-        if not measured:
-            notes = (f"no start-up was measured; {start_delay:g} s is taken, --start-delay says another",)
-    began = next((s for s in snapshots if s.at >= base), newest)
-    interval = recorded.interval if math.isfinite(recorded.interval) else 2.0
-    plant = Plant(
-        slo=objective,
-        start_delay=start_delay,
-        slots=newest.slots_per_worker,
-        initial_workers=began.workers.ready + began.workers.starting,
-        max_workers=max_workers,
-        decision_interval=max(_SHORTEST_INTERVAL, round(interval, 2)),
-        window=max(newest.window, interval),
-    )
-    plant.check()
-    return plant, notes
-
-
-def _objective(recorded: Slo, slo: str | None, share: float | None) -> Slo:
-    if slo is None:
-        return recorded if share is None else parse_slo(f"{recorded.seconds!r}", share)
-    return parse_slo(slo, recorded.share if share is None and "%" not in slo else share)
-
-
 def _as_json(replayed: Replayed) -> dict[str, Any]:
-    recorded, run = replayed.recorded, replayed.run
+    recorded, run, plant = replayed.recorded, replayed.run, replayed.plant
+    paid, would = replayed.bills
     return {
         "app": recorded.app_id,
-        "slo": str(replayed.plant.slo),
+        "slo": str(plant.slo),
         "uploads": len(recorded.traffic.arrivals),
+        "start_delay": plant.start_delay,
+        "min_workers": plant.min_workers,
+        "max_workers": plant.max_workers,
+        "slots": plant.slots,
         "notes": replayed.notes,
         "recorded": {
-            "attainment": recorded.attainment(replayed.plant.slo),
-            "worker_seconds": recorded.cost,
+            "policy": recorded.settings.policy if recorded.settings else None,
+            "attainment": recorded.attainment(plant.slo),
+            "late": len(recorded.responses) + recorded.dead - recorded.in_time(plant.slo),
+            "worker_seconds": paid.worker_seconds if paid else None,
+            **(each_json(paid, replayed.price) if paid else {}),
             "peak_workers": _recorded_peak(recorded),
             "scalings": _recorded_scalings(recorded),
         },
@@ -158,7 +144,7 @@ def _as_json(replayed: Replayed) -> dict[str, Any]:
             "attainment": run.outcome.attainment,
             "late": run.outcome.late,
             "worker_seconds": run.outcome.cost,
-            "worker_seconds_by_state": by_state(run.outcome),
+            **each_json(would, replayed.price),
             "peak_workers": run.outcome.peak_workers,
             "scalings": run.outcome.scalings,
             "p50": run.outcome.p50,
@@ -182,40 +168,55 @@ def _lines(replayed: Replayed) -> list[str]:
     recorded, run, plant = replayed.recorded, replayed.run, replayed.plant
     outcome = run.outcome
     last = replayed.base + float(recorded.traffic.arrivals[-1])
-    cost = "-" if recorded.cost is None else f"{recorded.cost / 3600:.4g}"
+    paid, would = replayed.bills
+    of = f" ({recorded.settings.policy})" if recorded.settings else ""
     assert not callable(plant.start_delay)
     return [
         (
-            f"{recorded.app_id}: {counted(outcome.uploads, 'upload')} of "
+            f"{recorded.app_id}: {counted(len(recorded.traffic.arrivals), 'upload')} of "
             f"{seconds(recorded.traffic.mean_service)} on average, {moment(replayed.base)} to {moment(last)}"
         ),
         (
-            f"slo {plant.slo}, {counted(plant.slots, 'slot')} a worker, "
-            f"start-up {seconds(plant.start_delay)}, a decision every {seconds(plant.decision_interval)}"
+            f"slo {plant.slo}, {plant.min_workers} to {counted(plant.max_workers, 'worker')} of "
+            f"{counted(plant.slots, 'slot')}, start-up {seconds(plant.start_delay)}, "
+            f"a decision every {seconds(plant.decision_interval)}"
         ),
-        f"{'':20}{'attained':>10}{'worker-hours':>14}{'peak':>7}{'scalings':>10}",
+        f"{'':22}{'attained':>10}{'cost, per upload in time':>30}{'peak':>7}{'scalings':>10}",
         (
-            f"{'recorded':20}{recorded.attainment(plant.slo):>10.2%}{cost:>14}"
+            f"{'recorded' + of:22}{recorded.attainment(plant.slo):>10.2%}"
+            f"{cost_text(paid, replayed.price):>30}"
             f"{_recorded_peak(recorded):>7}{_recorded_scalings(recorded):>10}"
         ),
         (
-            f"{run.name:20}{outcome.attainment:>10.2%}{outcome.cost / 3600:>14.4g}"
+            f"{run.name:22}{outcome.attainment:>10.2%}{cost_text(would, replayed.price):>30}"
             f"{outcome.peak_workers:>7}{outcome.scalings:>10}"
         ),
-        _verdict(replayed),
+        *_states(paid, would, run.name),
+        _verdict(replayed, paid),
         *replayed.notes,
         *_told(replayed),
     ]
 
 
-def _verdict(replayed: Replayed) -> str:
+def _states(paid: Bill | None, would: Bill, name: str) -> list[str]:
+    """Return the worker-hours of each state, of both sides."""
+    lines: list[str] = []
+    for side, bill in (("recorded", paid), (name, would)):
+        if bill is not None:
+            told = ", ".join(
+                f"{state} {value / 3600:.3g}" for state, value in by_state(bill).items() if value
+            )
+            lines.append(f"worker-hours, {side}: {told or 'none'}")
+    return lines
+
+
+def _verdict(replayed: Replayed, paid: Bill | None) -> str:
     outcome, slo = replayed.run.outcome, replayed.plant.slo
     met = "met" if outcome.attainment >= slo.share else "missed"
     sentence = f"{replayed.run.name} would have {met} the slo, with {outcome.late:,} late"
-    recorded = replayed.recorded.cost
-    if not recorded:
+    if paid is None or not paid.worker_seconds:
         return sentence
-    change = outcome.cost / recorded - 1
+    change = outcome.cost / paid.worker_seconds - 1
     return f"{sentence}, and have cost {abs(change):.0%} {'more' if change > 0 else 'less'} than was recorded"
 
 

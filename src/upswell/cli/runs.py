@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from upswell.analysis.decision import Decision
 from upswell.cli.progress import progress
 from upswell.errors import SettingsError
+from upswell.settings import Settings
 from upswell.simulator.engine import Simulation, simulate_fixed
 from upswell.simulator.jobs import in_chunks
 from upswell.simulator.ledger import Outcome
@@ -76,6 +77,37 @@ class Bound(Struct, frozen=True, kw_only=True):
     why_none: str = ""
 
 
+class House(Struct, frozen=True):
+    """What stands around every policy that is tried.
+
+    `settings` are a monitor's, `wrappers` whether they all stand around (then a peer decides as often as the
+    monitor does); else a policy is tried bare, within the plant's bounds.
+    """
+
+    settings: Settings
+    wrappers: bool = False
+
+    @property
+    def price(self) -> float:
+        """What a worker costs an hour; 0 where that is not known."""
+        return self.settings.price_per_worker_hour
+
+    def settings_in(self, plant: Plant) -> Settings:
+        """Return the settings as they hold in a plant."""
+        return replace(
+            self.settings,
+            slo=str(plant.slo),
+            slots=plant.slots,
+            min_workers=plant.min_workers,
+            max_workers=plant.max_workers,
+            decision_interval=plant.decision_interval,
+            window=plant.window,
+        )
+
+
+BARE = House(Settings())
+
+
 class Recorder:
     """A policy that remembers what another decided, where that changed something."""
 
@@ -92,24 +124,33 @@ class Recorder:
         return decision
 
 
-def run_policy(traffic: Traffic, plant: Plant, choice: Choice, best: OracleResult | None = None) -> Run:
+def run_policy(
+    traffic: Traffic,
+    plant: Plant,
+    choice: Choice,
+    best: OracleResult | None = None,
+    *,
+    house: House = BARE,
+    until: float = 0.0,
+) -> Run:
     """Return what a policy makes of the traffic.
 
+    It ends when all uploads have, or one objective after the last came; not before the instant `until`.
+
     Raises:
-        SettingsError: the plant cannot be.
+        SettingsError: the plant cannot be, or the policy lacks its rules.
     """
-    interval = choice.contender.interval or plant.decision_interval
-    plant = replace(plant, decision_interval=interval, window=max(plant.window, interval))
+    if not house.wrappers:
+        interval = choice.contender.interval or plant.decision_interval
+        plant = replace(plant, decision_interval=interval, window=max(plant.window, interval))
     asked, note = choice.text, choice.note
     with progress(f"trying {asked}") as on_progress:
         if choice.is_constant:
             choice, plant, note = _settled(traffic, plant, choice)
-        policy = choice.policy(
-            interval=interval, max_workers=plant.max_workers, mean_service=traffic.mean_service
-        )
+        policy = choice.policy(house.settings_in(plant), traffic.mean_service, in_wrappers=house.wrappers)
         recorder = Recorder(policy)
         simulation = Simulation(_chunks(traffic), recorder, plant, keep_timeline=True)
-        _pass_time(simulation, float(traffic.arrivals[-1]), on_progress)
+        _pass_time(simulation, float(traffic.arrivals[-1]), until, on_progress)
     outcome = simulation.outcome()
     return Run(
         asked=asked,
@@ -127,11 +168,11 @@ def _chunks(traffic: Traffic) -> Iterator[Chunk]:
     return in_chunks(traffic.arrivals, traffic.services)
 
 
-def _pass_time(simulation: Simulation, last: float, on_progress: OnProgress) -> None:
+def _pass_time(simulation: Simulation, last: float, until: float, on_progress: OnProgress) -> None:
     begin = simulation.now
     span = max(last - begin, 1e-9)
     steps = 0
-    while not simulation.over:
+    while not simulation.over or simulation.now < until:
         simulation.step()
         steps += 1
         if steps % _TOLD_EVERY == 0:

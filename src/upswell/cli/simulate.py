@@ -9,6 +9,7 @@ import msgspec
 
 from upswell.cli.compare import figures
 from upswell.cli.contenders import choose
+from upswell.cli.cost import bill_of, by_state, each_text
 from upswell.cli.plots import write_comparison
 from upswell.cli.runs import run_policy
 from upswell.cli.text import counted, plain, seconds
@@ -16,9 +17,8 @@ from upswell.cli.traffic import check_reach, read_traffic
 from upswell.cli.traffic_options import traffic_options
 
 if TYPE_CHECKING:
-    from upswell.cli.runs import Made, Run
+    from upswell.cli.runs import House, Made, Run
     from upswell.cli.traffic import Source, Traffic
-    from upswell.simulator.ledger import Outcome
     from upswell.simulator.plant import Plant
 
 
@@ -37,13 +37,19 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--plot", metavar="FILE.svg", help="Draw workers over time and response times.")
 def command(  # noqa: PLR0917 - click passes them by name
-    source: Source, plant: Plant, policy: str, decisions: int, as_json: bool, plot: str | None
+    source: Source,
+    plant: Plant,
+    house: House,
+    policy: str,
+    decisions: int,
+    as_json: bool,
+    plot: str | None,
 ) -> None:
     """Try one policy on uploads in virtual time."""
     choice = choose(policy)
     traffic = read_traffic(source)
     _, notes = check_reach(traffic.services, plant.slo)
-    run = run_policy(traffic, plant, choice)
+    run = run_policy(traffic, plant, choice, house=house)
     if plot:
         write_comparison(plot, traffic, plant, [run], None)
     if as_json:
@@ -53,36 +59,29 @@ def command(  # noqa: PLR0917 - click passes them by name
             "policy": run.name,
             "uploads": len(traffic.arrivals),
             "notes": [*traffic.notes, *notes],
-            **figures(run),
+            **figures(run, house.price),
             "maximum": run.outcome.maximum,
             "mean_waiting": run.outcome.mean_waiting,
-            "worker_seconds_by_state": by_state(run.outcome),
             "decisions": [_decision(made) for made in largest(run.made, decisions)],
         }
         click.echo(msgspec.json.encode(told).decode())
         return
-    for line in (*summary(traffic, plant, run), *traffic.notes, *notes, *_decisions(run, decisions)):
+    for line in (
+        *summary(traffic, plant, run, house.price),
+        *traffic.notes,
+        *notes,
+        *_decisions(run, decisions),
+    ):
         click.echo(line)
 
 
-def by_state(outcome: Outcome) -> dict[str, float]:
-    """Return the billed worker-seconds of each state a worker can be in."""
-    return {
-        "starting": outcome.cost_starting,
-        "busy": outcome.cost_busy,
-        "idle": outcome.cost_idle,
-        "standby": outcome.cost_standby,
-        "draining": outcome.cost_draining,
-    }
-
-
-def summary(traffic: Traffic, plant: Plant, run: Run) -> list[str]:
+def summary(traffic: Traffic, plant: Plant, run: Run, price: float = 0.0) -> list[str]:
     """Return what became of the run, in sentences."""
-    outcome, slo = run.outcome, plant.slo
+    outcome, slo, bill = run.outcome, plant.slo, bill_of(run.outcome)
     met = "met" if outcome.attainment >= slo.share else "MISSED"
     states = ", ".join(
         f"{name} {value / 3600:.3g} ({value / outcome.cost:.0%})"
-        for name, value in by_state(outcome).items()
+        for name, value in by_state(bill).items()
         if value > 0
     )
     unfinished = outcome.uploads - outcome.finished
@@ -98,7 +97,10 @@ def summary(traffic: Traffic, plant: Plant, run: Run) -> list[str]:
             f"p99 {seconds(outcome.p99)}, longest {seconds(outcome.maximum)}; "
             f"waiting {seconds(outcome.mean_waiting)} on average"
         ),
-        f"cost: {outcome.cost / 3600:.4g} worker-hours, {run.cost_over_work:.3f} x the work; {states}",
+        (
+            f"cost: {outcome.cost / 3600:.4g} worker-hours, {run.cost_over_work:.3f} x the work, "
+            f"{each_text(bill, price)} for each upload in time; {states}"
+        ),
         (
             f"workers: {outcome.peak_workers:,} at most, {outcome.starts:,} started, "
             f"{outcome.scalings:,} scalings"

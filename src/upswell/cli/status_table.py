@@ -12,14 +12,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from upswell.cli.status_cost import cost_text
+from upswell.cli.cost import cost_text
 from upswell.cli.text import clock, number, plain, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from upswell.analysis.snapshot import Percentiles
-    from upswell.cli.status import AppState
+    from upswell.cli.status_state import AppState
 
 REFRESH = 1.0
 STALE_SECONDS = 15.0

@@ -1,6 +1,6 @@
 """The options of a command that simulates: its traffic, its objective, the world that a policy is tried in.
 
-In: what was typed. Out: a `Source` and a `Plant`, checked.
+In: what was typed. Out: a `Source`, a `Plant` and a `House`, checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from upswell.cli.options import finite
+from upswell.cli.runs import House
 from upswell.cli.traffic import DEFAULT_SHARE, Source, parse_slo
+from upswell.settings import Settings
 from upswell.simulator.plant import Plant
 from upswell.workload import distributions
 
@@ -22,7 +24,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 def traffic_options() -> Callable[[Command], Command]:
-    """Return a decorator that gives a command its traffic (`source`), its `slo` and its `plant`."""
+    """Return a decorator that gives a command its traffic (`source`), its `plant` and its `house`."""
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
@@ -44,7 +46,11 @@ def traffic_options() -> Callable[[Command], Command]:
                 seed=given.pop("seed"),
             )
             plant.check()
-            return function(source=source, plant=plant, **given)
+            settings = Settings(
+                rules_file=given.pop("rules_file") or "", price_per_worker_hour=given.pop("price")
+            )
+            house = House(settings, given.pop("wrappers"))
+            return function(source=source, plant=plant, house=house, **given)
 
         for option in reversed(_options()):
             command = option(command)
@@ -141,5 +147,23 @@ def _options() -> list[Callable[[Any], Any]]:
             callback=finite,
             show_default=True,
             help="Seconds between two decisions of our own policies; a peer keeps its own.",
+        ),
+        click.option(
+            "--rules-file",
+            metavar="FILE.toml",
+            help="Rules of your own: the policy rules, and what guards others (slo+rules).",
+        ),
+        click.option(
+            "--price",
+            type=click.FloatRange(0),
+            default=0.0,
+            callback=finite,
+            help="What a worker costs an hour, in your currency: the cost is told in it.",
+        ),
+        click.option(
+            "--wrappers/--bare",
+            default=False,
+            help="Try each policy inside all that the monitor puts around it (its default settings), or "
+            "within --max-workers only.  [default: bare]",
         ),
     ]

@@ -26,7 +26,7 @@ from upswell.errors import JournalError
 from upswell.journal.writer import Batch, Writer, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from upswell.journal.writer import EntryFields, ReportFields
 
@@ -133,6 +133,16 @@ class JournalReader:
                 outcome=outcome,
             )
 
+    def settings(self, app: str) -> dict[str, Any]:
+        """Return what the newest monitor scaled an application under, by name; empty where not told."""
+        tables = "SELECT 1 FROM sqlite_schema WHERE name = 'settings'"
+        if not list(self._read(tables)):
+            return {}
+        with _named_errors(self._path):
+            for (text,) in self._read("SELECT settings FROM settings WHERE app_id = ?", app):
+                return msgspec.json.decode(text, type=dict[str, Any])
+        return {}
+
     def _entries(self, query: str, *parameters: object) -> list[Entry]:
         with _named_errors(self._path):
             return [_decoder.decode(text) for (text,) in self._read(query, *parameters)]
@@ -174,6 +184,15 @@ class Journal(JournalReader):
         problem = self._writer.put(Batch(partial(_rows, list(entries)), list(reports)))
         if problem:
             raise JournalError(f"the journal must be writable: {self._path}: {problem}")
+
+    def remember_settings(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write each application's settings by name; call it before the first `record`.
+
+        Raises:
+            JournalError: they cannot be written.
+        """
+        with _named_errors(self._path):
+            self._writer.keep_settings([(app, _encode(dict(own)).decode()) for app, own in settings.items()])
 
     def flush(self, timeout: float = 10.0) -> None:
         """Wait until what was recorded is written, or was given up."""

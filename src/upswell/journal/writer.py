@@ -57,6 +57,14 @@ CREATE TABLE reports (
 );
 """
 
+_SETTINGS = """
+CREATE TABLE IF NOT EXISTS settings (      -- what each application is scaled under, as of the last start
+    app_id TEXT PRIMARY KEY,
+    settings TEXT NOT NULL                 -- JSON: name -> value
+) WITHOUT ROWID
+"""
+"""Not in the schema of the first version: made where it is not there yet."""
+
 _FORGET_DECISIONS = (
     "DELETE FROM decisions WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 10 FROM decisions)"
 )
@@ -175,7 +183,19 @@ class Writer:
                 run(statement)
             run(f"PRAGMA application_id = {APPLICATION_ID}")
             run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        run(_SETTINGS)
         run("COMMIT")
+
+    def keep_settings(self, rows: list[tuple[str, str]]) -> None:
+        """Write (application, JSON of its settings) at once; only before the first batch is put."""
+        assert self._thread is None
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany(
+            "INSERT INTO settings (app_id, settings) VALUES (?, ?)"
+            " ON CONFLICT (app_id) DO UPDATE SET settings = excluded.settings",
+            rows,
+        )
+        self._connection.execute("COMMIT")
 
     def _write(self, batch: Batch) -> None:
         self._transaction(batch.entries(), batch.reports[:_REPORTS_A_TRANSACTION])

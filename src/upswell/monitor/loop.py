@@ -194,7 +194,13 @@ class Monitor:
         if total == 0:
             return [decision for _, _, decision in opinions]
         bids = [
-            Bid(snapshot, decision, watched.settings.min_workers, watched.settings.priority)
+            Bid(
+                snapshot,
+                decision,
+                watched.settings.min_workers,
+                watched.settings.priority,
+                watched.settings.standby_workers,
+            )
             for watched, snapshot, decision in opinions
             if watched.policy is not None
         ]

@@ -13,7 +13,8 @@ how long its oldest upload waits, D the time in its objective: of two in equal n
 is served, so that none starves. Where k >= w the gain is negative: workers beyond the need (still there from
 a recent peak) come last. A worker in place counts `KEEP` more than one that would first have to start.
 
-In this order: minimums, then higher priorities, then the gain, then the name, so that the same numbers give
+Standby workers come out of the total first: they are there whatever is decided, and are paid for. Then, in
+this order: minimums, then higher priorities, then the gain, then the name, so that the same numbers give
 the same answer. What is not known is not taken from: an application that holds, or was not watched for a full
 window yet, keeps what it has where there is enough for that.
 """
@@ -42,6 +43,8 @@ class Bid(Struct, frozen=True, gc=False):
     decision: Decision
     min_workers: int
     priority: int
+    standby: int = 0
+    """Workers that the scaler keeps connected and idle beyond those decided for; they count in the total."""
 
 
 class Shares(Struct, frozen=True):
@@ -54,25 +57,34 @@ class Shares(Struct, frozen=True):
 
 
 def limited(bids: Sequence[Bid], total: int) -> list[Decision]:
-    """Return the decisions, in order, cut to `total` workers in all; 0 means no limit.
+    """Return the decisions, in order, cut to `total` workers in all, standby ones included; 0 means no limit.
 
     Time grows as (applications + workers) x log(applications).
     """
     wanted = sum(bid.decision.desired_workers for bid in bids)
-    if total == 0 or wanted <= total:
+    left = max(0, total - _standby(bids))
+    if total == 0 or wanted <= left:
         return [bid.decision for bid in bids]
-    shares = share_out(bids, total)
+    shares = share_out(bids, left)
     return [
         bid.decision
         if workers == bid.decision.desired_workers
-        else bid.decision.changed(workers, _why(bid, workers, shares, wanted, total))
+        else bid.decision.changed(workers, _why(bid, workers, shares, wanted, _told(total, total - left)))
         for bid, workers in zip(bids, shares.workers, strict=True)
     ]
 
 
 def below_minimums(bids: Sequence[Bid], total: int) -> int:
     """Return by how many workers the limit is too small for all minimums; 0 where it is not."""
-    return max(0, sum(map(_minimum, bids)) - total) if total else 0
+    return max(0, sum(map(_minimum, bids)) + _standby(bids) - total) if total else 0
+
+
+def _standby(bids: Sequence[Bid]) -> int:
+    return sum(bid.standby for bid in bids)
+
+
+def _told(total: int, standby: int) -> str:
+    return f"{total}, {standby} of them on standby," if standby else f"{total}"
 
 
 def share_out(bids: Sequence[Bid], total: int) -> Shares:
@@ -143,7 +155,7 @@ def _gain(bid: Bid, workers: int) -> float:
     return gain + KEEP if workers < snapshot.workers.desired else gain
 
 
-def _why(bid: Bid, workers: int, shares: Shares, wanted: int, total: int) -> str:
+def _why(bid: Bid, workers: int, shares: Shares, wanted: int, total: str) -> str:
     """Return the sentence for one that got less than it wanted."""
     kept = f" ({shares.kept})" if shares.kept else ""
     sentence = f"max_workers_total is {total}{kept} and all applications want {wanted}: {workers} here"

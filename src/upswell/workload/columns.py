@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def read_columns(path: str | Path, *names: str) -> list[NDArray[np.float64]]:
     """
     path = Path(path)
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        with _open(path) as file:
             header = [name.strip() for name in file.readline().split(",")]
             wanted = [_index(header, name, path) for name in names]
             rows = (line for line in file if line.strip())
@@ -41,6 +41,13 @@ def read_columns(path: str | Path, *names: str) -> list[NDArray[np.float64]]:
     except (ValueError, IndexError) as error:
         raise TraceError(f"the trace must hold numbers: {path}: {error}") from error
     return [table[:, column].copy() for column in range(len(names))]
+
+
+def _open(path: Path) -> TextIO:
+    """Open for reading; some spreadsheets begin a file with a byte order mark."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return path.open(encoding="utf-8-sig")
 
 
 def _chain(first: str, rest: Any) -> Any:

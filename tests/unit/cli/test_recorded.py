@@ -22,7 +22,7 @@ def test_what_was_recorded_cost_and_missed_what_the_fleet_really_did(tmp_path: P
     assert len(recorded.traffic.arrivals) == real.uploads
     assert recorded.traffic.work == pytest.approx(real.work)
     assert recorded.attainment(SLO) == pytest.approx(real.attainment, abs=0.005)
-    assert recorded.cost == pytest.approx(real.cost, rel=0.02)
+    assert recorded.billed.worker_seconds == pytest.approx(real.cost, rel=0.02)
     assert recorded.interval == 2.0
     assert recorded.traffic.arrivals[0] >= BEGIN
 

@@ -45,6 +45,17 @@ def test_a_higher_priority_gets_what_it_wants_before_a_lower_gets_more_than_its_
     assert shares(10, bid("a", 9), bid("b", 8, priority=1), bid("c", 3, least=1)) == [1, 8, 1]
 
 
+def test_standby_workers_come_out_of_the_total_and_that_is_said() -> None:
+    bids = [replace(bid("a", 80), standby=6), replace(bid("b", 20), standby=4)]
+    cut = limited(bids, 60)
+    assert [one.desired_workers for one in cut] == [40, 10]
+    assert (
+        "max_workers_total is 60, 10 of them on standby, and all applications want 100: 40" in cut[0].reason
+    )
+    assert limited(bids, 110) == [one.decision for one in bids]
+    assert below_minimums([replace(bid("a", 9, least=5), standby=6)], 10) == 1
+
+
 def test_a_minimum_is_no_reason_for_workers_that_nobody_wants() -> None:
     assert shares(4, bid("a", 9), bid("b", 1, least=3)) == [3, 1]
 

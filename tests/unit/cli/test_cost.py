@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from upswell.analysis.ledger import Bill
-from upswell.cli.status_cost import cost_json, cost_text
+from upswell.cli.cost import cost_json, cost_text
 
 BILL = Bill(
     since=0.0, at=7200.0, starting=60.0, standby=0.0, busy=3000.0, idle=500.0, draining=40.0, stored=1000,

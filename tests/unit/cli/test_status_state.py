@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from upswell.cli.status import Roster
+from upswell.cli.status_state import Roster
 from upswell.messages import WorkerStatus, encode
 
 

@@ -1,0 +1,98 @@
+"""What an application cost, for people and for machines: the same words in status and in every comparison."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from upswell.analysis.ledger import HOUR, Bill
+from upswell.cli.text import seconds
+
+if TYPE_CHECKING:
+    from upswell.simulator.ledger import Outcome
+
+
+def bill_of(outcome: Outcome, since: float = 0.0, at: float = 0.0) -> Bill:
+    """Return what a simulated fleet cost, as the monitor would have added it up."""
+    return Bill(
+        since=since,
+        at=at,
+        starting=outcome.cost_starting,
+        standby=outcome.cost_standby,
+        busy=outcome.cost_busy,
+        idle=outcome.cost_idle,
+        draining=outcome.cost_draining,
+        stored=outcome.finished,
+        in_time=outcome.uploads - outcome.late,
+        dead=outcome.dead,
+    )
+
+
+def by_state(bill: Bill) -> dict[str, float]:
+    """Return the billed worker-seconds of each state that a worker can be in."""
+    return {
+        "starting": bill.starting,
+        "standby": bill.standby,
+        "busy": bill.busy,
+        "idle": bill.idle,
+        "draining": bill.draining,
+    }
+
+
+def each_json(bill: Bill, price_per_worker_hour: float) -> dict[str, Any]:
+    """Return a comparison's part of the bill: the states, and what one upload in time cost."""
+    told: dict[str, Any] = {
+        "worker_seconds_by_state": by_state(bill),
+        "worker_seconds_per_upload_in_time": bill.seconds_per_upload_in_time,
+    }
+    if price_per_worker_hour > 0:
+        told["price"] = bill.price(price_per_worker_hour)
+        told["price_per_upload_in_time"] = bill.price_per_upload_in_time(price_per_worker_hour)
+    return told
+
+
+def each_text(bill: Bill, price_per_worker_hour: float) -> str:
+    """Return what one upload that met its objective cost: its price, or worker-seconds where there is none.
+
+    >>> bill = Bill(since=0.0, at=9.0, busy=5400.0, in_time=1000)
+    >>> each_text(bill, 0.0), each_text(bill, 2.0)
+    ('5.40s', '0.003')
+    """
+    if price_per_worker_hour > 0:
+        price = bill.price_per_upload_in_time(price_per_worker_hour)
+        return "-" if price is None else f"{price:.3g}"
+    return seconds(bill.seconds_per_upload_in_time)
+
+
+def cost_json(bill: Bill | None, price_per_worker_hour: float) -> dict[str, Any] | None:
+    """Return the bill, its sums, and its prices (None where workers have no price)."""
+    if bill is None:
+        return None
+    priced = price_per_worker_hour > 0
+    return {
+        "since": bill.since,
+        "worker_seconds": {"total": bill.worker_seconds, **by_state(bill)},
+        "unobserved_seconds": bill.unobserved,
+        "uploads": {"stored": bill.stored, "in_time": bill.in_time, "dead": bill.dead},
+        "worker_seconds_per_upload_in_time": bill.seconds_per_upload_in_time,
+        "price_per_worker_hour": price_per_worker_hour if priced else None,
+        "price": bill.price(price_per_worker_hour) if priced else None,
+        "price_per_upload_in_time": bill.price_per_upload_in_time(price_per_worker_hour) if priced else None,
+    }
+
+
+def cost_text(bill: Bill | None, price_per_worker_hour: float) -> str:
+    """Return worker-hours, or their price; and what each upload that met its objective cost of it.
+
+    >>> bill = Bill(since=0.0, at=9.0, busy=5400.0, in_time=1000)
+    >>> cost_text(bill, 0.0), cost_text(bill, 2.0)
+    ('1.50 h, 5.40s each', '3.00, 0.003 each')
+    """
+    if bill is None:
+        return "-"
+    if price_per_worker_hour > 0:
+        total = f"{bill.price(price_per_worker_hour):,.2f}"
+        price = bill.price_per_upload_in_time(price_per_worker_hour)
+        return total if price is None else f"{total}, {price:.3g} each"
+    total = f"{bill.worker_seconds / HOUR:,.2f} h"
+    each = bill.seconds_per_upload_in_time
+    return total if each is None else f"{total}, {seconds(each)} each"

@@ -1,0 +1,51 @@
+"""The settings that decisions depend on: a monitor tells them to its journal, a replay takes them from there.
+
+In: settings, or a journal. Out: the same in the other form. A setting that is not known any more is let pass.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from upswell.errors import JournalError
+from upswell.settings import Settings
+
+if TYPE_CHECKING:
+    from upswell.journal import Journal, JournalReader
+
+DECIDING = (
+    "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance",
+    "stabilization_window", "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "slots",
+    "decision_interval", "window", "price_per_worker_hour",
+)  # fmt: skip
+
+
+def remember(journal: Journal, settings: Settings) -> None:
+    """Tell a journal what each application of the settings is scaled under."""
+    journal.remember_settings({app: _of(settings.for_app(app)) for app in settings.apps})
+
+
+def _of(own: Settings) -> dict[str, Any]:
+    values = {name: getattr(own, name) for name in DECIDING}
+    if own.rules_file:  # a replay may be started elsewhere
+        values["rules_file"] = str(Path(own.rules_file).expanduser().absolute())
+    return values
+
+
+def recall(journal: JournalReader, app: str) -> Settings | None:
+    """Return what an application was scaled under; None where the journal does not tell.
+
+    Raises:
+        JournalError: a value is none of its setting.
+    """
+    values = journal.settings(app)
+    if not values:
+        return None
+    known = {name: value for name, value in values.items() if name in DECIDING}
+    try:
+        return msgspec.convert(known, Settings)
+    except msgspec.ValidationError as error:
+        raise JournalError(f"the journal must hold settings of this version for {app}: {error}") from error

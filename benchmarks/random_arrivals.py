@@ -20,6 +20,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from upswell.cli.contenders import Choice, choose_all
+from upswell.cli.runs import BARE
 from upswell.simulator.engine import simulate
 from upswell.simulator.oracle import oracle
 from upswell.simulator.score import geometric_mean, score
@@ -57,9 +58,7 @@ def run(case: Case, choice: Choice, cost: float) -> tuple[float, float, float]:
     """Return (R, attainment, CPU seconds) of one policy."""
     interval = choice.contender.interval or case.plant.decision_interval
     plant = replace(case.plant, decision_interval=interval)
-    policy = choice.policy(
-        interval=interval, max_workers=plant.max_workers, mean_service=float(case.services.mean())
-    )
+    policy = choice.policy(BARE.settings_in(plant), float(case.services.mean()))
     begun = time.process_time()
     outcome = simulate(case.arrivals, case.services, policy, plant)
     seconds = time.process_time() - begun

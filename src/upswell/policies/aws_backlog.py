@@ -2,8 +2,9 @@
 
 The target is the acceptable latency over the mean processing time. An alarm looks at one point a minute:
 three points above the target scale out, fifteen below 90 % of it scale in; either sets ceil(n x backlog per
-instance / target). Source: docs.aws.amazon.com/autoscaling/ec2/userguide/as-using-sqs-queue.html and its
-target tracking pages.
+instance / target). That is the whole backlog over the target, so an instance's warm-up changes nothing: what
+is warming up was counted when it was asked for, and fifteen calm minutes are longer than it.
+Source: docs.aws.amazon.com/autoscaling/ec2/userguide/as-using-sqs-queue.html and its target tracking pages.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Flink's autoscaler (DS2): the capacity that keeps up with the input and clears the lag in time.
+"""Apache Flink's autoscaler (DS2): the capacity that keeps up with the input and clears the lag in time.
 
 Capacity needed = input / target utilisation + lag / catch-up + input x restart / catch-up, in uploads per
 second; a worker's true rate is its slots over the mean service time. Nothing changes while the utilisation is
-within 0.7 +- 0.3; scale-in at most by 60 %, and an hour after the first proposal. Source:
-flink-kubernetes-operator, flink-autoscaler (JobVertexScaler, ScalingMetricEvaluator, AutoScalerOptions);
-Kalavri, OSDI 2018 (DS2).
+within 0.7 +- 0.3 (towards more the restart does not count, and while the lag is over 5 minutes of work nobody
+goes); scale-in at most by 60 %, and an hour after the first proposal. Source: flink-kubernetes-operator,
+flink-autoscaler (JobVertexScaler, ScalingMetricEvaluator, AutoScalerOptions); Kalavri, OSDI 2018 (DS2).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ TARGET_UTILISATION = 0.7
 BOUNDARY = 0.3
 CATCH_UP = 1800.0
 RESTART = 300.0
+BACKLOG_THRESHOLD = 300.0
 METRICS_WINDOW = 900.0
 STABILIZATION = 300.0
 SCALE_DOWN_INTERVAL = 3600.0
@@ -55,8 +56,9 @@ class FlinkPolicy:
         needed = average / TARGET_UTILISATION + extra
         wanted = math.ceil(needed / true_rate)
         capacity = max(current, 1) * true_rate
-        least = average / (TARGET_UTILISATION + BOUNDARY) + extra
-        most = average / (TARGET_UTILISATION - BOUNDARY) + extra
+        least = average / (TARGET_UTILISATION + BOUNDARY) + lag / self._catch_up
+        behind = lag > BACKLOG_THRESHOLD * (snapshot.throughput or 0.0)
+        most = math.inf if behind else average / (TARGET_UTILISATION - BOUNDARY) + extra
         numbers = {"needed": needed, "true_rate": true_rate, "lag": float(lag), "input": average}
         said = (
             f"{average:.3g} uploads/s and {lag} behind need {needed:.3g}/s, a worker does {true_rate:.3g}/s"

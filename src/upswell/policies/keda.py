@@ -1,9 +1,11 @@
 """KEDA's queue scaler with the Horizontal Pod Autoscaler behind it.
 
-KEDA asks the queue every 30 s whether there is anything at all, starts the first worker then, and ends the
-last after 300 s without anything. Between, the autoscaler syncs every 15 s: the metric of type AverageValue
-is the depth over the workers, so ceil(depth / target) workers are wanted, unless that is within 10 % of the
-present; scale-in goes to the largest recommendation of 300 s; scale-out to at most max(n + 4, 2 n).
+KEDA polls the queue every 30 s for whether there is anything at all; a poll that finds something starts the
+first worker, one that found nothing for 300 s ends the last. Between, the autoscaler syncs every 15 s: the
+metric of type AverageValue is the depth over the workers, so ceil(depth / target) workers are wanted, unless
+that is within 10 % of the present; scale-in goes to the largest recommendation of 300 s, the number found at
+the start among them; scale-out to at most max(n + 4, 2 n): 4 pods or 100 % in 15 s. The bounds are the
+application's own.
 Sources: keda.sh (ScaledObject spec, RabbitMQ scaler), kubernetes pkg/controller/podautoscaler
 (replica_calculator.go, horizontal.go).
 """
@@ -34,7 +36,7 @@ class KedaPolicy:
         self._target = queue_length
         self._over_http = over_http
         self._polled_at = -math.inf
-        self._active_at: float | None = None
+        self._active_at = -math.inf
         self._synced_at = -math.inf
         self._recommendations: deque[tuple[float, int]] = deque()
 
@@ -44,26 +46,31 @@ class KedaPolicy:
         depth = snapshot.queue_depth if self._over_http else snapshot.messages_ready
         if depth is None:
             return Decision.hold(current, "the queue's depth is not known")
-        if self._active_at is None:
-            self._active_at = snapshot.at
-        if depth > 0:
-            self._active_at = snapshot.at
+        polled = self._poll(snapshot.at, depth)
         if current == 0:
-            return self._activate(snapshot.at, depth)
-        if snapshot.at - self._synced_at < SYNC_PERIOD - _SCHEDULE_SLACK:
-            return Decision.hold(current, f"the autoscaler syncs every {SYNC_PERIOD:g} s")
-        self._synced_at = snapshot.at
-        if snapshot.at - self._active_at >= COOLDOWN:
+            return self._activate(depth, polled=polled)
+        if polled and snapshot.at - self._active_at >= COOLDOWN:
             self._recommendations.clear()
             return Decision.by_rule(
                 desired_workers=0, reason=f"nothing in the queue for {COOLDOWN:g} s -> 0 workers"
             )
+        if snapshot.at - self._synced_at < SYNC_PERIOD - _SCHEDULE_SLACK:
+            return Decision.hold(current, f"the autoscaler syncs every {SYNC_PERIOD:g} s")
+        self._synced_at = snapshot.at
         return self._sync(snapshot.at, current, depth)
 
-    def _activate(self, at: float, depth: int) -> Decision:
+    def _poll(self, at: float, depth: int) -> bool:
+        """Look at the queue where it is time to; return whether it was."""
         if at - self._polled_at < POLLING_INTERVAL - _SCHEDULE_SLACK:
-            return Decision.hold(0, f"the queue is polled every {POLLING_INTERVAL:g} s")
+            return False
+        if depth > 0 or self._polled_at == -math.inf:
+            self._active_at = at
         self._polled_at = at
+        return True
+
+    def _activate(self, depth: int, *, polled: bool) -> Decision:
+        if not polled:
+            return Decision.hold(0, f"the queue is polled every {POLLING_INTERVAL:g} s")
         if depth == 0:
             return Decision.by_rule(desired_workers=0, reason="0 uploads -> stays at 0 workers")
         return Decision.by_rule(desired_workers=1, reason=f"{depth} uploads and no worker -> 1 worker")
@@ -72,6 +79,8 @@ class KedaPolicy:
         ratio = depth / (self._target * current)
         wanted = current if abs(ratio - 1) <= TOLERANCE else max(1, math.ceil(depth / self._target))
         remembered = self._recommendations
+        if not remembered:
+            remembered.append((at, current))
         while remembered and remembered[0][0] < at - STABILIZATION:
             remembered.popleft()
         remembered.append((at, wanted))

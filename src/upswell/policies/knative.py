@@ -1,7 +1,9 @@
 """Knative's pod autoscaler (KPA): a stable window of 60 s and a panic window of 6 s over the concurrency.
 
 Source: knative/serving pkg/autoscaler/scaling/autoscaler.go; defaults from pkg/autoscaler/config. Concurrency
-here is the queue's depth: a request that waits counts, as in Knative's queue proxy and activator.
+here is the queue's depth: a request that waits counts, as in Knative's queue proxy and activator. Without a
+history, over a fleet of more than one, it begins in panic, so that nobody goes until a stable window is over.
+The scale-down delay is 0, the default.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class KnativePolicy:
         if depth is None:
             return Decision.hold(current, "the queue's depth is not known")
         now = snapshot.at
+        if not self._seen and snapshot.workers.ready > 1:
+            self._panic_at, self._most_in_panic = now, snapshot.workers.ready
         self._seen.append((now, depth))
         while self._seen[0][0] <= now - STABLE_WINDOW:
             self._seen.popleft()

@@ -11,9 +11,16 @@ def calm(policy: KnativePolicy, *, until: float, workers: int, depth: int) -> No
 
 def test_concurrency_over_seventy_percent_of_the_target_is_wanted() -> None:
     """Knative's documents: a target of 100 and 70 % utilisation scale at 70 requests at once."""
-    policy = KnativePolicy(100)
-    assert policy.decide(seen(0.0, 3, in_flight=210)).desired_workers == 3
+    assert KnativePolicy(100).decide(seen(0.0, 3, in_flight=210)).desired_workers == 3
     assert KnativePolicy(100).decide(seen(0.0, 3, in_flight=211)).desired_workers == 4
+
+
+def test_over_a_fleet_it_begins_in_panic_and_lets_nobody_go_for_a_stable_window() -> None:
+    """autoscaler.go, newAutoscaler: "momentarily scale down ... is not a desired behaviour"."""
+    policy = KnativePolicy(10)
+    assert policy.decide(seen(0.0, 9, in_flight=7)).desired_workers == 9
+    assert policy.decide(seen(60.0, 9, in_flight=7)).desired_workers == 9
+    assert policy.decide(seen(62.0, 9, in_flight=7)).desired_workers == 4
 
 
 def test_twice_the_ready_capacity_in_six_seconds_is_panic_and_never_scales_in() -> None:
@@ -34,7 +41,8 @@ def test_panic_ends_a_stable_window_after_its_last_cause() -> None:
 
 def test_one_tick_halves_at_most() -> None:
     policy = KnativePolicy(10)
-    assert policy.decide(seen(0.0, 40, in_flight=7)).desired_workers == 20
+    calm(policy, until=62, workers=1, depth=7)
+    assert policy.decide(seen(62.0, 40, in_flight=7)).desired_workers == 20
 
 
 def test_the_last_worker_goes_after_the_grace_period() -> None:

@@ -1,0 +1,118 @@
+"""What all wrappers promise together, rules and step limits included, as the monitor stacks them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from support.snapshots import snapshots
+from upswell.analysis.decision import Decision
+from upswell.analysis.snapshot import Workers
+from upswell.policies.table import wrapped
+from upswell.settings import Settings
+
+if TYPE_CHECKING:
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.policies import ScalingPolicy
+
+MIN, MAX = 2, 40
+RULES = Path(__file__).parents[2] / "examples/rules"
+STACKS = {
+    "default": Settings(min_workers=MIN, max_workers=MAX),
+    "all": Settings(
+        min_workers=MIN, max_workers=MAX, max_scale_out_factor=2.0, max_scale_in_share=0.25,
+        rules_file=str(RULES / "flash-crowd.toml"),
+    ),
+}  # fmt: skip
+few = settings(max_examples=50, deadline=None)
+histories = st.lists(snapshots(), max_size=5)
+
+
+class Backlog:
+    """Wants one worker for each ten uploads in the system; holds where their number is not known."""
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return a tenth."""
+        if snapshot.queue_depth is None:
+            return Decision.hold(snapshot.workers.desired, "0 answers of the broker")
+        workers = -(-snapshot.queue_depth // 10)
+        return Decision.by_rule(workers, f"{snapshot.queue_depth} uploads, 10 a worker -> {workers} workers")
+
+
+def stack(name: str) -> ScalingPolicy:
+    return wrapped(Backlog(), STACKS[name])
+
+
+def later(seen: list[Snapshot]) -> list[Snapshot]:
+    return [replace(snapshot, at=1000.0 + 2 * number) for number, snapshot in enumerate(seen)]
+
+
+@pytest.mark.parametrize("name", STACKS)
+@few
+@given(seen=st.lists(snapshots(), min_size=1, max_size=6))
+def test_the_bounds_are_kept_whatever_is_seen_and_each_decision_has_its_sentence(
+    name: str, seen: list[Snapshot]
+) -> None:
+    policy = stack(name)
+    for snapshot in later(seen):
+        decision = policy.decide(snapshot)
+        assert MIN <= decision.desired_workers <= MAX
+        assert re.search(r"\d", decision.reason)
+        assert len(decision.reason.split()) >= 3
+        assert decision.held or decision.rejected
+
+
+@pytest.mark.parametrize("name", STACKS)
+@few
+@given(seen=histories, last=snapshots(), more=st.integers(1, 10_000))
+def test_more_backlog_never_means_fewer_workers_after_any_history(
+    name: str, seen: list[Snapshot], last: Snapshot, more: int
+) -> None:
+    if last.messages_ready is None:
+        return
+    wanted: list[int] = []
+    for end in (last, replace(last, messages_ready=last.messages_ready + more)):
+        policy = stack(name)
+        *_, decision = [policy.decide(snapshot) for snapshot in later([*seen, end])]
+        wanted.append(decision.desired_workers)
+    assert wanted[0] <= wanted[1]
+
+
+@pytest.mark.parametrize("name", STACKS)
+@few
+@given(seen=histories, last=snapshots())
+def test_missing_data_holds_after_any_history(name: str, seen: list[Snapshot], last: Snapshot) -> None:
+    policy = stack(name)
+    current = min(MAX, max(MIN, last.workers.desired))
+    blind = replace(last, messages_ready=None, workers=Workers(desired=current, requested=current))
+    *_, decision = [policy.decide(snapshot) for snapshot in later([*seen, blind])]
+    assert decision.desired_workers == current
+
+
+@pytest.mark.parametrize("name", STACKS)
+@few
+@given(snapshot=snapshots())
+def test_constant_load_settles_and_stays_settled(name: str, snapshot: Snapshot) -> None:
+    policy = stack(name)
+    current = snapshot.workers.desired
+    wanted: list[int] = []
+    for number in range(450):
+        workers = Workers(desired=current, requested=current, ready=current)
+        seen = replace(snapshot, at=1000.0 + 2 * number, workers=workers, warming_up=False)
+        current = policy.decide(seen).desired_workers
+        wanted.append(current)
+    assert len(set(wanted[-60:])) == 1
+
+
+@pytest.mark.parametrize("name", STACKS)
+@few
+@given(seen=st.lists(snapshots(), min_size=1, max_size=8))
+def test_the_same_snapshots_give_the_same_decisions(name: str, seen: list[Snapshot]) -> None:
+    one, other = stack(name), stack(name)
+    assert [one.decide(s) for s in later(seen)] == [other.decide(s) for s in later(seen)]

@@ -206,7 +206,7 @@ def drawn(uploads: int) -> Iterator[Chunk]:
 
 
 def peak_megabytes() -> float:
-    """Return the most memory this process had; `getrusage` would tell its parent's where that had more."""
+    """Return the most memory that this process had; `getrusage` may tell its parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

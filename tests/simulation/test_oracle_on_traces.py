@@ -15,7 +15,18 @@ CASES = os.environ.get("AUTOSCALER_CASES", "")
 """The folder that benchmarks/autoscalers.py is given; real traces are too large to stand here."""
 
 
-@pytest.mark.parametrize("name", ["azure-code", "azure-conv", "swim-2010"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "azure-code",
+        "azure-conv",
+        "swim-2010",
+        "worldcup98-2d",
+        "aws-elb-3d",
+        "tweets-aapl-4d",
+        "twitter-6h",
+    ],
+)
 @pytest.mark.slow
 @pytest.mark.skipif(not CASES, reason="AUTOSCALER_CASES names no folder with cases.json and its traces")
 def test_oracle_comes_within_two_percent_of_an_independent_one(name: str) -> None:
@@ -25,4 +36,5 @@ def test_oracle_comes_within_two_percent_of_an_independent_one(name: str) -> Non
         arrivals, services, objective=case["slo_s"], share=case["share"], start_delay=case["start_delay_s"]
     )
     assert found.attainment >= case["share"]
+    assert found.lower_bound <= found.cost
     assert found.cost_over_work <= 1.02 * case["oracle_cost_over_work"]

@@ -146,8 +146,9 @@ def clairvoyant(folder: Path, case: str, facts: dict[str, Any], own: bool) -> fl
     return found.cost
 
 
-NO_FOLDER = """no traces, so nothing is measured here. Name the folder of cases: make bench CASES=FOLDER, or
-python benchmarks/autoscalers.py FOLDER. It has cases.json and a NAME.csv.gz each (docs/benchmarks.md)."""
+NO_FOLDER = """no traces, so nothing is measured here. Name the folder of cases: make bench CASES=FOLDER,
+or python benchmarks/autoscalers.py FOLDER. It holds cases.json and a NAME.csv.gz for each case
+(docs/benchmarks.md)."""
 
 
 def read_cases(folder: Path | None, wanted: str | None) -> tuple[Path, dict[str, Any]]:

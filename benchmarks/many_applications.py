@@ -1,40 +1,72 @@
-"""One round of decisions for 10,000 applications under one limit, and what the wrappers add to a decision.
+"""A round of decisions for 10,000 applications by the default policy, and one decision with full windows.
 
-A broker that does nothing, windows that hold a minute of reports, a third of the applications busy; every
-application is decided for by `slo` in all its wrappers, then 500 workers are shared out, billed, journalled.
+    python benchmarks/many_applications.py [--applications 10000] [--reports 4000] [--rounds 10]
+
+A broker that does nothing; every application is decided for by `policy_for(Settings())`, noted for rehearsal,
+billed, journalled. Traffic is nothing at all, or so many reports a round spread by Zipf's law (the n-th
+application has 1/n of the first one's), with and without a limit of workers over all. After one whole window
+the rounds are made in real time, one every decision interval, so that rehearsal works beside them as it does
+in production.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from monitor import NoBroker, report
 from side_by_side import median
 from upswell import events
+from upswell.analysis.application import Application
 from upswell.analysis.snapshot import Percentiles, Snapshot, Totals, Workers
 from upswell.journal import Journal
 from upswell.monitor import Monitor
+from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.global_limit import Bid, limited
 from upswell.policies.slo import SloPolicy
+from upswell.policies.slo_family import SloFamilyPolicy
 from upswell.policies.table import policy_for
 from upswell.settings import Settings
 
-REPORTS_A_ROUND = 2
+if TYPE_CHECKING:
+    from upswell.policies.protocol import ScalingPolicy
+
+WARM_UP = 31
+"""Rounds of 2 s: one window of a minute."""
 
 
-def rounds(applications: int, total: int, count: int) -> list[float]:
-    """Return the seconds of thread time of each round, after one whole window of them."""
+class Figures(Struct):
+    """What the rounds took: seconds each of wall time, and of the loop's own CPU time.
+
+    `beside`: share of one core that all other threads used meanwhile. `late`: the longest time by which the
+    loop's thread woke up too late between two rounds.
+    """
+
+    wall: list[float]
+    cpu: list[float]
+    beside: float
+    late: float
+    rehearsed: int
+
+
+def rounds(applications: int, reports: int, total: int, count: int, *, journalled: bool = True) -> Figures:
+    """Return what the rounds took after one whole window; `reports` are those of one round, in all."""
     now = [time.time()]
     apps: dict[str, dict[str, Any]] = {f"app{number}": {} for number in range(applications)}
     rng = random.Random(1)
+    weights = list(itertools.accumulate(1 / (n + 1) for n in range(applications)))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         settings = Settings(state_dir=folder, apps=apps, max_workers_total=total)
-        journal = Journal(Path(folder) / "journal.sqlite", settings.journal_max_bytes)
+        file = Path(folder) / "journal.sqlite"
+        journal = Journal(file, settings.journal_max_bytes) if journalled else None
+        rehearsals = Rehearsals(settings.decision_interval)
         monitor = Monitor(
             broker=NoBroker(),  # type: ignore[arg-type]
             settings=settings,
@@ -42,22 +74,53 @@ def rounds(applications: int, total: int, count: int) -> list[float]:
             epoch=1,
             name="benchmark",
             clock=lambda: now[0],
+            rehearsals=rehearsals,
         )
-        taken: list[float] = []
-        for _ in range(31 + count):
+        seen = [watched.seen for _, watched in monitor.applications]
+        figures = Figures([], [], 0.0, 0.0, 0)
+        begun, others_before = time.perf_counter(), 0.0
+        for number in range(WARM_UP + count):
             now[0] += settings.decision_interval
-            for number, (app_id, watched) in enumerate(monitor.applications):
-                busy = number % 3 == 0
-                if busy:
-                    for _ in range(REPORTS_A_ROUND):
-                        watched.seen.report(report(rng.getrandbits(64), app_id, rng, now[0]), now[0])
-                watched.seen.depth(rng.randrange(200) if busy else 0, 4 if busy else 0, 1, now[0])
-            begun = time.thread_time()
+            hear(seen, rng.choices(range(applications), cum_weights=weights, k=reports), rng, now[0])
+            if number == WARM_UP:
+                begun, others_before = time.perf_counter(), time.process_time() - time.thread_time()
+            wall, cpu = time.perf_counter(), time.thread_time()
             monitor.decide(now[0])
-            taken.append(time.thread_time() - begun)
-            journal.flush()
-        journal.close()
-    return taken[31:]
+            if number >= WARM_UP:
+                figures.wall.append(time.perf_counter() - wall)
+                figures.cpu.append(time.thread_time() - cpu)
+                figures.late = max(figures.late, pause(wall + settings.decision_interval))
+            elif journal is not None:
+                journal.flush()
+        others = time.process_time() - time.thread_time() - others_before
+        figures.beside = others / (time.perf_counter() - begun)
+        figures.rehearsed = len(rehearsals)
+        rehearsals.close()
+        if journal is not None:
+            journal.close()
+    return figures
+
+
+def hear(seen: list[Application], who: list[int], rng: random.Random, now: float) -> None:
+    """Let an application hear of one upload for each time that it is named, and all of their depths."""
+    waiting = dict.fromkeys(who, 0)
+    for number in who:
+        waiting[number] += 1
+        one = seen[number]
+        one.report(report(rng.getrandbits(64), one.app_id, rng, now), now)
+    for number, one in enumerate(seen):
+        several = waiting.get(number, 0)
+        one.depth(rng.randrange(several + 1), several, 1, now)
+
+
+def pause(until: float) -> float:
+    """Sleep in short steps; return by how much the latest was late."""
+    late = 0.0
+    while (now := time.perf_counter()) < until:
+        step = min(0.002, until - now)
+        time.sleep(step)
+        late = max(late, time.perf_counter() - now - step)
+    return late
 
 
 def sharing_out(applications: int, total: int, repetitions: int) -> float:
@@ -76,18 +139,37 @@ def sharing_out(applications: int, total: int, repetitions: int) -> float:
     return median(taken)
 
 
-def decisions(wrapped: bool, count: int) -> float:
-    """Return the seconds of one `slo` decision, bare or in its wrappers."""
+def decisions(policy: ScalingPolicy | None, count: int) -> tuple[float, float]:
+    """Return the median seconds of a snapshot with full windows, and of a decision from it.
+
+    `policy` None: the default, in its wrappers.
+    """
     settings = Settings(max_workers=1000)
-    policy = policy_for(settings, "e1") if wrapped else SloPolicy()
-    rng = random.Random(1)
-    seen = [busy_snapshot(1000.0 + 2 * n, rng.randrange(500), "e1") for n in range(count)]
-    taken = []
-    for snapshot in seen:
+    policy = policy or policy_for(settings, "e1")
+    rng, now, reports = random.Random(1), 1000.0, 17
+    one = Application(
+        "e1",
+        slo=settings.objective,
+        window=60.0,
+        slots=4,
+        status_interval=1.0,
+        capacity=500,
+        started_at=900.0,
+    )
+    snapshots, decided = [], []
+    for _ in range(count):
+        now += settings.decision_interval
+        for _ in range(reports):  # 500 a window
+            one.report(report(rng.getrandbits(64), "e1", rng, now), now)
+        one.depth(rng.randrange(50), rng.randrange(8), 2, now)
         begun = time.perf_counter()
-        policy.decide(snapshot)
-        taken.append(time.perf_counter() - begun)
-    return median(taken)
+        snapshot = one.snapshot(now)
+        seen = time.perf_counter()
+        decision = policy.decide(snapshot)
+        decided.append(time.perf_counter() - seen)
+        snapshots.append(seen - begun)
+        one.decided(decision.desired_workers)
+    return median(snapshots), median(decided)
 
 
 def busy_snapshot(at: float, waiting: int, app_id: str) -> Snapshot:
@@ -114,24 +196,40 @@ def busy_snapshot(at: float, waiting: int, app_id: str) -> Snapshot:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--applications", type=int, default=10_000)
+    options.add_argument("--reports", type=int, default=4000, help="of a round, in all")
     options.add_argument("--total", type=int, default=500)
     options.add_argument("--rounds", type=int, default=10)
     chosen = options.parse_args()
     events.configure(level="error")
-    bare, wrapped = decisions(wrapped=False, count=5000), decisions(wrapped=True, count=5000)
-    print(f"one slo decision, median: bare {bare * 1e6:.0f} us, in its wrappers {wrapped * 1e6:.0f} us")
+    for name, policy in (
+        ("slo, in its wrappers", None),
+        ("slo, bare", SloFamilyPolicy()),
+        ("slo_formula, bare", SloPolicy()),
+    ):
+        snapshot, decision = decisions(policy, 2000)
+        print(
+            f"{name}: one decision {decision * 1e6:.0f} us, its snapshot {snapshot * 1e6:.0f} us "
+            "(medians, 500 reports a window; goal: below 100)"
+        )
     for total in (chosen.total, 20 * chosen.total):
         seconds = sharing_out(chosen.applications, total, 5)
         print(
             f"{total:,} workers shared out among {chosen.applications:,} applications: {seconds * 1e3:.0f} ms"
         )
-    for total in (0, chosen.total):
-        taken = rounds(chosen.applications, total, chosen.rounds)
+    for what, reports, total in (
+        ("all idle", 0, 0),
+        (f"{chosen.reports:,} reports by Zipf's law", chosen.reports, 0),
+        (f"the same, {chosen.total} workers for all", chosen.reports, chosen.total),
+    ):
+        figures = rounds(chosen.applications, reports, total, chosen.rounds)
         print(
-            f"a round of {chosen.applications:,} applications, max_workers_total {total}: "
-            f"median {median(taken) * 1e3:.0f} ms, worst {max(taken) * 1e3:.0f} ms of CPU (goal: below 1,000)"
+            f"a round of {chosen.applications:,} applications, {what}: "
+            f"wall median {median(figures.wall) * 1e3:.0f} ms, worst {max(figures.wall) * 1e3:.0f} ms; "
+            f"CPU {median(figures.cpu) * 1e3:.0f} ms (goal: below 1,000); {figures.rehearsed:,} rehearsed; "
+            f"rehearsal and journal {figures.beside:.1%} of a core",
+            flush=True,
         )
 
 

@@ -18,6 +18,7 @@ import random
 import statistics
 import sys
 import tempfile
+from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,9 @@ from reality_run import APP, Measured, RealRun, settings_for
 from side_by_side import conclude, print_table, rabbitmq
 from upswell import events
 from upswell.cli.replies import nearest_rank
-from upswell.policies.table import policy_for
+from upswell.monitor.rehearsals import Rehearsals
+from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.table import bare_policy_for, wrapped
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import read_jobs
 from upswell.simulator.plant import Plant
@@ -38,9 +41,14 @@ from upswell.workload.arrivals import Phase, piecewise
 from upswell.workload.distributions import service_times
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     from numpy.typing import NDArray
+
+    from upswell.analysis.decision import Decision
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.settings import Settings
 
     Floats = NDArray[np.float64]
 
@@ -51,12 +59,13 @@ SETTINGS: dict[str, Any] = {
     "min_workers": 1,
     "max_workers": MAX_WORKERS,
     "window": 20.0,
-    "stabilization_window": 20.0,
     "decision_interval": 1.0,
     "status_interval": 0.5,
 }
 SERVICE = "lognormal(1, 0.5)"
 REPLICATIONS = 20
+NOTED_WITHIN = 0.1
+"""A decision is noted after it was told, so a worker may seem to have been asked for shortly before it."""
 ATTAINMENT_GOAL, COST_GOAL = 0.01, 0.10
 
 
@@ -119,10 +128,10 @@ def facts(measured: Measured, arrivals: Floats, services: Floats) -> Facts:
         if w.gone_at is not None and w.told_at is not None and w.gone_at <= measured.ended_at
     ]
     orders = [
-        w.requested_at - max(before)
+        max(0.0, w.requested_at - max(before))
         for w in lives
         if w.requested_at > measured.began_at
-        and (before := [at for at, _, _ in measured.decisions if at <= w.requested_at])
+        and (before := [at for at, _, _ in measured.decisions if at <= w.requested_at + NOTED_WITHIN])
     ]
     return Facts(
         start_delays=sorted(starts),
@@ -168,6 +177,38 @@ def real_figures(measured: Measured, uploads: int, objective: float) -> Figures:
     )
 
 
+class AtOnce(Executor):
+    """Does what it is given before it returns."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Return what is done."""
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+class AsMonitored:
+    """A policy as the monitor runs it: in its wrappers, and rehearsed after each round where it can be.
+
+    The rehearsal is the monitor's own, done at once and on no budget: one application never uses it up.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bare = bare_policy_for(settings, APP)
+        self._policy = wrapped(self._bare, settings)
+        self._rehearsals = Rehearsals(settings.decision_interval, clock=lambda: 0.0, executor=AtOnce())
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return the decision of one round."""
+        self._rehearsals.follow()
+        decision = self._policy.decide(snapshot)
+        if isinstance(self._bare, SloFamilyPolicy):
+            self._rehearsals.note(self._bare, self._settings, snapshot)
+        self._rehearsals.work()
+        return decision
+
+
 def predictions(
     arrivals: Floats, services: Floats, known: Facts, values: dict[str, Any], count: int = REPLICATIONS
 ) -> list[Figures]:
@@ -186,17 +227,18 @@ def predictions(
             stop_delay=known.stop_delay,
             slots=settings.slots,
             initial_workers=settings.min_workers,
+            initial_measured=True,  # the scaler started them, before the first upload
             min_workers=settings.min_workers,
             max_workers=settings.max_workers,
             decision_interval=interval,
             window=settings.window,
-            # The engine lags by whole decisions: a lag of less than half of one is nearer to none.
-            report_lag=round(known.report_lag / interval) * interval,
+            status_interval=settings.status_interval,
+            report_lag=known.report_lag,
             seed=seed,
         )
         shift = float(1 - arrivals[0] % 1) + interval * seed / count
         outcome = simulate(
-            arrivals + shift, services + max(0.0, known.overhead), policy_for(settings, APP), plant
+            arrivals + shift, services + max(0.0, known.overhead), AsMonitored(settings), plant
         )
         found.append(
             Figures(

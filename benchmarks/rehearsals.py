@@ -1,9 +1,12 @@
 """What rehearsal costs: CPU time an application and interval, by traffic, and a decision of the `slo` policy.
 
-    python benchmarks/rehearsals.py [--rates 0.005,0.05,0.5,5] [--seconds 6000]
+    python benchmarks/rehearsals.py [--rates 0.005,0.05,0.5,5] [--seconds 6000] [--rounds 30]
 
 Poisson arrivals, lognormal service times of 5 s, 95 % within 60 s, start-up 20 s, an interval of 2 s, the
 first 1,000 s not counted. A tenth of a core for 1,000 applications is a mean of 200 us an interval.
+
+Then 1,000 applications on one monitor in real time (see many_applications.py): the share of a core that
+rehearsal used, how long rounds took that had it beside them, and how late the loop's thread ever woke up.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from many_applications import rounds
+from side_by_side import median
+from upswell import events
 from upswell.monitor.stage import Stage
 from upswell.policies.slo_family import SloFamilyPolicy
 from upswell.policies.staffing import FAMILY
@@ -65,11 +71,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rates", default="0.005,0.05,0.5,5")
     parser.add_argument("--seconds", type=float, default=6000.0)
+    parser.add_argument("--applications", type=int, default=1000)
+    parser.add_argument("--reports", type=int, default=2000, help="of a round, in all")
+    parser.add_argument("--rounds", type=int, default=30)
     arguments = parser.parse_args()
+    events.configure(level="error")
     print("uploads/s   us an interval   applications in a tenth of a core   us a decision")
     for rate in map(float, arguments.rates.split(",")):
         rehearsed, decided = measure(rate, arguments.seconds)
         print(f"{rate:9g} {rehearsed * 1e6:16.0f} {0.1 * 2 / rehearsed:35.0f} {decided * 1e6:15.0f}")
+    for reports in (0, arguments.reports):
+        figures = rounds(arguments.applications, reports, 0, arguments.rounds, journalled=False)
+        print(
+            f"{arguments.applications:,} applications, {reports:,} reports a round: {figures.rehearsed:,} "
+            f"rehearsed with {figures.beside:.1%} of a core (goal: 10 % at most); a round took "
+            f"{median(figures.wall) * 1e3:.0f} ms, at worst {max(figures.wall) * 1e3:.0f} ms; between rounds "
+            f"the loop's thread woke up {figures.late * 1e3:.1f} ms late at worst",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/simulator.py [--jobs FILE --slo 60 --start-delay 30] [--quick] [--big] [--json]
 
 1. One case with a fleet that never changes, with a policy asked every 2 s, and with the default policy,
-   whose rehearsal runs some 160 fleets beside the real one.
+   whose rehearsal runs some 160 fleets beside the real one; where its time goes; and with 4 slots a worker.
 2. The same M/M/c, from its rates to its mean waiting time (drawing the uploads included), against SimPy and
    Ciw (dependency group `bench`); Erlang's formula beside it shows that all three simulate the same queue.
 3. 1, 4, 16 (and with --big 50) million uploads, each run in a process of its own, whose peak memory is told.
@@ -17,14 +17,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.slo import SloPolicy
@@ -89,6 +90,43 @@ def timed(name: str, uploads: int, run: Callable[[], str], times: int) -> Timing
     return best
 
 
+class Shares(Struct):
+    """Where the time of one run with the default policy went, in seconds of wall time."""
+
+    engine: float = 0.0
+    decision: float = 0.0
+    shadows: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the shares as people read them."""
+        total = self.engine + self.decision + self.shadows
+        named = (("engine", self.engine), ("decisions", self.decision), ("shadows", self.shadows))
+        return ", ".join(f"{name} {seconds:.2f} s ({seconds / total:.0%})" for name, seconds in named)
+
+
+def where_time_goes(arrivals: Any, services: Any, plant: Plant) -> Shares:
+    """Run the default policy with a watch around its rule, and one around all of it."""
+    shares = Shares()
+    policy = RehearsedPolicy()
+
+    def watched(decide: Callable[[Any], Any], part: str) -> Callable[[Any], Any]:
+        def decided(snapshot: Any) -> Any:
+            begun = time.perf_counter()
+            decision = decide(snapshot)
+            setattr(shares, part, getattr(shares, part) + time.perf_counter() - begun)
+            return decision
+
+        return decided
+
+    vars(policy.policy)["decide"] = watched(policy.policy.decide, "decision")
+    vars(policy)["decide"] = watched(policy.decide, "shadows")
+    begun = time.perf_counter()
+    simulate(arrivals, services, policy, plant)
+    shares.engine = time.perf_counter() - begun - shares.shadows
+    shares.shadows -= shares.decision
+    return shares
+
+
 def on_a_case(arrivals: Any, services: Any, slo: Slo, start_delay: float, times: int) -> list[Timing]:
     """Return the simulator's speed with a constant and with the default policy."""
     uploads = len(arrivals)
@@ -96,8 +134,8 @@ def on_a_case(arrivals: Any, services: Any, slo: Slo, start_delay: float, times:
     span = float(arrivals[-1] - arrivals[0])
     workers = math.ceil(3 * float(services.sum()) / span)
 
-    def told(policy: Any, *, every: bool = False) -> str:
-        outcome = simulate(arrivals, services, policy, plant, keep_timeline=every)
+    def told(policy: Any, *, every: bool = False, slots: int = 1) -> str:
+        outcome = simulate(arrivals, services, policy, replace(plant, slots=slots), keep_timeline=every)
         return f"attained {outcome.attainment:.2%}, {outcome.cost_over_work:.3g} x the work"
 
     return [
@@ -109,11 +147,18 @@ def on_a_case(arrivals: Any, services: Any, slo: Slo, start_delay: float, times:
             times,
         ),
         timed(
+            f"constant, {math.ceil(workers / 4)} workers of 4 slots, asked every 2 s",
+            uploads,
+            lambda: told(ConstantPolicy(math.ceil(workers / 4)), every=True, slots=4),
+            times,
+        ),
+        timed(
             "slo_formula",
             uploads,
             lambda: told(Bounds(SloPolicy(), 0, plant.max_workers)),
             max(1, times // 3),
         ),
+        timed("slo, 4 slots a worker", uploads, lambda: told(RehearsedPolicy(), slots=4), max(1, times // 3)),
         timed("slo (rehearsed)", uploads, lambda: told(RehearsedPolicy()), max(1, times // 3)),
     ]
 
@@ -160,6 +205,12 @@ def drawn(uploads: int) -> Iterator[Chunk]:
         yield arrivals, rng.exponential(1.0, count)
 
 
+def peak_megabytes() -> float:
+    """Return the most memory this process had; `getrusage` would tell its parent's where that had more."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def long_run(uploads: int) -> None:
     """Simulate so many uploads and print what it took; runs in a process of its own."""
     plant = Plant(slo=Slo(0.95, 30.0), start_delay=1.0)
@@ -171,7 +222,7 @@ def long_run(uploads: int) -> None:
             {
                 "wall": time.perf_counter() - wall,
                 "cpu": time.process_time() - cpu,
-                "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak": peak_megabytes(),
             }
         )
     )
@@ -236,7 +287,8 @@ def main() -> None:
     arrivals, services = read_jobs(chosen.jobs) if chosen.jobs else worldcup_like(int(44_275 * scale))
     slo = Slo(chosen.share, chosen.slo)
     case = on_a_case(arrivals, services, slo, chosen.start_delay, times)
-    constant, default = case[0], case[-1]
+    constant, asked, default = case[0], case[1], case[-1]
+    shares = where_time_goes(arrivals, services, Plant(slo=slo, start_delay=chosen.start_delay))
     table(f"{chosen.jobs or 'Two days like the World Cup (generated)'}, slo {slo}", case)
     slower = default.wall / constant.wall
     print(
@@ -245,7 +297,8 @@ def main() -> None:
         f"{verdict(constant.rate, GOAL_RATE)}."
     )
     print(f"Rehearsed policy: {slower:.3g} x the constant's time, goal at most {GOAL_POLICY:g}: "
-          f"{verdict(slower, GOAL_POLICY, most=True)}.")  # fmt: skip
+          f"{verdict(slower, GOAL_POLICY, most=True)}; {default.cpu / asked.cpu:.3g} x that of a constant "
+          f"which is asked every 2 s ({asked.rate:,.0f} uploads/s). In one run: {shares}.")  # fmt: skip
 
     peers = beside_peers(int(200_000 * scale), times)
     expected = erlang_wait(SERVERS, ARRIVAL_RATE / SERVICE_RATE) / SERVICE_RATE
@@ -265,7 +318,9 @@ def main() -> None:
     growth = (long[-1].cpu / long[0].cpu) / (long[-1].uploads / long[0].uploads)
     print(f"\nCPU time an upload: {growth:.2f} x from the smallest to the largest run (1: linear).")
     if chosen.json:
-        result = {"case": rows(case), "slo_over_constant": round(slower, 3), "mmc": rows(peers),
+        result = {"case": rows(case), "slo_over_constant": round(slower, 3),
+                  "slo_over_constant_asked": round(default.cpu / asked.cpu, 3),
+                  "slo_seconds": to_builtins(shares), "mmc": rows(peers),
                   "mmc_expected_wait": expected, "ratios": ratios, "linearity": rows(long),
                   "growth": growth}  # fmt: skip
         print(json.dumps(result))

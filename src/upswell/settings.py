@@ -123,17 +123,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 0
     tolerance: Annotated[
-        float,
-        Meta(ge=0, lt=1, description="A relative change smaller than this is not made: it would be noise."),
-    ] = 0.1
-    stabilization_window: Annotated[
-        float,
+        Annotated[float, Meta(ge=0, lt=1)] | None,
         Meta(
-            ge=0,
-            le=86400,
-            description="Seconds over which the largest recent wish holds before workers are drained, so that a short lull costs no restart.",
+            description="A relative change smaller than this is not made: it would be noise. Not set: 0.1, and 0 around slo, whose rehearsal weighs each change."
         ),
-    ] = 60.0
+    ] = None
+    stabilization_window: Annotated[
+        Annotated[float, Meta(ge=0, le=86400)] | None,
+        Meta(
+            description="Seconds over which the largest recent wish holds before workers are drained, so that a short lull costs no restart. Not set: 60, and 0 around slo, whose rehearsal finds how long to keep them.",
+        ),
+    ] = None
 
     max_scale_out_factor: Annotated[
         float,

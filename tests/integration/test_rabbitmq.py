@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import subprocess
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pika
@@ -294,6 +294,49 @@ def test_a_consumer_whose_queue_was_deleted_consumes_the_new_one(rabbitmq: str) 
                         await other.publish(Message(routing_key=queue.name, body=b"again"))
                         await inbox.wait()
                     await asyncio.sleep(0.02)
+
+    asyncio.run(scenario())
+
+
+def test_connecting_can_be_given_up_at_any_moment(rabbitmq: str) -> None:
+    """A worker that is told to leave before it is connected; the handshake is the moment that matters."""
+
+    async def scenario() -> None:
+        for milliseconds in range(30):
+            broker = RabbitBroker(rabbitmq, name="hasty")
+            connecting = asyncio.create_task(broker.connect())
+            await asyncio.sleep(milliseconds / 1000)
+            connecting.cancel()
+            with suppress(asyncio.CancelledError):
+                await connecting
+            await broker.close()
+
+    asyncio.run(scenario())
+
+
+def test_acks_sent_together_settle_neither_what_is_held_nor_what_was_put_back(rabbitmq: str) -> None:
+    """Acks of one turn of the loop go out as one frame for all up to the oldest that is still held."""
+
+    async def scenario() -> None:
+        queue = topology.upload_queue(unique("acks"), delivery_limit=5)
+        async with connected(rabbitmq) as broker:
+            await broker.declare(queue)
+            for n in range(40):
+                await broker.publish(Message(routing_key=queue.name, body=b"%d" % n))
+        async with connected(rabbitmq) as broker:
+            inbox = Inbox()
+            await broker.consume(queue.name, inbox, prefetch_count=40)
+            await inbox.wait(40)
+            for n in (*range(10), *range(12, 25)):
+                broker.ack(inbox.deliveries[n])
+            broker.release(inbox.deliveries[11])
+            await asyncio.sleep(0.1)
+            for n in range(30, 35):
+                broker.ack(inbox.deliveries[n])
+            broker.ack(inbox.deliveries[10])
+        async with connected(rabbitmq) as broker:
+            left = sorted(int(delivery.body) for delivery in await drain(broker, queue.name))
+        assert left == [11, *range(25, 30), *range(35, 40)]
 
     asyncio.run(scenario())
 

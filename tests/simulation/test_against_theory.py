@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from upswell.analysis.decision import Decision
 from upswell.settings import Slo
@@ -35,13 +36,15 @@ def erlang_c(servers: int, load: float) -> float:
     return servers * blocking / (servers - load * (1 - blocking))
 
 
-def mean_waits(servers: int, load: float, draw: Draw, replications: int = REPLICATIONS) -> np.ndarray:
-    """Return each replication's mean waiting time; the mean service time is 1."""
+def mean_waits(
+    servers: int, load: float, draw: Draw, replications: int = REPLICATIONS, plant: Plant = PLANT
+) -> np.ndarray:
+    """Return each replication's mean waiting time; the mean service time is 1, `servers` are workers."""
     waits = []
     for seed in range(replications):
         rng = np.random.default_rng(seed)
         arrivals = np.cumsum(rng.exponential(1 / load, UPLOADS))
-        waits.append(simulate(arrivals, draw(rng, UPLOADS), servers, PLANT).mean_waiting)
+        waits.append(simulate(arrivals, draw(rng, UPLOADS), servers, plant).mean_waiting)
     return np.array(waits)
 
 
@@ -76,6 +79,21 @@ def test_waits_as_long_as_erlang_c_says_for_mmc(servers: int, load: float) -> No
     assert_within_confidence(
         mean_waits(servers, load, exponential), erlang_c(servers, load) / (servers - load)
     )
+
+
+@pytest.mark.parametrize(("workers", "slots", "load"), [(1, 2, 1.2), (2, 10, 17.0)])
+def test_slots_are_servers(workers: int, slots: int, load: float) -> None:
+    servers = workers * slots
+    plant = replace(PLANT, slots=slots)
+    waits = mean_waits(workers, load, exponential, plant=plant)
+    assert_within_confidence(waits, erlang_c(servers, load) / (servers - load))
+
+
+def test_a_bottleneck_for_two_is_a_server_of_half_the_speed() -> None:
+    # Everything takes twice as long: M/M/1 at twice the load, waits counted in the longer services.
+    plant = replace(PLANT, decision_interval=60.0, slow_down=lambda _running: 2.0)
+    waits = mean_waits(1, 0.4, exponential, plant=plant)
+    assert_within_confidence(waits, 2.0 * 0.8 / (1 - 0.8))
 
 
 @pytest.mark.parametrize(("draw", "squared_variation"), [(constant, 0.0), (lognormal, 1.0)])

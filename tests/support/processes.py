@@ -60,7 +60,19 @@ def batches(rng: np.random.Generator, rate: float, span: float) -> Floats:
     return np.repeat(poisson(rng, rate / 20, span), 20)
 
 
-PROCESSES = (poisson, modulated, on_off, flash_crowd, diurnal, batches)
+def heavy_gaps(rng: np.random.Generator, rate: float, span: float) -> Floats:
+    """Gaps are Pareto with exponent 1.5: clusters and silences of every length."""
+    gaps = heavy_tailed(rng, 1 / rate, int(2 * rate * span) + 10)
+    at = np.cumsum(gaps)
+    return at[at < span]
+
+
+def growing(rng: np.random.Generator, rate: float, span: float) -> Floats:
+    """From a tenth of the mean rate to nearly twice that, steadily."""
+    return from_rate(rng, lambda t: rate * (0.1 + 1.8 * t / span), span, span / 2000)
+
+
+PROCESSES = (poisson, modulated, on_off, flash_crowd, diurnal, batches, heavy_gaps, growing)
 
 
 def exponential(rng: np.random.Generator, mean: float, count: int) -> Floats:

@@ -10,7 +10,8 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from upswell.analysis.depths import Depth, Depths
+from upswell.analysis.ages import Ages
+from upswell.analysis.depths import Depth, Depths, arrival_rate
 from upswell.analysis.roster import Count, Roster
 from upswell.analysis.snapshot import Snapshot, Totals, Workers
 from upswell.analysis.window import NOT_KNOWN, Summary, Window
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from upswell.messages import UploadReport, WorkerStatus
     from upswell.settings import Slo
 
-_RECENT_REPORTS = 10_000
+RECENT_REPORTS = 10_000
+"""Response times handed out with one snapshot, at most: the newest."""
 
 
 class Application:
@@ -56,9 +58,8 @@ class Application:
         self._depths = Depths(window)
         self._desired: int | None = None
         # (response time, service time) since the snapshot before
-        self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT_REPORTS)
-        self._newest_waiting: tuple[float, float] | None = None
-        self._nothing_ended_since: float | None = None
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT_REPORTS)
+        self._ages = Ages(window)
         self._heard = False
         self._stored = self._in_time = self._dead = 0
 
@@ -72,7 +73,7 @@ class Application:
         waiting = NOT_KNOWN if report.waiting_time is None else report.waiting_time
         service = NOT_KNOWN if report.service_time is None else report.service_time
         if report.waiting_time is not None:
-            self._newest_waiting = (waiting, at)
+            self._ages.begun(waiting, at)
         if report.outcome == "stored":
             response = report.response_time
             in_time = response <= self._slo.seconds
@@ -83,7 +84,7 @@ class Application:
         else:
             self._dead += report.outcome == "dead"
             self.window.unsuccessful(at, waiting, service, dead=report.outcome == "dead")
-        self._nothing_ended_since = received_at
+        self._ages.ended(received_at)
 
     def status(self, status: WorkerStatus, received_at: float) -> None:
         """Take in a worker's status."""
@@ -141,13 +142,13 @@ class Application:
                 draining=count.draining,
             ),
             start_delay=self._roster.start_delay,
-            arrival_rate=self._arrival_rate(ended, watched, now),
+            arrival_rate=arrival_rate(ended, self._depths.change(now), watched),
             throughput=summary.stored / watched if watched > 0 else None,
             messages_ready=None if depth is None else depth.ready,
             messages_unacknowledged=None if depth is None else depth.unacknowledged,
             depth_age=self._depths.age(now),
-            oldest_age=self._oldest_age(depth, now),
-            in_flight_age=self._in_flight_age(count, depth, now),
+            oldest_age=self._ages.oldest(depth, self._depths.seconds_since_empty(now), now),
+            in_flight_age=self._ages.in_flight(_in_flight(count, depth), now),
             service_time=summary.service_time,
             waiting_time=summary.waiting_time,
             response_time=summary.response_time,
@@ -177,37 +178,6 @@ class Application:
         running = max(count.starting + count.ready, depth.consumers if depth is not None else 0)
         return running if self._desired is None else max(running, self._desired)
 
-    def _arrival_rate(self, ended: int, watched: float, now: float) -> float | None:
-        """Return arrivals a second: what left the system, and what the queue grew by."""
-        change = self._depths.change(now)
-        return None if change is None or watched <= 0 else max(0.0, (ended + change) / watched)
-
-    def _oldest_age(self, depth: Depth | None, now: float) -> float | None:
-        """Return an estimate of how long the head of the queue has waited.
-
-        The queue is FIFO, so the newest upload that was begun had waited about as long as the head has now;
-        and nothing can have waited since before the queue was last seen empty.
-        """
-        if depth is None:
-            return None
-        if depth.ready == 0:
-            return 0.0
-        since_empty = self._depths.seconds_since_empty(now)
-        if self._newest_waiting is None or now - self._newest_waiting[1] > self.window.seconds:
-            return since_empty
-        waiting = self._newest_waiting[0]
-        return waiting if since_empty is None else min(waiting, since_empty)
-
-    def _in_flight_age(self, count: Count, depth: Depth | None, now: float) -> float | None:
-        """Return for how long uploads have been in flight without one of them ending."""
-        known = depth.unacknowledged if depth is not None else None
-        if not (count.in_flight if known is None else known):
-            self._nothing_ended_since = None
-            return None
-        if self._nothing_ended_since is None:
-            self._nothing_ended_since = now
-        return now - self._nothing_ended_since
-
     def _stale(self, summary: Summary, count: Count, depth: Depth | None) -> tuple[str, ...]:
         stale: list[str] = []
         if depth is None and self._depths.known:
@@ -217,3 +187,9 @@ class Application:
         if count.stale:
             stale.append("workers")
         return tuple(stale)
+
+
+def _in_flight(count: Count, depth: Depth | None) -> int:
+    """Return the uploads in flight as the broker tells, else as the statuses do."""
+    known = depth.unacknowledged if depth is not None else None
+    return count.in_flight if known is None else known

@@ -12,7 +12,7 @@ Alarm = Literal["signals_lost", "bottleneck"]
 _NO_NUMBERS: dict[str, float] = {}
 
 
-class Decision(Struct, frozen=True, kw_only=True):
+class Decision(Struct, frozen=True, kw_only=True, gc=False):
     """How many workers are wanted, the sentence that explains it, and the numbers in it.
 
     `rejected` holds the options that were weighed and not taken, each a short sentence. `held` says that

@@ -73,3 +73,8 @@ class Depths:
     def seconds_since_empty(self, now: float) -> float | None:
         """Return how long ago nothing waited; None where the queue was never seen empty."""
         return None if self._empty_at is None else max(0.0, now - self._empty_at)
+
+
+def arrival_rate(ended: int, change: int | None, watched: float) -> float | None:
+    """Return arrivals a second: what left the system in `watched` seconds, and what the queue grew by."""
+    return None if change is None or watched <= 0 else max(0.0, (ended + change) / watched)

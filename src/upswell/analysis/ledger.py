@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 
 
-class Bill(Struct, frozen=True, kw_only=True):
+class Bill(Struct, frozen=True, kw_only=True, gc=False):
     """Worker-seconds by state since `since`, and the uploads that they bought.
 
     `busy`: a worker that runs at least one upload; `idle`: ready, and runs none. `unobserved`: seconds (not

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from upswell.messages import WorkerStatus
 
 STALE_AFTER_INTERVALS = 3
+FORGOTTEN_AFTER_INTERVALS = 30
 _MAX_WORKERS = 20_000
-_DELAYS_KEPT = 10
+DELAYS_KEPT = 10
+"""Newest start-ups that the start-up delay is the mean of."""
 
 
 class Count(Struct, frozen=True, gc=False):
@@ -42,9 +44,9 @@ class Roster:
         self._started_at = started_at
         self._billed: dict[str, None] = {}  # in order, the oldest is forgotten first
         self._stale_after = STALE_AFTER_INTERVALS * status_interval
-        self._forgotten_after = 10 * self._stale_after
+        self._forgotten_after = FORGOTTEN_AFTER_INTERVALS * status_interval
         self._statuses: dict[str, tuple[WorkerStatus, float]] = {}
-        self._delays: deque[float] = deque(maxlen=_DELAYS_KEPT)
+        self._delays: deque[float] = deque(maxlen=DELAYS_KEPT)
 
     def heard(self, status: WorkerStatus, at: float) -> None:
         """Take in a status received at `at`."""

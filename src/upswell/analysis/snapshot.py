@@ -50,7 +50,7 @@ class Totals(Struct, frozen=True, kw_only=True, gc=False):
     start_seconds: float = 0.0
 
 
-class Snapshot(Struct, frozen=True, kw_only=True):
+class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     """The signals of one application; rates are per second over `window` seconds, times are in seconds.
 
     None is "not known", never "zero". `stale` names signals whose newest value is older than the window

@@ -27,10 +27,11 @@ NOT_KNOWN = math.nan
 
 _FIRST_COLUMNS = 32
 _FLUSH_AT = 4 * 64
-_SERVICE_MEMORY = 100
+SERVICE_MEMORY = 100
+"""Older reports that stand in where the window tells no service time."""
 
 
-class Summary(Struct, frozen=True, kw_only=True):
+class Summary(Struct, frozen=True, kw_only=True, gc=False):
     """What a window holds: uploads stored, dead and in time, attempts failed, distributions in seconds.
 
     `service_is_old` says that no report of the window told a service time and that the newest older ones
@@ -97,7 +98,7 @@ class Window:
         service_is_old = False
         if service is None and end:
             # Work takes about as long as it did: the newest of the older reports stand in.
-            (service,) = _percentiles(self._rows[3:, max(0, end - _SERVICE_MEMORY) : end])
+            (service,) = _percentiles(self._rows[3:, max(0, end - SERVICE_MEMORY) : end])
             service_is_old = service is not None
         _, stored, dead, failed, in_time = self._totals
         return Summary(
@@ -153,7 +154,7 @@ class Window:
 
     def _make_room(self, count: int) -> None:
         """Move the columns still wanted to the front, of a larger array where they fill more than half."""
-        first = max(0, min(self._start, self._end - _SERVICE_MEMORY), self._end - self.capacity)
+        first = max(0, min(self._start, self._end - SERVICE_MEMORY), self._end - self.capacity)
         kept = self._end - first
         size = max(_FIRST_COLUMNS, min(2 * (kept + count), self.capacity + _FLUSH_AT // 4), kept + count)
         rows = np.empty((4, size))

@@ -53,4 +53,6 @@ def _shown(settings: Settings, name: str) -> Any:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "not set"
     return plain(value if isinstance(value, str) else msgspec.json.encode(value).decode()) or '""'

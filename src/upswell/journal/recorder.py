@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from upswell.journal.writer import EntryFields, ReportFields
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """One decision of the monitor of that `epoch`, the snapshot that it was made from, the cost so far."""
 
     app_id: str

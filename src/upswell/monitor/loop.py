@@ -103,7 +103,7 @@ class Monitor:
             started_at=started_at,
             keep_rows=journal is not None,
         )
-        self._rehearsals = rehearsals or Rehearsals(settings.decision_interval)
+        self._rehearsals = Rehearsals(settings.decision_interval) if rehearsals is None else rehearsals
         self._depths = DepthQueries(broker, self._clock)
         self._consumers: list[Consumer] = []
 

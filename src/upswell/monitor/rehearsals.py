@@ -69,6 +69,10 @@ class Rehearsals:
         self._choices: deque[Choice] = deque()
         self._working: Future[None] | None = None
 
+    def __len__(self) -> int:
+        """Return how many applications are rehearsed."""
+        return len(self._stages)
+
     def recollect(self, journal: JournalReader, now: float) -> None:
         """Begin with what a journal tells of the last day."""
         self._working = self._executor.submit(self._read, journal, now - _DAY)

@@ -1,8 +1,8 @@
 """From the objective alone to a number of workers, by the setting of a family that is best in rehearsal.
 
-In: snapshots. Out: decisions. It computes the rule of `staffing.py` under every setting of the family, and
-follows one. Which one is told from outside (`follow`): the rehearsal in `simulator/` replays the recent
-uploads under each. Left alone it follows a cautious one, or another policy that it was given to start with.
+In: snapshots. Out: decisions, by the rule of `staffing.py` under one setting of the family. Which one is told
+from outside (`follow`): the rehearsal in `simulator/` replays the recent uploads under each. Left alone it
+follows a cautious one. It must not know the others: a decision costs what one setting costs.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec import Struct
 
 from upswell.analysis.decision import Decision
-from upswell.policies.staffing import FAMILY, FIRST, Family, Floats, RecentMaximum, Services, target
+from upswell.policies.scalar_staffing import RecentMost, Rule, ServiceMeans
+from upswell.policies.slo import MOST_SLOTS, service_time
+from upswell.policies.staffing import FAMILY, FIRST, Services
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.protocol import ScalingPolicy
     from upswell.policies.staffing import Setting
 
 LOAD_DELAYS = 4
@@ -31,11 +31,11 @@ _DELAY_TOLERANCE = 0.1
 _REFRESH = 50
 
 
-class Signals(Struct, frozen=True):
+class Signals(Struct, frozen=True, gc=False):
     """What one decision was made from, kept for the rehearsal."""
 
     load: float
-    means: tuple[Floats, Floats]
+    means: ServiceMeans
     start_delay: float
 
 
@@ -46,124 +46,138 @@ class SloFamilyPolicy:
         interval: seconds between two decisions.
         settings: the family.
         first: which of them is followed until another is told.
-        beginning: decides until then, in place of `first`.
     """
 
     def __init__(
-        self,
-        interval: float = 2.0,
-        settings: tuple[Setting, ...] = FAMILY,
-        first: int = FIRST,
-        beginning: ScalingPolicy | None = None,
+        self, interval: float = 2.0, settings: tuple[Setting, ...] = FAMILY, first: int = FIRST
     ) -> None:
-        self._beginning = beginning
         self._interval = interval
-        self._settings = settings
+        self.settings = settings
         self.following = first
         self.why = "nothing rehearsed yet"
-        self._services = Services()
-        self._unrefreshed = _REFRESH
-        self._depth_before = 0
-        self._arrived: deque[int] = deque()
-        self._arrived_sum = 0
-        self.family: Family | None = None
         self.signals: Signals | None = None
         """What the newest decision was made from; None where the depth was not known."""
-        self._means: tuple[Floats, Floats] | None = None
-        self._recent: RecentMaximum | None = None
+        self._services: Services | None = None
+        self._unrefreshed = 0
+        self._means: ServiceMeans | None = None
+        self._depth_before: int | None = None
+        self._arrived: deque[int] = deque()
+        self._arrived_sum = 0
+        self._start_delay: float | None = None
+        self._recent = RecentMost(1.0)
+        self._rule: Rule | None = None
+        self._within = (0.0, 0.0)
 
     def follow(self, index: int, why: str) -> None:
         """Follow a setting of the family from the next decision on."""
-        self._beginning = None
         self.following = index
         self.why = why
+        self._rule = None
 
     def learn(self, service_times: Iterable[float]) -> None:
         """Take in service times from before the first snapshot, oldest first."""
-        self._services.add(service_times)
+        self._take_in(tuple(service_times))
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the workers that the setting followed wants."""
-        decision = self._decide(snapshot)
-        return decision if self._beginning is None else self._beginning.decide(snapshot)
-
-    def _decide(self, snapshot: Snapshot) -> Decision:
         self.signals = None
         workers = snapshot.workers
         current = workers.requested
         waiting, in_flight = snapshot.messages_ready, snapshot.messages_unacknowledged
         if waiting is None:
             return Decision.hold(current, "the queue's depth is not known")
-        family = self._family(snapshot)
-        signals = self.signals = self._observe(snapshot, waiting, in_flight or 0, family)
+        signals = self._observe(snapshot, waiting, in_flight or 0)
+        load = signals.load
+        if not max(load, waiting, in_flight or 0) < MOST_SLOTS:  # not `>`: false for what is no number, too
+            return Decision.hold(current, f"a load of {load:.3g} slots is beyond what can be reckoned with")
+        self.signals = signals
+        rule = self._rule or self._apply(snapshot, signals)
         per_worker = snapshot.slots_per_worker
-        present = workers.ready * per_worker
-        slots = family.slots(in_flight or 0, waiting, present, signals.load, signals.means)
-        wanted = -(-slots // per_worker)
-        assert self._recent is not None
-        recent = self._recent.update(wanted)
-        index = self.following
-        wish, kept = int(wanted[index]), int(recent[index])
+        slots = rule.slots(in_flight or 0, waiting, workers.ready * per_worker, load, self._within)
+        wish = -(-slots // per_worker)
+        kept = self._recent.update(wish)
         busy = workers.busy - workers.draining
-        number = int(target(np.array(current), np.array(wish), np.array(kept), np.array(busy)))
+        # More at once; fewer only to what was wanted lately, never a busy one: see `staffing.target`.
+        number = wish if wish > current else min(current, max(wish, kept, busy))
         if number < current and in_flight is None:
             return Decision.hold(current, "the number of uploads in flight is not known")
-        horizon = float(family.horizons[index])
         return Decision(
             desired_workers=number,
-            reason=f"{waiting} wait and {in_flight or 0} are in flight, to be begun within {horizon:.3g} s; "
-            f"offered load {signals.load:.3g} slots -> {int(slots[index])} slots; {per_worker} a worker -> "
-            f"{wish} workers; {kept} wanted lately, {busy} busy -> {number}",
-            numbers={
-                "horizon": horizon,
-                "load": signals.load,
-                "slots": float(slots[index]),
-                "wanted_lately": float(kept),
-            },
+            reason=f"{waiting} wait and {in_flight or 0} are in flight, "
+            f"to be begun within {rule.horizon:.3g} s; offered load {load:.3g} slots -> {slots} slots; "
+            f"{per_worker} a worker -> {wish} workers; {kept} wanted lately, {busy} busy -> {number}",
+            numbers={"horizon": rule.horizon, "load": load, "slots": slots, "wanted_lately": kept},
             rejected=(f"other settings: {self.why}",),
         )
 
-    def _family(self, snapshot: Snapshot) -> Family:
-        """Return the family for the start-up delay as it is known now."""
-        delay = snapshot.start_delay
-        if self.family is None:
-            assumed = ASSUMED_SHARE * snapshot.slo.seconds if delay is None else delay
-            self.family = Family(self._settings, snapshot.slo.seconds, assumed)
-            self._recent = RecentMaximum(self.family.keep * assumed / self._interval)
-        elif (
-            delay is not None
-            and abs(delay - self.family.start_delay) > _DELAY_TOLERANCE * self.family.start_delay
-        ):
-            self.family.set_start_delay(delay)
-            assert self._recent is not None
-            self._recent.resize(self.family.keep * delay / self._interval)
-            self._unrefreshed = _REFRESH
-        return self.family
+    def _apply(self, snapshot: Snapshot, signals: Signals) -> Rule:
+        """Return the rule under the setting followed, for what is known now.
 
-    def _observe(self, snapshot: Snapshot, waiting: int, in_flight: int, family: Family) -> Signals:
+        What was wanted lately stays: workers that another setting wanted go no sooner than its own.
+        """
+        setting = self.settings[self.following]
+        self._rule = rule = Rule.of(setting, snapshot.slo.seconds, signals.start_delay)
+        self._within = signals.means.within(rule.horizon)
+        self._recent.resize(setting.keep * signals.start_delay / self._interval)
+        return rule
+
+    def _observe(self, snapshot: Snapshot, waiting: int, in_flight: int) -> Signals:
         """Take in one snapshot: arrivals are what was reported and what the depth grew by."""
-        ended = len(snapshot.recent_response_times)
+        start_delay = self._delay(snapshot)
         depth = waiting + in_flight
-        arrived = max(0, depth - self._depth_before + ended)
+        before = self._depth_before
+        if before is None:
+            # What a monitor finds at its start came long ago; after a window of watching it saw all come.
+            before = depth if snapshot.warming_up else 0
+        arrived = max(0, depth - before + len(snapshot.recent_response_times))
         self._depth_before = depth
         self._arrived.append(arrived)
         self._arrived_sum += arrived
-        intervals = max(1, round(LOAD_DELAYS * family.start_delay / self._interval))
-        while len(self._arrived) > intervals:
-            self._arrived_sum -= self._arrived.popleft()
-        self._learn(snapshot)
-        mean = self._services.mean
-        if mean is None:
-            known = snapshot.service_time
-            mean = ASSUMED_SHARE * snapshot.slo.seconds if known is None else known.mean
-        load = self._arrived_sum / (intervals * self._interval) * mean
-        if self._unrefreshed >= min(_REFRESH, self._services.count // 4 + 1) or self._means is None:
-            self._unrefreshed = 0
-            self._means = family.means(self._services, mean)
-        return Signals(load, self._means, family.start_delay)
-
-    def _learn(self, snapshot: Snapshot) -> None:
         times = snapshot.recent_service_times
         if times:
-            self._services.add(times)
-            self._unrefreshed += len(times)
+            self._take_in(times)
+        mean = self._mean(snapshot)
+        # Nor do busy slots change faster than uploads end.
+        seconds = max(LOAD_DELAYS * start_delay, min(snapshot.slo.seconds, mean))
+        intervals = max(1, round(seconds / self._interval))
+        while len(self._arrived) > intervals:
+            self._arrived_sum -= self._arrived.popleft()
+        load = self._arrived_sum / (intervals * self._interval) * mean
+        return Signals(load, self._refreshed(mean), start_delay)
+
+    def _mean(self, snapshot: Snapshot) -> float:
+        """Return the mean service time, from the best source there is."""
+        if self._services is not None and self._services.mean is not None:
+            return self._services.mean
+        known = service_time(snapshot)
+        return ASSUMED_SHARE * snapshot.slo.seconds if known is None else known.mean
+
+    def _delay(self, snapshot: Snapshot) -> float:
+        """Return the start-up delay as it is known now; small changes are none."""
+        before, now = self._start_delay, snapshot.start_delay
+        if before is None:
+            before = self._start_delay = ASSUMED_SHARE * snapshot.slo.seconds if now is None else now
+        elif now is not None and abs(now - before) > _DELAY_TOLERANCE * before:
+            before = self._start_delay = now
+            self._rule = None
+        return before
+
+    def _refreshed(self, mean: float) -> ServiceMeans:
+        """Return what the service times say, not always of the very newest."""
+        services, means = self._services, self._means
+        if services is None:
+            fresh = means is not None and means.assumed == mean
+        else:
+            fresh = means is not None and self._unrefreshed < min(_REFRESH, services.count // 4 + 1)
+        if means is None or not fresh:
+            self._unrefreshed = 0
+            self._means = means = ServiceMeans(None if services is None else services.copied(), mean)
+            if self._rule is not None:
+                self._within = means.within(self._rule.horizon)
+        return means
+
+    def _take_in(self, times: tuple[float, ...]) -> None:
+        if self._services is None:
+            self._services = Services()
+        self._services.add(times)
+        self._unrefreshed += len(times)

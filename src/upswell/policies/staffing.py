@@ -33,8 +33,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SERVICES_KEPT = 1000
-_ROUNDING = 1e-9
-_BUCKETS = 8
+ROUNDING = 1e-9
+"""What the last digits of a float may add: no slot more for that."""
+BUCKETS = 8
+"""In which a recent maximum is kept."""
 
 
 class Setting(Struct, frozen=True):
@@ -85,12 +87,26 @@ class Services:
 
     def add(self, times: Iterable[float]) -> None:
         """Take in service times, oldest first."""
+        kept, place, count = self._times, self._next, self.count
         for time in times:
-            self._times[self._next] = time
-            self._next = (self._next + 1) % SERVICES_KEPT
-            self.count = min(SERVICES_KEPT, self.count + 1)
+            kept[place] = time
+            place = (place + 1) % SERVICES_KEPT
+            count += 1
+        self._next, self.count = place, min(SERVICES_KEPT, count)
         if self.count:
-            self.mean = float(self._times[: self.count].mean())
+            self.mean = float(np.add.reduce(self.times)) / self.count
+
+    @property
+    def times(self) -> Floats:
+        """The service times kept, in no order."""
+        return self._times[: self.count]
+
+    def copied(self) -> Services:
+        """Return these as they are now."""
+        other = Services()
+        other._times[: self.count] = self.times
+        other._next, other.count, other.mean = self._next, self.count, self.mean
+        return other
 
     def within(self, horizons: Floats, assumed: float) -> tuple[Floats, Floats]:
         """Return (E[min(S, H)], E[min(R, H)]) for each horizon; before the first report S is `assumed`."""
@@ -133,9 +149,9 @@ class Family:
         self.distinct, inverse = np.unique(self.horizons, return_inverse=True)
         self._of_distinct = inverse.astype(np.int64)
 
-    def means(self, services: Services, assumed: float) -> tuple[Floats, Floats]:
+    def means(self, services: Services | None, assumed: float) -> tuple[Floats, Floats]:
         """Return what an upload that waits, and one in flight, adds to the work within each horizon."""
-        whole, remaining = services.within(self.distinct, assumed)
+        whole, remaining = (services or Services()).within(self.distinct, assumed)
         return whole[self._of_distinct], remaining[self._of_distinct]
 
     def slots(
@@ -152,10 +168,10 @@ class Family:
         # Those at work can have done no more than there is to do: without the limit a large fleet would ask
         # for none.
         done = np.minimum(present, work / self.horizons) * self._delay
-        backlog = np.ceil((work - done) / (self.horizons - self._delay) - _ROUNDING)
+        backlog = np.ceil((work - done) / (self.horizons - self._delay) - ROUNDING)
         wanted = np.minimum(backlog, in_flight + waiting)
         if load > 0:
-            floor = np.ceil(load + self._beta * math.sqrt(load) - _ROUNDING)
+            floor = np.ceil(load + self._beta * math.sqrt(load) - ROUNDING)
             floor[self._unfloored] = 0.0
             wanted = np.maximum(wanted, floor)
         return wanted.astype(np.int64)
@@ -165,30 +181,39 @@ class RecentMaximum:
     """For each setting the most that was wanted within its time, in eight buckets: a bit longer at most."""
 
     def __init__(self, steps: Floats) -> None:
-        self._length: Floats = np.maximum(1.0, steps / _BUCKETS)
-        self._buckets: Ints = np.zeros((_BUCKETS + 1, len(steps)), dtype=np.int64)
+        self._length: Floats = np.ones(len(steps))
+        self._used: Ints = np.ones(len(steps), dtype=np.int64)
+        self._buckets: Ints = np.zeros((BUCKETS + 1, len(steps)), dtype=np.int64)
         self._current: Ints = np.zeros(len(steps), dtype=np.int64)
         self._rows: Ints = np.arange(len(steps))
         self._step = 0
+        self.resize(steps)
 
     @property
     def longest(self) -> int:
         """Steps after which nothing earlier counts."""
-        return math.ceil(float(self._length.max()) * (_BUCKETS + 1)) + 1
+        return math.ceil(float(self._length.max()) * (BUCKETS + 1)) + 1
 
     def resize(self, steps: Floats) -> None:
         """Take other times from now on, in steps."""
-        self._length = np.maximum(1.0, steps / _BUCKETS)
+        self._length = np.maximum(1.0, steps / BUCKETS)
+        # A time of less than eight steps needs fewer buckets; one of none, only that of now.
+        self._used = np.minimum(np.ceil(steps).astype(np.int64), BUCKETS) + 1
+        # What was wanted until now counts as wanted now: buckets of another length tell no more.
+        most = self._buckets.max(axis=0)
+        self._current = (self._step / self._length).astype(np.int64)
+        self._buckets[:] = 0
+        self._buckets[self._current % self._used, self._rows] = most
 
     def update(self, wanted: Ints) -> Ints:
         """Take in what each wants now, one step after the last, and return each one's recent maximum."""
         self._step += 1
-        bucket = (self._step / self._length).astype(np.int64) % (_BUCKETS + 1)
-        moved = bucket != self._current
+        number = (self._step / self._length).astype(np.int64)
+        now = number % self._used, self._rows
+        moved = number != self._current
         if moved.any():
-            self._buckets[bucket[moved], moved.nonzero()[0]] = 0
-            self._current = bucket
-        now = bucket, self._rows
+            self._buckets[now[0][moved], moved.nonzero()[0]] = 0
+            self._current = number
         self._buckets[now] = np.maximum(self._buckets[now], wanted)
         return self._buckets.max(axis=0)
 

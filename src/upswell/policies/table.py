@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
-    "slo": lambda settings: SloFamilyPolicy(settings.decision_interval, beginning=SloPolicy()),
+    "slo": lambda settings: SloFamilyPolicy(settings.decision_interval),
     "slo_formula": lambda _: SloPolicy(),
     "threshold": lambda _: ThresholdPolicy(),
     "elasticity_control": lambda _: ElasticityControlPolicy(),
@@ -47,6 +47,12 @@ POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
     "judoscale": lambda _: JudoscalePolicy(),
     "rules": lambda settings: RulesPolicy(_rulebook(settings)),
 }
+
+OWN_MEMORY = frozenset({"slo"})
+"""Policies that weigh themselves what a change costs: around them no tolerance and no stabilisation stand
+unless they are asked for."""
+STABILIZATION_WINDOW, TOLERANCE = 60.0, 0.1
+"""Around all others."""
 
 
 def policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
@@ -77,8 +83,14 @@ def wrapped(policy: ScalingPolicy, settings: Settings) -> ScalingPolicy:
     """Return a policy inside the wrappers, and behind the rules, that the settings ask for."""
     if settings.rules_file and settings.policy != "rules":
         policy = RulesPolicy(_rulebook(settings), inner=policy)
-    inside: ScalingPolicy = Stabilization(policy, settings.stabilization_window)
-    inside = Tolerance(inside, settings.tolerance, settings.min_workers)
+    own = settings.policy in OWN_MEMORY
+    # Never left out: it also keeps all workers until one full window was seen.
+    inside: ScalingPolicy = Stabilization(
+        policy, _chosen(settings.stabilization_window, 0.0 if own else STABILIZATION_WINDOW)
+    )
+    tolerance = _chosen(settings.tolerance, 0.0 if own else TOLERANCE)
+    if tolerance > 0:
+        inside = Tolerance(inside, tolerance, settings.min_workers)
     if settings.bottleneck_check:
         inside = BottleneckCheck(inside)
     if settings.max_scale_out_factor > 0 or settings.max_scale_in_share < 1:
@@ -87,6 +99,10 @@ def wrapped(policy: ScalingPolicy, settings: Settings) -> ScalingPolicy:
         )
     inside = FailStatic(inside, lost_after(settings.window, settings.decision_interval))
     return Bounds(inside, settings.min_workers, settings.max_workers)
+
+
+def _chosen(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _rulebook(settings: Settings) -> Rulebook:

@@ -7,20 +7,18 @@ decisions only the uploads that start cost time; a fleet that never changes is s
 from __future__ import annotations
 
 import math
-from collections import deque
 from random import Random
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from upswell.analysis.decision import Decision
-from upswell.analysis.snapshot import Snapshot, Workers
 from upswell.policies.constant import ConstantPolicy
 from upswell.simulator.jobs import JobStream, check, in_chunks
 from upswell.simulator.ledger import Ledger, Outcome
+from upswell.simulator.observer import Observer
 from upswell.simulator.pool import Due, WorkerPool
 from upswell.simulator.slotted import SlottedPool
-from upswell.simulator.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from upswell.analysis.snapshot import Snapshot
     from upswell.policies.protocol import ScalingPolicy
     from upswell.simulator.jobs import Chunk
     from upswell.simulator.plant import Plant
@@ -58,9 +57,7 @@ class Simulation:
         self._ledger = Ledger(plant.slo.seconds)
         pool = WorkerPool if plant.single else SlottedPool
         self.pool = pool(plant, self._ledger, self._rng, self.now)
-        interval = plant.decision_interval
-        self._window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
-        self._unreported: deque[list[float]] = deque([_NOTHING] * math.ceil(plant.report_lag / interval))
+        self._observer = Observer(plant, self._rng, self.now)
         self._number = 0
         self.wanted = plant.initial_workers
         self._peak = plant.initial_workers
@@ -84,6 +81,11 @@ class Simulation:
         desired = self._policy.decide(self.observe()).desired_workers
         return min(max(desired, self.plant.min_workers), self.plant.max_workers)
 
+    def opinion(self) -> tuple[Snapshot, Decision]:
+        """Let one decision interval pass and return what was seen, and what the policy makes of it."""
+        snapshot = self.observe()
+        return snapshot, self._policy.decide(snapshot)
+
     def observe(self) -> Snapshot:
         """Let one decision interval pass and return what the monitor sees at its end."""
         plant, pool, stream = self.plant, self.pool, self.stream
@@ -91,72 +93,23 @@ class Simulation:
         self._number = number + 1
         now = self._begin + (number + 1) * plant.decision_interval
         self.now = now
-        arrived = stream.arrive_until(now)
+        stream.arrive_until(now)
         pool.serve(stream, now)
         ended = pool.take_ended(number)
-        responses, services = ended[0::2], ended[1::2]
-        if ended:
-            self._ledger.respond(responses, math.fsum(services))
+        if ended[0]:
+            self._ledger.respond(ended[1], math.fsum(ended[2]))
         pool.tick(now)
-        if self._unreported or plant.report_loss:
-            responses, services = self._reported(ended)
-        window = self._window
-        window.add(arrived, responses, services)
-        return self._snapshot(now, responses, services)
-
-    def _reported(self, ended: list[float]) -> tuple[list[float], list[float]]:
-        """Return what reaches the monitor now: late by the report lag, thinned by the report loss."""
-        self._unreported.append(ended)
-        ended = self._unreported.popleft()
-        loss = self.plant.report_loss
-        pairs = [
-            pair
-            for pair in zip(ended[0::2], ended[1::2], strict=True)
-            if not loss or self._rng.random() >= loss
-        ]
-        return [response for response, _ in pairs], [service for _, service in pairs]
-
-    def _snapshot(self, now: float, responses: list[float], services: list[float]) -> Snapshot:
-        plant, pool, stream, window = self.plant, self.pool, self.stream, self._window
-        waiting = pool.waiting(stream)
-        return Snapshot(
-            app_id=plant.app_id,
-            at=now,
-            slo=plant.slo,
-            window=window.seconds,
-            slots_per_worker=plant.slots,
-            workers=Workers(
-                desired=self.wanted,
-                requested=self.wanted,
-                starting=pool.starting,
-                ready=pool.size - pool.starting,
-                busy=pool.busy_workers,
-                standby=pool.standby,
-                draining=pool.draining,
-            ),
-            start_delay=pool.start_delay,
-            arrival_rate=window.arrivals / window.seconds,
-            throughput=window.count / window.seconds,
-            messages_ready=waiting,
-            messages_unacknowledged=pool.in_flight,
-            oldest_age=now - stream.arrivals[stream.head] if stream.waiting else None,
-            service_time=window.service_time,
-            waiting_time=window.waiting_time,
-            response_time=window.response_time,
-            attainment=window.attainment,
-            recent_response_times=tuple(responses),
-            recent_service_times=tuple(services),
-        )
+        return self._observer.look(now, ended, self.wanted, pool, pool.waiting(stream))
 
     def apply(self, wanted: int) -> None:
-        """Scale the fleet."""
+        """Scale the fleet to a number within the plant's bounds."""
         pool = self.pool
         if wanted != self.wanted:
             self._scalings += 1
             self.wanted = wanted
         if wanted != pool.size:
             pool.scale(self.now, wanted)
-        self._peak = max(self._peak, pool.billed)
+            self._peak = max(self._peak, pool.billed)
         if self._timeline is not None:
             self._timeline.append((self.now, pool.size, pool.waiting(self.stream) + pool.in_flight, wanted))
 
@@ -169,17 +122,16 @@ class Simulation:
     def sweep(self) -> None:
         """Serve the rest of the trace with the workers that there are, in one go: nothing is decided."""
         pool, stream = self.pool, self.stream
-        assert isinstance(pool, WorkerPool)
         under_way, pool.due = pool.due.rest(), Due(math.inf)
         more = True
         while more:
-            self._ledger.respond(under_way[0::2], math.fsum(under_way[1::2]))
+            self._ledger.respond(under_way[1::3], math.fsum(under_way[2::3]))
             more = stream.arrive_chunk()
             pool.serve(stream, math.inf)
             under_way = pool.due.take(0)
-        self._ledger.respond(under_way[0::2], math.fsum(under_way[1::2]))
+        self._ledger.respond(under_way[1::3], math.fsum(under_way[2::3]))
         pool.in_flight = 0
-        last = max(self.now, max(pool.free_at, default=self.now))
+        last = max(self.now, pool.last_end())
         self.now = min(last, max(self.now, stream.last + self.plant.slo.seconds))
 
     def response_time(self, share: float) -> float:
@@ -227,7 +179,7 @@ def simulate_chunks(
     if isinstance(policy, int):
         return simulate_fixed(chunks, policy, plant)
     simulation = Simulation(chunks, policy, plant, keep_timeline=keep_timeline)
-    never_changes = isinstance(policy, ConstantPolicy) and plant.single and not keep_timeline
+    never_changes = isinstance(policy, ConstantPolicy) and plant.plain and not keep_timeline
     while not simulation.over:
         simulation.step()
         if never_changes and simulation.settled:
@@ -239,15 +191,12 @@ def simulate_chunks(
 def simulate_fixed(chunks: Iterable[Chunk], workers: int, plant: Plant) -> Outcome:
     """Return what a fleet makes of a trace that has `workers` from the start and never changes."""
     simulation = Simulation(chunks, _Never(), replace(plant, initial_workers=workers))
-    if plant.single:
+    if plant.plain:
         simulation.sweep()
     else:
         while not simulation.over:
             simulation.observe()
     return simulation.outcome()
-
-
-_NOTHING: list[float] = []
 
 
 class _Never:

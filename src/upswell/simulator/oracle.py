@@ -12,11 +12,15 @@ schedule just meets the share.
 
 from __future__ import annotations
 
+import math
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
+
+from upswell.errors import SettingsError, TraceError
+from upswell.simulator.jobs import check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 _REFINEMENTS = 4
 _SEGMENT = 256
 """Steps between two kept states of the dynamic programme; those between are computed again."""
+_MOST_CELLS = 250_000
+"""Of a state, work done x workers: 2 MB. Where whole workers need more, they are scheduled by the dozen."""
 
 
 class OracleResult(Struct, frozen=True, kw_only=True):
@@ -214,7 +220,13 @@ def oracle(
         start_delay: seconds of start-up that each start is billed.
         step: seconds of one step of the schedule; by default a sixteenth of the objective.
         rounds: bisections of the response time in the curves.
+
+    Raises:
+        TraceError: there is no upload, or they are not sorted, not finite, or take less than no time.
+        SettingsError: the objective, the share or the step is not above 0, or the start-up delay is below it.
     """
+    check(arrivals, services)
+    _check_goal(len(arrivals), objective, share, start_delay, step)
     best: OracleResult | None = None
     step = step or objective / 16
     for _ in range(_REFINEMENTS):
@@ -224,6 +236,18 @@ def oracle(
         step /= 2  # uploads shorter than a step fall between two of them
     assert best is not None
     return best
+
+
+def _check_goal(uploads: int, objective: float, share: float, start_delay: float, step: float | None) -> None:
+    if not uploads:
+        raise TraceError("the oracle needs at least one upload, got none")
+    for name, value in (("objective", objective), ("step", 1.0 if step is None else step)):
+        if not 0 < value < math.inf:
+            raise SettingsError(f"the oracle's {name} must be > 0 s and finite, got {value:g}")
+    if not 0 <= start_delay < math.inf:
+        raise SettingsError(f"start_delay must be >= 0 s and finite, got {start_delay:g}")
+    if not 0 < share <= 1:
+        raise SettingsError(f"the share must be > 0 and <= 1, got {share:g}")
 
 
 def _search(arrivals: Floats, services: Floats, share: float, goal: _Goal, rounds: int) -> OracleResult:
@@ -249,22 +273,37 @@ def _try(arrivals: Floats, services: Floats, aim: float, goal: _Goal) -> OracleR
     times = begin + step * np.arange(int(np.ceil((end - begin) / step)) + 2, dtype=np.float64)
     earliest = work_curve(times, arrivals, services)
     latest = work_curve(times, arrivals + np.maximum(aim - services, 0.0), services)
-    low = np.floor(latest / step + 0.5).astype(np.int64)
-    high = np.maximum(np.ceil(earliest / step - 0.5).astype(np.int64), low)
-    low[0] = high[0] = 0
-    high = np.maximum.accumulate(high)
-    low = np.maximum.accumulate(low)
-    high[-1] = low[-1]
-    low = np.minimum(low, high)
+    low, high = _whole(latest / step, earliest / step)
+    unit = _unit(low, high, start_delay / step)
+    if unit > 1:
+        low, high = _whole(latest / (step * unit), earliest / (step * unit))
     fluid, workers = cheapest_path(low, high, start_delay / step)
     instants = np.flatnonzero(np.diff(workers, prepend=0))
-    changes = [(float(times[i]), int(workers[i])) for i in instants]
+    changes = [(float(times[i]), int(workers[i]) * unit) for i in instants]
     changes.append((float(times[len(workers)]), 0))
     cost, late = replay(arrivals, services, changes, objective=objective, start_delay=start_delay)
     return OracleResult(
         cost=cost,
-        lower_bound=fluid * step,
+        lower_bound=fluid * step * unit,
         attainment=1 - late / len(arrivals),
         work=float(services.sum()),
         tightened_to=aim,
     )
+
+
+def _whole(latest: Floats, earliest: Floats) -> tuple[Ints, Ints]:
+    """Return the curves in whole worker-steps: rising, the one never above the other, together at the end."""
+    low = np.floor(latest + 0.5).astype(np.int64)
+    high = np.maximum(np.ceil(earliest - 0.5).astype(np.int64), low)
+    low[0] = high[0] = 0
+    high = np.maximum.accumulate(high)
+    low = np.maximum.accumulate(low)
+    high[-1] = low[-1]
+    return np.minimum(low, high), high
+
+
+def _unit(latest: Ints, earliest: Ints, start_cost: float) -> int:
+    """Return how many workers must be scheduled together for a state to fit; 1 wherever it can be."""
+    band = int((earliest - latest).max()) + 1
+    cells = band * (int(_worker_limits(latest, earliest, start_cost).max(initial=0)) + 1)
+    return math.ceil(math.sqrt(cells / _MOST_CELLS)) if cells > _MOST_CELLS else 1

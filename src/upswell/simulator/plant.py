@@ -23,16 +23,20 @@ class Plant(Struct, frozen=True, kw_only=True):
     """Seconds that a drained worker is still billed after its last upload: it disconnects and exits."""
     slots: int = 1
     initial_workers: int = 1
+    initial_measured: bool = False
+    """Whether the monitor saw the initial workers start, and so knows a start-up delay from the beginning."""
     min_workers: int = 0
     max_workers: int = 500
     decision_interval: float = 2.0
     window: float = 60.0
+    status_interval: float = 1.0
+    """Between two statuses of a worker: a crashed one is counted until it missed three."""
     seed: int = 1
     app_id: str = "simulated"
     standby_workers: int = 0
     """Kept connected and idle beyond those desired; activated at once, replaced at once, billed."""
     report_lag: float = 0.0
-    """Seconds after its end until the monitor hears of an upload; rounded up to whole decision intervals."""
+    """Seconds after its end until the monitor hears of an upload."""
     report_loss: float = 0.0
     """Share of the reports that never reach the monitor."""
     mean_time_between_crashes: float = 0.0
@@ -62,16 +66,19 @@ class Plant(Struct, frozen=True, kw_only=True):
             )
         if not callable(self.start_delay) and self.start_delay < 0:
             raise SettingsError(f"start_delay must be >= 0 s, got {self.start_delay:g}")
-        if self.standby_workers and not self.single:
-            raise SettingsError(
-                f"standby_workers must be 0 with slots, crashes or a bottleneck, got {self.standby_workers}"
-            )
         if not 0 <= self.stop_delay < float("inf"):
             raise SettingsError(f"stop_delay must be >= 0 s and finite, got {self.stop_delay:g}")
+        if not 0 <= self.report_lag < float("inf"):
+            raise SettingsError(f"report_lag must be >= 0 s and finite, got {self.report_lag:g}")
         if not 0 <= self.report_loss < 1:
             raise SettingsError(f"report_loss must be >= 0 and < 1, got {self.report_loss:g}")
 
     @property
     def single(self) -> bool:
         """Whether the fast pool can serve: one upload a worker, no crashes, no bottleneck."""
-        return self.slots == 1 and not self.mean_time_between_crashes and self.slow_down is None
+        return self.slots == 1 and self.plain
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but the policy changes the fleet, and nothing but its workers a response time."""
+        return not self.mean_time_between_crashes and self.slow_down is None

@@ -7,9 +7,15 @@ looks at how long an upload will take to decide anything.
 
 from __future__ import annotations
 
-from collections import deque
+import math
+from bisect import insort
 from heapq import heapify, heappop, heappush, heapreplace
+from operator import itemgetter
 from typing import TYPE_CHECKING
+
+import numpy as np
+
+from upswell.simulator.starts import Standby, Starts
 
 if TYPE_CHECKING:
     from random import Random
@@ -17,14 +23,14 @@ if TYPE_CHECKING:
     from upswell.simulator.jobs import JobStream
     from upswell.simulator.ledger import Ledger
     from upswell.simulator.plant import Plant
+    from upswell.simulator.starts import Coming
 
-MEASURED_STARTS = 20
-ACTIVATION = 0.0025
-"""Seconds until a standby worker consumes, once told (measured on one machine)."""
+Ended = tuple[list[float], list[float], list[float]]
+"""Ends, response times and service times of uploads, oldest end first."""
 
 
 class Due:
-    """Uploads under way: number of the interval in which they end -> response, service time, in turns."""
+    """Uploads under way: number of the interval in which they end -> end, response, service, in turns."""
 
     def __init__(self, interval: float) -> None:
         self.per_second = 1.0 / interval
@@ -40,25 +46,42 @@ class Due:
 
 
 _NOTHING: list[float] = []
+NONE_ENDED: Ended = ([], [], [])
+_MANY = 100
+
+
+def in_order(values: list[float]) -> Ended:
+    """Return ends, response and service times from values in turns, by the order of the ends."""
+    ends, responses, services = values[0::3], values[1::3], values[2::3]
+    count = len(ends)
+    if count > _MANY:
+        order: list[int] = np.argsort(ends, kind="stable").tolist()
+    elif count > 1:
+        order = sorted(range(count), key=ends.__getitem__)
+    else:
+        return ends, responses, services
+    pick = itemgetter(*order)
+    return list(pick(ends)), list(pick(responses)), list(pick(services))
 
 
 class WorkerPool:
     """One slot a worker. Times count from the stream's first arrival's clock; `now` never goes back."""
 
     def __init__(self, plant: Plant, ledger: Ledger, rng: Random, begin: float) -> None:
-        self._plant = plant
+        self._stop_delay = plant.stop_delay
         self._ledger = ledger
         self._rng = rng
         self._begin = begin
         self.free_at: list[float] = [begin] * plant.initial_workers
-        self._starting: list[float] = []
-        self._requested: dict[float, list[float]] = {}
-        self._standby: list[float] = [begin] * plant.standby_workers
+        self.measured = Starts(plant, ledger, rng)
+        self._coming: list[Coming] = []
+        """Those on their way, by the instant of their request."""
+        self._next_ready = math.inf
+        self._standby = Standby(self.measured, ledger, plant.standby_workers, begin)
         self._leaving: list[float] = []
-        self._delays: deque[float] = deque(maxlen=MEASURED_STARTS)
         self.in_flight = 0
         self.due = Due(plant.decision_interval)
-        ledger.cost -= begin * (plant.initial_workers + plant.standby_workers)
+        ledger.cost -= begin * plant.initial_workers
 
     def serve(self, stream: JobStream, until: float) -> None:
         """Start every upload that can start by `until`, oldest first, on the worker that is free first."""
@@ -82,9 +105,9 @@ class WorkerPool:
             number = int((finish - begin) * per_second)
             bucket = buckets.get(number)
             if bucket is None:
-                buckets[number] = [finish - arrival, service]
+                buckets[number] = [finish, finish - arrival, service]
             else:
-                bucket += (finish - arrival, service)
+                bucket += (finish, finish - arrival, service)
             taken += 1
         self.in_flight += taken - head
         stream.head = taken
@@ -99,48 +122,31 @@ class WorkerPool:
             self._remove(now, have - wanted)
 
     def _add(self, now: float) -> None:
-        ready = self._activate(now)
-        if ready is None:
-            ready = self._start(now)
-            self._starting.append(ready)
+        called = self._standby.call(now)
+        if called is None:
+            worker, there = self.measured.request(now), False
+        else:
+            worker, there = called
+        ready = worker[1]
+        if not there:
+            insort(self._coming, worker)
+            self._next_ready = min(self._next_ready, ready)
         heappush(self.free_at, ready)
-
-    def _start(self, now: float) -> float:
-        delay = self._plant.start_delay
-        seconds = delay(self._rng) if callable(delay) else delay
-        ready = now + seconds
-        self._requested.setdefault(ready, []).append(now)
-        self._ledger.starts += 1
-        self._ledger.cost -= now
-        return ready
-
-    def _activate(self, now: float) -> float | None:
-        """Take a standby worker that is ready and ask for its replacement; None where there is none."""
-        for index, ready in enumerate(self._standby):
-            if ready <= now:
-                self._ledger.standby += now - ready
-                self._standby[index] = self._start(now)
-                return now + ACTIVATION
-        return None
 
     def _remove(self, now: float, count: int) -> None:
         free_at, ledger = self.free_at, self._ledger
-        while count and self._starting:
-            latest = max(self._starting)
-            self._starting.remove(latest)
-            free_at.remove(latest)
-            requests = self._requested[latest]
-            ledger.starting += now - requests.pop()
-            if not requests:
-                del self._requested[latest]
+        while count and self._coming:
+            youngest = self._coming.pop()  # the scaler knows no better, either
+            free_at.remove(youngest[1])
+            self.measured.called_off(youngest, now)
             ledger.cost += now
-            ledger.stopping(now, self._plant.stop_delay)
+            ledger.stopping(now, self._stop_delay)
             count -= 1
         heapify(free_at)
         while count and free_at[0] <= now:
             heappop(free_at)
             ledger.cost += now
-            ledger.stopping(now, self._plant.stop_delay)
+            ledger.stopping(now, self._stop_delay)
             count -= 1
         for _ in range(count):
             index = self._rng.randrange(len(free_at))
@@ -151,25 +157,33 @@ class WorkerPool:
             heappush(self._leaving, leave)
             ledger.draining += leave - now
             ledger.cost += leave
-            ledger.stopping(leave, self._plant.stop_delay)
+            ledger.stopping(leave, self._stop_delay)
 
     def tick(self, now: float) -> None:
         """Let workers become ready, and drained ones leave."""
-        if self._requested:
-            for ready in [at for at in self._requested if at <= now]:
-                for requested in self._requested.pop(ready):
-                    self._delays.append(ready - requested)
-                    self._ledger.starting += ready - requested
-            self._starting = [at for at in self._starting if at > now]
+        if self._next_ready <= now:
+            for worker in sorted(self._coming, key=itemgetter(1)):
+                if worker[1] <= now:
+                    self.measured.became_ready(worker)
+            self._coming = [worker for worker in self._coming if worker[1] > now]
+            self._next_ready = min((ready for _, ready in self._coming), default=math.inf)
+        if self._standby.coming:
+            self._standby.tick(now)
         leaving = self._leaving
         while leaving and leaving[0] <= now:
             heappop(leaving)
 
-    def take_ended(self, number: int) -> list[float]:
-        """Return response and service times, in turns, of what ends in that interval."""
+    def take_ended(self, number: int) -> Ended:
+        """Return what ends in that interval."""
         ended = self.due.take(number)
-        self.in_flight -= len(ended) // 2
-        return ended
+        if not ended:
+            return NONE_ENDED
+        self.in_flight -= len(ended) // 3
+        return in_order(ended)
+
+    def last_end(self) -> float:
+        """Return when the last upload begun ends on a worker that stays."""
+        return max(self.free_at, default=-math.inf)
 
     def waiting(self, stream: JobStream) -> int:
         """Uploads that no worker has."""
@@ -178,10 +192,10 @@ class WorkerPool:
     def close(self, now: float) -> None:
         """Stop billing."""
         ledger = self._ledger
-        for ready, requests in self._requested.items():
-            ledger.starting += sum(min(now, ready) - requested for requested in requests)
-        ledger.standby += sum(max(0.0, now - ready) for ready in self._standby)
-        ledger.cost += now * (len(self.free_at) + len(self._standby))
+        for requested, ready in self._coming:
+            ledger.starting += min(now, ready) - requested
+        self._standby.close(now)
+        ledger.cost += now * len(self.free_at)
         for leave in self._leaving:
             if leave > now:
                 ledger.cost -= leave - now
@@ -200,7 +214,7 @@ class WorkerPool:
     @property
     def starting(self) -> int:
         """Workers asked for, not yet ready."""
-        return len(self._starting)
+        return len(self._coming)
 
     @property
     def draining(self) -> int:
@@ -209,8 +223,8 @@ class WorkerPool:
 
     @property
     def standby(self) -> int:
-        """Workers connected and not consuming, or on their way there."""
-        return len(self._standby)
+        """Workers connected and not consuming."""
+        return self._standby.standing
 
     @property
     def busy_workers(self) -> int:
@@ -218,6 +232,6 @@ class WorkerPool:
         return self.in_flight
 
     @property
-    def start_delay(self) -> float | None:
-        """Mean of the recent starts' delays; None before the first."""
-        return sum(self._delays) / len(self._delays) if self._delays else None
+    def silent(self) -> tuple[int, int, bool]:
+        """No worker crashes here: see `SlottedPool`."""
+        return 0, 0, False

@@ -50,6 +50,11 @@ class Caution(Struct, frozen=True, kw_only=True):
     bundle: float = 0.2
     """Share of a start-up that shadows let pass between two decisions, in whole intervals, one at least: a
     fleet that needs a start-up to follow gains nothing by deciding much more often."""
+    episodes_remembered: float = 100.0
+    """The memory is at least so long: uploads within an objective, or a start-up, share their fate, and many
+    of them in a few seconds tell little."""
+    episodes_before: float = 10.0
+    """So many episodes must have been rehearsed before the first choice."""
     late_before: float = 3.0
     """So many uploads may be late among those rehearsed before the first choice (the rule of three: where
     none was late, the share allowed is kept with 95 % confidence)."""
@@ -96,6 +101,8 @@ class Rehearsal:
             min_workers=min_workers,
             max_workers=max_workers,
             memory=self._memory,
+            episode=max(objective, start_delay),
+            episodes=caution.episodes_remembered,
         )
 
     def note(self, snapshot: Snapshot, signals: Signals) -> None:
@@ -148,7 +155,9 @@ class Rehearsal:
     @property
     def ready(self) -> bool:
         """Whether enough uploads were rehearsed for a choice."""
-        return self.shadows.count * self._allowed >= self._caution.late_before
+        shadows, caution = self.shadows, self._caution
+        enough = shadows.count * self._allowed >= caution.late_before
+        return enough and shadows.seen >= caution.episodes_before
 
     def choose(self, following: int) -> int:
         """Return the setting to follow: the best, unless it gains too little over the one followed."""
@@ -209,11 +218,10 @@ class RehearsedPolicy:
 
     def _rehearse(self, snapshot: Snapshot) -> None:
         policy = self.policy
-        assert policy.family is not None
         assert policy.signals is not None
         if self.rehearsal is None:
             self.rehearsal = Rehearsal(
-                policy.family.settings,
+                policy.settings,
                 start_delay=policy.signals.start_delay,
                 objective=snapshot.slo.seconds,
                 share=snapshot.slo.share,

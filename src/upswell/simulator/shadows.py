@@ -37,6 +37,8 @@ class Shadows:
         min_workers: that a fleet keeps.
         max_workers: that a fleet may have.
         memory: uploads after which one counts 1/e.
+        episode: seconds within which uploads share their fate.
+        episodes: so many are remembered at least, however many uploads they hold.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Shadows:
         min_workers: int = 0,
         max_workers: int = 500,
         memory: float = 10_000,
+        episode: float = 60.0,
+        episodes: float = 100.0,
     ) -> None:
         rows = len(family.settings)
         self._family, self._objective, self._interval = family, objective, interval
@@ -74,9 +78,14 @@ class Shadows:
         """Uploads, decayed."""
         self.count = 0.0
         """Uploads, decayed."""
+        self.seen = 0.0
+        """Episodes with uploads, decayed."""
+        self._episode, self._episodes = episode, episodes
+        self._elapsed = 0.0
 
     def advance(self, now: float, arrivals: Floats, services: Floats, signals: Signals) -> None:
         """Let one interval pass that ends `now`: the uploads arrive, the fleets serve and decide."""
+        self._elapsed += self._interval
         if len(arrivals):
             self._arrive(arrivals, services)
         elif self._sleeps(now, signals.load):
@@ -92,7 +101,8 @@ class Shadows:
         have = present + self._starting
         self.cost += have * (self._interval / per_worker)
         waiting = len(self._arrivals) - 1 - self._heads
-        slots = self._family.slots(busy, waiting, present, signals.load, signals.means)
+        means = signals.means.under(self._family)
+        slots = self._family.slots(busy, waiting, present, signals.load, means)
         if per_worker == 1:
             wanted = np.minimum(np.maximum(slots, self._least), self._most)
             goal = target(have, wanted, self._recent.update(wanted), busy)
@@ -137,10 +147,14 @@ class Shadows:
         self._arrivals = np.concatenate((self._arrivals[taken:-1], arrivals, _NEVER))
         self._services = np.concatenate((self._services[taken:-1], services, _NEVER))
         self._heads -= taken
-        forget = math.exp(-len(arrivals) / self._memory)
+        elapsed, self._elapsed = self._elapsed, 0.0
+        episodes = elapsed / self._episode
+        forget = math.exp(-min(len(arrivals) / self._memory, episodes / self._episodes))
         self.cost *= forget
         self.late *= forget
         self.count = self.count * forget + len(arrivals)
+        # A long silence is one episode's evidence, no more.
+        self.seen = self.seen * forget + min(1.0, episodes)
 
     def _join(self, now: float) -> None:
         """Let the slots in that are ready by `now`."""

@@ -1,18 +1,21 @@
-"""Workers with several slots, that may crash, behind a bottleneck: every upload is followed singly.
+"""Workers with several slots, that may crash, behind a bottleneck.
 
-In and out as in `pool.py`, whose place it takes where a plant needs it; about a quarter of that one's speed.
-A crashed worker's uploads are redelivered before all others, until the delivery limit; the fleet starts
-another worker at the next decision.
+In and out as in `pool.py`, whose place it takes where a plant needs it. A crashed worker's uploads are
+redelivered before all others, until the delivery limit; the fleet starts another worker at the next decision,
+and the monitor counts the crashed one until it has been silent for too long.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from heapq import heappop, heappush
+from bisect import insort
+from collections import Counter, deque
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
-from upswell.simulator.pool import MEASURED_STARTS
+from upswell.analysis.roster import FORGOTTEN_AFTER_INTERVALS, STALE_AFTER_INTERVALS
+from upswell.simulator.pool import NONE_ENDED, Due, in_order
+from upswell.simulator.starts import Standby, Starts
 
 if TYPE_CHECKING:
     from random import Random
@@ -20,87 +23,127 @@ if TYPE_CHECKING:
     from upswell.simulator.jobs import JobStream
     from upswell.simulator.ledger import Ledger
     from upswell.simulator.plant import Plant
-
-
-class Upload:
-    """One upload under way or to be redelivered."""
-
-    __slots__ = ("arrival", "attempt", "finish", "service", "worker")
-
-    def __init__(self, arrival: float, service: float) -> None:
-        self.arrival = arrival
-        self.service = service
-        self.attempt = 0
-        self.finish = 0.0
-        self.worker: Worker | None = None
+    from upswell.simulator.pool import Ended
+    from upswell.simulator.starts import Coming
 
 
 class Worker:
-    """One worker; `running` holds its uploads."""
+    """One worker; `uploads` are kept where it may crash: end, arrival, service time, seconds run, attempt."""
 
-    __slots__ = ("busy_since", "consuming", "draining_since", "number", "ready_at", "requested_at", "running")
+    __slots__ = ("busy_until", "coming", "consuming", "number", "ready_at", "uploads")
 
-    def __init__(self, number: int, requested_at: float, ready_at: float) -> None:
+    def __init__(self, number: int, coming: Coming) -> None:
         self.number = number
-        self.requested_at = requested_at
-        self.ready_at = ready_at
-        self.running: set[Upload] = set()
-        self.busy_since = 0.0
+        self.coming = coming
+        self.ready_at = coming[1]
+        self.busy_until = coming[1]
+        """When the last of its uploads ends."""
         self.consuming = True
-        self.draining_since: float | None = None
+        self.uploads: list[tuple[float, float, float, float, int]] = []
+
+    def occupy(self, start: float, finish: float) -> float:
+        """Give it an upload; return the seconds by which that makes it busy for longer."""
+        until = self.busy_until
+        if finish <= until:
+            return 0.0
+        self.busy_until = finish
+        return finish - max(until, start)
+
+    def __lt__(self, other: Worker) -> bool:
+        """Order by the instant of the request: for heaps and sorted lists."""
+        return (self.coming[0], self.number) < (other.coming[0], other.number)
 
 
 class SlottedPool:
     """See the module; the methods are those of `WorkerPool`."""
 
     def __init__(self, plant: Plant, ledger: Ledger, rng: Random, begin: float) -> None:
-        self._plant, self._ledger, self._rng = plant, ledger, rng
+        self._plant, self._ledger, self._rng, self._zero = plant, ledger, rng, begin
         self._numbers = 0
-        self._workers: dict[int, Worker] = {}
-        self._leaving: dict[int, Worker] = {}
-        self._free: list[tuple[float, int, Worker]] = []
-        self._endings: list[tuple[float, int, Upload]] = []
-        self._crashes: list[tuple[float, int, Worker]] = []
-        self._returned: deque[Upload] = deque()
-        self._unready: list[Worker] = []
-        self._delays: deque[float] = deque(maxlen=MEASURED_STARTS)
-        self._ended: list[float] = []
         self._serial = 0
+        self._workers: dict[int, Worker] = {}
+        self._leaving: list[tuple[float, Worker]] = []
+        self._free: list[tuple[float, int, Worker]] = []
+        """Slots: when each is free, a number of its own, whose it is."""
+        self._crashes: list[tuple[float, Worker]] = []
+        self._returned: deque[tuple[float, float, int]] = deque()
+        """Uploads given back: arrival, service time, deliveries so far."""
+        self._returned_at = -math.inf
+        self._silent: deque[tuple[float, bool]] = deque()
+        self._ends: list[float] = []
+        """When what is under way ends; kept where a bottleneck must know how many those are."""
+        self._coming: list[Worker] = []
+        self.measured = Starts(plant, ledger, rng)
+        self._standby = Standby(self.measured, ledger, plant.standby_workers, begin)
         self.in_flight = 0
+        self.due = Due(plant.decision_interval)
+        self._now = begin
         ledger.busy_is_work = False
+        ledger.cost -= begin * plant.initial_workers
         for _ in range(plant.initial_workers):
-            self._enter(Worker(self._number(), begin, begin))
+            self._enter((begin, begin))
 
-    def _number(self) -> int:
+    def _enter(self, coming: Coming) -> Worker:
         self._numbers += 1
-        return self._numbers
-
-    def _enter(self, worker: Worker) -> None:
+        worker = Worker(self._numbers, coming)
         self._workers[worker.number] = worker
-        self._ledger.cost -= worker.requested_at
         for _ in range(self._plant.slots):
-            self._offer(worker.ready_at, worker)
+            self._serial += 1
+            heappush(self._free, (worker.ready_at, self._serial, worker))
         mean = self._plant.mean_time_between_crashes
         if mean:
-            at = worker.ready_at + self._rng.expovariate(1 / mean)
-            heappush(self._crashes, (at, worker.number, worker))
-
-    def _offer(self, at: float, worker: Worker) -> None:
-        self._serial += 1
-        heappush(self._free, (at, self._serial, worker))
+            heappush(self._crashes, (worker.ready_at + self._rng.expovariate(1 / mean), worker))
+        return worker
 
     def serve(self, stream: JobStream, until: float) -> None:
-        """Let uploads start, end and fall to crashes in the order of time, up to `until`."""
+        """Let uploads start and fall to crashes in the order of time, up to `until`."""
+        self._now = until
+        if self._plant.slow_down is None and not self._plant.mean_time_between_crashes:
+            self._serve_plainly(stream, until)
+            return
         while True:
             start = self._next_start(stream)
             crash = self._crashes[0][0] if self._crashes else math.inf
             if crash <= min(start, until):
                 self._crash(*heappop(self._crashes))
-                continue
-            if start > until:
+            elif start <= until:
+                self._begin(stream, start)
+            else:
                 break
-            self._begin(stream, start)
-        self._end_until(until)
+
+    def _serve_plainly(self, stream: JobStream, until: float) -> None:
+        """Do the same where nothing can go wrong."""
+        free = self._free
+        arrivals, services = stream.arrivals, stream.services
+        zero, per_second, buckets = self._zero, self.due.per_second, self.due.by_interval
+        head = index = stream.head
+        arrived = stream.arrived
+        busy = 0.0
+        while index < arrived and free:
+            start, serial, worker = free[0]
+            if not worker.consuming:
+                heappop(free)
+                continue
+            arrival = arrivals[index]
+            if start < arrival:
+                start = arrival
+            elif start > until:
+                break
+            service = services[index]
+            finish = start + service
+            heapreplace(free, (finish, serial, worker))
+            if finish > worker.busy_until:
+                busy += worker.occupy(start, finish)
+            number = int((finish - zero) * per_second)
+            bucket = buckets.get(number)
+            if bucket is None:
+                buckets[number] = [finish, finish - arrival, service]
+            else:
+                bucket += (finish, finish - arrival, service)
+            index += 1
+        self._ledger.busy += busy
+        self.in_flight += index - head
+        stream.head = index
 
     def _next_start(self, stream: JobStream) -> float:
         """Return when the next upload can start; infinite where none waits or no worker is there."""
@@ -110,128 +153,159 @@ class SlottedPool:
         if not free:
             return math.inf
         if self._returned:
-            return max(free[0][0], self._ended_at)
+            return max(free[0][0], self._returned_at)
         if stream.waiting:
             return max(free[0][0], stream.arrivals[stream.head])
         return math.inf
 
-    _ended_at = -math.inf
-    """When the last crash was: what it gave back cannot start before."""
-
     def _begin(self, stream: JobStream, start: float) -> None:
-        _, _, worker = heappop(self._free)
-        self._end_until(start)
+        _, serial, worker = self._free[0]
         if self._returned:
-            upload = self._returned.popleft()
+            arrival, service, attempt = self._returned.popleft()
         else:
-            upload = Upload(stream.arrivals[stream.head], stream.services[stream.head])
+            arrival, service, attempt = stream.arrivals[stream.head], stream.services[stream.head], 0
             stream.head += 1
+        seconds = service * self._slowness(start)
+        finish = start + seconds
+        heapreplace(self._free, (finish, serial, worker))
+        self._ledger.busy += worker.occupy(start, finish)
+        if self._plant.slow_down is not None:
+            heappush(self._ends, finish)
+        if self._plant.mean_time_between_crashes:
+            worker.uploads = [upload for upload in worker.uploads if upload[0] > start]
+            worker.uploads.append((finish, arrival, service, seconds, attempt + 1))
+        bucket = self.due.by_interval.setdefault(self._interval(finish), [])
+        bucket += (finish, finish - arrival, seconds)
         self.in_flight += 1
+
+    def _slowness(self, start: float) -> float:
+        """Return the factor on a service time that begins now, this upload counted among those that run."""
         slow_down = self._plant.slow_down
-        factor = slow_down(self.in_flight) if slow_down else 1.0
-        upload.attempt += 1
-        upload.finish = start + upload.service * factor
-        upload.worker = worker
-        if not worker.running:
-            worker.busy_since = start
-        worker.running.add(upload)
-        self._serial += 1
-        heappush(self._endings, (upload.finish, self._serial, upload))
-        self._offer(upload.finish, worker)
+        if slow_down is None:
+            return 1.0
+        while self._ends and self._ends[0] <= start:
+            heappop(self._ends)
+        return slow_down(len(self._ends) + 1)
 
-    def _end_until(self, now: float) -> None:
-        while self._endings and self._endings[0][0] <= now:
-            finish, _, upload = heappop(self._endings)
-            worker = upload.worker
-            if worker is None or upload not in worker.running or upload.finish != finish:
-                continue  # it fell to a crash
-            self._ended += (finish - upload.arrival, upload.service)
-            self._release(upload, worker, finish)
-            if worker.draining_since is not None and not worker.running:
-                self._bill(worker, finish)
-                self._ledger.stopping(finish, self._plant.stop_delay)
-                del self._leaving[worker.number]
+    def _interval(self, finish: float) -> int:
+        return int((finish - self._zero) * self.due.per_second)
 
-    def _release(self, upload: Upload, worker: Worker, at: float) -> None:
-        worker.running.discard(upload)
-        self.in_flight -= 1
-        if not worker.running:
-            self._ledger.busy += at - worker.busy_since
-
-    def _crash(self, at: float, number: int, worker: Worker) -> None:
-        self._end_until(at)
-        if number not in self._workers and number not in self._leaving:
-            return
-        self._ended_at = at
-        for upload in sorted(worker.running, key=lambda upload: upload.arrival, reverse=True):
-            self._release(upload, worker, at)
-            upload.worker = None
-            self._ledger.redelivered += 1
-            if upload.attempt >= self._plant.delivery_limit:
-                self._ledger.dead += 1
+    def _crash(self, at: float, worker: Worker) -> None:
+        """Let a worker vanish; what it had in hand comes back, the oldest first, before all that waits."""
+        leaving = worker.number not in self._workers
+        if leaving and not any(one is worker for _, one in self._leaving):
+            return  # it left in time
+        ledger = self._ledger
+        in_hand = sorted((upload for upload in worker.uploads if upload[0] > at), key=lambda one: -one[1])
+        for finish, arrival, service, seconds, attempt in in_hand:
+            self._take_back(finish, finish - arrival, seconds)
+            ledger.redelivered += 1
+            if attempt >= self._plant.delivery_limit:
+                ledger.dead += 1
             else:
-                self._returned.appendleft(upload)
+                self._returned.appendleft((arrival, service, attempt))
+        self._returned_at = at
+        too_much = max(0.0, worker.busy_until - at)
+        ledger.busy -= too_much
         worker.consuming = False
-        self._bill(worker, at)
-        self._workers.pop(number, None)
-        self._leaving.pop(number, None)
+        if leaving:
+            ledger.cost -= too_much
+            ledger.draining -= too_much
+            self._leaving = [entry for entry in self._leaving if entry[1] is not worker]
+            heapify(self._leaving)
+        else:
+            ledger.cost += at
+            del self._workers[worker.number]
+            self._silent.append((at, bool(in_hand)))
 
-    def _bill(self, worker: Worker, at: float) -> None:
-        self._ledger.cost += at
-        if worker.draining_since is not None:
-            self._ledger.draining += at - worker.draining_since
+    def _take_back(self, finish: float, response: float, seconds: float) -> None:
+        """Unmake an end that will not come."""
+        number = self._interval(finish)
+        bucket = self.due.by_interval[number]
+        for place in range(0, len(bucket), 3):
+            if bucket[place : place + 3] == [finish, response, seconds]:
+                del bucket[place : place + 3]
+                break
+        if self._plant.slow_down is not None:
+            self._ends.remove(finish)
+            heapify(self._ends)
+        self.in_flight -= 1
 
     def scale(self, now: float, wanted: int) -> None:
         """Ask for more workers, or drain some: starting ones first, then the idlest, the newest of them."""
         while len(self._workers) < wanted:
-            delay = self._plant.start_delay
-            worker = Worker(self._number(), now, now + (delay(self._rng) if callable(delay) else delay))
-            self._ledger.starts += 1
-            self._unready.append(worker)
-            self._enter(worker)
+            called = self._standby.call(now)
+            coming, there = (self.measured.request(now), False) if called is None else called
+            worker = self._enter(coming)
+            if not there:
+                insort(self._coming, worker)
         surplus = len(self._workers) - wanted
-        if surplus <= 0:
-            return
-        idlest = sorted(
-            self._workers.values(),
-            key=lambda worker: (worker.ready_at <= now, len(worker.running), -worker.number),
-        )
-        for worker in idlest[:surplus]:
-            self._drain(now, worker)
+        while surplus > 0 and self._coming:
+            self._call_off(now, self._coming.pop())
+            surplus -= 1
+        if surplus > 0:
+            running = Counter(worker.number for free_at, _, worker in self._free if free_at > now)
+            idlest = sorted(
+                self._workers.values(), key=lambda worker: (running[worker.number], -worker.number)
+            )
+            for worker in idlest[:surplus]:
+                self._drain(now, worker)
+
+    def _call_off(self, now: float, worker: Worker) -> None:
+        worker.consuming = False
+        del self._workers[worker.number]
+        self.measured.called_off(worker.coming, now)
+        self._ledger.cost += now
+        self._ledger.stopping(now, self._plant.stop_delay)
 
     def _drain(self, now: float, worker: Worker) -> None:
         worker.consuming = False
         del self._workers[worker.number]
-        if worker.ready_at > now:
-            self._ledger.starting += now - worker.requested_at
-            self._unready.remove(worker)
-        if worker.running:
-            worker.draining_since = now
-            self._leaving[worker.number] = worker
-        else:
-            self._bill(worker, now)
-            self._ledger.stopping(now, self._plant.stop_delay)
+        leave = max(now, worker.busy_until)
+        self._ledger.cost += leave
+        self._ledger.draining += leave - now
+        self._ledger.stopping(leave, self._plant.stop_delay)
+        if leave > now:
+            heappush(self._leaving, (leave, worker))
 
     def tick(self, now: float) -> None:
-        """Let workers become ready."""
-        for worker in [worker for worker in self._unready if worker.ready_at <= now]:
-            self._unready.remove(worker)
-            self._delays.append(worker.ready_at - worker.requested_at)
-            self._ledger.starting += worker.ready_at - worker.requested_at
+        """Let workers become ready, and drained ones leave."""
+        if self._coming:
+            for worker in sorted(self._coming, key=lambda worker: worker.ready_at):
+                if worker.ready_at <= now:
+                    self._coming.remove(worker)
+                    self.measured.became_ready(worker.coming)
+        if self._standby.coming:
+            self._standby.tick(now)
+        while self._leaving and self._leaving[0][0] <= now:
+            heappop(self._leaving)
 
-    def take_ended(self, number: int) -> list[float]:  # noqa: ARG002 - the other pool sorts by interval
-        """Return response and service times, in turns, of what ended since the last call."""
-        ended, self._ended = self._ended, []
-        return ended
+    def take_ended(self, number: int) -> Ended:
+        """Return what ends in that interval."""
+        ended = self.due.take(number)
+        if not ended:
+            return NONE_ENDED
+        self.in_flight -= len(ended) // 3
+        return in_order(ended)
 
     def close(self, now: float) -> None:
         """Stop billing."""
-        for worker in self._unready:
-            self._ledger.starting += min(now, worker.ready_at) - worker.requested_at
-        for worker in (*self._workers.values(), *self._leaving.values()):
-            self._bill(worker, now)
-            if worker.running:
-                self._ledger.busy += now - worker.busy_since
+        ledger = self._ledger
+        for worker in self._coming:
+            ledger.starting += min(now, worker.ready_at) - worker.coming[0]
+        self._standby.close(now)
+        ledger.cost += now * len(self._workers)
+        for worker in self._workers.values():
+            ledger.busy -= max(0.0, worker.busy_until - max(now, worker.ready_at))
+        for leave, _ in self._leaving:
+            if leave > now:
+                ledger.busy -= leave - now
+                ledger.cost -= leave - now
+                ledger.draining -= leave - now
+
+    def last_end(self) -> float:
+        """Return when the last upload begun ends on a worker that stays."""
+        return max((worker.busy_until for worker in self._workers.values()), default=-math.inf)
 
     def waiting(self, stream: JobStream) -> int:
         """Uploads that no worker has, given back ones included."""
@@ -245,12 +319,12 @@ class SlottedPool:
     @property
     def billed(self) -> int:
         """Workers that are paid for."""
-        return len(self._workers) + len(self._leaving)
+        return len(self._workers) + len(self._standby) + len(self._leaving)
 
     @property
     def starting(self) -> int:
         """Workers asked for, not yet ready."""
-        return len(self._unready)
+        return len(self._coming)
 
     @property
     def draining(self) -> int:
@@ -259,16 +333,23 @@ class SlottedPool:
 
     @property
     def standby(self) -> int:
-        """None: a plant with slots, crashes or a bottleneck has no standby workers yet."""
-        return 0
+        """Workers connected and not consuming."""
+        return self._standby.standing
 
     @property
     def busy_workers(self) -> int:
         """Workers with at least one upload."""
-        workers = (*self._workers.values(), *self._leaving.values())
-        return sum(1 for worker in workers if worker.running)
+        now = self._now
+        staying = sum(1 for worker in self._workers.values() if worker.busy_until > now >= worker.ready_at)
+        return staying + len(self._leaving)
 
     @property
-    def start_delay(self) -> float | None:
-        """Mean of the recent starts' delays; None before the first."""
-        return sum(self._delays) / len(self._delays) if self._delays else None
+    def silent(self) -> tuple[int, int, bool]:
+        """Of crashed workers: how many a monitor still counts, how many as busy; whether others are stale."""
+        if not self._silent:
+            return 0, 0, False
+        interval, now = self._plant.status_interval, self._now
+        while self._silent and now - self._silent[0][0] > FORGOTTEN_AFTER_INTERVALS * interval:
+            self._silent.popleft()
+        counted = [busy for at, busy in self._silent if now - at <= STALE_AFTER_INTERVALS * interval]
+        return len(counted), sum(counted), len(counted) < len(self._silent)

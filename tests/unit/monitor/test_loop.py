@@ -127,7 +127,7 @@ def test_a_backlog_becomes_a_scale_request_with_an_absolute_number_and_its_reaso
         assert request.desired_workers == entry.decision.desired_workers > 1
         assert (request.app_id, request.epoch, request.decided_at) == ("e123456", 7, house.now)
         assert request.reason == entry.decision.reason
-        assert "backlog 100 must start within" in request.reason
+        assert "100 wait and 0 are in flight, to be begun within" in request.reason
         assert house.observed == [(entry.snapshot, entry.decision)]
 
     run(scenario())

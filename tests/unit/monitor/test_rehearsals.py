@@ -17,7 +17,6 @@ from upswell.journal import Journal
 from upswell.monitor.recollection import pasts, rounds
 from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
 from upswell.monitor.stage import Choice, Stage
-from upswell.policies.slo import SloPolicy
 from upswell.policies.slo_family import SloFamilyPolicy
 from upswell.policies.staffing import FAMILY, FIRST
 from upswell.settings import Settings, Slo
@@ -56,7 +55,7 @@ class Meter:
 
 
 def policy() -> SloFamilyPolicy:
-    return SloFamilyPolicy(2.0, beginning=SloPolicy())
+    return SloFamilyPolicy(2.0)
 
 
 def seen(seed: int = 5, seconds: float = 3000.0, rate: float = 1.0, app_id: str = "e1") -> list[Snapshot]:
@@ -140,11 +139,11 @@ def test_a_round_never_waits_for_a_rehearsal_under_way(traffic: list[Snapshot]) 
     rehearsals.close()
 
 
-def test_the_formula_decides_until_the_first_choice_and_then_the_setting_chosen(
+def test_the_first_setting_is_followed_until_the_first_choice_and_says_so(
     traffic: list[Snapshot],
 ) -> None:
     rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce())
-    one, formula = policy(), SloPolicy()
+    one = policy()
     chosen_at = None
     for number, snapshot in enumerate(traffic):
         rehearsals.follow()
@@ -152,15 +151,16 @@ def test_the_formula_decides_until_the_first_choice_and_then_the_setting_chosen(
         if chosen_at is None and "would have kept" in one.why:
             chosen_at = number
         if chosen_at is None:
-            assert decision == formula.decide(snapshot)
+            assert decision.rejected == ("other settings: nothing rehearsed yet",)
+            assert one.following == FIRST
         else:
             assert "would have kept" in decision.rejected[0]
             assert "worker-hours" in decision.rejected[0]
         rehearsals.note(one, SETTINGS, snapshot)
         rehearsals.work()
     assert chosen_at is not None
-    # 60 uploads are the first of which 3 may be late; they are rehearsed one objective later.
-    assert 60 / 2 <= chosen_at <= 4 * 60
+    # Ten episodes of an objective each, 600 s, and rehearsed one objective later; 60 uploads come sooner.
+    assert 660 / 2 <= chosen_at <= 1.2 * 660 / 2
 
 
 def test_an_application_without_uploads_or_of_unknown_depth_is_not_rehearsed(traffic: list[Snapshot]) -> None:
@@ -236,8 +236,9 @@ def test_a_restarted_monitor_has_chosen_by_its_second_round_from_what_the_journa
     rehearsals.work()
     rehearsals.follow()
     assert "would have kept" in one.why
-    # Those of the last objective are not rehearsed yet; with a memory of 2,000 the older ones count less.
-    assert rehearsals._stages["e1"].count == pytest.approx(2000 * (1 - math.exp(-0.97)), rel=0.05)
+    # Those of the last objective are not rehearsed yet; with a memory of 100 objectives, 6,000 s, the older
+    # ones count less.
+    assert rehearsals._stages["e1"].count == pytest.approx(6000 * (1 - math.exp(-1940 / 6000)), rel=0.05)
     assert one._services.count == 1000
     journal.close()
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from support.snapshots import ordinary, snapshots
 from upswell.analysis.snapshot import Snapshot, Workers
-from upswell.policies.slo import SloPolicy
 from upswell.policies.slo_family import SloFamilyPolicy
-from upswell.policies.staffing import FAMILY, FIRST
+from upswell.policies.staffing import FAMILY, FIRST, Setting
 from upswell.policies.table import wrapped
 from upswell.settings import Settings
 
 MIN, MAX = 1, 50
+LAVISH = FAMILY.index(Setting(0.05, foresight=False, beta=0.5, keep=3.0))
+THRIFTY = FAMILY.index(Setting(0.75, foresight=True, beta=None, keep=0.5))
 members = st.integers(0, len(FAMILY) - 1)
 
 
 def following(index: int) -> SloFamilyPolicy:
-    policy = SloFamilyPolicy(beginning=SloPolicy())
+    policy = SloFamilyPolicy()
     policy.follow(index, "in the last 5000 uploads this setting would have kept 99 %")
     return policy
 
@@ -90,13 +93,44 @@ def test_the_same_snapshots_give_the_same_decisions_under_any_setting(
     assert [one.decide(s) for s in later(seen)] == [other.decide(s) for s in later(seen)]
 
 
-def test_the_beginning_decides_until_a_setting_is_followed() -> None:
+def test_the_first_setting_is_followed_until_another_is_told() -> None:
     snapshot = ordinary(messages_ready=100)
-    policy = SloFamilyPolicy(beginning=SloPolicy())
-    assert policy.decide(snapshot) == SloPolicy().decide(snapshot)
-    policy.follow(FIRST, "in the last 60 uploads this setting would have kept 99 %")
+    policy = SloFamilyPolicy()
+    alone = policy.decide(snapshot)
+    assert alone.rejected == ("other settings: nothing rehearsed yet",)
+    assert alone == replace(following(FIRST).decide(snapshot), rejected=alone.rejected)
+    policy.follow(LAVISH, "in the last 60 uploads this setting would have kept 99 %")
     followed = policy.decide(snapshot)
     assert followed.rejected == ("other settings: in the last 60 uploads this setting would have kept 99 %",)
+    assert followed.desired_workers > alone.desired_workers
+
+
+def test_workers_that_another_setting_wanted_go_no_sooner_than_its_own() -> None:
+    busy, calm = ordinary(messages_ready=100), ordinary(current=50, messages_ready=0, start_delay=10.0)
+    policy = following(LAVISH)
+    lavish = policy.decide(replace(busy, start_delay=10.0)).desired_workers
+    policy.follow(THRIFTY, "it costs less")
+    wanted = [
+        policy.decide(replace(calm, at=1002.0 + 2 * n, workers=Workers(desired=lavish, requested=lavish)))
+        for n in range(20)
+    ]
+    assert wanted[0].desired_workers == lavish
+    assert wanted[-1].desired_workers < lavish
+
+
+def test_a_backlog_that_a_monitor_finds_at_its_start_is_no_burst_of_arrivals() -> None:
+    found = ordinary(messages_ready=1000, start_delay=10.0, recent_response_times=())
+    assert following(FIRST).decide(replace(found, warming_up=True)).numbers["load"] == 0.0
+    assert following(FIRST).decide(found).numbers["load"] > 0.0
+
+
+@pytest.mark.parametrize("endless", [math.inf, math.nan, 1e300])
+def test_numbers_beyond_any_fleet_hold(endless: float) -> None:
+    decision = following(FIRST).decide(
+        ordinary(current=3, recent_response_times=(1.0,), recent_service_times=(endless,))
+    )
+    assert decision.held
+    assert decision.desired_workers == 3
 
 
 def test_slots_are_counted_before_workers() -> None:

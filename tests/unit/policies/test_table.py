@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from support.snapshots import ordinary
+from upswell.analysis.snapshot import Workers
 from upswell.errors import SettingsError
 from upswell.policies.table import POLICIES, policy_for
 from upswell.settings import Settings, describe, load
@@ -31,6 +33,40 @@ def test_an_unknown_policy_lists_the_known_ones_and_suggests_the_nearest() -> No
 def test_the_setting_is_described_with_every_policy_that_there_is() -> None:
     described = describe("policy")
     assert all(re.search(rf"\b{name}\b", described) for name in POLICIES)
+
+
+def lull(settings: Settings) -> int:
+    """Return what is decided when all work has ended, the objective's time after much of it."""
+    policy = policy_for(settings, "e123456")
+    number = 4
+    for at, waiting in ((1000.0, 60), *((1000.0 + 2 * n, 0) for n in range(1, 16))):
+        workers = Workers(desired=number, requested=number, ready=number)
+        snapshot = ordinary(at=at, workers=workers, messages_ready=waiting, messages_unacknowledged=0)
+        number = policy.decide(replace(snapshot, arrival_rate=0.0, start_delay=1.0)).desired_workers
+    return number
+
+
+def test_slo_keeps_workers_by_its_own_memory_unless_a_window_is_asked_for() -> None:
+    assert lull(Settings()) == 1
+    assert lull(Settings(stabilization_window=60.0)) > 1
+    assert lull(Settings(policy="slo_formula")) > 1
+    assert lull(Settings(policy="slo_formula", stabilization_window=0.0)) == 1
+
+
+def test_slo_makes_small_changes_unless_a_tolerance_is_asked_for() -> None:
+    def decided(**own: Any) -> int:
+        snapshot = ordinary(
+            current=100,
+            messages_ready=0,
+            messages_unacknowledged=4,
+            workers=Workers(desired=100, requested=100, ready=100, busy=95),
+        )
+        policy = policy_for(Settings(max_workers=500, **own), "e123456")
+        policy.decide(snapshot)  # the number found at first counts as a wish
+        return policy.decide(replace(snapshot, at=snapshot.at + 2)).desired_workers
+
+    assert decided() == 95
+    assert decided(tolerance=0.2) == 100
 
 
 def test_a_policy_comes_inside_bounds_tolerance_and_stabilisation() -> None:
@@ -57,7 +93,7 @@ def test_a_rules_file_with_another_policy_guards_it(tmp_path: Path) -> None:
     file.write_text(FLOOR)
     decision = policy_for(Settings(policy="slo", rules_file=str(file)), "e123456").decide(ordinary())
     assert decision.desired_workers == 4
-    assert "2 uploads/s x 2 s" in decision.reason, "the guarded policy's sentence stays"
+    assert "0 wait and 4 are in flight" in decision.reason, "the guarded policy's sentence stays"
     assert "rule floor: true: at least 4 -> 4 workers" in decision.reason
 
 

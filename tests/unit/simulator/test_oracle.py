@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -113,3 +114,21 @@ def test_oracle_takes_finer_steps_where_uploads_are_shorter_than_one() -> None:
     arrivals = np.sort(rng.uniform(0, 600, 60))
     found = oracle(arrivals, np.full(60, 0.3), objective=20.0, share=0.99, start_delay=1.0)
     assert found.attainment >= 0.99
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_oracle_is_hardly_dearer_than_the_best_of_all_schedules_replayed(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    arrivals = np.sort(rng.uniform(0, 16, 5))
+    services = rng.uniform(1.0, 9.0, 5)
+    goal = {"objective": 16.0, "start_delay": 3.0}
+    best = math.inf
+    for counts in itertools.product(range(3), repeat=8):  # so many workers in each step of 4 s
+        changes = [(4.0 * step, count) for step, count in enumerate(counts)]
+        cost, late = replay(arrivals, services, [*changes, (32.0, 0)], **goal)
+        if late == 0:
+            best = min(best, cost)
+    found = oracle(arrivals, services, share=1.0, step=4.0, **goal)
+    assert found.attainment == 1.0
+    finer = oracle(arrivals, services, share=1.0, step=1.0, **goal)
+    assert min(found.cost, finer.cost) <= 1.1 * best

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from upswell.errors import SettingsError
@@ -12,7 +10,7 @@ from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import in_chunks
 from upswell.simulator.plant import Plant
-from upswell.simulator.together import Entrant, allot, simulate_together
+from upswell.simulator.together import Entrant, simulate_together
 
 PLANT = Plant(slo=Slo(0.95, 30.0), start_delay=5.0, decision_interval=1.0, window=10.0)
 
@@ -37,21 +35,24 @@ def test_a_limit_that_binds_makes_both_slower() -> None:
         assert bound[name].mean_waiting > free[name].mean_waiting
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50)), min_size=1, max_size=8), st.integers(0, 100)
-)
-def test_shares_are_within_the_limit_and_nobody_gets_more_by_taking_from_one_with_less(
-    applications: list[tuple[int, int]], more: int
-) -> None:
-    minimums = [minimum for minimum, _ in applications]
-    wishes = [minimum + wish for minimum, wish in applications]
-    limit = sum(minimums) + more
-    shares = allot(wishes, limit, minimums)
-    assert sum(shares) == min(limit, sum(wishes))
-    for index, share in enumerate(shares):
-        assert minimums[index] <= share <= wishes[index]
-        if share < wishes[index]:
-            assert all(other <= max(share + 1, minimums[at]) for at, other in enumerate(shares))
+def test_never_do_all_together_want_more_than_the_limit() -> None:
+    names = ("one", "other", "third")
+    outcomes = simulate_together({name: entrant(seed)[2] for seed, name in enumerate(names)}, limit=7)
+    # Those drained finish their uploads beyond the limit.
+    assert sum(outcome.cost - outcome.cost_draining for outcome in outcomes.values()) <= 7 * 640
+
+
+def test_under_a_limit_the_higher_priority_hardly_waits_and_the_lower_one_keeps_its_minimum() -> None:
+    first, second = entrant(1)[2], entrant(2)[2]
+    entrants = {
+        "low": replace(first, plant=replace(PLANT, min_workers=1)),
+        "high": replace(second, priority=1),
+    }
+    outcomes = simulate_together(entrants, limit=7)
+    alone = simulate_together({"high": entrant(2)[2]}, limit=6)["high"]
+    assert outcomes["high"].mean_waiting == pytest.approx(alone.mean_waiting, rel=0.2)
+    assert outcomes["low"].mean_waiting > 3 * outcomes["high"].mean_waiting
+    assert outcomes["low"].finished > 0
 
 
 def test_a_limit_below_the_minimums_is_refused() -> None:

@@ -8,20 +8,13 @@ from hypothesis import strategies as st
 from upswell.simulator.window import Window
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 5), st.lists(st.tuples(st.floats(0, 50), st.floats(0, 1)), max_size=5)),
-        max_size=30,
-    )
-)
+@given(st.lists(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 1)), max_size=5), max_size=30))
 def test_the_window_equals_what_its_last_intervals_hold(intervals: list) -> None:
     window = Window(4, 2.0, 10.0)
-    for arrived, uploads in intervals:
+    for uploads in intervals:
         responses = [response for response, _ in uploads]
-        window.add(arrived, responses, [response * share for response, share in uploads])
-    last = intervals[-4:]
-    uploads = [upload for _, uploads in last for upload in uploads]
-    assert window.arrivals == sum(arrived for arrived, _ in last)
+        window.add(responses, [response * share for response, share in uploads])
+    uploads = [upload for uploads in intervals[-4:] for upload in uploads]
     assert window.count == len(uploads)
     if not uploads:
         assert window.response_time is None
@@ -37,9 +30,33 @@ def test_the_window_equals_what_its_last_intervals_hold(intervals: list) -> None
 
 def test_percentiles_of_an_old_snapshot_stay_what_they_were() -> None:
     window = Window(2, 2.0, 10.0)
-    window.add(1, [5.0], [3.0])
+    window.add([5.0], [3.0])
     seen = window.waiting_time
     for _ in range(3):
-        window.add(1, [50.0], [1.0])
+        window.add([50.0], [1.0])
     assert seen is not None
     assert seen.maximum == 2.0
+
+
+def test_percentiles_come_from_the_newest_reports_and_counts_from_all() -> None:
+    window = Window(4, 2.0, 10.0, capacity=3)
+    window.add([9.0, 1.0], [9.0, 1.0])
+    window.add([2.0, 20.0], [2.0, 3.0])
+    assert (window.count, window.late) == (4, 1)
+    assert window.response_time is not None
+    assert window.service_time is not None
+    assert (window.response_time.count, window.response_time.p50) == (3, 2.0)
+    assert window.response_time.mean == pytest.approx(23 / 3)
+    assert window.service_time.mean == pytest.approx(2.0)
+
+
+def test_older_service_times_stand_in_where_the_window_has_none() -> None:
+    window = Window(2, 2.0, 10.0)
+    assert window.service_time is None
+    window.add([5.0, 6.0], [3.0, 5.0])
+    for _ in range(2):
+        assert not window.service_is_old
+        window.add([], [])
+    assert window.service_is_old
+    assert window.service_time is not None
+    assert (window.service_time.mean, window.response_time) == (4.0, None)

@@ -397,8 +397,10 @@ async def _open(address: Address, name: str) -> Any:
     try:
         result = await asyncio.shield(done)
     except asyncio.CancelledError:
-        with suppress(AMQPConnectorWrongState):  # it has just come about, or failed, by itself
-            workflow.abort()
+        connector = workflow._connector  # noqa: SLF001 - pika cannot abort a handshake: it trips over itself
+        if connector is None or connector._amqp_conn is None:  # noqa: SLF001
+            with suppress(AMQPConnectorWrongState):  # it has just come about, or failed, by itself
+                workflow.abort()
         result = await done
         if isinstance(result, _Connection):
             await _close(result)

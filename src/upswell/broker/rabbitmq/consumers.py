@@ -6,6 +6,7 @@ In come callbacks, out go basic.consume and deliveries; imports no pika.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from upswell.broker.protocol import Delivery
@@ -29,13 +30,72 @@ _STEP_SECONDS = 0.002
 _NO_HEADERS: dict[str, Any] = {}
 
 
+class Settlements:
+    """What is sent for the deliveries of one channel.
+
+    Acks go out once a turn of the event loop: one frame for all up to the oldest that is still held, one each
+    for what was acknowledged beyond it. A monitor acknowledges hundreds of reports with a few frames so.
+    """
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._numbers: deque[int] = deque()  # delivery tags, oldest first, up to the newest
+        self._acked: set[int] = set()  # not sent yet
+        self._gone: set[int] = set()  # settled, behind one that is still held
+
+    def came(self, number: int) -> None:
+        """Take note of a delivery."""
+        self._numbers.append(number)
+
+    def settle(self, method: str, number: int) -> None:
+        """Call the channel's method of that name for a delivery; an ack goes out with others."""
+        if method == "basic_ack":
+            if not self._acked:
+                asyncio.get_running_loop().call_soon(self.send)
+            self._acked.add(number)
+        else:
+            self._gone.add(number)
+            getattr(self._channel, method)(number)
+
+    def send(self) -> None:
+        """Send the acks that are due."""
+        if not self._channel.is_open:
+            return
+        numbers, acked, gone = self._numbers, self._acked, self._gone
+        last = 0
+        while numbers:
+            number = numbers[0]
+            if number in acked:
+                acked.remove(number)
+                last = number
+            elif number in gone:
+                gone.remove(number)
+            else:
+                break
+            numbers.popleft()
+        if last:
+            self._channel.basic_ack(last, multiple=True)
+        for number in acked:
+            self._channel.basic_ack(number)
+        gone |= acked
+        acked.clear()
+
+
 class Held:
     """A delivery's tag: how it is settled; on a channel that is gone, or a second time, without effect."""
 
-    __slots__ = ("_channel", "_consumer", "_number", "properties")
+    __slots__ = ("_channel", "_consumer", "_number", "_settlements", "properties")
 
-    def __init__(self, channel: Any, number: int, properties: Any, consumer: RabbitConsumer | None) -> None:
+    def __init__(
+        self,
+        channel: Any,
+        number: int,
+        properties: Any,
+        consumer: RabbitConsumer | None,
+        settlements: Settlements | None,
+    ) -> None:
         self._channel = channel
+        self._settlements = settlements
         self._number = number
         self._consumer = consumer
         self.properties = properties
@@ -68,7 +128,10 @@ class Held:
                 return
             consumer.unsettled -= 1
         self._channel = None
-        getattr(channel, method)(self._number)
+        if self._settlements is None:
+            getattr(channel, method)(self._number)
+        else:
+            self._settlements.settle(method, self._number)
 
 
 def delivery(
@@ -79,6 +142,7 @@ def delivery(
     body: bytes,
     *,
     consumer: RabbitConsumer | None = None,
+    settlements: Settlements | None = None,
 ) -> Delivery:
     """Return what pika hands out as a delivery."""
     headers: dict[str, Any] = properties.headers or _NO_HEADERS
@@ -86,7 +150,7 @@ def delivery(
         body=body,
         queue=queue,
         attempt=attempts.attempt(headers, redelivered=method.redelivered) if headers else 1,
-        tag=Held(channel, method.delivery_tag, properties, consumer),
+        tag=Held(channel, method.delivery_tag, properties, consumer, settlements),
         message_id=properties.message_id,
         reply_to=properties.reply_to,
         headers=attempts.plain_headers(headers),
@@ -117,7 +181,11 @@ class RabbitConsumer:
     def on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         """Hand a message on."""
         self.unsettled += 1
-        self._on_delivery(delivery(self.queue, channel, method, properties, body, consumer=self))
+        settlements = self._consumers.settlements
+        settlements.came(method.delivery_tag)
+        self._on_delivery(
+            delivery(self.queue, channel, method, properties, body, consumer=self, settlements=settlements)
+        )
 
     def hold_back(self) -> None:
         """Settle nothing from now on, so that the server can fill this consumer and no more is on its way."""
@@ -164,6 +232,8 @@ class Consumers:
         self._prepare = prepare
         self._log = log
         self._rng = rng
+        self.settlements = Settlements(None)
+        """Of the channel that there is now."""
         self._connection: Any = None
         self._channel: AwaitableChannel | None = None
         self._running: list[RabbitConsumer] = []
@@ -183,6 +253,8 @@ class Consumers:
     async def close(self) -> None:
         """Restore nothing any more."""
         self._running.clear()
+        if self._channel is not None:
+            self.settlements.send()
         tasks = self._stop_tasks()
         if tasks:
             await asyncio.wait(tasks)
@@ -241,6 +313,7 @@ class Consumers:
         channel = await AwaitableChannel.open(self._connection, self._on_channel_closed)
         channel.raw.add_on_cancel_callback(self._on_cancelled)
         self._channel = channel
+        self.settlements = Settlements(channel.raw)
         for consumer in self._running:
             consumer.tag = None
             self._spawn(self._resume(consumer))

@@ -1,0 +1,122 @@
+"""The monitor's eyes in virtual time: a policy sees what a monitor would see, and no more.
+
+In: the reports of uploads that ended, counts of the queue and of the workers. Out: a `Snapshot`, by the code
+of `analysis/` wherever there is any. Of an upload that waits it is told only that there is one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import compress
+from typing import TYPE_CHECKING
+
+from upswell.analysis.ages import Ages
+from upswell.analysis.application import RECENT_REPORTS
+from upswell.analysis.depths import Depth, Depths, arrival_rate
+from upswell.analysis.snapshot import Snapshot, Totals, Workers
+from upswell.simulator.window import Window
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from upswell.simulator.plant import Plant
+    from upswell.simulator.pool import Ended, WorkerPool
+    from upswell.simulator.slotted import SlottedPool
+
+
+class Observer:
+    """One application's, from `begin` on; taken to have watched an empty queue for one window before."""
+
+    def __init__(self, plant: Plant, rng: Random, begin: float) -> None:
+        self._plant = plant
+        self._rng = rng
+        interval = plant.decision_interval
+        self._window = window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
+        self._ages = Ages(plant.window)
+        self._depths = Depths(window.seconds)
+        self._depths.add(Depth(begin, 0, 0, plant.initial_workers))
+        self._late: Ended = ([], [], [])
+        """Ended, not yet reported."""
+        self._stored = self._in_time = 0
+
+    def look(
+        self, now: float, ended: Ended, wanted: int, pool: WorkerPool | SlottedPool, waiting: int
+    ) -> Snapshot:
+        """Return what is seen at `now`.
+
+        Args:
+            now: the instant.
+            ended: uploads that ended since the look before.
+            wanted: workers, by the newest decision.
+            pool: whose workers are counted.
+            waiting: uploads that wait.
+        """
+        plant, window, ages, depths = self._plant, self._window, self._ages, self._depths
+        measured = pool.measured
+        ends, responses, services = self._reported(now, ended)
+        if ends:
+            ages.begun(responses[-1] - services[-1], ends[-1] + plant.report_lag)
+            ages.ended(ends[-1] + plant.report_lag)
+            self._stored += len(responses)
+        self._in_time += len(responses) - window.add(responses, services)
+        in_flight = pool.in_flight
+        silent, silent_busy, unheard = pool.silent
+        ready = pool.size - pool.starting + silent
+        depth = Depth(now, waiting, in_flight, ready)
+        depths.add(depth)
+        return Snapshot(
+            app_id=plant.app_id,
+            at=now,
+            slo=plant.slo,
+            window=window.seconds,
+            slots_per_worker=plant.slots,
+            # A worker's first status comes when it is ready: of those that start nobody hears.
+            workers=Workers(
+                desired=wanted,
+                requested=wanted,
+                ready=ready,
+                busy=pool.busy_workers + silent_busy,
+                standby=pool.standby,
+                draining=pool.draining,
+            ),
+            start_delay=measured.start_delay,
+            arrival_rate=arrival_rate(window.count, depths.change(now), window.seconds),
+            throughput=window.count / window.seconds,
+            messages_ready=waiting,
+            messages_unacknowledged=in_flight,
+            depth_age=0.0,
+            oldest_age=ages.oldest(depth, depths.seconds_since_empty(now), now),
+            in_flight_age=ages.in_flight(in_flight, now),
+            service_time=window.service_time,
+            waiting_time=window.waiting_time,
+            response_time=window.response_time,
+            attainment=window.attainment,
+            recent_response_times=tuple(responses[-RECENT_REPORTS:]) if ends else (),
+            recent_service_times=tuple(services[-RECENT_REPORTS:]) if ends else (),
+            totals=Totals(stored=self._stored, in_time=self._in_time, start_seconds=measured.seconds),
+            stale=_STALE[window.service_is_old, unheard],
+        )
+
+    def _reported(self, now: float, ended: Ended) -> Ended:
+        """Return what reaches the monitor by now: late by the report lag, thinned by the report loss."""
+        lag, loss = self._plant.report_lag, self._plant.report_loss
+        if lag:
+            for kept, new in zip(self._late, ended, strict=True):
+                kept.extend(new)
+            count = bisect_right(self._late[0], now - lag)
+            ended = self._late[0][:count], self._late[1][:count], self._late[2][:count]
+            for kept in self._late:
+                del kept[:count]
+        if loss and ended[0]:
+            heard = [self._rng.random() >= loss for _ in ended[0]]
+            ends, responses, services = (list(compress(values, heard)) for values in ended)
+            return ends, responses, services
+        return ended
+
+
+_STALE: dict[tuple[bool, bool], tuple[str, ...]] = {
+    (False, False): (),
+    (True, False): ("service_time",),
+    (False, True): ("workers",),
+    (True, True): ("service_time", "workers"),
+}

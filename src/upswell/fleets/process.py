@@ -176,10 +176,10 @@ class ProcessFleet:
         if (code := processes.reap(record.pid)) is not None:
             self._exit_codes[record.worker_id] = code
             return False
-        if process.ended:
-            # A child that cannot be reaped yet: its other threads still end. The next look has its code.
-            return processes.is_child(record.pid)
-        return processes.carries(record.pid, record.worker_id) is not False
+        # A child counts until it is reaped: while it dies, its environment goes before its exit code comes.
+        if processes.is_child(record.pid):
+            return True
+        return not process.ended and processes.carries(record.pid, record.worker_id) is not False
 
     def _signal(self, worker_id: str, number: signal.Signals) -> None:
         record = self._read(self._path(worker_id))

@@ -128,10 +128,10 @@ class ObjectStore:
             except FileExistsError:
                 there = self._bucket.stat(upload.path)
         if there is not None:
-            if self._is_same(there, stored, upload.parts):
+            if self._is_same(upload, there):
                 return stored
             if not overwrites:
-                return self._kept(upload, there, stored)
+                return self._kept(upload, there)
             answered = self._bucket.put(upload.path, body, metadata, only_new=False)
         return self._prove(upload, answered)
 
@@ -145,15 +145,14 @@ class ObjectStore:
         if same_size and upload.checksum is not None and _checksum(there) == upload.checksum:
             return StoredObject(there.size, upload.checksum)
         overwrites = self._settings.on_conflict == "overwrite"
-        stored = None
         if same_size and (upload.again or not overwrites):
             for _part in upload.parts.rest():
                 pass
             stored = upload.parts.check(upload.checksum)
-            if self._is_same(there, stored, upload.parts):
+            if self._is_same(upload, there):
                 return stored
         if not overwrites:
-            return self._kept(upload, there, stored)
+            return self._kept(upload, there)
         return None
 
     def _put_large(self, upload: _Upload, part_bytes: int) -> StoredObject:
@@ -187,8 +186,10 @@ class ObjectStore:
         path, stored, verify = upload.path, upload.parts.stored, self._settings.verify
         if verify != "read" and upload.parts.has_etag(etag):
             return stored
+        there = self._bucket.stat(path)
+        if there is not None and there.etag != etag:
+            raise TemporaryUploadError("another upload stored an object under the same key meanwhile")
         if verify == "length" or (verify == "checksum" and self._bucket.is_encrypted):
-            there = self._bucket.stat(path)
             found = None if there is None else StoredObject(there.size, None)
             right = there is not None and there.size == stored.bytes
         else:
@@ -202,23 +203,24 @@ class ObjectStore:
             f"the store must have the {stored.bytes} bytes with {stored.checksum} that it was sent, got {got}"
         )
 
-    @staticmethod
-    def _is_same(there: Answer, stored: StoredObject, parts: Parts) -> bool:
+    def _is_same(self, upload: _Upload, there: Answer) -> bool:
+        """Return whether what is there has the bytes that were read; if nothing else tells, it is read."""
+        stored = upload.parts.stored
         if there.size != stored.bytes:
             return False
         carried = _checksum(there)
-        return carried == stored.checksum if carried else parts.has_etag(there.etag)
+        if carried is not None:
+            return carried == stored.checksum
+        return upload.parts.has_etag(there.etag) or self._digest(upload.path) == stored
 
-    def _kept(self, upload: _Upload, there: Answer, stored: StoredObject | None) -> StoredObject:
+    def _kept(self, upload: _Upload, there: Answer) -> StoredObject:
         """Return what stays there, when `on_conflict` is skip.
 
         Raises:
-            PermanentUploadError: it is `fail`, and other bytes are there.
+            PermanentUploadError: it is `fail`.
         """
         if self._settings.on_conflict == "skip":
             return StoredObject(there.size, _checksum(there))
-        if stored is not None and there.size == stored.bytes and self._digest(upload.path) == stored:
-            return stored  # stored by somebody else's tool: neither metadata nor ETag could tell
         raise conflict(upload.key)
 
 

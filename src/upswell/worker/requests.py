@@ -39,8 +39,8 @@ class Upload:
     """
 
     __slots__ = (
-        "attempt", "delivered_at", "deliveries", "identity", "is_counted", "is_overdue", "is_stored", "report",
-        "request", "running_since", "started", "stored", "task", "timer",
+        "attempt", "delivered_at", "deliveries", "identity", "is_counted", "is_overdue", "is_stored",
+        "report", "request", "running_since", "started", "stored", "task", "timer",
     )  # fmt: skip
 
     def __init__(

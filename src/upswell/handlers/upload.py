@@ -55,7 +55,8 @@ class UploadHandler:
 
     def _upload(self, request: UploadRequest, again: bool, stopped: threading.Event) -> Stored:
         def pace(count: int) -> None:
-            if stopped.wait(self._limit.reserve(count)):
+            delay = self._limit.reserve(count)
+            if stopped.wait(delay) if delay else stopped.is_set():
                 raise TemporaryUploadError("the upload was stopped")
 
         assert request.key is not None

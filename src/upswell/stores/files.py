@@ -140,8 +140,9 @@ def _below(path: str, roots: Sequence[Path], shown: str) -> tuple[Path, list[str
     """Return the root that `path` lies below, and the names from there; `..` is refused, not resolved."""
     names = [name for name in path.split("/") if name not in {"", "."}]
     if ".." not in names:
-        for root in roots:
-            for top in (root, root.resolve()):
+        for resolved in (False, True):  # asking the system where a root leads is dear, and seldom needed
+            for root in roots:
+                top = root.resolve() if resolved else root
                 depth = len(top.parts) - 1
                 if len(names) > depth and tuple(names[:depth]) == top.parts[1:]:
                     return top, names[depth:]

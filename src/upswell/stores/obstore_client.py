@@ -52,6 +52,9 @@ _DOWN_CODES = frozenset(
 )  # fmt: skip
 """What is wrong with the store or our standing there: every upload meets it, so none is to blame."""
 
+_DENIED_CODES = frozenset({"AccessDenied", "AuthorizationPermissionMismatch"})
+"""Codes of a 403 that is about this key; any other, an identity service's for one, is about our standing."""
+
 _TEMPORARY_CODES = frozenset(
     {
         "BadDigest", "ConditionalRequestConflict", "IncompleteBody", "InvalidPart", "InvalidBlockList",
@@ -216,7 +219,8 @@ def _raise(error: Exception, url: str) -> NoReturn:
     )
     what = f"{status} {code}".strip() or _KINDS.get(kind, kind) or type(error).__name__
     message = f"the store answered {what} for {show(url)}"
-    if code in _DOWN_CODES or status in _DOWN_STATUSES or kind in _DOWN_KINDS:
+    stands_badly = status == "403" and code not in _DENIED_CODES
+    if code in _DOWN_CODES or status in _DOWN_STATUSES or kind in _DOWN_KINDS or stands_badly:
         raise StoreUnavailableError(f"the store must be there and let us in; {message}") from None
     if isinstance(error, exceptions.UnauthenticatedError):
         raise StoreUnavailableError(f"the store must be given valid credentials; {message}") from None

@@ -84,7 +84,7 @@ class Parts:
     def _next(self) -> memoryview:
         """Return the next part: full, unless it is the last; empty when there is none."""
         size = self._source.size
-        wanted = self._part_bytes if size is None else min(self._part_bytes, size - self._length + 1)
+        wanted = self._part_bytes if size is None else min(self._part_bytes, size - self._length)
         part = memoryview(bytearray(wanted))
         md5 = hashlib.md5(usedforsecurity=False) if self._takes_md5 else None
         filled = 0
@@ -101,6 +101,8 @@ class Parts:
                 md5.update(chunk)
             filled += count
         self._length += filled
+        if self._length == size:  # that it grew meanwhile, `check_unchanged` notices
+            self.is_at_end = True
         if md5 is not None and (filled or not self._md5_sums):
             self._md5_sums.append(md5.digest())
         return part[:filled]

@@ -1,7 +1,8 @@
 """What every store promises, held to by all: a directory and real servers, looked into with rclone.
 
 rclone's own server of S3 is the odd one: it takes a conditional put for a plain one, loses the metadata of
-small objects, and mixes the bytes of two that write one object at once (which no client can prevent). What must hold there all the same, holds by comparing.
+small objects, and mixes the bytes of two that write one object at once (which no client can prevent). What
+must hold there all the same, holds by comparing.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class Bucket:
         part_bytes: int,
         in_flight: int,
     ) -> str | None:
-        """Store a large object, `in_flight` parts at a time; return its ETag.
+        """Store a large object with `in_flight` parts (2 at least) in memory; return its ETag.
 
         `parts` are of `part_bytes` each, the last may be shorter. Whatever is raised while one is asked for
         stops the upload, deletes the parts that were sent, and comes out here.
@@ -140,7 +140,7 @@ class Bucket:
                 attributes=dict(metadata),
                 use_multipart=True,
                 chunk_size=part_bytes,
-                max_concurrency=in_flight,
+                max_concurrency=in_flight - 2,  # beside one that is read, and one that waits to be sent
             )
         return _bare(result["e_tag"])
 

@@ -197,6 +197,44 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         list[str],
         Meta(description="Folders below which file:// sources may lie; none: no file is ever read."),
     ] = []
+    source_origins: Annotated[
+        list[str],
+        Meta(
+            description="Web servers that http(s):// sources may come from: https://example.org, https://*.example.org, http://host:8080, https://*; none: nothing is ever fetched."
+        ),
+    ] = []
+    source_networks: Annotated[
+        list[str],
+        Meta(
+            description="Networks that are not public and may be fetched from all the same: 10.1.0.0/16, fd00::/8. Whatever a name resolves to, no other such address is connected to."
+        ),
+    ] = []
+    source_downgrade: Annotated[bool, Meta(description="Whether a redirect may lead from https to http.")] = (
+        False
+    )
+    max_source_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Bytes that an http(s):// source may have, told or not; a larger one is refused for good. Default: the largest object of S3.",
+        ),
+    ] = 5 * 1024**4
+    connect_timeout: Annotated[
+        Positive, Meta(description="Seconds that connecting to a web server may take, and its TLS handshake.")
+    ] = 10.0
+    read_timeout: Annotated[
+        Positive,
+        Meta(
+            description="Seconds of silence after which a web server is given up; its headers must all come in them."
+        ),
+    ] = 30.0
+    min_throughput: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Bytes per second that a web server must send over 30 s of waiting for it, or its upload is tried again later; 0: any.",
+        ),
+    ] = 1024.0
     upload_timeout: Annotated[
         Positive, Meta(description="Seconds after which one upload is given up and tried again.")
     ] = 900.0
@@ -327,7 +365,8 @@ PER_APP = frozenset(
     {
         "slo", "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
         "slots", "handler", "destination", "on_conflict", "source_roots", "upload_timeout", "upload_rate_limit",
-        "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
+        "source_origins", "source_networks", "source_downgrade", "max_source_bytes", "connect_timeout", "read_timeout",
+        "min_throughput", "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
         "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "priority", "price_per_worker_hour",
     }
 )  # fmt: skip
@@ -335,6 +374,10 @@ PER_APP = frozenset(
 
 ENVIRONMENT = {"broker_url": "AMQPURL"}
 """Settings whose environment variable has a name of its own; the others are UPSWELL_ and their name in capitals."""
+
+
+LISTS = {"source_roots": os.pathsep, "source_origins": ",", "source_networks": ","}
+"""Settings that are lists, and what parts their values in a variable."""
 
 
 def variable(name: str) -> str:
@@ -400,8 +443,8 @@ INTERNAL_VARIABLES = frozenset({"UPSWELL_CONFIG", "UPSWELL_WORKER_ID", "UPSWELL_
 
 def _from_text(name: str, text: str) -> Any:
     """Return an environment variable's text as its setting's type: lists are separated as in PATH, tables are JSON."""
-    if name == "source_roots":
-        return [part for part in text.split(os.pathsep) if part]
+    if name in LISTS:
+        return [part for part in text.split(LISTS[name]) if part]
     if name == "apps":
         try:
             return _apps_from_text(text)

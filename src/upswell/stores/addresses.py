@@ -97,6 +97,12 @@ def refusal(text: str, allowed: Sequence[Network]) -> str | None:
     return None if carried is None else _kind(carried, allowed)
 
 
+def is_allowed(text: str, allowed: Sequence[Network]) -> bool:
+    """Return whether the settings name a network that holds this address."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return any(address in network for network in allowed)
+
+
 def _kind(address: Address, allowed: Sequence[Network]) -> str | None:
     if any(address in network for network in allowed):
         return None

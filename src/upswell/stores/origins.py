@@ -53,6 +53,12 @@ class Origin(Struct, frozen=True):
         number = None if port == "*" else int(port) if port else DEFAULT_PORTS[scheme]
         return cls(scheme, match["host"].strip("[]"), number)
 
+    def __str__(self) -> str:
+        """Return the form that `parse` reads."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port or '*'}"
+        return f"{self.scheme}://{host}{port}"
+
     def holds(self, scheme: str, host: str, port: int) -> bool:
         """Return whether a URL of this scheme, host (lower case, ASCII) and port comes from here."""
         if scheme != self.scheme or self.port not in {None, port}:

@@ -28,7 +28,13 @@ def _files(settings: Settings) -> Opener:
     return lambda uri: open_file(uri, roots)
 
 
-OPENERS: dict[str, Callable[[Settings], Opener]] = {"file": _files}
+def _web(settings: Settings) -> Opener:
+    from upswell.stores.http import http_opener  # noqa: PLC0415 - as above
+
+    return http_opener(settings)
+
+
+OPENERS: dict[str, Callable[[Settings], Opener]] = {"file": _files, "http": _web, "https": _web}
 """Scheme -> a function that takes the settings and returns what opens a URI of that scheme."""
 
 
@@ -36,6 +42,13 @@ class Sources:
     """Opens sources as the settings allow; one for all uploads of a worker."""
 
     def __init__(self, settings: Settings) -> None:
+        """Take the settings.
+
+        Raises:
+            SettingsError: an origin or a network that http sources may come from is none.
+        """
+        if settings.source_origins:
+            _web(settings)  # so that a wrong one is told at the start, not at the first such URI
         self._settings = settings
         self._openers: dict[str, Opener] = {}
 

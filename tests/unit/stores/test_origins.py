@@ -44,5 +44,5 @@ def test_it_holds_nothing_else(entry: str, scheme: str, host: str, port: int) ->
      "https://a:0", "https://a:65536", "https://a b", "https://é.example", "https://a\n"],
 )  # fmt: skip
 def test_what_is_no_origin_is_refused_with_the_rule(entry: str) -> None:
-    with pytest.raises(SettingsError, match="source_origins must be like https://example.org"):
+    with pytest.raises(SettingsError, match="source_origins must be like https"):
         parse_origins([entry])

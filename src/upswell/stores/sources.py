@@ -34,7 +34,20 @@ def _web(settings: Settings) -> Opener:
     return http_opener(settings)
 
 
-OPENERS: dict[str, Callable[[Settings], Opener]] = {"file": _files, "http": _web, "https": _web}
+def _objects(settings: Settings) -> Opener:
+    from upswell.stores.object_source import opener  # noqa: PLC0415 - as above
+
+    return opener(settings)
+
+
+OPENERS: dict[str, Callable[[Settings], Opener]] = {
+    "file": _files,
+    "s3": _objects,
+    "gs": _objects,
+    "az": _objects,
+    "http": _web,
+    "https": _web,
+}
 """Scheme -> a function that takes the settings and returns what opens a URI of that scheme."""
 
 

@@ -103,7 +103,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: Annotated[
         str,
         Meta(
-            description="Who decides the number of workers: slo, constant, threshold, elasticity_control, rules (your own, in rules_file), or a peer's rule: keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale."
+            description="Who decides the number of workers: slo, slo_formula, constant, threshold, elasticity_control, rules (your own, in rules_file), or a peer's rule: keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale."
         ),
     ] = "slo"
     rules_file: Annotated[

@@ -119,8 +119,8 @@ def test_slow_reports_start_workers_which_leave_at_ctrl_c(course: Course) -> Non
         lambda: worker() + monitor(),
     )
     assert f"published 5 requests of {course.app_id}" in course.publish()
+    wait_until(lambda: "reports slower than 1 s" in monitor(), 20, monitor)
     wait_until(lambda: "scaler.worker_started" in monitor(), 20, monitor)
-    assert "reports slower than 1 s" in monitor()
     time.sleep(1)
     assert course.stop() == [0, 0], monitor() + worker()
     assert monitor().count("scaler.worker_left") == monitor().count("scaler.worker_started")

@@ -6,6 +6,7 @@ differences. Must not know: brokers, settings files, clocks.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from upswell.messages import UploadReport, WorkerStatus
     from upswell.settings import Slo
 
-_RECENT_RESPONSES = 1000
+_RECENT_REPORTS = 10_000
 
 
 class Application:
@@ -54,7 +55,8 @@ class Application:
         self._roster = Roster(status_interval, started_at)
         self._depths = Depths(window)
         self._desired: int | None = None
-        self._recent: deque[float] = deque(maxlen=_RECENT_RESPONSES)
+        # (response time, service time) since the snapshot before
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT_REPORTS)
         self._newest_waiting: tuple[float, float] | None = None
         self._nothing_ended_since: float | None = None
         self._heard = False
@@ -75,7 +77,7 @@ class Application:
             response = report.response_time
             in_time = response <= self._slo.seconds
             self.window.stored(at, response, waiting, service, in_time=in_time)
-            self._recent.append(response)
+            self._recent.append((response, service))
             self._stored += 1
             self._in_time += in_time
         else:
@@ -118,7 +120,10 @@ class Application:
         watched = min(self.window.seconds, now - self._started_at)
         desired = self._current(count, depth, warming_up=warming_up)
         ended = summary.stored + summary.dead
-        recent = tuple(self._recent)
+        responses = tuple(response for response, _ in self._recent)
+        services = tuple(service for _, service in self._recent)
+        if any(map(math.isnan, services)):
+            services = ()
         self._recent.clear()
         return Snapshot(
             app_id=self.app_id,
@@ -147,7 +152,8 @@ class Application:
             waiting_time=summary.waiting_time,
             response_time=summary.response_time,
             attainment=summary.in_time / ended if ended else None,
-            recent_response_times=recent,
+            recent_response_times=responses,
+            recent_service_times=services,
             failures=summary.failed + summary.dead,
             totals=Totals(
                 stored=self._stored,

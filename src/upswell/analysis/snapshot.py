@@ -85,7 +85,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     single reports).
     """
     recent_service_times: tuple[float, ...] = ()
-    """Service times of the same reports, in the same order: what a rehearsal replays."""
+    """Service times of the same reports, in the same order: what a rehearsal replays. None of them where a
+    report did not tell its own.
+    """
     failures: int = 0
     """Attempts in the window that ended `failed` or `dead`."""
     totals: Totals | None = None

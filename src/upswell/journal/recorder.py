@@ -189,11 +189,12 @@ def _rows(entries: list[Entry]) -> list[EntryFields]:
 
 
 def _slim(entry: Entry) -> Entry:
-    """Leave out the single response times: they stand in the reports already."""
+    """Leave out the single response and service times: they stand in the reports already."""
     if not entry.snapshot.recent_response_times:
         return entry
     return msgspec.structs.replace(
-        entry, snapshot=msgspec.structs.replace(entry.snapshot, recent_response_times=())
+        entry,
+        snapshot=msgspec.structs.replace(entry.snapshot, recent_response_times=(), recent_service_times=()),
     )
 
 

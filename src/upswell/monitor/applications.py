@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from upswell.analysis.application import Application
 from upswell.analysis.ledger import Ledger
 from upswell.events import get_logger
-from upswell.policies.table import policy_for
+from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.table import bare_policy_for, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,16 +34,24 @@ _IDLE_WINDOWS = 10
 
 
 class Watched:
-    """One application, its policy (None: not in the settings, never scaled), its bill, its last decision."""
+    """One application, its policy (None: not in the settings, never scaled), its bill, its last decision.
+
+    `family` is what the policy is without its wrappers, where it can be rehearsed.
+    """
 
     def __init__(
-        self, seen: Application, policy: ScalingPolicy | None, own: Settings, bill: Bill | None
+        self,
+        seen: Application,
+        policy: ScalingPolicy | None,
+        own: Settings,
+        bill: Bill | None,
+        family: SloFamilyPolicy | None = None,
     ) -> None:
         self.seen = seen
         self.policy = policy
-        self.min_workers = own.min_workers
-        self.priority = own.priority
+        self.settings = own
         self.ledger = Ledger(bill)
+        self.family = family
         self.last_desired: int | None = None
         self.policy_fails = False
 
@@ -68,11 +77,13 @@ class Applications:
         self._refused = False
         for app_id in settings.apps:
             own = settings.for_app(app_id)
+            policy = bare_policy_for(own, app_id)
             self._watched[app_id] = Watched(
                 self._application(app_id, own, started_at),
-                policy_for(own, app_id),
+                wrapped(policy, own),
                 own,
                 self._bills.get(app_id),
+                policy if isinstance(policy, SloFamilyPolicy) else None,
             )
         self._known = len(self._watched)
 

@@ -24,6 +24,7 @@ from upswell.monitor.alarms import Alarms
 from upswell.monitor.applications import Applications
 from upswell.monitor.depths import DepthQueries
 from upswell.monitor.intake import Intake
+from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.global_limit import Bid, below_minimums, limited
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Monitor:
         name: of this monitor's own status queue.
         on_decision: called with each snapshot and decision (for a live view).
         clock: our own time; a test's clock may stand still.
+        rehearsals: tune the `slo` policies beside the loop; default: in a thread of their own.
 
     Raises:
         SettingsError: an application names a policy that there is not, or its settings break a rule.
@@ -78,6 +80,7 @@ class Monitor:
         name: str,
         on_decision: OnDecision | None = None,
         clock: Clock | None = None,
+        rehearsals: Rehearsals | None = None,
     ) -> None:
         self._broker = broker
         self._settings = settings
@@ -100,6 +103,7 @@ class Monitor:
             started_at=started_at,
             keep_rows=journal is not None,
         )
+        self._rehearsals = rehearsals or Rehearsals(settings.decision_interval)
         self._depths = DepthQueries(broker, self._clock)
         self._consumers: list[Consumer] = []
 
@@ -130,7 +134,7 @@ class Monitor:
             _log.info("monitor.stopped", reports=self._intake.reports, duplicates=self._intake.duplicates)
 
     async def start(self) -> None:
-        """Make the queues and begin to listen."""
+        """Make the queues, begin to listen, and to rehearse what the journal remembers."""
         reports = topology.report_queue(self._settings.report_queue)
         statuses = topology.status_queue(self._name)
         scaling = topology.scaling_queue(self._settings.scaling_queue)
@@ -141,9 +145,12 @@ class Monitor:
             self._consumers.append(
                 await self._broker.consume(queue.name, on_delivery, prefetch_count=PREFETCH_COUNT)
             )
+        if self._journal is not None:
+            self._rehearsals.recollect(self._journal, self._clock())
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Listen and rehearse no more."""
+        self._rehearsals.close()
         await self._depths.close()
         while self._consumers:
             await self._consumers.pop().cancel()
@@ -162,6 +169,7 @@ class Monitor:
     def decide(self, now: float) -> list[Entry]:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
         self.applications.tidy(now)
+        self._rehearsals.follow()
         opinions = [self._opinion(app_id, watched, now) for app_id, watched in self.applications]
         decisions = self._limit(opinions)
         entries = [
@@ -172,6 +180,7 @@ class Monitor:
         self._alarms.tell(((entry.app_id, entry.decision) for entry in entries), now)
         self._record(entries)
         self._intake.tell_refused()
+        self._rehearsals.work()
         return entries
 
     def _opinion(self, app_id: str, watched: Watched, now: float) -> Opinion:
@@ -185,7 +194,7 @@ class Monitor:
         if total == 0:
             return [decision for _, _, decision in opinions]
         bids = [
-            Bid(snapshot, decision, watched.min_workers, watched.priority)
+            Bid(snapshot, decision, watched.settings.min_workers, watched.settings.priority)
             for watched, snapshot, decision in opinions
             if watched.policy is not None
         ]
@@ -227,6 +236,8 @@ class Monitor:
                 _log.exception("monitor.policy_failed", app=app_id)
             return Decision.hold(current, f"its policy failed: {type(error).__name__}: {error}")
         watched.policy_fails = False
+        if watched.family is not None:
+            self._rehearsals.note(watched.family, watched.settings, snapshot)
         return decision
 
     def _tell_scaler(self, app_id: str, decision: Decision, now: float) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LEAST_TIME_SHARE = 0.1
 """Least time for a backlog, as a share of D: what is late already is not bought back at any price."""
+_NEVER = 1e9
+"""No upload takes thirty years: a mean of that many seconds was made from signals that mean nothing."""
 
 MOST_SLOTS = 2.0**53
 """More slots, or seconds of work, are a wrong measurement: a float no longer counts them one by one."""
@@ -129,7 +131,7 @@ def service_time(snapshot: Snapshot) -> ServiceTime | None:
     else:
         return None
     # The tail of an exponential distribution of that mean: P(S > t) = exp(-t / mean).
-    return ServiceTime(mean, -math.log(1 - share) * mean, origin) if mean > 0 else None
+    return ServiceTime(mean, -math.log(1 - share) * mean, origin) if 0 < mean < _NEVER else None
 
 
 def _impossible(snapshot: Snapshot, in_system: int, service: ServiceTime) -> str:

@@ -2,7 +2,7 @@
 
 In: snapshots. Out: decisions. It computes the rule of `staffing.py` under every setting of the family, and
 follows one. Which one is told from outside (`follow`): the rehearsal in `simulator/` replays the recent
-uploads under each. Left alone it follows a cautious one.
+uploads under each. Left alone it follows a cautious one, or another policy that it was given to start with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from upswell.analysis.decision import Decision
 from upswell.policies.staffing import FAMILY, FIRST, Family, Floats, RecentMaximum, Services, target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from upswell.analysis.snapshot import Snapshot
+    from upswell.policies.protocol import ScalingPolicy
     from upswell.policies.staffing import Setting
 
 LOAD_DELAYS = 4
@@ -33,14 +36,27 @@ class Signals(Struct, frozen=True):
 
     load: float
     means: tuple[Floats, Floats]
+    start_delay: float
 
 
 class SloFamilyPolicy:
-    """One application's. `interval` is the seconds between two decisions."""
+    """One application's.
+
+    Args:
+        interval: seconds between two decisions.
+        settings: the family.
+        first: which of them is followed until another is told.
+        beginning: decides until then, in place of `first`.
+    """
 
     def __init__(
-        self, interval: float = 2.0, settings: tuple[Setting, ...] = FAMILY, first: int = FIRST
+        self,
+        interval: float = 2.0,
+        settings: tuple[Setting, ...] = FAMILY,
+        first: int = FIRST,
+        beginning: ScalingPolicy | None = None,
     ) -> None:
+        self._beginning = beginning
         self._interval = interval
         self._settings = settings
         self.following = first
@@ -52,22 +68,34 @@ class SloFamilyPolicy:
         self._arrived_sum = 0
         self.family: Family | None = None
         self.signals: Signals | None = None
+        """What the newest decision was made from; None where the depth was not known."""
+        self._means: tuple[Floats, Floats] | None = None
         self._recent: RecentMaximum | None = None
 
     def follow(self, index: int, why: str) -> None:
-        """Follow another setting of the family from the next decision on."""
+        """Follow a setting of the family from the next decision on."""
+        self._beginning = None
         self.following = index
         self.why = why
 
+    def learn(self, service_times: Iterable[float]) -> None:
+        """Take in service times from before the first snapshot, oldest first."""
+        self._services.add(service_times)
+
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the workers that the setting followed wants."""
+        decision = self._decide(snapshot)
+        return decision if self._beginning is None else self._beginning.decide(snapshot)
+
+    def _decide(self, snapshot: Snapshot) -> Decision:
+        self.signals = None
         workers = snapshot.workers
         current = workers.requested
         waiting, in_flight = snapshot.messages_ready, snapshot.messages_unacknowledged
         if waiting is None:
             return Decision.hold(current, "the queue's depth is not known")
         family = self._family(snapshot)
-        signals = self._observe(snapshot, waiting, in_flight or 0, family)
+        signals = self.signals = self._observe(snapshot, waiting, in_flight or 0, family)
         per_worker = snapshot.slots_per_worker
         present = workers.ready * per_worker
         slots = family.slots(in_flight or 0, waiting, present, signals.load, signals.means)
@@ -129,13 +157,10 @@ class SloFamilyPolicy:
             known = snapshot.service_time
             mean = ASSUMED_SHARE * snapshot.slo.seconds if known is None else known.mean
         load = self._arrived_sum / (intervals * self._interval) * mean
-        if self._unrefreshed >= min(_REFRESH, self._services.count // 4 + 1) or self.signals is None:
+        if self._unrefreshed >= min(_REFRESH, self._services.count // 4 + 1) or self._means is None:
             self._unrefreshed = 0
-            means = family.means(self._services, mean)
-        else:
-            means = self.signals.means
-        self.signals = Signals(load, means)
-        return self.signals
+            self._means = family.means(self._services, mean)
+        return Signals(load, self._means, family.start_delay)
 
     def _learn(self, snapshot: Snapshot) -> None:
         times = snapshot.recent_service_times

@@ -166,10 +166,15 @@ class RecentMaximum:
 
     def __init__(self, steps: Floats) -> None:
         self._length: Floats = np.maximum(1.0, steps / _BUCKETS)
-        self._buckets: Ints = np.zeros((len(steps), _BUCKETS + 1), dtype=np.int64)
+        self._buckets: Ints = np.zeros((_BUCKETS + 1, len(steps)), dtype=np.int64)
         self._current: Ints = np.zeros(len(steps), dtype=np.int64)
         self._rows: Ints = np.arange(len(steps))
         self._step = 0
+
+    @property
+    def longest(self) -> int:
+        """Steps after which nothing earlier counts."""
+        return math.ceil(float(self._length.max()) * (_BUCKETS + 1)) + 1
 
     def resize(self, steps: Floats) -> None:
         """Take other times from now on, in steps."""
@@ -181,10 +186,11 @@ class RecentMaximum:
         bucket = (self._step / self._length).astype(np.int64) % (_BUCKETS + 1)
         moved = bucket != self._current
         if moved.any():
-            self._buckets[moved, bucket[moved]] = 0
+            self._buckets[bucket[moved], moved.nonzero()[0]] = 0
             self._current = bucket
-        self._buckets[self._rows, bucket] = np.maximum(self._buckets[self._rows, bucket], wanted)
-        return self._buckets.max(axis=1)
+        now = bucket, self._rows
+        self._buckets[now] = np.maximum(self._buckets[now], wanted)
+        return self._buckets.max(axis=0)
 
 
 def target(have: Ints, wanted: Ints, recent: Ints, busy: Ints) -> Ints:

@@ -20,6 +20,7 @@ from upswell.policies.knative import KnativePolicy
 from upswell.policies.rules import RulesPolicy
 from upswell.policies.rules_file import parse
 from upswell.policies.slo import SloPolicy
+from upswell.policies.slo_family import SloFamilyPolicy
 from upswell.policies.step_limits import StepLimits
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.policies.wrappers import Bounds, Stabilization, Tolerance
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
-    "slo": lambda _: SloPolicy(),
+    "slo": lambda settings: SloFamilyPolicy(settings.decision_interval, beginning=SloPolicy()),
+    "slo_formula": lambda _: SloPolicy(),
     "threshold": lambda _: ThresholdPolicy(),
     "elasticity_control": lambda _: ElasticityControlPolicy(),
     "constant": lambda settings: ConstantPolicy(settings.min_workers),
@@ -50,6 +52,14 @@ POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
 def policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
     """Return the policy of one application, wrapped; `settings` are those that hold for it.
 
+    Raises: SettingsError: as `bare_policy_for`.
+    """
+    return wrapped(bare_policy_for(settings, app_id), settings)
+
+
+def bare_policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
+    """Return the policy of one application as it is.
+
     Raises:
         SettingsError: no policy has that name; the message lists those that there are.
     """
@@ -60,23 +70,23 @@ def policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
         raise SettingsError(
             f"policy of {app_id} must be one of {', '.join(POLICIES)}, got {settings.policy!r}{hint}"
         )
-    policy = make(settings)
+    return make(settings)
+
+
+def wrapped(policy: ScalingPolicy, settings: Settings) -> ScalingPolicy:
+    """Return a policy inside the wrappers, and behind the rules, that the settings ask for."""
     if settings.rules_file and settings.policy != "rules":
         policy = RulesPolicy(_rulebook(settings), inner=policy)
-    return _wrapped(policy, settings)
-
-
-def _wrapped(policy: ScalingPolicy, settings: Settings) -> ScalingPolicy:
-    wrapped: ScalingPolicy = Stabilization(policy, settings.stabilization_window)
-    wrapped = Tolerance(wrapped, settings.tolerance, settings.min_workers)
+    inside: ScalingPolicy = Stabilization(policy, settings.stabilization_window)
+    inside = Tolerance(inside, settings.tolerance, settings.min_workers)
     if settings.bottleneck_check:
-        wrapped = BottleneckCheck(wrapped)
+        inside = BottleneckCheck(inside)
     if settings.max_scale_out_factor > 0 or settings.max_scale_in_share < 1:
-        wrapped = StepLimits(
-            wrapped, out_factor=settings.max_scale_out_factor, in_share=settings.max_scale_in_share
+        inside = StepLimits(
+            inside, out_factor=settings.max_scale_out_factor, in_share=settings.max_scale_in_share
         )
-    wrapped = FailStatic(wrapped, lost_after(settings.window, settings.decision_interval))
-    return Bounds(wrapped, settings.min_workers, settings.max_workers)
+    inside = FailStatic(inside, lost_after(settings.window, settings.decision_interval))
+    return Bounds(inside, settings.min_workers, settings.max_workers)
 
 
 def _rulebook(settings: Settings) -> Rulebook:

@@ -21,13 +21,14 @@ import numpy as np
 from msgspec import Struct
 
 from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.staffing import Family
 from upswell.simulator.shadows import Shadows
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo_family import Signals
-    from upswell.policies.staffing import Family, Setting
+    from upswell.policies.staffing import Setting
 
 
 class Caution(Struct, frozen=True, kw_only=True):
@@ -46,6 +47,9 @@ class Caution(Struct, frozen=True, kw_only=True):
     """Least gain for which a setting is left."""
     late_remembered: float = 100.0
     """The memory is so many uploads that this many of them may be late: known to a tenth, then."""
+    bundle: float = 0.2
+    """Share of a start-up that shadows let pass between two decisions, in whole intervals, one at least: a
+    fleet that needs a start-up to follow gains nothing by deciding much more often."""
     late_before: float = 3.0
     """So many uploads may be late among those rehearsed before the first choice (the rule of three: where
     none was late, the share allowed is kept with 95 % confidence)."""
@@ -59,32 +63,37 @@ class Rehearsal:
 
     def __init__(
         self,
-        family: Family,
+        settings: tuple[Setting, ...],
         *,
+        start_delay: float,
         objective: float,
         share: float,
         interval: float,
         slots: int,
         workers: int,
+        min_workers: int = 0,
         max_workers: int,
         caution: Caution = CAUTION,
     ) -> None:
         self._caution = caution
         self._allowed = 1 - share
         self._objective, self._interval = objective, interval
+        self._bundle = self._bundled(start_delay)
         self._memory = caution.late_remembered / self._allowed
         self._lag = max(1, math.ceil(objective / interval))
         self._signals: deque[tuple[float, Signals]] = deque()
         self._uploads: dict[int, list[tuple[float, float]]] = {}
         self._number = 0
         self._really_late = 0.0
-        self.family = family
+        # A family of its own: the policy's may change its mind about the start-up delay meanwhile.
+        self.family = Family(settings, objective, start_delay)
         self.shadows = Shadows(
-            family,
+            self.family,
             objective=objective,
-            interval=interval,
+            interval=self._bundle * interval,
             slots=slots,
             workers=workers,
+            min_workers=min_workers,
             max_workers=max_workers,
             memory=self._memory,
         )
@@ -92,6 +101,9 @@ class Rehearsal:
     def note(self, snapshot: Snapshot, signals: Signals) -> None:
         """Take in what was reported since the snapshot before, and what the policy decided from."""
         self._number += 1
+        if signals.start_delay != self.family.start_delay:
+            self._bundle = self._bundled(signals.start_delay)
+            self.shadows.set_start_delay(signals.start_delay, self._bundle * self._interval)
         self._signals.append((snapshot.at, signals))
         responses, services = snapshot.recent_response_times, snapshot.recent_service_times
         if not services:
@@ -107,26 +119,41 @@ class Rehearsal:
             interval = math.floor((arrival - snapshot.at) / self._interval) + 1 + self._number
             self._uploads.setdefault(max(oldest, interval), []).append((arrival, service))
 
+    def _bundled(self, start_delay: float) -> int:
+        """Return the intervals between two decisions of a shadow: a few in a start-up, 4 in an objective."""
+        most = min(self._caution.bundle * start_delay, self._objective / 4)
+        return max(1, math.floor(most / self._interval))
+
     def advance(self) -> bool:
         """Rehearse every interval that is old enough; return whether an upload was among them."""
         any_upload = False
-        while len(self._signals) > self._lag:
-            now, signals = self._signals.popleft()
-            uploads = self._uploads.pop(self._number - len(self._signals), None)
+        while len(self._signals) >= self._lag + self._bundle:
+            before = self._signals[0][0] - self._interval
+            bundle = [self._signals.popleft() for _ in range(self._bundle)]
+            now, signals = bundle[-1]
+            newest = self._number - len(self._signals)
+            uploads: list[tuple[float, float]] = []
+            for number in range(newest - self._bundle + 1, newest + 1):
+                uploads += self._uploads.pop(number, ())
             if uploads:
                 any_upload = True
                 uploads.sort()
                 table = np.array(uploads)
-                arrivals = np.clip(table[:, 0], now - self._interval, now)
+                arrivals = np.clip(table[:, 0], before, now)
                 self.shadows.advance(now, arrivals, table[:, 1], signals)
             else:
                 self.shadows.advance(now, _NONE, _NONE, signals)
         return any_upload
 
+    @property
+    def ready(self) -> bool:
+        """Whether enough uploads were rehearsed for a choice."""
+        return self.shadows.count * self._allowed >= self._caution.late_before
+
     def choose(self, following: int) -> int:
         """Return the setting to follow: the best, unless it gains too little over the one followed."""
         caution, shadows = self._caution, self.shadows
-        if shadows.count * self._allowed < caution.late_before:
+        if not self.ready:
             return following
         allowed = self._allowed * shadows.count
         used = self._really_late / allowed
@@ -186,7 +213,8 @@ class RehearsedPolicy:
         assert policy.signals is not None
         if self.rehearsal is None:
             self.rehearsal = Rehearsal(
-                policy.family,
+                policy.family.settings,
+                start_delay=policy.signals.start_delay,
                 objective=snapshot.slo.seconds,
                 share=snapshot.slo.share,
                 interval=self._interval,

@@ -3,7 +3,7 @@
 In: uploads in order of arrival, an interval at a time, and the signals that the real policy had then. Out:
 for each setting what it cost and how many uploads were late, recent ones counting more. Exact: first in first
 out, not preempted, each upload on the slot that is free first. Arrays hold one row a setting, one column a
-slot.
+slot; an interval's uploads are started together wherever none of them ends before another begins.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import numpy as np
 from upswell.policies.staffing import RecentMaximum, target
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from upswell.policies.slo_family import Signals
     from upswell.policies.staffing import Family, Floats, Ints
 
-_FIRST_COLUMNS = 16
+_FIRST_COLUMNS = 8
+_AT_ONCE = 64
 _ABSENT = np.inf
 _LONG_AGO = -1e18
 
@@ -35,6 +34,7 @@ class Shadows:
         interval: seconds between two decisions.
         slots: of a worker.
         workers: that each fleet begins with.
+        min_workers: that a fleet keeps.
         max_workers: that a fleet may have.
         memory: uploads after which one counts 1/e.
     """
@@ -47,24 +47,26 @@ class Shadows:
         interval: float,
         slots: int = 1,
         workers: int = 1,
+        min_workers: int = 0,
         max_workers: int = 500,
         memory: float = 10_000,
     ) -> None:
         rows = len(family.settings)
         self._family, self._objective, self._interval = family, objective, interval
-        self._per_worker, self._max_workers, self._memory = slots, max_workers, memory
-        self._delay = family.start_delay
-        columns = _FIRST_COLUMNS
-        while columns < workers * slots:
-            columns *= 2
+        self._per_worker, self._memory = slots, memory
+        self._least, self._most = min_workers, max_workers
+        columns = max(_FIRST_COLUMNS, workers * slots)
         self._free_at: Floats = np.full((rows, columns), _ABSENT)
+        """When each slot that is there is free, in no order."""
         self._free_at[:, : workers * slots] = _LONG_AGO
-        self._ready_at: Floats = np.full((rows, columns), _LONG_AGO)
-        self._any_starting = False
-        self._slots: Ints = np.full(rows, workers * slots, dtype=np.int64)
-        self._recent = RecentMaximum(family.keep * self._delay / interval)
-        self._arrivals: Floats = np.empty(0)
-        self._services: Floats = np.empty(0)
+        self._present: Ints = np.full(rows, workers * slots, dtype=np.int64)
+        self._starting: Ints = np.zeros(rows, dtype=np.int64)
+        self._cohorts: list[tuple[float, Ints]] = []
+        """Slots that were asked for: when they will be ready, how many of each row."""
+        self._asleep = 0
+        self._recent = RecentMaximum(family.keep * family.start_delay / interval)
+        self._arrivals: Floats = np.full(1, np.inf)
+        self._services: Floats = np.zeros(1)
         self._heads: Ints = np.zeros(rows, dtype=np.int64)
         self.cost: Floats = np.zeros(rows)
         """Worker-seconds, decayed."""
@@ -77,113 +79,165 @@ class Shadows:
         """Let one interval pass that ends `now`: the uploads arrive, the fleets serve and decide."""
         if len(arrivals):
             self._arrive(arrivals, services)
+        elif self._sleeps(now, signals.load):
+            self._asleep += 1
+            self.cost += self._least * self._interval
+            return
+        self._wake()
+        if self._cohorts:
+            self._join(now)
         self._serve(now)
-        busy, starting = self._count(now)
-        self.cost += self._slots * (self._interval / self._per_worker)
-        waiting = len(self._arrivals) - self._heads
-        present = self._slots - starting
+        present, per_worker = self._present, self._per_worker
+        busy = present - (self._free_at <= now).sum(axis=1)
+        have = present + self._starting
+        self.cost += have * (self._interval / per_worker)
+        waiting = len(self._arrivals) - 1 - self._heads
         slots = self._family.slots(busy, waiting, present, signals.load, signals.means)
-        per_worker = self._per_worker
-        wanted = np.minimum(-(-slots // per_worker), self._max_workers)
-        recent = self._recent.update(wanted)
-        goal = target(self._slots // per_worker, wanted, recent, -(-busy // per_worker)) * per_worker
-        change = goal - self._slots
+        if per_worker == 1:
+            wanted = np.minimum(np.maximum(slots, self._least), self._most)
+            goal = target(have, wanted, self._recent.update(wanted), busy)
+        else:
+            wanted = np.minimum(np.maximum(-(-slots // per_worker), self._least), self._most)
+            recent = self._recent.update(wanted)
+            goal = target(have // per_worker, wanted, recent, -(-busy // per_worker)) * per_worker
+        change = goal - have
         if change.any():
             self._scale(now, change)
 
+    def set_start_delay(self, start_delay: float, interval: float) -> None:
+        """Take the start-up delay as measured from now on, and another interval between two decisions."""
+        self._interval = interval
+        self._family.set_start_delay(start_delay)
+        self._recent.resize(self._family.keep * start_delay / self._interval)
+
+    def forget_waiting(self) -> None:
+        """Let go of the uploads that wait: what follows does not follow at once."""
+        self._heads[:] = len(self._arrivals) - 1
+
+    def _sleeps(self, now: float, load: float) -> bool:
+        """Return whether nothing is under way anywhere and every fleet is at its smallest."""
+        if load > 0 or self._cohorts or self._asleep:
+            return load == 0 and not self._cohorts
+        busy = (self._free_at > now - self._interval) & (self._free_at < _ABSENT)
+        waiting = self._heads < len(self._arrivals) - 1
+        more = self._present > self._least * self._per_worker
+        return not (busy.any() or waiting.any() or more.any())
+
+    def _wake(self) -> None:
+        """Make up for the intervals in which nothing was wanted."""
+        if self._asleep:
+            smallest = np.full(len(self._present), self._least)
+            for _ in range(min(self._asleep, self._recent.longest)):
+                self._recent.update(smallest)
+            self._asleep = 0
+
     def _arrive(self, arrivals: Floats, services: Floats) -> None:
+        # Behind the last upload stands one that never comes.
         taken = int(self._heads.min())
-        self._arrivals = np.concatenate((self._arrivals[taken:], arrivals))
-        self._services = np.concatenate((self._services[taken:], services))
+        self._arrivals = np.concatenate((self._arrivals[taken:-1], arrivals, _NEVER))
+        self._services = np.concatenate((self._services[taken:-1], services, _NEVER))
         self._heads -= taken
         forget = math.exp(-len(arrivals) / self._memory)
         self.cost *= forget
         self.late *= forget
         self.count = self.count * forget + len(arrivals)
 
+    def _join(self, now: float) -> None:
+        """Let the slots in that are ready by `now`."""
+        waiting: list[tuple[float, Ints]] = []
+        for ready_at, counts in self._cohorts:
+            if ready_at > now:
+                waiting.append((ready_at, counts))
+            elif counts.any():
+                self._make_room(int((self._present + counts).max()))
+                rows = np.flatnonzero(counts)
+                joining = counts[rows]
+                free_at = np.sort(self._free_at[rows], axis=1)
+                columns: Ints = np.arange(free_at.shape[1], dtype=np.int64)
+                present: Ints = self._present[rows][:, None]
+                mask = (columns >= present) & (columns < present + joining[:, None])
+                free_at[mask] = ready_at
+                self._free_at[rows] = free_at
+                self._present[rows] += joining
+                self._starting[rows] -= joining
+        self._cohorts = waiting
+
+    def _make_room(self, most: int) -> None:
+        """Keep as many columns as the largest fleet has slots, and some more."""
+        columns = self._free_at.shape[1]
+        if most > columns:
+            more = max(2 * columns, most) - columns
+            self._free_at = np.pad(self._free_at, ((0, 0), (0, more)), constant_values=_ABSENT)
+        elif columns > _FIRST_COLUMNS and most < columns // 3:
+            self._free_at = np.ascontiguousarray(np.sort(self._free_at, axis=1)[:, : columns // 2])
+
     def _serve(self, now: float) -> None:
-        """Start what can start by `now`: one upload in every fleet at a time, until no fleet can."""
-        total = len(self._arrivals)
+        """Start what can start by `now`."""
+        total = len(self._arrivals) - 1
         rows = np.flatnonzero(self._heads < total)
-        free_at = self._free_at[rows]
-        heads = self._heads[rows]
         while len(rows):
-            every = np.arange(len(rows))
-            slot = free_at.argmin(axis=1)
-            arrival = self._arrivals[heads]
-            start = np.maximum(arrival, free_at[every, slot])
-            able = start <= now
-            if not able.all():
-                rows, free_at, heads = self._leave(able, rows, free_at, heads)
-                continue
-            finish = start + self._services[heads]
-            free_at[every, slot] = finish
-            late = finish - arrival > self._objective
-            if late.any():
-                self.late[rows[late]] += 1
-            heads = heads + 1
-            more = heads < total
-            if not more.all():
-                rows, free_at, heads = self._leave(more, rows, free_at, heads)
+            rows = self._start(rows, total, now)
 
-    def _leave(
-        self, stay: NDArray[np.bool_], rows: Ints, free_at: Floats, heads: Ints
-    ) -> tuple[Ints, Floats, Ints]:
-        """Write back the fleets that are done for this interval, return the others."""
-        gone = ~stay
-        self._free_at[rows[gone]] = free_at[gone]
-        self._heads[rows[gone]] = heads[gone]
-        return rows[stay], free_at[stay], heads[stay]
+    def _start(self, rows: Ints, total: int, now: float) -> Ints:
+        """Start in each row as many as can be known at once; return the rows where more may start.
 
-    def _count(self, now: float) -> tuple[Ints, Ints]:
-        """Return the slots that are busy, and those that are starting."""
-        taken = ((self._free_at > now) & (self._free_at < _ABSENT)).sum(axis=1)
-        if not self._any_starting:
-            return taken, np.zeros(len(taken), dtype=np.int64)
-        starting = (self._ready_at > now).sum(axis=1)
-        self._any_starting = bool(starting.any())
-        return taken - starting, starting
+        The k-th upload goes to the slot that is k-th to be free, if that was free when it arrived or is
+        free before any of the uploads begun here ends.
+        """
+        heads = self._heads[rows]
+        free_at = self._free_at[rows]
+        free_at.sort(axis=1)
+        count = min(total - int(heads.min()), free_at.shape[1], _AT_ONCE)
+        # From here on one column a setting: along the first axis numpy is several times faster.
+        which = np.minimum(heads + _COUNTING[:count], total)
+        arrival = self._arrivals[which]
+        slot = np.ascontiguousarray(free_at[:, :count].T)
+        start = np.maximum(arrival, slot)
+        finish = start + self._services[which]
+        able = start <= now
+        more = np.zeros(len(rows), dtype=np.bool_)
+        if count > 1:
+            ends = np.minimum.accumulate(finish[:-1], axis=0)
+            unknown = start[1:] > np.maximum(ends, arrival[1:])
+            if unknown.any():
+                unknown = np.logical_or.accumulate(unknown, axis=0)
+                more = unknown[-1]
+                able[1:] &= ~unknown
+        started = able.sum(axis=0)
+        late = (able & (finish > arrival + self._objective)).sum(axis=0)
+        np.copyto(slot, finish, where=able)
+        free_at[:, :count] = slot.T
+        self._free_at[rows] = free_at
+        self.late[rows] += late
+        heads += started
+        self._heads[rows] = heads
+        more = ((started == count) | (more & (started > 0))) & (heads < total)
+        return rows[more]
 
     def _scale(self, now: float, change: Ints) -> None:
-        most = int((self._slots + np.maximum(change, 0)).max())
-        while most > self._free_at.shape[1]:
-            self._free_at = np.pad(
-                self._free_at, ((0, 0), (0, self._free_at.shape[1])), constant_values=_ABSENT
-            )
-            self._ready_at = np.pad(
-                self._ready_at, ((0, 0), (0, self._ready_at.shape[1])), constant_values=_LONG_AGO
-            )
-        self._slots += change
-        more = np.flatnonzero(change > 0)
-        if len(more):
-            added = _first(self._free_at[more] == _ABSENT, change[more])
-            ready = now + self._family.start_delay
-            self._free_at[more] = np.where(added, ready, self._free_at[more])
-            self._ready_at[more] = np.where(added, ready, self._ready_at[more])
-            self._any_starting = True
-        fewer = np.flatnonzero(change < 0)
-        if len(fewer):
-            surplus = -change[fewer]
-            if self._any_starting:
-                surplus -= self._call_off(now, fewer, surplus)
-            gone = _first(self._free_at[fewer] <= now, surplus)
-            self._free_at[fewer] = np.where(gone, _ABSENT, self._free_at[fewer])
-            # Never more than were idle: a worker of several slots may have only some of them busy.
-            self._slots[fewer] += surplus - gone.sum(axis=1)
+        more = np.maximum(change, 0)
+        if more.any():
+            self._cohorts.append((now + self._family.start_delay, more))
+            self._starting += more
+        rows = np.flatnonzero(change < 0)
+        if len(rows):
+            self._send_away(now, rows, -change[rows])
 
-    def _call_off(self, now: float, rows: Ints, surplus: Ints) -> Ints:
-        """Send starting slots away, those that would be ready last first; return how many of each row."""
-        called_off = np.zeros(len(rows), dtype=np.int64)
-        for at in np.flatnonzero((self._ready_at[rows] > now).any(axis=1)).tolist():
-            row = int(rows[at])
-            starting = np.flatnonzero(self._ready_at[row] > now)
-            gone = starting[np.argsort(-self._ready_at[row, starting])][: int(surplus[at])]
-            self._free_at[row, gone] = _ABSENT
-            self._ready_at[row, gone] = _LONG_AGO
-            called_off[at] = len(gone)
-        return called_off
+    def _send_away(self, now: float, rows: Ints, surplus: Ints) -> None:
+        """Call off what is starting, the latest first, then send idle slots away; never a busy one."""
+        for _, counts in reversed(self._cohorts):
+            called_off = np.minimum(counts[rows], surplus)
+            counts[rows] -= called_off
+            self._starting[rows] -= called_off
+            surplus = surplus - called_off
+        free_at = self._free_at[rows]
+        free_at.sort(axis=1)
+        gone = np.minimum(surplus, (free_at <= now).sum(axis=1))
+        free_at[np.arange(free_at.shape[1]) < gone[:, None]] = _ABSENT
+        self._free_at[rows] = free_at
+        self._present[rows] -= gone
+        self._make_room(int(self._present.max()))
 
 
-def _first(candidates: NDArray[np.bool_], counts: Ints) -> NDArray[np.bool_]:
-    """Return the first so many true entries of each row."""
-    return candidates & (candidates.cumsum(axis=1) <= counts[:, None])
+_NEVER = np.full(1, np.inf)
+_COUNTING = np.arange(_AT_ONCE)[:, None]

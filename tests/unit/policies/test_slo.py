@@ -177,8 +177,6 @@ def test_the_wanted_slots_do_start_the_last_upload_in_time(ready: int, seconds: 
 @pytest.mark.parametrize(
     "signals",
     [
-        {"throughput": 2e-313, "service_time": None},
-        {"throughput": 1e-300, "service_time": None},
         {"service_time": constant_time(1e308), "arrival_rate": 1e4},
         {"service_time": constant_time(math.nan)},
         {"arrival_rate": math.inf},
@@ -191,3 +189,7 @@ def test_numbers_that_cannot_be_reckoned_with_give_a_hold_with_a_reason(signals:
     assert decision.held
     assert decision.desired_workers == 3
     assert "beyond what can be reckoned with" in decision.reason
+
+
+def test_a_throughput_too_small_to_be_one_tells_no_service_time() -> None:
+    assert service_time(ordinary(service_time=None, throughput=1e-300, messages_unacknowledged=6)) is None

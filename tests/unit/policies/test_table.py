@@ -22,8 +22,8 @@ def test_an_unknown_policy_lists_the_known_ones_and_suggests_the_nearest() -> No
     with pytest.raises(SettingsError) as caught:
         policy_for(Settings(policy="treshold"), "e123456")
     assert str(caught.value) == (
-        "policy of e123456 must be one of slo, threshold, elasticity_control, constant, keda, knative, "
-        "aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale, rules, "
+        "policy of e123456 must be one of slo, slo_formula, threshold, elasticity_control, constant, "
+        "keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale, rules, "
         "got 'treshold'; did you mean threshold?"
     )
 

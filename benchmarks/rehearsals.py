@@ -1,0 +1,76 @@
+"""What rehearsal costs: CPU time an application and interval, by traffic, and a decision of the `slo` policy.
+
+    python benchmarks/rehearsals.py [--rates 0.005,0.05,0.5,5] [--seconds 6000]
+
+Poisson arrivals, lognormal service times of 5 s, 95 % within 60 s, start-up 20 s, an interval of 2 s, the
+first 1,000 s not counted. A tenth of a core for 1,000 applications is a mean of 200 us an interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from upswell.monitor.stage import Stage
+from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.staffing import FAMILY
+from upswell.settings import Settings, Slo
+from upswell.simulator.engine import Simulation
+from upswell.simulator.jobs import in_chunks
+from upswell.simulator.plant import Plant
+
+if TYPE_CHECKING:
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.policies.slo_family import Signals
+
+WARM_UP = 500
+SETTINGS = Settings(slo="95% < 60s", min_workers=0, max_workers=500, slots=1)
+
+
+def measure(rate: float, seconds: float) -> tuple[float, float]:
+    """Return the mean CPU seconds of an interval's rehearsal, and of a decision; all timed in one go."""
+    rng = np.random.default_rng(1)
+    arrivals = np.sort(rng.uniform(0, seconds, max(2, rng.poisson(rate * seconds))))
+    services = rng.lognormal(np.log(5.0) - 0.5, 1.0, len(arrivals)).clip(0, 50)
+    plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0, initial_workers=1)
+    policy = SloFamilyPolicy(settings=FAMILY)
+    simulation = Simulation(in_chunks(arrivals, services), policy, plant)
+    seen: list[tuple[Snapshot, Signals]] = []
+    while not simulation.over:
+        snapshot = simulation.observe()
+        simulation.apply(policy.decide(snapshot).desired_workers)
+        assert policy.signals is not None
+        seen.append((snapshot, policy.signals))
+    stage = Stage("e1", SETTINGS, FAMILY, policy.following)
+    for snapshot, signals in seen[:WARM_UP]:
+        stage.note(snapshot, signals)
+        stage.step()
+    begun = time.thread_time()
+    for snapshot, signals in seen[WARM_UP:]:
+        stage.note(snapshot, signals)
+        stage.step()
+    rehearsed = time.thread_time() - begun
+    policy = SloFamilyPolicy(settings=FAMILY)
+    begun = time.thread_time()
+    for snapshot, _ in seen[WARM_UP:]:
+        policy.decide(snapshot)
+    decided = time.thread_time() - begun
+    return rehearsed / len(seen[WARM_UP:]), decided / len(seen[WARM_UP:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rates", default="0.005,0.05,0.5,5")
+    parser.add_argument("--seconds", type=float, default=6000.0)
+    arguments = parser.parse_args()
+    print("uploads/s   us an interval   applications in a tenth of a core   us a decision")
+    for rate in map(float, arguments.rates.split(",")):
+        rehearsed, decided = measure(rate, arguments.seconds)
+        print(f"{rate:9g} {rehearsed * 1e6:16.0f} {0.1 * 2 / rehearsed:35.0f} {decided * 1e6:15.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The rehearsals of all applications, beside the loop, within a share of one core.
+
+What comes in: what each `slo` policy decided from. What goes out: settings to follow, each with its reason.
+No decision waits for one: it uses the newest there is. Rehearsing is done in one thread; all that is public
+here is called in the loop's. Where the share does not reach, applications with the most traffic come first,
+the others in turn. Must not know: brokers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from upswell.errors import JournalError
+from upswell.events import get_logger
+from upswell.monitor.recollection import pasts, rounds
+from upswell.monitor.stage import Choice, Stage
+from upswell.policies.staffing import FAMILY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.journal import JournalReader
+    from upswell.monitor.recollection import Past
+    from upswell.policies.slo_family import SloFamilyPolicy
+    from upswell.settings import Settings
+
+_log = get_logger()
+
+CPU_SHARE = 0.1
+"""Of one core, for all applications together."""
+BUSIEST_SHARE = 0.75
+"""Of that, for those with the most traffic; the rest of it goes round."""
+MOST_REHEARSED = 1000
+"""Applications rehearsed, at most: each takes up to 200 kB."""
+_MOST_ROUNDS_SAVED = 5
+_DAY = 86_400.0
+
+
+class Rehearsals:
+    """All rehearsals.
+
+    Args:
+        interval: seconds between two rounds.
+        clock: seconds of CPU time that the thread which asks has used.
+        executor: runs the work, one piece at a time; default: a thread of its own.
+        share: of one core that may be used.
+    """
+
+    def __init__(
+        self,
+        interval: float,
+        *,
+        clock: Callable[[], float] = time.thread_time,
+        executor: Executor | None = None,
+        share: float = CPU_SHARE,
+    ) -> None:
+        self._clock = clock
+        self._executor = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="rehearsal")
+        self._a_round = share * interval
+        self._credit = 0.0
+        self._turn = 0
+        self._stages: dict[str, Stage] = {}
+        self._policies: dict[str, SloFamilyPolicy] = {}
+        self._pasts: dict[str, Past] = {}
+        self._choices: deque[Choice] = deque()
+        self._working: Future[None] | None = None
+
+    def recollect(self, journal: JournalReader, now: float) -> None:
+        """Begin with what a journal tells of the last day."""
+        self._working = self._executor.submit(self._read, journal, now - _DAY)
+
+    def note(self, policy: SloFamilyPolicy, settings: Settings, snapshot: Snapshot) -> None:
+        """Take in what a policy has just decided from."""
+        app_id, signals = snapshot.app_id, policy.signals
+        if signals is None:
+            return
+        stage = self._stages.get(app_id)
+        if stage is None:
+            past = self._pasts.pop(app_id, None)
+            if len(self._stages) >= MOST_REHEARSED or not (past or snapshot.recent_service_times):
+                return
+            stage = self._stages[app_id] = Stage(app_id, settings, FAMILY, policy.following)
+            self._policies[app_id] = policy
+            if past is not None:
+                policy.learn(service for _, _, service in past.uploads)
+                stage.recollect(rounds(app_id, past, settings))
+        stage.note(snapshot, signals)
+
+    def follow(self) -> None:
+        """Let each policy follow what was found best since the last call."""
+        while self._choices:
+            choice = self._choices.popleft()
+            self._policies[choice.app_id].follow(choice.index, choice.why)
+            _log.info("rehearsal.chosen", app=choice.app_id, reason=choice.why)
+
+    def work(self) -> None:
+        """Begin to rehearse what was noted, unless the last piece of work is still under way."""
+        if self._working is not None and not self._working.done():
+            return
+        stages = [stage for stage in self._stages.values() if stage.waiting]
+        if stages:
+            self._working = self._executor.submit(self._rehearse, stages)
+
+    def close(self) -> None:
+        """Rehearse no more."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, journal: JournalReader, since: float) -> None:
+        try:
+            found = pasts(journal.reports(since=since))
+            for app_id, past in found.items():
+                latest = journal.latest(app_id)
+                past.start_delay = None if latest is None else latest.snapshot.start_delay
+        except JournalError as error:
+            _log.warning("rehearsal.past_unknown", error=error)
+        else:
+            self._pasts = found
+
+    def _rehearse(self, stages: Sequence[Stage]) -> None:
+        """Spend what is saved: most of it on the busiest, the rest in turn."""
+        self._credit = min(self._credit + self._a_round, _MOST_ROUNDS_SAVED * self._a_round)
+        begun = self._clock()
+        spendable = self._credit
+        until = spendable * BUSIEST_SHARE
+        for stage in sorted(stages, key=lambda stage: -stage.traffic):
+            self._step(stage, begun + until)
+        first = self._turn % len(stages)
+        for stage in (*stages[first:], *stages[:first]):
+            if self._step(stage, begun + spendable):
+                self._turn += 1
+        self._credit -= self._clock() - begun
+
+    def _step(self, stage: Stage, until: float) -> bool:
+        """Rehearse all that waits at a stage, while there is time; return whether there was any."""
+        worked = False
+        while stage.waiting and self._clock() < until:
+            worked = True
+            try:
+                choice = stage.step()
+            except Exception:  # noqa: BLE001 - one application's rehearsal must not stop the others'
+                _log.exception("rehearsal.failed", app=stage.app_id)
+                return worked
+            if choice is not None:
+                self._choices.append(choice)
+        return worked

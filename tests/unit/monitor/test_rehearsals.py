@@ -1,0 +1,283 @@
+"""Rehearsals beside the loop: the budget, whose turn it is, the wiring, and what a restart remembers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import structlog
+
+from support.processes import lognormal, poisson
+from upswell.journal import Journal
+from upswell.monitor.recollection import pasts, rounds
+from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
+from upswell.monitor.stage import Choice, Stage
+from upswell.policies.slo import SloPolicy
+from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.staffing import FAMILY, FIRST
+from upswell.settings import Settings, Slo
+from upswell.simulator.engine import Simulation
+from upswell.simulator.jobs import in_chunks
+from upswell.simulator.plant import Plant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from upswell.analysis.snapshot import Snapshot
+
+SETTINGS = Settings(slo="95% < 60s", min_workers=0, max_workers=200, slots=1)
+
+
+class AtOnce(Executor):
+    """Does what is submitted before it returns."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Do it now."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class Meter:
+    """CPU time that passes a bit with each look at it, and as told."""
+
+    def __init__(self) -> None:
+        self.used = 0.0
+
+    def __call__(self) -> float:
+        """Return the seconds used."""
+        return self.used
+
+
+def policy() -> SloFamilyPolicy:
+    return SloFamilyPolicy(2.0, beginning=SloPolicy())
+
+
+def seen(seed: int = 5, seconds: float = 3000.0, rate: float = 1.0, app_id: str = "e1") -> list[Snapshot]:
+    """Return what a monitor would have seen of random traffic."""
+    rng = np.random.default_rng(seed)
+    arrivals = poisson(rng, rate, seconds)
+    services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
+    plant = Plant(app_id=app_id, slo=Slo(0.95, 60.0), start_delay=20.0, initial_workers=3)
+    simulation = Simulation(in_chunks(arrivals, services), policy(), plant)
+    snapshots: list[Snapshot] = []
+    while not simulation.over:
+        snapshots.append(simulation.observe())
+        simulation.apply(10)
+    return snapshots
+
+
+@pytest.fixture(scope="module")
+def traffic() -> list[Snapshot]:
+    return seen()
+
+
+@pytest.fixture
+def costly(monkeypatch: pytest.MonkeyPatch) -> tuple[Meter, list[str]]:
+    """Let each step cost 10 ms and rehearse one round; return the meter and whose steps were made."""
+    meter, steps = Meter(), list[str]()
+
+    def step(stage: Stage) -> Choice | None:
+        meter.used += 0.01
+        steps.append(stage.app_id)
+        stage._next()
+        return None
+
+    monkeypatch.setattr(Stage, "step", step)
+    return meter, steps
+
+
+def test_rehearsal_uses_no_more_than_its_share_of_a_core(costly: tuple[Meter, list[str]]) -> None:
+    meter, _ = costly
+    rehearsals = Rehearsals(2.0, clock=meter, executor=AtOnce(), share=0.1)
+    apps = [(policy(), seen(seconds=200.0, app_id=f"e{n}")) for n in range(30)]
+    for number in range(80):
+        for one, snapshots in apps:
+            one.decide(snapshots[number])
+            rehearsals.note(one, SETTINGS, snapshots[number])
+        rehearsals.work()
+        # One step may be under way when the share is used up; the next round pays it back.
+        assert meter.used <= 0.1 * 2.0 * (number + 1) + 0.01 + 1e-9
+    assert meter.used >= 0.9 * 0.1 * 2.0 * 78
+
+
+def test_the_busiest_is_rehearsed_whole_and_the_others_take_turns(costly: tuple[Meter, list[str]]) -> None:
+    meter, steps = costly
+    rehearsals = Rehearsals(2.0, clock=meter, executor=AtOnce(), share=0.02)  # four steps a round
+    apps = [(policy(), seen(seconds=300.0, rate=5.0, app_id="busy"))]
+    apps += [(policy(), seen(seconds=300.0, rate=0.5, app_id=f"calm{n}")) for n in range(8)]
+    for number in range(120):
+        for one, snapshots in apps:
+            one.decide(snapshots[number])
+            rehearsals.note(one, SETTINGS, snapshots[number])
+        rehearsals.work()
+    per_app = {f"calm{n}": steps.count(f"calm{n}") for n in range(8)}
+    assert steps.count("busy") >= 110
+    assert min(per_app.values()) > 0
+
+
+def test_a_round_never_waits_for_a_rehearsal_under_way(traffic: list[Snapshot]) -> None:
+    """The thread is stuck; the loop's calls return all the same, and no second piece of work is begun."""
+    stuck = threading.Event()
+    executor = ThreadPoolExecutor(1)
+    executor.submit(stuck.wait)
+    rehearsals = Rehearsals(2.0, executor=executor)
+    one = policy()
+    for snapshot in traffic[:200]:
+        rehearsals.follow()
+        one.decide(snapshot)
+        rehearsals.note(one, SETTINGS, snapshot)
+        rehearsals.work()
+    assert executor._work_queue.qsize() == 1
+    assert "nothing rehearsed yet" in one.why
+    stuck.set()
+    rehearsals.close()
+
+
+def test_the_formula_decides_until_the_first_choice_and_then_the_setting_chosen(
+    traffic: list[Snapshot],
+) -> None:
+    rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce())
+    one, formula = policy(), SloPolicy()
+    chosen_at = None
+    for number, snapshot in enumerate(traffic):
+        rehearsals.follow()
+        decision = one.decide(snapshot)
+        if chosen_at is None and "would have kept" in one.why:
+            chosen_at = number
+        if chosen_at is None:
+            assert decision == formula.decide(snapshot)
+        else:
+            assert "would have kept" in decision.rejected[0]
+            assert "worker-hours" in decision.rejected[0]
+        rehearsals.note(one, SETTINGS, snapshot)
+        rehearsals.work()
+    assert chosen_at is not None
+    # 60 uploads are the first of which 3 may be late; they are rehearsed one objective later.
+    assert 60 / 2 <= chosen_at <= 4 * 60
+
+
+def test_an_application_without_uploads_or_of_unknown_depth_is_not_rehearsed(traffic: list[Snapshot]) -> None:
+    rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce())
+    one = policy()
+    one.decide(traffic[0])
+    rehearsals.note(one, SETTINGS, traffic[0])
+    assert not traffic[0].recent_service_times
+    assert not rehearsals._stages
+
+
+def test_what_waits_for_rehearsal_is_bounded_and_so_are_the_applications(traffic: list[Snapshot]) -> None:
+    rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce(), share=0.0)
+    one = policy()
+    for snapshot in traffic:
+        one.decide(snapshot)
+        rehearsals.note(one, SETTINGS, snapshot)
+        rehearsals.work()
+    assert len(rehearsals._stages["e1"]._notes) == 120
+    rehearsals._stages = {f"x{n}": rehearsals._stages["e1"] for n in range(MOST_REHEARSED)}
+    rehearsals.note(one, SETTINGS, traffic[-1])
+    assert "e1" not in rehearsals._stages
+
+
+def test_a_rehearsal_that_fails_stops_no_other(
+    traffic: list[Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = Stage.step
+
+    def step(stage: Stage) -> Choice | None:
+        if stage.app_id == "bad":
+            stage._next()
+            raise ZeroDivisionError
+        return good(stage)
+
+    monkeypatch.setattr(Stage, "step", step)
+    rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce())
+    bad, fine = policy(), policy()
+    with structlog.testing.capture_logs() as log:
+        for snapshot, other in zip(traffic[:400], seen(app_id="bad"), strict=False):
+            rehearsals.follow()
+            for one, what in ((bad, other), (fine, snapshot)):
+                one.decide(what)
+                rehearsals.note(one, SETTINGS, what)
+            rehearsals.work()
+    assert "would have kept" in fine.why
+    assert "nothing rehearsed yet" in bad.why
+    assert any(entry["event"] == "rehearsal.failed" and entry["app"] == "bad" for entry in log)
+
+
+def journal_of(path: Path, count: int, rng: np.random.Generator) -> Journal:
+    journal = Journal(path, 50_000_000)
+    arrivals = poisson(rng, 1.0, float(count))
+    services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
+    rows = [
+        ("e1", float(a), float(a + s), 0.0, float(s), "stored")
+        for a, s in zip(arrivals, services, strict=True)
+    ]
+    journal.record([], sorted(rows, key=lambda row: row[2]))
+    journal.flush()
+    return journal
+
+
+def test_a_restarted_monitor_has_chosen_by_its_second_round_from_what_the_journal_remembers(
+    tmp_path: Path, traffic: list[Snapshot]
+) -> None:
+    journal = journal_of(tmp_path / "journal.sqlite", 2000, np.random.default_rng(9))
+    rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce())
+    rehearsals.recollect(journal, now=2100.0)
+    one = policy()
+    one.decide(traffic[0])
+    rehearsals.note(one, SETTINGS, traffic[0])
+    rehearsals.work()
+    rehearsals.follow()
+    assert "would have kept" in one.why
+    # Those of the last objective are not rehearsed yet; with a memory of 2,000 the older ones count less.
+    assert rehearsals._stages["e1"].count == pytest.approx(2000 * (1 - math.exp(-0.97)), rel=0.05)
+    assert one._services.count == 1000
+    journal.close()
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_rehearsal_begins_without(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = journal_of(path, 10, np.random.default_rng(1))
+    journal.close()
+    for file in tmp_path.iterdir():
+        file.unlink()
+    path.write_bytes(b"no journal at all" * 100)
+    rehearsals = Rehearsals(2.0, executor=AtOnce())
+    with structlog.testing.capture_logs() as log:
+        rehearsals.recollect(journal, now=100.0)
+    assert [entry["event"] for entry in log] == ["rehearsal.past_unknown"]
+
+
+def test_the_past_is_told_round_by_round_with_every_upload_in_it_once(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path / "journal.sqlite", 500, np.random.default_rng(2))
+    past = pasts(journal.reports())["e1"]
+    told = list(rounds("e1", past, SETTINGS))
+    journal.close()
+    assert sum(len(snapshot.recent_service_times) for snapshot, _ in told) == len(past.uploads)
+    assert all(snapshot.messages_ready == 0 for snapshot, _ in told)  # none waited
+    assert max(snapshot.messages_unacknowledged or 0 for snapshot, _ in told) > 1
+    assert all(later.at > earlier.at for (earlier, _), (later, _) in itertools.pairwise(told))
+
+
+def test_a_choice_names_a_member_of_the_family(traffic: list[Snapshot]) -> None:
+    stage = Stage("e1", SETTINGS, FAMILY, FIRST)
+    one = policy()
+    choices: list[Choice] = []
+    for snapshot in traffic:
+        one.decide(snapshot)
+        assert one.signals is not None
+        stage.note(snapshot, one.signals)
+        choice = stage.step()
+        if choice is not None:
+            choices.append(choice)
+    assert choices
+    assert all(0 <= choice.index < len(FAMILY) for choice in choices)
+    # Only the first may name the setting that is followed already.
+    assert all(a.index != b.index for a, b in itertools.pairwise(choices))

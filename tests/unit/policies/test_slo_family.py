@@ -1,0 +1,120 @@
+"""The `slo` policy's family: what every policy promises, under each of its settings."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from support.snapshots import ordinary, snapshots
+from upswell.analysis.snapshot import Snapshot, Workers
+from upswell.policies.slo import SloPolicy
+from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.staffing import FAMILY, FIRST
+from upswell.policies.table import wrapped
+from upswell.settings import Settings
+
+MIN, MAX = 1, 50
+members = st.integers(0, len(FAMILY) - 1)
+
+
+def following(index: int) -> SloFamilyPolicy:
+    policy = SloFamilyPolicy(beginning=SloPolicy())
+    policy.follow(index, "in the last 5000 uploads this setting would have kept 99 %")
+    return policy
+
+
+def wrapped_following(index: int) -> object:
+    return wrapped(following(index), Settings(min_workers=MIN, max_workers=MAX))
+
+
+def later(seen: list[Snapshot]) -> list[Snapshot]:
+    return [replace(snapshot, at=1000.0 + 2 * number) for number, snapshot in enumerate(seen)]
+
+
+@given(index=members, seen=st.lists(snapshots(), min_size=1, max_size=5))
+def test_every_setting_stays_within_the_bounds_and_explains_itself(index: int, seen: list[Snapshot]) -> None:
+    policy = wrapped_following(index)
+    for snapshot in later(seen):
+        decision = policy.decide(snapshot)  # type: ignore[attr-defined]
+        assert MIN <= decision.desired_workers <= MAX
+        assert re.search(r"\d", decision.reason)
+        assert "nan" not in decision.reason
+        assert decision.held or decision.rejected
+
+
+@given(index=members, snapshot=snapshots(), more=st.integers(1, 10_000))
+def test_more_backlog_never_means_fewer_workers_under_any_setting(
+    index: int, snapshot: Snapshot, more: int
+) -> None:
+    if snapshot.messages_ready is None:
+        return
+    busier = replace(snapshot, messages_ready=snapshot.messages_ready + more)
+    few = following(index).decide(snapshot).desired_workers
+    assert following(index).decide(busier).desired_workers >= few
+
+
+@given(index=members, snapshot=snapshots())
+def test_missing_depths_hold_and_never_let_workers_go(index: int, snapshot: Snapshot) -> None:
+    current = snapshot.workers.requested
+    policy = following(index)
+    decision = policy.decide(replace(snapshot, messages_ready=None))
+    assert decision.held
+    assert decision.desired_workers == current
+    assert policy.signals is None
+    blind = following(index).decide(replace(snapshot, messages_unacknowledged=None))
+    assert blind.desired_workers >= current
+
+
+@settings(deadline=None, max_examples=30)
+@given(index=members, snapshot=snapshots())
+def test_constant_load_settles_under_any_setting(index: int, snapshot: Snapshot) -> None:
+    policy = wrapped_following(index)
+    wanted: list[int] = []
+    current = snapshot.workers.desired
+    for number in range(450):
+        workers = Workers(desired=current, requested=current, ready=current)
+        seen = replace(snapshot, at=1000.0 + 2 * number, workers=workers, warming_up=False)
+        current = policy.decide(seen).desired_workers  # type: ignore[attr-defined]
+        wanted.append(current)
+    assert len(set(wanted[-60:])) == 1
+
+
+@given(index=members, seen=st.lists(snapshots(), min_size=1, max_size=8))
+def test_the_same_snapshots_give_the_same_decisions_under_any_setting(
+    index: int, seen: list[Snapshot]
+) -> None:
+    one, other = following(index), following(index)
+    assert [one.decide(s) for s in later(seen)] == [other.decide(s) for s in later(seen)]
+
+
+def test_the_beginning_decides_until_a_setting_is_followed() -> None:
+    snapshot = ordinary(messages_ready=100)
+    policy = SloFamilyPolicy(beginning=SloPolicy())
+    assert policy.decide(snapshot) == SloPolicy().decide(snapshot)
+    policy.follow(FIRST, "in the last 60 uploads this setting would have kept 99 %")
+    followed = policy.decide(snapshot)
+    assert followed.rejected == ("other settings: in the last 60 uploads this setting would have kept 99 %",)
+
+
+def test_slots_are_counted_before_workers() -> None:
+    """Twelve uploads of which each needs a slot of its own for long: three workers of four slots."""
+    one, four = (
+        following(FIRST).decide(
+            ordinary(
+                current=1,
+                slots_per_worker=slots,
+                messages_ready=12,
+                messages_unacknowledged=0,
+                recent_response_times=(60.0,) * 50,
+                recent_service_times=(60.0,) * 50,
+                workers=Workers(desired=1, requested=1, ready=1),
+            )
+        )
+        for slots in (1, 4)
+    )
+    assert one.numbers["slots"] >= 12
+    assert four.numbers["slots"] == one.numbers["slots"]
+    assert four.desired_workers == -(-one.desired_workers // 4)

@@ -10,6 +10,7 @@ UpswellError
     TraceError                  a trace of uploads cannot be read or simulated
     UploadError                 one upload failed
         TemporaryUploadError    try again: it is redelivered after a backoff
+            StoreUnavailableError   the store is down for everyone: not counted as an attempt
         PermanentUploadError    never try again: it is dead-lettered at once
             MessageError        the message is not a valid one of its type
 
@@ -57,6 +58,10 @@ class UploadError(UpswellError):
 
 class TemporaryUploadError(UploadError):
     """An upload failed in a way that may pass: it is redelivered after a backoff."""
+
+
+class StoreUnavailableError(TemporaryUploadError):
+    """The store cannot be reached or takes nothing now: the upload goes back, not counted as an attempt."""
 
 
 class PermanentUploadError(UploadError):

@@ -187,6 +187,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     destination: Annotated[
         str, Meta(description="Where uploads go: a folder, or file:///folder; empty: store/ in state_dir.")
     ] = ""
+    on_conflict: Annotated[
+        Literal["overwrite", "skip", "fail"],
+        Meta(
+            description="What happens when other bytes are there under an upload's key: overwrite them, skip the upload and leave them, or fail it for good."
+        ),
+    ] = "overwrite"
     source_roots: Annotated[
         list[str],
         Meta(description="Folders below which file:// sources may lie; none: no file is ever read."),
@@ -320,7 +326,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 PER_APP = frozenset(
     {
         "slo", "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
-        "slots", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
+        "slots", "handler", "destination", "on_conflict", "source_roots", "upload_timeout", "upload_rate_limit",
         "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
         "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "priority", "price_per_worker_hour",
     }

@@ -7,14 +7,13 @@ must not know of queues.
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError
+from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.handlers.protocol import Stored
-from upswell.stores.directory import DirectoryStore
+from upswell.stores.destinations import open_store
 from upswell.stores.rate_limit import RateLimit
-from upswell.stores.sources import open_source
+from upswell.stores.sources import Sources
 
 if TYPE_CHECKING:
     from upswell.handlers.threads import Threads
@@ -42,8 +41,8 @@ class UploadHandler:
         Raises:
             SettingsError: the destination is no folder, or cannot be written to.
         """
-        self._roots = [Path(root).expanduser().absolute() for root in settings.source_roots]
-        self._store = open_store(settings.destination_path)
+        self._sources = Sources(settings)
+        self._store = open_store(settings)
         self._limit = RateLimit(settings.upload_rate_limit)
         self._threads = threads
 
@@ -59,7 +58,7 @@ class UploadHandler:
                 raise TemporaryUploadError("the upload was stopped")
 
         assert request.key is not None
-        with open_source(request.uri, self._roots) as source:
+        with self._sources.open(request.uri) as source:
             if request.size_bytes is not None and source.size != request.size_bytes:
                 # Temporary, as a wrong checksum is: its writer may not have finished. The delivery limit
                 # ends it.
@@ -83,21 +82,3 @@ def check_type(kind: str) -> None:
         raise PermanentUploadError(
             f"type must be one of {known}, or a MIME type that begins so, got {kind[:80]!a}"
         )
-
-
-def open_store(destination: str) -> DirectoryStore:
-    """Return the store that the setting `destination` names: a folder, or `file:///folder`.
-
-    Raises:
-        SettingsError: it is no folder, or cannot be written to.
-    """
-    path = destination.removeprefix("file://")
-    if "://" in path:
-        raise SettingsError(f"destination must be a folder or file:///folder, got {destination[:200]!a}")
-    try:
-        return DirectoryStore(Path(path).expanduser().absolute())
-    except OSError as error:
-        raise SettingsError(
-            f"destination must be a folder that can be written to, got {destination[:200]!a}: "
-            f"{error.strerror}"
-        ) from error

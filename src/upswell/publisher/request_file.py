@@ -52,8 +52,9 @@ def read_entries(path: Path, *, repeat: int = 1) -> Iterator[tuple[Place, bytes]
                     yield from _listed(file.read(), repetition)
                 else:
                     yield from _lined(file, repetition)
-        except OSError as error:
-            raise UpswellError(f"the request file must be readable: {path}: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # the latter: a name with a NUL in it
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UpswellError(f"the request file must be readable: {path}: {reason}") from error
 
 
 def _listed(document: bytes, repetition: int = 0) -> Iterator[tuple[Place, bytes]]:

@@ -85,6 +85,18 @@ class Sources:
         self._selection = Selection(what.include, what.exclude)
         self._prefixes = _prefixes(what)
 
+    def count(self) -> int | None:
+        """Return how many candidates request files have; None where there is anything else to look at.
+
+        So that nothing is published from a file with a mistake in it, as there may be on its last line.
+
+        Raises:
+            UpswellError, MessageError: as `batches`.
+        """
+        files = [argument for argument in self._what.arguments if _is_request_file(argument)]
+        total = sum(1 for argument in files for _ in self._file(Path(argument)))
+        return total if len(files) == len(self._what.arguments) else None
+
     async def batches(self) -> AsyncIterator[list[Candidate]]:
         """Yield the candidates in a stable order, never more than `BATCH` at once.
 
@@ -213,6 +225,13 @@ def _stream_of(argument: str, standard_input: int) -> Generator[int | None]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _is_request_file(argument: str) -> bool:
+    if argument == "-" or _URI.match(argument) or os.path.isdir(argument):  # noqa: PTH112 - as above
+        return False
+    with _stream_of(argument, 0) as descriptor:
+        return descriptor is None
 
 
 def _take(found: Iterator[Candidate], count: int) -> list[Candidate]:

@@ -16,6 +16,8 @@ from upswell.stores.rate_limit import RateLimit
 from upswell.stores.sources import Sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from upswell.handlers.threads import Threads
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
@@ -35,8 +37,10 @@ They are all stored alike; a type that is none of them is more likely a mistake 
 class UploadHandler:
     """Stores `file://` sources in a folder, `slots` at a time, all within one rate limit."""
 
-    def __init__(self, settings: Settings, threads: Threads) -> None:
-        """Open the store.
+    def __init__(
+        self, settings: Settings, threads: Threads, on_bytes: Callable[[int], None] | None = None
+    ) -> None:
+        """Open the store; `on_bytes` is told of each chunk that is moved, from a thread.
 
         Raises:
             SettingsError: the destination is no folder, or cannot be written to.
@@ -45,6 +49,7 @@ class UploadHandler:
         self._store = open_store(settings)
         self._limit = RateLimit(settings.upload_rate_limit)
         self._threads = threads
+        self._on_bytes = on_bytes
 
     async def __call__(self, request: UploadRequest) -> Stored:
         """Store the bytes behind `request.uri` under `request.key`."""
@@ -57,6 +62,8 @@ class UploadHandler:
         def pace(count: int) -> None:
             if stopped.wait(self._limit.reserve(count)):
                 raise TemporaryUploadError("the upload was stopped")
+            if self._on_bytes is not None:
+                self._on_bytes(count)
 
         assert request.key is not None
         with self._sources.open(request.uri) as source:

@@ -91,6 +91,7 @@ EVENTS: dict[str, str] = {
     "worker.command_ignored": "A worker got a command that it could not read, that came late, or after its drain began.",
     "worker.handlers_left": "A worker left while handlers still ran that could not be ended; their uploads are back in the queue.",
     "worker.publish_refused": "The broker refused a report or a dead letter; the worker makes the queue and publishes again.",
+    "worker.slots": "A worker whose slots are found automatically changed their number.",
     "worker.started": "A worker is connected and its queues are there.",
     "worker.state": "A worker changed its state: standby, ready (consuming), draining or stopped.",
     "worker.stopped": "A worker has disconnected; with how many attempts were stored, failed and dead.",

@@ -176,8 +176,27 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # The worker (per application)
     slots: Annotated[
-        int, Meta(ge=1, le=1000, description="Uploads that one worker runs at once, and its prefetch count.")
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description='Uploads that one worker runs at once, and its prefetch count; "auto": begin with the default and set auto_slots.',
+        ),
     ] = 4
+    auto_slots: Annotated[
+        bool,
+        Meta(
+            description='Whether a worker finds the number of its slots by itself, from slots on: more as long as more is moved. slots = "auto" sets it.'
+        ),
+    ] = False
+    max_slots: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="The most slots that auto_slots may find; its uploads' parts must fit into memory.",
+        ),
+    ] = 32
     handler: Annotated[
         str,
         Meta(
@@ -308,6 +327,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     upload_rate_limit: Annotated[
         float, Meta(ge=0, description="Bytes per second that one worker uploads at most; 0: no limit.")
     ] = 0.0
+    app_rate_limit: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Bytes per second that all workers of an application upload at most, each upload an equal share; 0: no limit.",
+        ),
+    ] = 0.0
     delivery_limit: Annotated[
         int, Meta(ge=1, le=1000, description="Attempts at one upload before it is dead-lettered.")
     ] = 5
@@ -388,6 +414,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not own:
             return self
         values: dict[str, Any] = {**msgspec.structs.asdict(self), **own, "apps": {}}
+        if "slots" in own and "auto_slots" not in own:  # a number of its own stands over "auto" for all
+            values["auto_slots"] = False
         return msgspec.structs.replace(_build(values, where=f"[apps.{app_id}] "), apps=self.apps)
 
     @property
@@ -424,7 +452,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 PER_APP = frozenset(
     {
         "slo", "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
-        "slots", "handler", "destination", "on_conflict", "source_stores", "store_endpoint", "store_region", "store_addressing", "store_allow_http",
+        "slots", "auto_slots", "max_slots", "app_rate_limit", "handler", "destination", "on_conflict", "source_stores", "store_endpoint", "store_region", "store_addressing", "store_allow_http",
         "store_anonymous", "store_timeout", "part_size", "parts_in_flight", "verify", "source_roots", "upload_timeout", "upload_rate_limit",
         "source_origins", "source_networks", "source_downgrade", "max_source_bytes", "connect_timeout", "read_timeout",
         "min_throughput", "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
@@ -527,6 +555,8 @@ def _build(values: Mapping[str, Any], where: str = "") -> Settings:
     for name in values:
         if name not in known:
             raise SettingsError(f"{where}unknown setting: {name}{_nearest(name, known)}")
+    if values.get("slots") == "auto":
+        values = {**values, "slots": Settings().slots, "auto_slots": True}
     hints = _hints()
     checked: dict[str, Any] = {}
     for name, value in values.items():

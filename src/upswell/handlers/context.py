@@ -35,9 +35,9 @@ T = TypeVar("T")
 class Workplace:
     """What all uploads of a worker share: sources, the store (opened when first used), the rate limit."""
 
-    def __init__(self, settings: Settings, threads: Threads) -> None:
+    def __init__(self, settings: Settings, threads: Threads, limit: RateLimit | None = None) -> None:
         self.sources = Sources(settings)
-        self.limit = RateLimit(settings.upload_rate_limit)
+        self.limit = limit or RateLimit(settings.upload_rate_limit)
         self.threads = threads
         self.upload_timeout = settings.upload_timeout
         self._settings = settings

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
     from upswell.handlers.protocol import Handler
     from upswell.settings import Settings
+    from upswell.stores.rate_limit import RateLimit
 
 _OWN = re.compile(r"\A(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)\Z")
 
 
-def load_handler(settings: Settings, on_bytes: Callable[[int], None] | None = None) -> Handler:
+def load_handler(
+    settings: Settings, on_bytes: Callable[[int], None] | None = None, limit: RateLimit | None = None
+) -> Handler:
     """Return the handler that the settings name.
 
     The user's own is an async function of one request, or a plain one, which runs in one of `slots` threads.
-    `on_bytes` is told of each chunk that was read, from a thread.
+    `on_bytes` is told of each chunk that was read, from a thread; `limit` is kept to, and counts the bytes.
 
     Raises:
         SettingsError: there is none of that name, or it cannot be one; the message says what was looked for.
@@ -34,15 +37,19 @@ def load_handler(settings: Settings, on_bytes: Callable[[int], None] | None = No
     if settings.handler == "upload":
         from upswell.handlers.upload import UploadHandler  # noqa: PLC0415 - only who uploads needs a store
 
-        return UploadHandler(settings, Threads(settings.slots), on_bytes)
+        return UploadHandler(settings, _threads(settings), on_bytes, limit)
     if settings.handler == "simulate":
         from upswell.handlers.simulate import SimulateHandler  # noqa: PLC0415 - as above
 
         return SimulateHandler(settings.simulate_seconds, random.Random())  # noqa: S311 - no secret
-    return _own(settings, on_bytes)
+    return _own(settings, on_bytes, limit)
 
 
-def _own(settings: Settings, on_bytes: Callable[[int], None] | None) -> Handler:
+def _threads(settings: Settings) -> Threads:
+    return Threads(settings.max_slots if settings.auto_slots else settings.slots)
+
+
+def _own(settings: Settings, on_bytes: Callable[[int], None] | None, limit: RateLimit | None) -> Handler:
     from upswell.handlers.context import Workplace  # noqa: PLC0415 - as above
     from upswell.handlers.own import OwnHandler  # noqa: PLC0415 - as above
 
@@ -51,7 +58,7 @@ def _own(settings: Settings, on_bytes: Callable[[int], None] | None) -> Handler:
     if match is None:
         raise SettingsError(f"handler must be upload, simulate or package.module:function, got {name!r}")
     function = _find(match["module"], match["function"], name)
-    workplace = Workplace(settings, Threads(settings.slots))
+    workplace = Workplace(settings, _threads(settings), limit)
     return OwnHandler(function, workplace, name=name, on_bytes=on_bytes)
 
 

@@ -38,7 +38,11 @@ class UploadHandler:
     """Stores `file://` sources in a folder, `slots` at a time, all within one rate limit."""
 
     def __init__(
-        self, settings: Settings, threads: Threads, on_bytes: Callable[[int], None] | None = None
+        self,
+        settings: Settings,
+        threads: Threads,
+        on_bytes: Callable[[int], None] | None = None,
+        limit: RateLimit | None = None,
     ) -> None:
         """Open the store; `on_bytes` is told of each chunk that is moved, from a thread.
 
@@ -47,7 +51,7 @@ class UploadHandler:
         """
         self._sources = Sources(settings)
         self._store = open_store(settings)
-        self._limit = RateLimit(settings.upload_rate_limit)
+        self._limit = limit or RateLimit(settings.upload_rate_limit)
         self._threads = threads
         self._on_bytes = on_bytes
 

@@ -20,14 +20,17 @@ from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError, SettingsError
 from upswell.events import get_logger
 from upswell.messages import WorkerCommand, WorkerState, WorkerStatus, check_app_id, decode, encode
+from upswell.stores.rate_limit import RateLimit
 from upswell.worker.outcomes import MAX_BACKOFF_SECONDS
+from upswell.worker.pace import Pace
+from upswell.worker.subscription import Subscription
 from upswell.worker.uploads import Uploads
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from upswell.broker.protocol import Broker, Consumer, Delivery
+    from upswell.broker.protocol import Broker, Delivery
     from upswell.handlers.protocol import Handler
     from upswell.settings import Settings
 
@@ -61,10 +64,11 @@ class Worker:
         report_queue: str,
         standby: bool = False,
         requested_at: float | None = None,
+        limit: RateLimit | None = None,
         clock: Callable[[], float] = time.time,
         exit_process: Callable[[int], None] = os._exit,
     ) -> None:
-        """Wire a worker; `requested_at` is when its fleet was asked for it.
+        """Wire a worker; `requested_at` is when its fleet was asked for it, `limit` its handler's rate limit.
 
         Raises:
             SettingsError: its uploads may outlast RabbitMQ's consumer time-out.
@@ -85,7 +89,7 @@ class Worker:
         self._state: WorkerState = "starting"
         self._wanted: _Wanted = "standby" if standby else "consume"
         self._changed = asyncio.Event()
-        self._consumer: Consumer | None = None
+        self._consumer: Subscription | None = None
         self._pausing: asyncio.Future[None] | None = None
         self._serving: asyncio.Task[None] | None = None
         self._connected = False
@@ -103,6 +107,14 @@ class Worker:
             on_idle=self._changed.set,
             clock=clock,
         )
+        self._pace = Pace(
+            app_id=app_id,
+            worker_id=worker_id,
+            broker=broker,
+            settings=settings,
+            uploads=self._uploads,
+            limit=limit or RateLimit(settings.upload_rate_limit),
+        )
 
     @property
     def status(self) -> WorkerStatus:
@@ -112,7 +124,7 @@ class Worker:
             worker_id=self._worker_id,
             state=self._state,
             busy=self._uploads.busy,
-            slots=self._settings.slots,
+            slots=self._uploads.slots,
             at=self._clock(),
             requested_at=self._requested_at,
             ready_at=self._ready_at,
@@ -199,6 +211,7 @@ class Worker:
             slots=settings.slots,
             handler=settings.handler,
         )
+        await self._pace.listen()
 
     async def run_once(self) -> bool:
         """Do what is wanted now: consume, pause or drain; return whether the worker is done for good."""
@@ -218,11 +231,11 @@ class Worker:
         return self._uploads.busy == 0
 
     async def _consume(self) -> None:
-        if self._consumer is not None:
+        if self._consumer is None:
+            self._consumer = Subscription(self._broker, self._upload_queue, self._uploads.on_delivery)
+        if self._consumer.prefetch_count == self._uploads.slots:
             return
-        self._consumer = await self._broker.consume(
-            self._upload_queue, self._uploads.on_delivery, prefetch_count=self._settings.slots
-        )
+        await self._consumer.resize(self._uploads.slots)
         if self._ready_at is None:
             self._ready_at = self._clock()
 
@@ -270,6 +283,8 @@ class Worker:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self._settings.status_interval)
+            if self._pace.adapt():
+                self._changed.set()  # the subscription follows
             self._publish_status()
 
     def _publish_status(self) -> None:

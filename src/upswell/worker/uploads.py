@@ -60,6 +60,8 @@ class Uploads:
         self._broker = broker
         self._handler = handler
         self._settings = settings
+        self.slots = settings.slots
+        """How many uploads run at once; may be changed, and what runs beyond is finished."""
         self._on_idle = on_idle
         self._clock = clock
         self._monotonic = monotonic
@@ -111,7 +113,7 @@ class Uploads:
         if has_own_id and self._known(upload, request):
             return
         self._held[upload] = None
-        if len(self._running) < self._settings.slots:
+        if len(self._running) < self.slots:
             self._start(upload)
         else:  # after a lost connection the broker takes all slots for free
             self._waiting.append(upload)
@@ -151,7 +153,7 @@ class Uploads:
         if upload not in self._running:  # abandoned meanwhile
             return
         del self._running[upload]
-        while self._waiting and len(self._running) < self._settings.slots:
+        while self._waiting and len(self._running) < self.slots:
             waiting = self._waiting.popleft()
             waiting.running_since = self._monotonic()
             self._start(waiting)

@@ -35,8 +35,8 @@ class Upload:
     """
 
     __slots__ = (
-        "attempt", "delivered_at", "deliveries", "identity", "is_overdue", "is_stored", "report", "request",
-        "running_since", "started", "stored", "task", "timer",
+        "attempt", "delivered_at", "deliveries", "identity", "is_counted", "is_overdue", "is_stored",
+        "report", "request", "running_since", "started", "stored", "task", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +49,7 @@ class Upload:
         self.started = started
         self.running_since = started
         self.identity: int | None = None
+        self.is_counted = True  # as an attempt, when it is put back
         self.is_overdue = False
         self.is_stored = False
         self.stored: Stored | None = None

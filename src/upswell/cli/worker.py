@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("worker")
 @app_option(required=False, help="The application; default: the only one in the settings.")
 @with_settings(
-    "slots", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
+    "slots", "handler", "destination", "source_roots", "upload_timeout", "drain_timeout", "upload_rate_limit",
     "delivery_limit", "retry_backoff", "simulate_seconds", "report_queue",
 )  # fmt: skip
 @click.option("--upload-queue", metavar="NAME", help="Queue of requests; default: {app}_upload.")

@@ -74,7 +74,7 @@ def test_a_picture_that_unfolds_to_gigabytes_is_refused(monkeypatch: pytest.Monk
     thumbnails = importlib.import_module("thumbnails")
     made = io.BytesIO()
     Image.new("1", (9000, 9000)).save(made, "PNG")
-    with pytest.raises(PermanentUploadError, match=r"must not unfold to so much: Image size .81000000 pixels"):
+    with pytest.raises(PermanentUploadError, match="must not unfold to so much: Image size"):
         thumbnails.small(made.getvalue())
 
 

@@ -85,6 +85,8 @@ EVENTS: dict[str, str] = {
     "scaler.worker_silent": "A worker runs but is not heard of: it is asked to leave, and replaced.",
     "scaler.worker_started": "A worker was started.",
     "scaler.worker_told": "A worker was told to activate, stand by or drain (terminate: drain by SIGTERM).",
+    "store.leftovers_unknown": "The store did not tell the unfinished multipart uploads of a key; a lifecycle rule must remove them.",
+    "store.parts_removed": "Unfinished multipart uploads of a key, left by an earlier attempt, were aborted.",
     "store.leftover_removed": "The store swept out an unfinished object that a killed worker had left.",
     "worker.command_ignored": "A worker got a command that it could not read, that came late, or after its drain began.",
     "worker.drain_overdue": "A draining worker reached drain_timeout with so many uploads in hand: it stops them and puts them back.",

@@ -185,7 +185,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "upload"
     destination: Annotated[
-        str, Meta(description="Where uploads go: a folder, or file:///folder; empty: store/ in state_dir.")
+        str,
+        Meta(
+            description="Where uploads go: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; empty: store/ in state_dir."
+        ),
     ] = ""
     on_conflict: Annotated[
         Literal["overwrite", "skip", "fail"],
@@ -197,6 +200,63 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         list[str],
         Meta(description="Folders below which file:// sources may lie; none: no file is ever read."),
     ] = []
+    source_stores: Annotated[
+        list[str],
+        Meta(
+            description="s3://, gs:// and az:// prefixes below which sources may lie (in the variable: separated by spaces); none: no object is ever read."
+        ),
+    ] = []
+    store_endpoint: Annotated[
+        str,
+        Meta(
+            description="http(s)://host:port of a store that is not its vendor's own (MinIO, Ceph, R2, an emulator), for destinations and sources; empty: the vendor's."
+        ),
+    ] = ""
+    store_region: Annotated[
+        str,
+        Meta(
+            pattern=r"\A[A-Za-z0-9-]{0,64}\Z",
+            description="Region of the S3 bucket; empty: AWS_REGION, else us-east-1.",
+        ),
+    ] = ""
+    store_addressing: Annotated[
+        Literal["path", "virtual"],
+        Meta(description="Where an S3 bucket's name stands in a URL: in the path, or before the host."),
+    ] = "path"
+    store_allow_http: Annotated[
+        bool, Meta(description="Whether store_endpoint may be http:// on another machine than this one.")
+    ] = False
+    store_anonymous: Annotated[
+        bool, Meta(description="Whether requests to stores carry no credentials: for public buckets.")
+    ] = False
+    store_timeout: Annotated[
+        Positive,
+        Meta(
+            description="Seconds that one request to a store may take; with part_size it is the least throughput of a connection."
+        ),
+    ] = 120.0
+    part_size: Annotated[
+        int,
+        Meta(
+            ge=5 * 1024 * 1024,
+            le=5 * 1024**3,
+            description="Bytes of one part of a multipart upload, more for objects over 10,000 parts; what is no larger is sent in one request. A worker's buffers hold at most slots x parts_in_flight x part_size.",
+        ),
+    ] = 8 * 1024 * 1024
+    parts_in_flight: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=64,
+            description="Parts of one upload that are in memory at once, under way or being read.",
+        ),
+    ] = 4
+    verify: Annotated[
+        Literal["checksum", "length", "read"],
+        Meta(
+            description="How an arrival in an object store is proven: the store's checksum (MD5 in its ETag), where it has none the length over TLS, else the object is read back; only its length; always by reading it back."
+        ),
+    ] = "checksum"
     upload_timeout: Annotated[
         Positive, Meta(description="Seconds after which one upload is given up and tried again.")
     ] = 900.0
@@ -334,7 +394,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 PER_APP = frozenset(
     {
         "slo", "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
-        "slots", "handler", "destination", "on_conflict", "source_roots", "upload_timeout", "drain_timeout", "upload_rate_limit",
+        "slots", "handler", "destination", "on_conflict", "source_stores", "store_endpoint", "store_region", "store_addressing", "store_allow_http",
+        "store_anonymous", "store_timeout", "part_size", "parts_in_flight", "verify", "source_roots", "upload_timeout", "drain_timeout", "upload_rate_limit",
         "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
         "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "priority", "price_per_worker_hour",
     }
@@ -410,6 +471,8 @@ def _from_text(name: str, text: str) -> Any:
     """Return an environment variable's text as its setting's type: lists are separated as in PATH, tables are JSON."""
     if name == "source_roots":
         return [part for part in text.split(os.pathsep) if part]
+    if name == "source_stores":
+        return text.split()
     if name == "apps":
         try:
             return _apps_from_text(text)

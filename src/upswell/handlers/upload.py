@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
-from upswell.handlers.protocol import Stored
+from upswell.handlers.protocol import ATTEMPT, Stored
 from upswell.stores.destinations import open_store
 from upswell.stores.rate_limit import RateLimit
 from upswell.stores.sources import Sources
@@ -55,9 +55,10 @@ class UploadHandler:
         """Store the bytes behind `request.uri` under `request.key`."""
         check_type(request.type)
         stopped = threading.Event()
-        return await self._threads.call(lambda: self._upload(request, stopped), stop=stopped.set)
+        again = ATTEMPT.get() > 1
+        return await self._threads.call(lambda: self._upload(request, again, stopped), stop=stopped.set)
 
-    def _upload(self, request: UploadRequest, stopped: threading.Event) -> Stored:
+    def _upload(self, request: UploadRequest, again: bool, stopped: threading.Event) -> Stored:
         def pace(count: int) -> None:
             if stopped.wait(self._limit.reserve(count)):
                 raise TemporaryUploadError("the upload was stopped")
@@ -66,7 +67,7 @@ class UploadHandler:
 
         assert request.key is not None
         with self._sources.open(request.uri) as source:
-            if request.size_bytes is not None and source.size != request.size_bytes:
+            if None not in {request.size_bytes, source.size} and source.size != request.size_bytes:
                 # Temporary, as a wrong checksum is: its writer may not have finished. The delivery limit
                 # ends it.
                 raise TemporaryUploadError(
@@ -76,6 +77,7 @@ class UploadHandler:
                 request.key,
                 source,
                 checksum=request.checksum,
+                again=again,
                 pace=pace,
                 chunk_bytes=self._limit.chunk_bytes,
             )

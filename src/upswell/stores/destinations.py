@@ -27,7 +27,18 @@ def _directory(destination: str, settings: Settings) -> Store:
         ) from error
 
 
-STORES: dict[str, Callable[[str, Settings], Store]] = {"file": _directory}
+def _bucket(destination: str, settings: Settings) -> Store:
+    from upswell.stores.object_store import open_object_store  # noqa: PLC0415 - as above
+
+    return open_object_store(destination, settings)
+
+
+STORES: dict[str, Callable[[str, Settings], Store]] = {
+    "file": _directory,
+    "s3": _bucket,
+    "gs": _bucket,
+    "az": _bucket,
+}
 """Scheme -> a function that takes the destination and the settings and returns the store."""
 
 

@@ -168,6 +168,11 @@ class DirectoryStore:
         with self._temporary() as (temporary, descriptor):
             written = _copy(source, descriptor, pace, chunk_bytes)
             source.check_unchanged()
+            if source.size not in {None, written.bytes}:
+                raise TemporaryUploadError(
+                    f"a source must have the {source.size} bytes that it had when it was opened, "
+                    f"got {written.bytes}"
+                )
             if checksum is not None and written.checksum != checksum:
                 raise TemporaryUploadError(
                     f"the source must have the request's checksum {checksum}, got {written.checksum}"

@@ -28,7 +28,18 @@ def _files(settings: Settings) -> Opener:
     return lambda uri: open_file(uri, roots)
 
 
-OPENERS: dict[str, Callable[[Settings], Opener]] = {"file": _files}
+def _objects(settings: Settings) -> Opener:
+    from upswell.stores.object_source import opener  # noqa: PLC0415 - as above
+
+    return opener(settings)
+
+
+OPENERS: dict[str, Callable[[Settings], Opener]] = {
+    "file": _files,
+    "s3": _objects,
+    "gs": _objects,
+    "az": _objects,
+}
 """Scheme -> a function that takes the settings and returns what opens a URI of that scheme."""
 
 

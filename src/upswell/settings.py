@@ -317,6 +317,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     upload_timeout: Annotated[
         Positive, Meta(description="Seconds after which one upload is given up and tried again.")
     ] = 900.0
+    drain_timeout: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86400,
+            description="Seconds that a draining worker lets its uploads finish before it stops them and puts them back, uncounted, for another; below the grace period of whoever would kill it. 0: as long as they take.",
+        ),
+    ] = 0.0
     consumer_timeout: Annotated[
         float,
         Meta(
@@ -453,7 +461,7 @@ PER_APP = frozenset(
     {
         "slo", "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
         "slots", "auto_slots", "max_slots", "app_rate_limit", "handler", "destination", "on_conflict", "source_stores", "store_endpoint", "store_region", "store_addressing", "store_allow_http",
-        "store_anonymous", "store_timeout", "part_size", "parts_in_flight", "verify", "source_roots", "upload_timeout", "upload_rate_limit",
+        "store_anonymous", "store_timeout", "part_size", "parts_in_flight", "verify", "source_roots", "upload_timeout", "drain_timeout", "upload_rate_limit",
         "source_origins", "source_networks", "source_downgrade", "max_source_bytes", "connect_timeout", "read_timeout",
         "min_throughput", "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
         "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "priority", "price_per_worker_hour",

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from shutil import copyfileobj
@@ -28,6 +29,7 @@ from upswell.cli.text import plain
 from upswell.errors import UpswellError
 from upswell.publisher import Publisher
 from upswell.publisher.known import Known, key_of
+from upswell.publisher.objects import list_objects
 from upswell.publisher.record import Record
 from upswell.publisher.sources import Sources, What, local_path
 from upswell.workload.arrivals import constant
@@ -147,7 +149,7 @@ async def _publish(settings: Settings, job: Job) -> int:
     record = Record(settings.state_path / "stored.sqlite", job.what.app_id)
     with record, Known(settings, record) as known:
         _warn(settings, job, known)
-        sources = Sources(job.what, tally.note)
+        sources = Sources(job.what, tally.note, partial(list_objects, settings))
         if job.dry_run:
             await _list(sources, known, tally, job)
             return 1 if tally.failed else 0
@@ -287,12 +289,18 @@ def _warn(settings: Settings, job: Job, known: Known) -> None:
     roots = [Path(root).expanduser().resolve() for root in settings.source_roots]
     for argument in job.what.arguments:
         path = local_path(argument)
-        if path is None or argument == "-" or not Path(path).is_dir():
-            continue
-        top = Path(path).resolve()
-        if not any(top.is_relative_to(root) for root in roots):
-            named = ", ".join(map(str, roots)) or "empty"
+        if path is None:
+            allowed = argument.startswith(tuple(settings.source_stores)) or not argument.startswith(
+                ("s3:", "gs:", "az:")
+            )
+            setting, named = "source_stores", ", ".join(settings.source_stores)
+        else:
+            is_folder = argument != "-" and Path(path).is_dir()
+            allowed = not is_folder or any(Path(path).resolve().is_relative_to(root) for root in roots)
+            setting, named = "source_roots", ", ".join(map(str, roots))
+        if not allowed:
             click.echo(
-                f"workers read files below their source_roots alone ({named} here): {plain(str(top))} is not",
+                f"workers read only what lies below their {setting}, here {named or 'empty'}: "
+                f"{plain(argument)} does not",
                 err=True,
             )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @app_option(required=False, help="The application; default: the only one in the settings.")
 @with_settings(
     "slots", "handler", "destination", "source_roots", "source_origins",
-    "source_networks", "upload_timeout", "upload_rate_limit", "app_rate_limit",
+    "source_networks", "upload_timeout", "drain_timeout", "upload_rate_limit", "app_rate_limit",
     "delivery_limit", "retry_backoff", "simulate_seconds", "report_queue",
 )  # fmt: skip
 @click.option("--upload-queue", metavar="NAME", help="Queue of requests; default: {app}_upload.")

@@ -178,7 +178,8 @@ class _Made:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.size: int | None = file.seek(0, os.SEEK_END)
+        file.seek(0, os.SEEK_END)
+        self.size: int | None = file.tell()
         self.version: str | None = None
         file.seek(0)
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from upswell.errors import SettingsError, UploadError
+from upswell.publisher.sources import LISTED
 from upswell.stores.destinations import open_store
 from upswell.stores.protocol import StoredObject
 from upswell.stores.sources import Sources
@@ -213,4 +214,5 @@ def _compare_checksum(
 
 def _reading_settings(settings: Settings) -> Settings:
     """Return settings to read sources with: whoever publishes may read what the system lets them read."""
-    return replace(settings, source_roots=[*settings.source_roots, "/"])
+    stores = [f"{scheme}://" for scheme in sorted(LISTED)]
+    return replace(settings, source_roots=[*settings.source_roots, "/"], source_stores=stores)

@@ -202,7 +202,7 @@ class Sources:
             return None
 
 
-LISTED = frozenset({"s3", "gs", "az", "azure", "abfs", "abfss", "adl"})
+LISTED = frozenset({"s3", "gs", "az"})
 """Schemes whose URI, as an argument, names everything below it."""
 
 

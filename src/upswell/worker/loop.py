@@ -45,6 +45,9 @@ CONFIRM_SECONDS = 60.0
 STALE_SECONDS = 60.0
 """A command older than the last one by less than this came late; by more, the sender's clock was set back."""
 
+BLOCKED_SECONDS = 2.0
+"""The loop woke up so much later than it was to: something blocked it, and heartbeats stood still with it."""
+
 _Wanted = Literal["consume", "standby", "drain"]
 _WANTED: dict[str, _Wanted] = {"activate": "consume", "standby": "standby", "drain": "drain"}
 
@@ -95,6 +98,7 @@ class Worker:
         self._connected = False
         self._leaving = False
         self._signals = 0
+        self._drain_deadline: asyncio.TimerHandle | None = None
         self._last_command_at = 0.0
         self._uploads = Uploads(
             app_id=app_id,
@@ -189,6 +193,8 @@ class Worker:
                 await self._changed.wait()
         finally:
             ticking.cancel()
+            if self._drain_deadline is not None:
+                self._drain_deadline.cancel()
 
     async def _open(self) -> None:
         settings = self._settings
@@ -226,9 +232,21 @@ class Worker:
             self._enter("standby")
             return False
         self._enter("draining")
+        if self._settings.drain_timeout and self._drain_deadline is None:
+            loop = asyncio.get_running_loop()
+            self._drain_deadline = loop.call_later(self._settings.drain_timeout, self._drain_overdue)
         await self._pause()
         self._uploads.hurry()
         return self._uploads.busy == 0
+
+    def _drain_overdue(self) -> None:
+        _log.warning(
+            "worker.drain_overdue",
+            worker_id=self._worker_id,
+            drain_timeout=self._settings.drain_timeout,
+            busy=self._uploads.busy,
+        )
+        self.request_leave()
 
     async def _consume(self) -> None:
         if self._consumer is None:
@@ -281,8 +299,13 @@ class Worker:
         _log.warning("worker.command_ignored", worker_id=self._worker_id, reason=reason)
 
     async def _tick(self) -> None:
+        loop, interval = asyncio.get_running_loop(), self._settings.status_interval
         while True:
-            await asyncio.sleep(self._settings.status_interval)
+            due = loop.time() + interval
+            await asyncio.sleep(interval)
+            if loop.time() - due > BLOCKED_SECONDS:
+                late = round(loop.time() - due, 1)
+                _log.warning("worker.loop_blocked", worker_id=self._worker_id, seconds=late)
             if self._pace.adapt():
                 self._changed.set()  # the subscription follows
             self._publish_status()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import structlog
 
 from support.memory_broker import MemoryBroker
 from upswell.broker import topology
@@ -204,6 +205,41 @@ def test_the_first_signal_drains_and_the_second_puts_the_uploads_back() -> None:
             assert len(rig.broker.queues[QUEUE]) == 1
             assert rig.states[-1] == "stopped"
             assert rig.exited == []
+
+    asyncio.run(scenario())
+
+
+def test_a_drain_that_reaches_its_time_limit_puts_the_uploads_back_uncounted() -> None:
+    async def scenario() -> None:
+        rig = Rig(drain_timeout=0.01)
+        async with rig.running() as run:
+            rig.upload()
+            await settle()
+            assert rig.worker.status.busy == 1
+            rig.worker.request_drain()
+            await asyncio.wait_for(asyncio.shield(run), 10)
+            assert [delivery.attempt for delivery in rig.broker.released] == [1]
+            assert len(rig.broker.queues[QUEUE]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_loop_that_something_blocks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An async handler that blocks stops the heartbeats, and the broker takes the uploads away."""
+
+    async def scenario() -> None:
+        rig = Rig(status_interval=0.01)
+        loop = asyncio.get_running_loop()
+        real, shift = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: real() + shift)
+        with structlog.testing.capture_logs() as logs:
+            async with rig.running():
+                await asyncio.sleep(0.05)
+                assert not [log for log in logs if log["event"] == "worker.loop_blocked"]
+                shift = 5.0  # as if five seconds had gone by in one callback
+                await asyncio.sleep(0.05)
+        blocked = [log["seconds"] for log in logs if log["event"] == "worker.loop_blocked"]
+        assert blocked == [pytest.approx(5.0, abs=0.2)]
 
     asyncio.run(scenario())
 

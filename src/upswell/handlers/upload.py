@@ -13,6 +13,7 @@ from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.handlers.protocol import ATTEMPT, Stored
 from upswell.stores.destinations import open_store
 from upswell.stores.rate_limit import RateLimit
+from upswell.stores.sized import held_to
 from upswell.stores.sources import Sources
 
 if TYPE_CHECKING:
@@ -71,15 +72,9 @@ class UploadHandler:
 
         assert request.key is not None
         with self._sources.open(request.uri) as source:
-            if None not in {request.size_bytes, source.size} and source.size != request.size_bytes:
-                # Temporary, as a wrong checksum is: its writer may not have finished. The delivery limit
-                # ends it.
-                raise TemporaryUploadError(
-                    f"the source must have the request's size {request.size_bytes} bytes, got {source.size}"
-                )
             stored = self._store.put(
                 request.key,
-                source,
+                held_to(source, request.size_bytes),
                 checksum=request.checksum,
                 again=again,
                 pace=pace,

@@ -24,7 +24,7 @@ from upswell.errors import (
 )
 from upswell.events import get_logger
 from upswell.handlers.protocol import ATTEMPT, Stored
-from upswell.worker.outcomes import backoff
+from upswell.worker.outcomes import MAX_BACKOFF_SECONDS, backoff
 from upswell.worker.reports import Reports
 from upswell.worker.requests import Upload, identity, read_request
 
@@ -196,6 +196,8 @@ class Uploads:
             self._reports.dead(upload, error)
             return
         delay = 0.0 if self._hurrying else backoff(upload.attempt, settings.retry_backoff, self._rng)
+        if isinstance(error, TemporaryUploadError) and not self._hurrying:
+            delay = max(delay, min(error.retry_after, MAX_BACKOFF_SECONDS))
         self._reports.failed(upload, error, delay)
         upload.timer = asyncio.get_running_loop().call_later(delay, self._put_back, upload)
 

@@ -57,7 +57,14 @@ class UploadError(UpswellError):
 
 
 class TemporaryUploadError(UploadError):
-    """An upload failed in a way that may pass: it is redelivered after a backoff."""
+    """An upload failed in a way that may pass: it is redelivered after a backoff.
+
+    `retry_after` is how many seconds the other side asked to be left alone for; 0: it did not say.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class StoreUnavailableError(TemporaryUploadError):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 )
 @with_settings(
     "slo", "policy", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
-    "window", "decision_interval", "slots", "handler", "destination", "source_roots", "upload_rate_limit",
+    "window", "decision_interval", "slots", "handler", "destination", "source_roots", "source_origins",
+    "source_networks", "upload_rate_limit",
     "fleet", "image", "docker_network", "start_timeout", "report_queue", "scaling_queue",
 )  # fmt: skip
 def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it

@@ -13,9 +13,12 @@ from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.handlers.protocol import ATTEMPT, Stored
 from upswell.stores.destinations import open_store
 from upswell.stores.rate_limit import RateLimit
+from upswell.stores.sized import held_to
 from upswell.stores.sources import Sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from upswell.handlers.threads import Threads
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
@@ -35,16 +38,23 @@ They are all stored alike; a type that is none of them is more likely a mistake 
 class UploadHandler:
     """Stores `file://` sources in a folder, `slots` at a time, all within one rate limit."""
 
-    def __init__(self, settings: Settings, threads: Threads) -> None:
-        """Open the store.
+    def __init__(
+        self,
+        settings: Settings,
+        threads: Threads,
+        on_bytes: Callable[[int], None] | None = None,
+        limit: RateLimit | None = None,
+    ) -> None:
+        """Open the store; `on_bytes` is told of each chunk that is moved, from a thread.
 
         Raises:
             SettingsError: the destination is no folder, or cannot be written to.
         """
         self._sources = Sources(settings)
         self._store = open_store(settings)
-        self._limit = RateLimit(settings.upload_rate_limit)
+        self._limit = limit or RateLimit(settings.upload_rate_limit)
         self._threads = threads
+        self._on_bytes = on_bytes
 
     async def __call__(self, request: UploadRequest) -> Stored:
         """Store the bytes behind `request.uri` under `request.key`."""
@@ -58,18 +68,14 @@ class UploadHandler:
             delay = self._limit.reserve(count)
             if stopped.wait(delay) if delay else stopped.is_set():
                 raise TemporaryUploadError("the upload was stopped")
+            if self._on_bytes is not None:
+                self._on_bytes(count)
 
         assert request.key is not None
         with self._sources.open(request.uri) as source:
-            if None not in {request.size_bytes, source.size} and source.size != request.size_bytes:
-                # Temporary, as a wrong checksum is: its writer may not have finished. The delivery limit
-                # ends it.
-                raise TemporaryUploadError(
-                    f"the source must have the request's size {request.size_bytes} bytes, got {source.size}"
-                )
             stored = self._store.put(
                 request.key,
-                source,
+                held_to(source, request.size_bytes),
                 checksum=request.checksum,
                 again=again,
                 pace=pace,

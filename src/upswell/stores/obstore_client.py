@@ -74,10 +74,11 @@ class Answer(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True):
-    """One object of a listing: its key and its size in bytes."""
+    """One object of a listing: its key, its size in bytes, its ETag without quotes."""
 
     key: str
     size: int
+    etag: str | None = None
 
 
 class Bucket:
@@ -173,7 +174,7 @@ class Bucket:
         with self._told(prefix):
             for page in obstore.list(self._store, prefix or None, chunk_size=1000, return_arrow=False):
                 for found in page:
-                    yield Listed(found["path"], found["size"])
+                    yield Listed(found["path"], found["size"], _bare(found["e_tag"]))
 
     def delete(self, key: str) -> None:
         """Delete an object; there may be none."""

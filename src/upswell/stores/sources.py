@@ -28,6 +28,12 @@ def _files(settings: Settings) -> Opener:
     return lambda uri: open_file(uri, roots)
 
 
+def _web(settings: Settings) -> Opener:
+    from upswell.stores.http import http_opener  # noqa: PLC0415 - as above
+
+    return http_opener(settings)
+
+
 def _objects(settings: Settings) -> Opener:
     from upswell.stores.object_source import opener  # noqa: PLC0415 - as above
 
@@ -39,6 +45,8 @@ OPENERS: dict[str, Callable[[Settings], Opener]] = {
     "s3": _objects,
     "gs": _objects,
     "az": _objects,
+    "http": _web,
+    "https": _web,
 }
 """Scheme -> a function that takes the settings and returns what opens a URI of that scheme."""
 
@@ -47,6 +55,13 @@ class Sources:
     """Opens sources as the settings allow; one for all uploads of a worker."""
 
     def __init__(self, settings: Settings) -> None:
+        """Take the settings.
+
+        Raises:
+            SettingsError: an origin or a network that http sources may come from is none.
+        """
+        if settings.source_origins:
+            _web(settings)  # so that a wrong one is told at the start, not at the first such URI
         self._settings = settings
         self._openers: dict[str, Opener] = {}
 

@@ -24,7 +24,7 @@ from upswell.errors import (
 )
 from upswell.events import get_logger
 from upswell.handlers.protocol import ATTEMPT, Stored
-from upswell.worker.outcomes import backoff
+from upswell.worker.outcomes import MAX_BACKOFF_SECONDS, backoff
 from upswell.worker.reports import Reports
 from upswell.worker.requests import Upload, identity, read_request
 
@@ -68,6 +68,8 @@ class Uploads:
         self._broker = broker
         self._handler = handler
         self._settings = settings
+        self.slots = settings.slots
+        """How many uploads run at once; may be changed, and what runs beyond is finished."""
         self._on_idle = on_idle
         self._clock = clock
         self._monotonic = monotonic
@@ -120,7 +122,7 @@ class Uploads:
         if has_own_id and self._known(upload, request):
             return
         self._held[upload] = None
-        if len(self._running) < self._settings.slots:
+        if len(self._running) < self.slots:
             self._start(upload)
         else:  # after a lost connection the broker takes all slots for free
             self._waiting.append(upload)
@@ -161,7 +163,7 @@ class Uploads:
         if upload not in self._running:  # abandoned meanwhile
             return
         del self._running[upload]
-        while self._waiting and len(self._running) < self._settings.slots:
+        while self._waiting and len(self._running) < self.slots:
             waiting = self._waiting.popleft()
             waiting.running_since = self._monotonic()
             self._start(waiting)
@@ -194,6 +196,8 @@ class Uploads:
             self._reports.dead(upload, error)
             return
         delay = 0.0 if self._hurrying else backoff(upload.attempt, settings.retry_backoff, self._rng)
+        if isinstance(error, TemporaryUploadError) and not self._hurrying:
+            delay = max(delay, min(error.retry_after, MAX_BACKOFF_SECONDS))
         self._reports.failed(upload, error, delay)
         upload.timer = asyncio.get_running_loop().call_later(delay, self._put_back, upload)
 

@@ -353,6 +353,22 @@ def test_an_upload_in_backoff_keeps_its_slot_and_a_drain_ends_the_backoff() -> N
     play(scenario())
 
 
+@pytest.mark.parametrize(("asked", "waited"), [(0.0, 0.5), (7.0, 7.0), (3600.0, 30.0)])
+def test_a_server_that_asks_to_be_left_alone_is_left_alone_within_bounds(asked: float, waited: float) -> None:
+    async def scenario() -> None:
+        bench = Bench(raising(TemporaryUploadError("busy", retry_after=asked)), retry_backoff=0.5)
+        bench.uploads._rng.uniform = lambda _low, high: high  # type: ignore[method-assign]
+        await bench.start()
+        await bench.upload()
+        (upload,) = bench.uploads._held
+        assert upload.timer is not None
+        left = upload.timer.when() - asyncio.get_running_loop().time()
+        assert left == pytest.approx(waited, abs=0.4)
+        bench.uploads.abandon()
+
+    play(scenario())
+
+
 def test_a_store_that_is_down_costs_no_attempt_however_long() -> None:
     async def scenario() -> None:
         bench = Bench(raising(*[StoreUnavailableError("the store must be there")] * 30))

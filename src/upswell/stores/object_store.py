@@ -100,9 +100,9 @@ class ObjectStore:
         split_key(key)
         return f"{self._prefix}/{key}" if self._prefix else key
 
-    def _digest(self, path: str) -> StoredObject | None:
+    def _digest(self, path: str, etag: str | None = None) -> StoredObject | None:
         try:
-            _answer, chunks = self._bucket.read(path)
+            _answer, chunks = self._bucket.read(path, etag=etag)
         except FileNotFoundError:
             return None
         digest = hashlib.sha256()
@@ -142,10 +142,11 @@ class ObjectStore:
         """
         size = upload.source.size
         same_size = size is None or size == there.size
-        if same_size and upload.checksum is not None and _checksum(there) == upload.checksum:
+        is_known = upload.checksum is not None and _checksum(there) == upload.checksum
+        if same_size and is_known and self._bucket.is_encrypted:
             return StoredObject(there.size, upload.checksum)
         overwrites = self._settings.on_conflict == "overwrite"
-        if same_size and (upload.again or not overwrites):
+        if same_size and (upload.again or is_known or not overwrites):
             for _part in upload.parts.rest():
                 pass
             stored = upload.parts.check(upload.checksum)
@@ -193,7 +194,7 @@ class ObjectStore:
             found = None if there is None else StoredObject(there.size, None)
             right = there is not None and there.size == stored.bytes
         else:
-            found = self._digest(path)
+            found = self._digest(path, etag)
             right = found == stored
         if right:
             return stored
@@ -204,14 +205,16 @@ class ObjectStore:
         )
 
     def _is_same(self, upload: _Upload, there: Answer) -> bool:
-        """Return whether what is there has the bytes that were read; if nothing else tells, it is read."""
-        stored = upload.parts.stored
-        if there.size != stored.bytes:
+        """Return whether what is there has the bytes that were read; if nothing else tells, it is read.
+
+        The checksum that it carries was sent with it: without TLS, the bytes may have changed on their way.
+        """
+        stored, carried = upload.parts.stored, _checksum(there)
+        if there.size != stored.bytes or carried not in {None, stored.checksum}:
             return False
-        carried = _checksum(there)
-        if carried is not None:
-            return carried == stored.checksum
-        return upload.parts.has_etag(there.etag) or self._digest(upload.path) == stored
+        if upload.parts.has_etag(there.etag) or (carried and self._bucket.is_encrypted):
+            return True
+        return self._digest(upload.path) == stored
 
     def _kept(self, upload: _Upload, there: Answer) -> StoredObject:
         """Return what stays there, when `on_conflict` is skip.

@@ -162,8 +162,11 @@ class Bucket:
             TemporaryUploadError: it is another one by now.
         """
         with self._told(key):
-            result = obstore.get(self._store, key, options={"if_match": etag} if etag else None)
-        return _answer(result), self._chunks(key, result)
+            result = obstore.get(self._store, key, options={"if_match": f'"{etag}"'} if etag else None)
+        answer = _answer(result)
+        if etag is not None and answer.etag != etag:  # a store that takes no conditions
+            raise TemporaryUploadError(f"an object must not change while it is used, got another {show(key)}")
+        return answer, self._chunks(key, result)
 
     def _chunks(self, key: str, result: Any) -> Generator[Chunk]:
         with self._told(key):

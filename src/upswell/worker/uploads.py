@@ -207,7 +207,7 @@ class Uploads:
         The pause grows with the uploads that found the store down since one was stored, and while it lasts
         the slot's share of the prefetch is taken: nothing more is fetched to fail.
         """
-        rounds = 1 + self._outages // self._settings.slots
+        rounds = 1 + self._outages // self.slots
         self._outages += 1
         first = max(self._settings.retry_backoff, LEAST_OUTAGE_PAUSE)
         delay = 0.0 if self._hurrying else backoff(rounds, first, self._rng)

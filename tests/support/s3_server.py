@@ -85,6 +85,7 @@ def _seaweedfs(port: int, folder: Path) -> list[str]:
     return [
         str(program("weed")), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         "-s3", f"-s3.port={port}", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         "-s3.autoCreateBucket=false",
         "-master.volumeSizeLimitMB=1024", "-volume.max=0", "-master.volumePreallocate=false",
         *(f"-{name}.port={number}" for name, number in ports.items()),

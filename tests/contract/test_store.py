@@ -370,3 +370,35 @@ def test_parts_that_a_killed_worker_left_are_removed_by_the_retry(place: Place) 
     assert key not in left
     assert f"{key}-neighbour" in left
     client.abort_multipart_upload(Bucket="bucket", Key=f"{key}-neighbour", UploadId=neighbour)
+
+
+@on_s3
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_bytes_that_changed_on_their_way_are_found_by_the_retry_though_the_object_says_otherwise(
+    place: Place, content: bytes
+) -> None:
+    """A worker may die between the store's answer and its own look at it."""
+    key = f"{place.url.removeprefix('s3://bucket/')}/x"
+    wrong = bytes(len(content))
+    s3_server.client(place.endpoint).put_object(
+        Bucket="bucket", Key=key, Body=wrong, Metadata={"upswellsha256": checksum(content)[7:]}
+    )
+    place.store().put("x", MemorySource(content), checksum=checksum(content), again=True)
+    assert place.read("x") == content
+
+
+@pytest.mark.parametrize("place", ["s3-seaweedfs"], indirect=True)
+def test_credentials_of_a_profile_file_are_found(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    profile = tmp_path / "credentials"
+    profile.write_text(
+        f"[uploads]\naws_access_key_id = {s3_server.ACCESS_KEY}\n"
+        f"aws_secret_access_key = {s3_server.SECRET_KEY}\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
+    monkeypatch.setenv("AWS_PROFILE", "uploads")
+    assert place.store().put("x", MemorySource(SMALL)).bytes == len(SMALL)
+    assert s3_server.SECRET_KEY not in repr(vars(place.store()))

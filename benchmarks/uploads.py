@@ -134,7 +134,9 @@ def sink() -> Iterator[str]:
     """Run the server that keeps nothing; give its endpoint."""
     program = HERE.parent / "tests/support/s3_sink.py"
     with subprocess.Popen(
-        [sys.executable, str(program), "--etags"], stdout=subprocess.PIPE, text=True
+        ["setpriv", "--pdeathsig", "KILL", sys.executable, str(program), "--etags"],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None

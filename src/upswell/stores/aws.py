@@ -8,6 +8,7 @@ when a profile file is there to be read, or when leftovers are looked for.
 
 from __future__ import annotations
 
+import functools
 import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -78,7 +79,13 @@ def discard_unfinished(bucket: str, key: str, settings: Settings) -> int:
 
     count = 0
     try:
-        client = _client(settings)
+        client = _client(
+            settings.store_endpoint or None,
+            settings.store_region or os.environ.get("AWS_REGION") or "us-east-1",
+            settings.store_addressing,
+            settings.store_anonymous,
+            settings.store_timeout,
+        )
         for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key):
             for upload in page.get("Uploads", ()):
                 if upload["Key"] == key:
@@ -92,21 +99,21 @@ def discard_unfinished(bucket: str, key: str, settings: Settings) -> int:
     return count
 
 
-def _client(settings: Settings) -> Any:
+@functools.lru_cache(maxsize=8)
+def _client(endpoint: str | None, region: str, addressing: str, anonymous: bool, timeout: float) -> Any:
     import botocore.session  # noqa: PLC0415 - see the module's docstring
     from botocore import UNSIGNED  # noqa: PLC0415 - as above
     from botocore.config import Config  # noqa: PLC0415 - as above
 
-    options: dict[str, Any] = {"signature_version": UNSIGNED} if settings.store_anonymous else {}
-    region = settings.store_region or os.environ.get("AWS_REGION") or None
+    options: dict[str, Any] = {"signature_version": UNSIGNED} if anonymous else {}
     return botocore.session.get_session().create_client(
         "s3",
-        endpoint_url=settings.store_endpoint or None,
-        region_name=region or "us-east-1",
+        endpoint_url=endpoint,
+        region_name=region,
         config=Config(
-            s3={"addressing_style": settings.store_addressing},
+            s3={"addressing_style": addressing},
             connect_timeout=5,
-            read_timeout=settings.store_timeout,
+            read_timeout=timeout,
             retries={"mode": "standard", "max_attempts": 3},
             **options,
         ),

@@ -172,6 +172,10 @@ class ObjectStore:
             part_bytes=part_bytes,
             in_flight=self._settings.parts_in_flight,
         )
+        if self._bucket.scheme == "s3":
+            # Also at a first attempt: where the answer to a request is lost, it is made again inside obstore,
+            # and what the lost one began is known to nobody.
+            discard_unfinished(self._bucket.name, upload.path, self._settings)
         return self._prove(upload, answered)
 
     def _prove(self, upload: _Upload, etag: str | None) -> StoredObject:

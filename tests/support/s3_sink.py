@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 _INITIATED = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
 _COMPLETED = "<CompleteMultipartUploadResult><ETag>{}</ETag></CompleteMultipartUploadResult>"
+_LISTED = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>"
 _NO_ETAG = '"none"'
 _BUFFER = 1024 * 1024
 
@@ -92,6 +93,8 @@ class Connection(asyncio.BufferedProtocol):
                 whole = hashlib.md5(b"".join(sums[number] for number in sorted(sums)))
                 etag = f'"{whole.hexdigest()}-{len(sums)}"'
             body = _COMPLETED.format(etag)
+        elif self._method == "GET" and "uploads" in query:
+            body = _LISTED
         elif self._method in {"HEAD", "GET"}:
             status = "404 Not Found"
         self._transport.write(

@@ -84,18 +84,10 @@ class Settlements:
 class Held:
     """A delivery's tag: how it is settled; on a channel that is gone, or a second time, without effect."""
 
-    __slots__ = ("_channel", "_consumer", "_number", "_settlements", "properties")
+    __slots__ = ("_channel", "_consumer", "_number", "properties")
 
-    def __init__(
-        self,
-        channel: Any,
-        number: int,
-        properties: Any,
-        consumer: RabbitConsumer | None,
-        settlements: Settlements | None,
-    ) -> None:
+    def __init__(self, channel: Any, number: int, properties: Any, consumer: RabbitConsumer | None) -> None:
         self._channel = channel
-        self._settlements = settlements
         self._number = number
         self._consumer = consumer
         self.properties = properties
@@ -122,16 +114,14 @@ class Held:
         channel, consumer = self._channel, self._consumer
         if channel is None or not channel.is_open:
             return
-        if consumer is not None:
-            if consumer.held_back is not None:
-                consumer.held_back.append((self, method))
-                return
-            consumer.unsettled -= 1
-        self._channel = None
-        if self._settlements is None:
+        if consumer is None:
+            self._channel = None
             getattr(channel, method)(self._number)
+        elif consumer.held_back is not None:
+            consumer.held_back.append((self, method))
         else:
-            self._settlements.settle(method, self._number)
+            self._channel = None
+            consumer.settle(method, self._number)
 
 
 def delivery(
@@ -142,7 +132,6 @@ def delivery(
     body: bytes,
     *,
     consumer: RabbitConsumer | None = None,
-    settlements: Settlements | None = None,
 ) -> Delivery:
     """Return what pika hands out as a delivery."""
     headers: dict[str, Any] = properties.headers or _NO_HEADERS
@@ -150,7 +139,7 @@ def delivery(
         body=body,
         queue=queue,
         attempt=attempts.attempt(headers, redelivered=method.redelivered) if headers else 1,
-        tag=Held(channel, method.delivery_tag, properties, consumer, settlements),
+        tag=Held(channel, method.delivery_tag, properties, consumer),
         message_id=properties.message_id,
         reply_to=properties.reply_to,
         headers=attempts.plain_headers(headers),
@@ -181,11 +170,13 @@ class RabbitConsumer:
     def on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         """Hand a message on."""
         self.unsettled += 1
-        settlements = self._consumers.settlements
-        settlements.came(method.delivery_tag)
-        self._on_delivery(
-            delivery(self.queue, channel, method, properties, body, consumer=self, settlements=settlements)
-        )
+        self._consumers.settlements.came(method.delivery_tag)
+        self._on_delivery(delivery(self.queue, channel, method, properties, body, consumer=self))
+
+    def settle(self, method: str, number: int) -> None:
+        """Settle a delivery of the channel that there is now: what came on an earlier one is void."""
+        self.unsettled -= 1
+        self._consumers.settlements.settle(method, number)
 
     def hold_back(self) -> None:
         """Settle nothing from now on, so that the server can fill this consumer and no more is on its way."""

@@ -74,12 +74,8 @@ class Simulation:
 
     def step(self) -> None:
         """Let one decision interval pass, then decide."""
-        self.apply(self.wish())
-
-    def wish(self) -> int:
-        """Let one decision interval pass and return the workers that the policy wants, within the bounds."""
-        desired = self._policy.decide(self.observe()).desired_workers
-        return min(max(desired, self.plant.min_workers), self.plant.max_workers)
+        _, decision = self.opinion()
+        self.apply(min(max(decision.desired_workers, self.plant.min_workers), self.plant.max_workers))
 
     def opinion(self) -> tuple[Snapshot, Decision]:
         """Let one decision interval pass and return what was seen, and what the policy makes of it."""

@@ -40,6 +40,11 @@ class Due:
         """Return what ends in that interval, and forget it."""
         return self.by_interval.pop(number, _NOTHING)
 
+    def ended(self, number: int) -> Ended:
+        """Return the same by the order of the ends."""
+        values = self.take(number)
+        return in_order(values) if values else NONE_ENDED
+
     def rest(self) -> list[float]:
         """Return all that is under way."""
         return [value for number in sorted(self.by_interval) for value in self.by_interval[number]]
@@ -122,11 +127,7 @@ class WorkerPool:
             self._remove(now, have - wanted)
 
     def _add(self, now: float) -> None:
-        called = self._standby.call(now)
-        if called is None:
-            worker, there = self.measured.request(now), False
-        else:
-            worker, there = called
+        worker, there = self._standby.call(now)
         ready = worker[1]
         if not there:
             insort(self._coming, worker)
@@ -175,11 +176,9 @@ class WorkerPool:
 
     def take_ended(self, number: int) -> Ended:
         """Return what ends in that interval."""
-        ended = self.due.take(number)
-        if not ended:
-            return NONE_ENDED
-        self.in_flight -= len(ended) // 3
-        return in_order(ended)
+        ended = self.due.ended(number)
+        self.in_flight -= len(ended[0])
+        return ended
 
     def last_end(self) -> float:
         """Return when the last upload begun ends on a worker that stays."""

@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
 from upswell.analysis.roster import FORGOTTEN_AFTER_INTERVALS, STALE_AFTER_INTERVALS
-from upswell.simulator.pool import NONE_ENDED, Due, in_order
+from upswell.simulator.pool import Due
 from upswell.simulator.starts import Standby, Starts
 
 if TYPE_CHECKING:
@@ -234,8 +234,7 @@ class SlottedPool:
     def scale(self, now: float, wanted: int) -> None:
         """Ask for more workers, or drain some: starting ones first, then the idlest, the newest of them."""
         while len(self._workers) < wanted:
-            called = self._standby.call(now)
-            coming, there = (self.measured.request(now), False) if called is None else called
+            coming, there = self._standby.call(now)
             worker = self._enter(coming)
             if not there:
                 insort(self._coming, worker)
@@ -282,11 +281,9 @@ class SlottedPool:
 
     def take_ended(self, number: int) -> Ended:
         """Return what ends in that interval."""
-        ended = self.due.take(number)
-        if not ended:
-            return NONE_ENDED
-        self.in_flight -= len(ended) // 3
-        return in_order(ended)
+        ended = self.due.ended(number)
+        self.in_flight -= len(ended[0])
+        return ended
 
     def close(self, now: float) -> None:
         """Stop billing."""

@@ -86,14 +86,14 @@ class Standby:
         """How many are there."""
         return len(self._standing)
 
-    def call(self, now: float) -> tuple[Coming, bool] | None:
-        """Take one for work and ask for another in its place; None where there is none.
+    def call(self, now: float) -> tuple[Coming, bool]:
+        """Return a worker for work, and whether it was there; another is asked for in its place.
 
-        The one that has been there longest; else the next to come, which is nearer than a new one. Tells
-        also whether it was there.
+        The one that has been there longest; else the next to come, which is nearer than a new one; a new one
+        where there is none.
         """
         if not len(self):
-            return None
+            return self._starts.request(now), False
         there = bool(self._standing)
         if there:
             self._ledger.standby += now - self._standing.popleft()

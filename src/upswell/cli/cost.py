@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from upswell.simulator.ledger import Outcome
 
 
-def bill_of(outcome: Outcome, since: float = 0.0, at: float = 0.0) -> Bill:
+def bill_of(outcome: Outcome) -> Bill:
     """Return what a simulated fleet cost, as the monitor would have added it up."""
     return Bill(
-        since=since,
-        at=at,
+        since=0.0,
+        at=0.0,
         starting=outcome.cost_starting,
         standby=outcome.cost_standby,
         busy=outcome.cost_busy,
@@ -91,8 +91,6 @@ def cost_text(bill: Bill | None, price_per_worker_hour: float) -> str:
         return "-"
     if price_per_worker_hour > 0:
         total = f"{bill.price(price_per_worker_hour):,.2f}"
-        price = bill.price_per_upload_in_time(price_per_worker_hour)
-        return total if price is None else f"{total}, {price:.3g} each"
-    total = f"{bill.worker_seconds / HOUR:,.2f} h"
-    each = bill.seconds_per_upload_in_time
-    return total if each is None else f"{total}, {seconds(each)} each"
+    else:
+        total = f"{bill.worker_seconds / HOUR:,.2f} h"
+    return f"{total}, {each_text(bill, price_per_worker_hour)} each" if bill.in_time else total

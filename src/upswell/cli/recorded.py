@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from upswell.analysis.ledger import Bill
 from upswell.cli.deciding import recall
-from upswell.cli.traffic import Traffic
+from upswell.cli.traffic import UNITS, Traffic
 from upswell.errors import JournalError
 from upswell.journal import Entry, JournalReader
 from upswell.settings import Settings
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from upswell.settings import Slo
 
 _AGO = re.compile(r"\A-\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)\Z")
-_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _CLOCK = re.compile(r"\A\d{1,2}:\d{2}(:\d{2})?\Z")
 ALL = -1
 
@@ -205,7 +204,7 @@ def parse_time(text: str, newest: float, now: float) -> float:
     """
     ago = _AGO.match(text)
     if ago:
-        return now - float(ago["number"]) * _UNITS[ago["unit"]]
+        return now - float(ago["number"]) * UNITS[ago["unit"]]
     if text == "latest":
         return newest
     try:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_SHARE = 0.95
 """As in the setting `slo`."""
 _DURATION = re.compile(r"\A\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d|)\s*\Z")
-_UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ def parse_duration(text: str) -> float:
         SettingsError: it is none of these, or no time at all.
     """
     match = _DURATION.match(text)
-    seconds = float(match["number"]) * _UNITS[match["unit"]] if match else 0.0
+    seconds = float(match["number"]) * UNITS[match["unit"]] if match else 0.0
     if seconds <= 0:
         raise SettingsError(f"duration must be a time above 0 such as 90s, 15min, 6h or 2d, got {text!r}")
     return seconds

@@ -60,15 +60,17 @@ def traffic_options() -> Callable[[Command], Command]:
 
 
 def _options() -> list[Callable[[Any], Any]]:
-    processes = ", ".join(
-        f"{name}({', '.join(kind.parameters)})" for name, kind in distributions.ARRIVALS.items()
-    )
-    services = ", ".join(
-        f"{name}({', '.join(kind.parameters)})" for name, kind in distributions.SERVICES.items()
-    )
-    made = [
+    return [
+        click.option("--jobs", metavar="FILE", help="CSV or .csv.gz with the columns arrival_s,service_s."),
         click.option(
-            "--arrivals", metavar="PROCESS", help=f"Draw the arrivals: {processes}; rates a second."
+            "--trace",
+            metavar="FILE",
+            help="CSV or .csv.gz with the columns t_seconds,count; needs --service.",
+        ),
+        click.option(
+            "--arrivals",
+            metavar="PROCESS",
+            help=f"Draw the arrivals: {distributions.forms(distributions.ARRIVALS)}; rates a second.",
         ),
         click.option(
             "--duration",
@@ -77,17 +79,10 @@ def _options() -> list[Callable[[Any], Any]]:
             metavar="TIME",
             help="How long --arrivals lasts: 90s, 15min, 6h, 2d.",
         ),
-    ]
-    return [
-        click.option("--jobs", metavar="FILE", help="CSV or .csv.gz with the columns arrival_s,service_s."),
         click.option(
-            "--trace",
-            metavar="FILE",
-            help="CSV or .csv.gz with the columns t_seconds,count; needs --service.",
-        ),
-        *made,
-        click.option(
-            "--service", metavar="DISTRIBUTION", help=f"Draw the service times: {services}, or seconds."
+            "--service",
+            metavar="DISTRIBUTION",
+            help=f"Draw the service times: {distributions.forms(distributions.SERVICES)}, or seconds.",
         ),
         click.option(
             "--thin",

@@ -64,11 +64,6 @@ class Stage:
         """Whether there is anything to rehearse."""
         return bool(self._notes) or self._past is not None
 
-    @property
-    def count(self) -> float:
-        """Uploads that were rehearsed and are remembered."""
-        return 0.0 if self._rehearsal is None else self._rehearsal.shadows.count
-
     def note(self, snapshot: Snapshot, signals: Signals) -> None:
         """Take in one round; where too many wait already, the oldest is let go."""
         self.traffic += (len(snapshot.recent_service_times) - self.traffic) / _TRAFFIC_ROUNDS

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def read_columns(path: str | Path, *names: str) -> list[NDArray[np.float64]]:
             first = next(rows, None)
             if first is None:
                 return [np.empty(0) for _ in names]
-            table = np.loadtxt(_chain(first, rows), delimiter=",", usecols=wanted, ndmin=2, comments=None)
+            table = np.loadtxt(chain([first], rows), delimiter=",", usecols=wanted, ndmin=2, comments=None)
     except OSError as error:
         raise TraceError(f"the trace must be a readable file: {path}: {error.strerror or error}") from error
     except (EOFError, zlib.error) as error:
@@ -48,11 +49,6 @@ def _open(path: Path) -> TextIO:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig")
     return path.open(encoding="utf-8-sig")
-
-
-def _chain(first: str, rest: Any) -> Any:
-    yield first
-    yield from rest
 
 
 def _index(header: list[str], name: str, path: Path) -> int:

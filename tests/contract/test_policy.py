@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from support.snapshots import ordinary, snapshots
+from support.snapshots import later, ordinary, snapshots
 from upswell.analysis.snapshot import Snapshot, Workers
 from upswell.policies.table import POLICIES, policy_for
 from upswell.settings import Settings
@@ -40,10 +40,6 @@ def wrapped(name: str, **settings: float) -> ScalingPolicy:
 
 def bare(name: str) -> ScalingPolicy:
     return POLICIES[name](settings_of(name))
-
-
-def later(seen: list[Snapshot]) -> list[Snapshot]:
-    return [replace(snapshot, at=1000.0 + 2 * number) for number, snapshot in enumerate(seen)]
 
 
 @pytest.mark.parametrize("name", POLICIES)

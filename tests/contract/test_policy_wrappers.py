@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from support.snapshots import snapshots
-from upswell.analysis.decision import Decision
+from support.backlog import Backlog, wanted_under_constant_load
+from support.snapshots import later, snapshots
 from upswell.analysis.snapshot import Workers
 from upswell.policies.bottleneck import BottleneckCheck
 from upswell.policies.fail_static import FailStatic
@@ -32,25 +32,6 @@ WRAPPERS: dict[str, Callable[[ScalingPolicy], ScalingPolicy]] = {
     "fail static": lambda policy: FailStatic(policy, 15.0),
     "bounds": lambda policy: Bounds(policy, 1, 50),
 }
-
-
-class Backlog:
-    """Wants one worker for each ten uploads in the system; holds where their number is not known."""
-
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return a tenth."""
-        if snapshot.queue_depth is None:
-            return Decision.hold(snapshot.workers.desired, "0 answers of the broker")
-        workers = -(-snapshot.queue_depth // 10)
-        return Decision(
-            desired_workers=workers,
-            reason=f"{snapshot.queue_depth} uploads, 10 a worker -> {workers} workers",
-            rejected=(f"{workers + 1} workers: one more only costs",),
-        )
-
-
-def later(seen: list[Snapshot]) -> list[Snapshot]:
-    return [replace(snapshot, at=1000.0 + 2 * number) for number, snapshot in enumerate(seen)]
 
 
 histories = st.lists(snapshots(), max_size=5)
@@ -109,13 +90,6 @@ def test_the_same_snapshots_give_the_same_decisions(name: str, seen: list[Snapsh
 @pytest.mark.parametrize("name", WRAPPERS)
 @given(snapshot=snapshots())
 def test_constant_load_settles_and_stays_settled(name: str, snapshot: Snapshot) -> None:
-    """The same signals for a quarter of an hour, workers come as wanted: in the end nothing changes."""
-    wrapper = WRAPPERS[name](Backlog())
-    current = snapshot.workers.desired
-    wanted: list[int] = []
-    for number in range(450):
-        workers = Workers(desired=current, requested=current, ready=current)
-        seen = replace(snapshot, at=1000.0 + 2 * number, workers=workers, warming_up=False)
-        current = wrapper.decide(seen).desired_workers
-        wanted.append(current)
+    """The same signals for a quarter of an hour: in the end nothing changes."""
+    wanted = wanted_under_constant_load(WRAPPERS[name](Backlog()), snapshot)
     assert len(set(wanted[-60:])) == 1

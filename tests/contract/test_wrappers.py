@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from support.snapshots import snapshots
-from upswell.analysis.decision import Decision
+from support.backlog import Backlog, wanted_under_constant_load
+from support.snapshots import later, snapshots
 from upswell.analysis.snapshot import Workers
 from upswell.policies.table import wrapped
 from upswell.settings import Settings
@@ -34,23 +34,8 @@ few = settings(max_examples=50, deadline=None)
 histories = st.lists(snapshots(), max_size=5)
 
 
-class Backlog:
-    """Wants one worker for each ten uploads in the system; holds where their number is not known."""
-
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return a tenth."""
-        if snapshot.queue_depth is None:
-            return Decision.hold(snapshot.workers.desired, "0 answers of the broker")
-        workers = -(-snapshot.queue_depth // 10)
-        return Decision.by_rule(workers, f"{snapshot.queue_depth} uploads, 10 a worker -> {workers} workers")
-
-
 def stack(name: str) -> ScalingPolicy:
     return wrapped(Backlog(), STACKS[name])
-
-
-def later(seen: list[Snapshot]) -> list[Snapshot]:
-    return [replace(snapshot, at=1000.0 + 2 * number) for number, snapshot in enumerate(seen)]
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -99,14 +84,7 @@ def test_missing_data_holds_after_any_history(name: str, seen: list[Snapshot], l
 @few
 @given(snapshot=snapshots())
 def test_constant_load_settles_and_stays_settled(name: str, snapshot: Snapshot) -> None:
-    policy = stack(name)
-    current = snapshot.workers.desired
-    wanted: list[int] = []
-    for number in range(450):
-        workers = Workers(desired=current, requested=current, ready=current)
-        seen = replace(snapshot, at=1000.0 + 2 * number, workers=workers, warming_up=False)
-        current = policy.decide(seen).desired_workers
-        wanted.append(current)
+    wanted = wanted_under_constant_load(stack(name), snapshot)
     assert len(set(wanted[-60:])) == 1
 
 

@@ -87,3 +87,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         stale=draw(st.sampled_from([(), ("service_time",), ("workers",)])),
         warming_up=draw(st.booleans()),
     )
+
+
+def later(seen: list[Snapshot]) -> list[Snapshot]:
+    """Return snapshots as they follow one another, two seconds apart."""
+    return [replace(snapshot, at=1000.0 + 2 * number) for number, snapshot in enumerate(seen)]

@@ -238,7 +238,9 @@ def test_a_restarted_monitor_has_chosen_by_its_second_round_from_what_the_journa
     assert "would have kept" in one.why
     # Those of the last objective are not rehearsed yet; with a memory of 100 objectives, 6,000 s, the older
     # ones count less.
-    assert rehearsals._stages["e1"].count == pytest.approx(6000 * (1 - math.exp(-1940 / 6000)), rel=0.05)
+    rehearsal = rehearsals._stages["e1"]._rehearsal
+    assert rehearsal is not None
+    assert rehearsal.shadows.count == pytest.approx(6000 * (1 - math.exp(-1940 / 6000)), rel=0.05)
     assert one._services.count == 1000
     journal.close()
 

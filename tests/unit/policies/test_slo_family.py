@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from support.snapshots import ordinary, snapshots
+from support.snapshots import later, ordinary, snapshots
 from upswell.analysis.snapshot import Snapshot, Workers
 from upswell.policies.slo_family import SloFamilyPolicy
 from upswell.policies.staffing import FAMILY, FIRST, Setting
@@ -31,10 +31,6 @@ def following(index: int) -> SloFamilyPolicy:
 
 def wrapped_following(index: int) -> object:
     return wrapped(following(index), Settings(min_workers=MIN, max_workers=MAX))
-
-
-def later(seen: list[Snapshot]) -> list[Snapshot]:
-    return [replace(snapshot, at=1000.0 + 2 * number) for number, snapshot in enumerate(seen)]
 
 
 @given(index=members, seen=st.lists(snapshots(), min_size=1, max_size=5))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from upswell.analysis.decision import Decision
+from support.script import Script
 from upswell.errors import SettingsError, TraceError
 from upswell.policies.constant import ConstantPolicy
 from upswell.settings import Slo
@@ -20,24 +20,9 @@ from upswell.simulator.plant import Plant
 if TYPE_CHECKING:
     from random import Random
 
-    from upswell.analysis.snapshot import Snapshot
     from upswell.simulator.ledger import Outcome
 
 PLANT = Plant(slo=Slo(0.95, 30.0), start_delay=5.0, decision_interval=1.0, window=10.0)
-
-
-class Script:
-    """Wants what a list says, interval by interval, then its last entry; keeps what it saw."""
-
-    def __init__(self, *wanted: int) -> None:
-        self.wanted = wanted
-        self.seen: list[Snapshot] = []
-
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return the next wish."""
-        self.seen.append(snapshot)
-        wish = self.wanted[min(len(self.seen), len(self.wanted)) - 1]
-        return Decision(desired_workers=wish, reason="scripted")
 
 
 def run(arrivals: Any, services: Any, policy: Any, plant: Plant = PLANT) -> Outcome:

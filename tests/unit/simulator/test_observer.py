@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from support.script import Script
 from upswell.analysis.application import Application
-from upswell.analysis.decision import Decision
 from upswell.messages import UploadReport, WorkerStatus
 from upswell.settings import Slo
 from upswell.simulator.engine import Simulation, simulate
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
 WINDOW = 12.0
 BUCKET = WINDOW / 60
 PLANT = Plant(slo=Slo(0.9, 4.0), start_delay=2.5, decision_interval=1.0, window=WINDOW, initial_workers=2)
-
-
-class Script:
-    """Wants what a list says, interval by interval, then its last entry; keeps what it saw."""
-
-    def __init__(self, wanted: list[int]) -> None:
-        self.wanted = wanted
-        self.seen: list[Snapshot] = []
-
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return the next wish."""
-        self.seen.append(snapshot)
-        return Decision(desired_workers=self.wanted[min(len(self.seen), len(self.wanted)) - 1], reason="told")
 
 
 class Story:
@@ -156,7 +143,7 @@ NEARLY = ("start_delay", "oldest_age", "in_flight_age", "recent_response_times",
 def test_the_policy_sees_field_by_field_what_the_monitor_would(slots: int, lag: float) -> None:
     plant = replace(PLANT, slots=slots, report_lag=lag, slow_down=lambda _running: 1.0)
     rng = np.random.default_rng(3)
-    policy = Script([int(wish) for wish in np.repeat(rng.integers(1, 7, 60), 3)])
+    policy = Script(*np.repeat(rng.integers(1, 7, 60), 3).tolist())
     simulation = Simulation(in_chunks(*jobs(slots)), policy, plant)
     story = Story(simulation)
     compared = 0
@@ -184,7 +171,7 @@ def test_both_pools_are_seen_alike() -> None:
     arrivals, services = jobs(4)
     # Scale-out only: which of the busy ones leaves is drawn in the one and known in the other.
     wished = [2] * 20 + [3] * 20 + [5]
-    fast, followed = Script(wished), Script(wished)
+    fast, followed = Script(*wished), Script(*wished)
     simulate(arrivals, services, fast, PLANT)
     simulate(arrivals, services, followed, replace(PLANT, slow_down=lambda _running: 1.0))
     assert len(fast.seen) == len(followed.seen)
@@ -196,7 +183,7 @@ def test_both_pools_are_seen_alike() -> None:
 
 
 def test_the_age_of_the_queues_head_is_estimated_and_not_known() -> None:
-    policy = Script([1])
+    policy = Script(1)
     simulate(np.array([0.2, 0.5, 0.6]), np.array([2.5, 2.0, 1.0]), policy, replace(PLANT, initial_workers=1))
     ages = [snapshot.oldest_age for snapshot in policy.seen]
     assert ages[:2] == [1.0, 2.0]  # since the queue was last seen empty; the true ages are 0.5 and 1.5
@@ -207,7 +194,7 @@ def test_a_crashed_worker_is_counted_until_it_missed_three_statuses() -> None:
     plant = replace(
         PLANT, slots=2, initial_workers=3, start_delay=100.0, mean_time_between_crashes=25.0, seed=2
     )
-    policy = Script([3])
+    policy = Script(3)
     simulation = Simulation(in_chunks(np.array([0.0, 90.0]), np.array([0.1, 0.1])), policy, plant)
     sizes = []
     while not simulation.over:

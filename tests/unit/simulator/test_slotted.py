@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from upswell.analysis.decision import Decision
+from support.script import Script
 from upswell.policies.constant import ConstantPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
@@ -17,23 +17,8 @@ from upswell.simulator.plant import Plant
 if TYPE_CHECKING:
     from random import Random
 
-    from upswell.analysis.snapshot import Snapshot
 
 PLANT = Plant(slo=Slo(0.95, 30.0), start_delay=5.0, decision_interval=1.0, window=10.0)
-
-
-class Script:
-    """Wants what a list says, interval by interval, then its last entry; keeps what it saw."""
-
-    def __init__(self, *wanted: int) -> None:
-        self.wanted = wanted
-        self.seen: list[Snapshot] = []
-
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return the next wish."""
-        self.seen.append(snapshot)
-        wish = self.wanted[min(len(self.seen), len(self.wanted)) - 1]
-        return Decision(desired_workers=wish, reason="scripted")
 
 
 def crashing(monkeypatch: pytest.MonkeyPatch, *lives: float) -> None:

@@ -121,11 +121,7 @@ class Application:
         watched = min(self.window.seconds, now - self._started_at)
         desired = self._current(count, depth, warming_up=warming_up)
         ended = summary.stored + summary.dead
-        responses = tuple(response for response, _ in self._recent)
-        services = tuple(service for _, service in self._recent)
-        if any(map(math.isnan, services)):
-            services = ()
-        self._recent.clear()
+        responses, services = self._take_recent()
         return Snapshot(
             app_id=self.app_id,
             at=now,
@@ -177,6 +173,14 @@ class Application:
             return self._desired
         running = max(count.starting + count.ready, depth.consumers if depth is not None else 0)
         return running if self._desired is None else max(running, self._desired)
+
+    def _take_recent(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return response and service times since the last snapshot; none of these where one is unknown."""
+        if not self._recent:
+            return (), ()
+        responses, services = zip(*self._recent, strict=True)
+        self._recent.clear()
+        return responses, () if math.isnan(sum(services)) else services
 
     def _stale(self, summary: Summary, count: Count, depth: Depth | None) -> tuple[str, ...]:
         stale: list[str] = []

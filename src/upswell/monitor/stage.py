@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from upswell.simulator.rehearsal import Rehearsal
+from upswell.simulator.rehearsal import Rehearsal, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ class Stage:
         self._chosen = False
         self._rehearsal: Rehearsal | None = None
         self._past: Iterator[tuple[Snapshot, Signals]] | None = None
-        self._notes: deque[tuple[Snapshot, Signals]] = deque()
+        self._notes: deque[tuple[Seen, Signals]] = deque()
         self._most = math.ceil(_WAITING_SECONDS / settings.decision_interval)
         self._skipped = False
 
@@ -70,7 +70,7 @@ class Stage:
         if len(self._notes) >= self._most:
             self._notes.popleft()
             self._skipped = True
-        self._notes.append((snapshot, signals))
+        self._notes.append((Seen.of(snapshot), signals))
 
     def recollect(self, past: Iterator[tuple[Snapshot, Signals]]) -> None:
         """Rehearse these rounds of the past before all others."""
@@ -93,16 +93,17 @@ class Stage:
             return None
         return Choice(self.app_id, self._following, rehearsal.compared(self._following, before))
 
-    def _next(self) -> tuple[Snapshot, Signals] | None:
+    def _next(self) -> tuple[Seen, Signals] | None:
         if self._past is not None:
             note = next(self._past, None)
             if note is not None:
-                return note
+                snapshot, signals = note
+                return Seen.of(snapshot), signals
             self._past = None
             self._skipped = True
         return self._notes.popleft() if self._notes else None
 
-    def _rehearse(self, snapshot: Snapshot, signals: Signals) -> bool:
+    def _rehearse(self, seen: Seen, signals: Signals) -> bool:
         if self._rehearsal is None:
             own = self._settings
             self._rehearsal = Rehearsal(
@@ -112,12 +113,12 @@ class Stage:
                 share=own.objective.share,
                 interval=own.decision_interval,
                 slots=own.slots,
-                workers=min(own.max_workers, max(own.min_workers, snapshot.workers.ready)),
+                workers=min(own.max_workers, max(own.min_workers, seen.ready)),
                 min_workers=own.min_workers,
                 max_workers=own.max_workers,
             )
         if self._skipped:
             self._skipped = False
             self._rehearsal.shadows.forget_waiting()
-        self._rehearsal.note(snapshot, signals)
+        self._rehearsal.note(seen, signals)
         return self._rehearsal.advance()

@@ -102,10 +102,10 @@ class Services:
         return self._times[: self.count]
 
     def copied(self) -> Services:
-        """Return these as they are now."""
+        """Return these as they are now, to be read only: no larger than what there is."""
         other = Services()
-        other._times[: self.count] = self.times
-        other._next, other.count, other.mean = self._next, self.count, self.mean
+        other._times = self.times.copy()
+        other.count, other.mean = self.count, self.mean
         return other
 
     def within(self, horizons: Floats, assumed: float) -> tuple[Floats, Floats]:

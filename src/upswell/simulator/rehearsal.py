@@ -63,6 +63,25 @@ class Caution(Struct, frozen=True, kw_only=True):
 CAUTION = Caution()
 
 
+class Seen(Struct, frozen=True, gc=False):
+    """What a rehearsal needs of a snapshot: thousands may wait, and a whole one is ten times as large."""
+
+    at: float
+    ready: int
+    response_times: tuple[float, ...]
+    service_times: tuple[float, ...]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Seen:
+        """Return what matters of a snapshot."""
+        return cls(
+            snapshot.at,
+            snapshot.workers.ready,
+            snapshot.recent_response_times,
+            snapshot.recent_service_times,
+        )
+
+
 class Rehearsal:
     """The shadows of one application and the choice among them."""
 
@@ -105,25 +124,25 @@ class Rehearsal:
             episodes=caution.episodes_remembered,
         )
 
-    def note(self, snapshot: Snapshot, signals: Signals) -> None:
+    def note(self, seen: Seen, signals: Signals) -> None:
         """Take in what was reported since the snapshot before, and what the policy decided from."""
         self._number += 1
         if signals.start_delay != self.family.start_delay:
             self._bundle = self._bundled(signals.start_delay)
             self.shadows.set_start_delay(signals.start_delay, self._bundle * self._interval)
-        self._signals.append((snapshot.at, signals))
-        responses, services = snapshot.recent_response_times, snapshot.recent_service_times
+        self._signals.append((seen.at, signals))
+        responses, services = seen.response_times, seen.service_times
         if not services:
             return
         forget = math.exp(-len(responses) / self._memory)
         late = sum(response > self._objective for response in responses)
         self._really_late = self._really_late * forget + late
         # Ended somewhere within the interval: its middle is the best guess.
-        middle = snapshot.at - self._interval / 2
+        middle = seen.at - self._interval / 2
         oldest = self._number - self._lag
         for response, service in zip(responses, services, strict=False):
             arrival = middle - response
-            interval = math.floor((arrival - snapshot.at) / self._interval) + 1 + self._number
+            interval = math.floor((arrival - seen.at) / self._interval) + 1 + self._number
             self._uploads.setdefault(max(oldest, interval), []).append((arrival, service))
 
     def _bundled(self, start_delay: float) -> int:
@@ -232,7 +251,7 @@ class RehearsedPolicy:
                 caution=self._caution,
             )
         rehearsal = self.rehearsal
-        rehearsal.note(snapshot, policy.signals)
+        rehearsal.note(Seen.of(snapshot), policy.signals)
         if rehearsal.advance():
             chosen = rehearsal.choose(policy.following)
             if chosen != policy.following:

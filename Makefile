@@ -5,7 +5,7 @@ JSON ?=
 CASES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format setup setup-run servers
+.PHONY: help demo test check bench faults format setup setup-run servers
 
 help: ## Print this help
 	@echo "Upswell: upload workers that swell and ebb with the work"
@@ -27,6 +27,9 @@ check: setup ## Lint, types, layers and unit tests, without any server
 
 bench: setup servers ## Measure Upswell beside its peers (CASES=folder of traces, JSON=--json for machines)
 	@CASES="$(CASES)" scripts/bench $(JSON)
+
+faults: setup servers ## Upload 10,000 things while everything on the way breaks; count what is lost (half an hour)
+	@UPSWELL_FAULTS=10000 .venv/bin/pytest -q -n 0 tests/acceptance/test_uploads_with_faults.py
 
 format: setup ## Format the code and fix what can be fixed by itself
 	@.venv/bin/ruff format .

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from support import docker_engine, rabbitmq_node
+from support import docker_engine, postgres_server, rabbitmq_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,3 +64,24 @@ def docker_host(engine: docker_engine.DockerEngine, monkeypatch: pytest.MonkeyPa
     """Have Docker's client in this process ask the shared engine."""
     if engine.host:
         monkeypatch.setenv("DOCKER_HOST", engine.host)
+
+
+@pytest.fixture(scope="session")
+def postgres_session() -> Iterator[postgres_server.PostgresServer]:
+    """The shared PostgreSQL server; each test has a database of its own."""
+    reason = postgres_server.missing()
+    if reason:
+        skip_or_fail(reason)
+    with postgres_server.PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(
+    postgres_session: postgres_server.PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Have PostgreSQL's clients in this process ask a new database; the variables, for other processes."""
+    environment = postgres_session.new_database()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment

@@ -10,6 +10,7 @@ UpswellError
     TraceError                  a trace of uploads cannot be read or simulated
     UploadError                 one upload failed
         TemporaryUploadError    try again: it is redelivered after a backoff
+            StoreUnavailableError   the store is down for everyone: not counted as an attempt
         PermanentUploadError    never try again: it is dead-lettered at once
             MessageError        the message is not a valid one of its type
 
@@ -56,7 +57,18 @@ class UploadError(UpswellError):
 
 
 class TemporaryUploadError(UploadError):
-    """An upload failed in a way that may pass: it is redelivered after a backoff."""
+    """An upload failed in a way that may pass: it is redelivered after a backoff.
+
+    `retry_after` is how many seconds the other side asked to be left alone for; 0: it did not say.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StoreUnavailableError(TemporaryUploadError):
+    """The store cannot be reached or takes nothing now: the upload goes back, not counted as an attempt."""
 
 
 class PermanentUploadError(UploadError):

@@ -176,8 +176,27 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # The worker (per application)
     slots: Annotated[
-        int, Meta(ge=1, le=1000, description="Uploads that one worker runs at once, and its prefetch count.")
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description='Uploads that one worker runs at once, and its prefetch count; "auto": begin with the default and set auto_slots.',
+        ),
     ] = 4
+    auto_slots: Annotated[
+        bool,
+        Meta(
+            description='Whether a worker finds the number of its slots by itself, from slots on: more as long as more is moved. slots = "auto" sets it.'
+        ),
+    ] = False
+    max_slots: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="The most slots that auto_slots may find; its uploads' parts must fit into memory.",
+        ),
+    ] = 32
     handler: Annotated[
         str,
         Meta(
@@ -185,15 +204,127 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "upload"
     destination: Annotated[
-        str, Meta(description="Where uploads go: a folder, or file:///folder; empty: store/ in state_dir.")
+        str,
+        Meta(
+            description="Where uploads go: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; empty: store/ in state_dir."
+        ),
     ] = ""
+    on_conflict: Annotated[
+        Literal["overwrite", "skip", "fail"],
+        Meta(
+            description="What happens when other bytes are there under an upload's key: overwrite them, skip the upload and leave them, or fail it for good."
+        ),
+    ] = "overwrite"
     source_roots: Annotated[
         list[str],
         Meta(description="Folders below which file:// sources may lie; none: no file is ever read."),
     ] = []
+    source_origins: Annotated[
+        list[str],
+        Meta(
+            description="Web servers that http(s):// sources may come from: https://example.org, https://*.example.org, http://host:8080, https://*; none: nothing is ever fetched."
+        ),
+    ] = []
+    source_networks: Annotated[
+        list[str],
+        Meta(
+            description="Networks that are not public and may be fetched from all the same: 10.1.0.0/16, fd00::/8. Whatever a name resolves to, no other such address is connected to."
+        ),
+    ] = []
+    source_downgrade: Annotated[bool, Meta(description="Whether a redirect may lead from https to http.")] = (
+        False
+    )
+    max_source_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Bytes that an http(s):// source may have, told or not; a larger one is refused for good. Default: the largest object of S3.",
+        ),
+    ] = 5 * 1024**4
+    connect_timeout: Annotated[
+        Positive, Meta(description="Seconds that connecting to a web server may take, and its TLS handshake.")
+    ] = 10.0
+    read_timeout: Annotated[
+        Positive,
+        Meta(
+            description="Seconds of silence after which a web server is given up; its headers must all come in them."
+        ),
+    ] = 30.0
+    min_throughput: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Bytes per second that a web server must send over 30 s of waiting for it, or its upload is tried again later; 0: any.",
+        ),
+    ] = 1024.0
+    source_stores: Annotated[
+        list[str],
+        Meta(
+            description="s3://, gs:// and az:// prefixes below which sources may lie (in the variable: separated by spaces); none: no object is ever read."
+        ),
+    ] = []
+    store_endpoint: Annotated[
+        str,
+        Meta(
+            description="http(s)://host:port of a store that is not its vendor's own (MinIO, Ceph, R2, an emulator), for destinations and sources; empty: the vendor's."
+        ),
+    ] = ""
+    store_region: Annotated[
+        str,
+        Meta(
+            pattern=r"\A[A-Za-z0-9-]{0,64}\Z",
+            description="Region of the S3 bucket; empty: AWS_REGION, else us-east-1.",
+        ),
+    ] = ""
+    store_addressing: Annotated[
+        Literal["path", "virtual"],
+        Meta(description="Where an S3 bucket's name stands in a URL: in the path, or before the host."),
+    ] = "path"
+    store_allow_http: Annotated[
+        bool, Meta(description="Whether store_endpoint may be http:// on another machine than this one.")
+    ] = False
+    store_anonymous: Annotated[
+        bool, Meta(description="Whether requests to stores carry no credentials: for public buckets.")
+    ] = False
+    store_timeout: Annotated[
+        Positive,
+        Meta(
+            description="Seconds that one request to a store may take; with part_size it is the least throughput of a connection."
+        ),
+    ] = 120.0
+    part_size: Annotated[
+        int,
+        Meta(
+            ge=5 * 1024 * 1024,
+            le=5 * 1024**3,
+            description="Bytes of one part of a multipart upload, more for objects over 10,000 parts; what is no larger is sent in one request. A worker's buffers hold at most slots x parts_in_flight x part_size.",
+        ),
+    ] = 8 * 1024 * 1024
+    parts_in_flight: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=64,
+            description="Parts of one upload that are in memory at once, under way or being read.",
+        ),
+    ] = 4
+    verify: Annotated[
+        Literal["checksum", "length", "read"],
+        Meta(
+            description="How an arrival in an object store is proven: the store's checksum (MD5 in its ETag), where it has none the length over TLS, else the object is read back; only its length; always by reading it back."
+        ),
+    ] = "checksum"
     upload_timeout: Annotated[
         Positive, Meta(description="Seconds after which one upload is given up and tried again.")
     ] = 900.0
+    drain_timeout: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86400,
+            description="Seconds that a draining worker lets its uploads finish before it stops them and puts them back, uncounted, for another; below the grace period of whoever would kill it. 0: as long as they take.",
+        ),
+    ] = 0.0
     consumer_timeout: Annotated[
         float,
         Meta(
@@ -203,6 +334,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 1800.0
     upload_rate_limit: Annotated[
         float, Meta(ge=0, description="Bytes per second that one worker uploads at most; 0: no limit.")
+    ] = 0.0
+    app_rate_limit: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Bytes per second that all workers of an application upload at most, each upload an equal share; 0: no limit.",
+        ),
     ] = 0.0
     delivery_limit: Annotated[
         int, Meta(ge=1, le=1000, description="Attempts at one upload before it is dead-lettered.")
@@ -284,6 +422,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not own:
             return self
         values: dict[str, Any] = {**msgspec.structs.asdict(self), **own, "apps": {}}
+        if "slots" in own and "auto_slots" not in own:  # a number of its own stands over "auto" for all
+            values["auto_slots"] = False
         return msgspec.structs.replace(_build(values, where=f"[apps.{app_id}] "), apps=self.apps)
 
     @property
@@ -320,8 +460,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 PER_APP = frozenset(
     {
         "slo", "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance", "stabilization_window",
-        "slots", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
-        "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
+        "slots", "auto_slots", "max_slots", "app_rate_limit", "handler", "destination", "on_conflict", "source_stores", "store_endpoint", "store_region", "store_addressing", "store_allow_http",
+        "store_anonymous", "store_timeout", "part_size", "parts_in_flight", "verify", "source_roots", "upload_timeout", "drain_timeout", "upload_rate_limit",
+        "source_origins", "source_networks", "source_downgrade", "max_source_bytes", "connect_timeout", "read_timeout",
+        "min_throughput", "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
         "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "priority", "price_per_worker_hour",
     }
 )  # fmt: skip
@@ -329,6 +471,10 @@ PER_APP = frozenset(
 
 ENVIRONMENT = {"broker_url": "AMQPURL"}
 """Settings whose environment variable has a name of its own; the others are UPSWELL_ and their name in capitals."""
+
+
+LISTS = {"source_roots": os.pathsep, "source_stores": " ", "source_origins": ",", "source_networks": ","}
+"""Settings that are lists, and what parts their values in a variable."""
 
 
 def variable(name: str) -> str:
@@ -394,8 +540,8 @@ INTERNAL_VARIABLES = frozenset({"UPSWELL_CONFIG", "UPSWELL_WORKER_ID", "UPSWELL_
 
 def _from_text(name: str, text: str) -> Any:
     """Return an environment variable's text as its setting's type: lists are separated as in PATH, tables are JSON."""
-    if name == "source_roots":
-        return [part for part in text.split(os.pathsep) if part]
+    if name in LISTS:
+        return [part for part in text.split(LISTS[name]) if part]
     if name == "apps":
         try:
             return _apps_from_text(text)
@@ -417,6 +563,8 @@ def _build(values: Mapping[str, Any], where: str = "") -> Settings:
     for name in values:
         if name not in known:
             raise SettingsError(f"{where}unknown setting: {name}{_nearest(name, known)}")
+    if values.get("slots") == "auto":
+        values = {**values, "slots": Settings().slots, "auto_slots": True}
     hints = _hints()
     checked: dict[str, Any] = {}
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can cut all its connections, hold them still, and let them go on.
+"""A TCP proxy on loopback that can cut all its connections, hold them still, let them go on, and flip bits.
 
 It runs in a thread with an event loop of its own, so that the code under test may block or run a loop itself.
 """
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+LEAST_CORRUPTED = 4096
 
 
 class TcpProxy:
@@ -26,6 +28,8 @@ class TcpProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._refusing = False
+        self._to_corrupt = 0
+        self.corrupted = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -58,6 +62,13 @@ class TcpProxy:
     def resume(self) -> None:
         """End `stall`: what was held back is forwarded."""
         self._do(self._flowing.set)
+
+    def corrupt(self, pieces: int = 1) -> None:
+        """Flip one bit in the middle of each of the next large pieces that are forwarded, either way.
+
+        Only of large ones, so that it is content that suffers.
+        """
+        self._to_corrupt = pieces
 
     def _call(self, coroutine: Coroutine[None, None, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
@@ -111,6 +122,14 @@ class TcpProxy:
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
             await self._flowing.wait()
-            target.write(data)
+            target.write(self._passed(data))
             await target.drain()
         target.write_eof()
+
+    def _passed(self, data: bytes) -> bytes:
+        if not self._to_corrupt or len(data) < LEAST_CORRUPTED:
+            return data
+        self._to_corrupt -= 1
+        self.corrupted += 1
+        middle = len(data) // 2
+        return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]

@@ -143,3 +143,25 @@ def test_the_page_of_settings_shows_every_setting_as_it_is() -> None:
     for name in Settings.__struct_fields__:
         assert f"| `{name}` | `{module.variable(name)}` |" in page
         assert describe(name) in page
+
+
+def test_slots_auto_begins_with_the_default_and_a_number_of_an_applications_own_stands_over_it() -> None:
+    apps = {"a": {"slots": 3}, "b": {}, "c": {"slots": "auto"}}
+    settings, _ = load({"slots": "auto", "apps": apps}, {})
+    assert (settings.slots, settings.auto_slots) == (Settings().slots, True)
+    own = {name: (settings.for_app(name).slots, settings.for_app(name).auto_slots) for name in apps}
+    assert own == {"a": (3, False), "b": (4, True), "c": (4, True)}
+    assert load({"slots": "8"}, {"UPSWELL_SLOTS": "auto"})[0].auto_slots is False
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values"),
+    [
+        ("SOURCE_ORIGINS", "https://a.example,http://[::1]:8080", ["https://a.example", "http://[::1]:8080"]),
+        ("SOURCE_NETWORKS", "10.0.0.0/8,fd00::/8", ["10.0.0.0/8", "fd00::/8"]),
+        ("SOURCE_STORES", "s3://a/b gs://c", ["s3://a/b", "gs://c"]),
+    ],
+)
+def test_a_list_stands_in_one_variable(name: str, text: str, values: list[str]) -> None:
+    settings, _ = load({}, {f"UPSWELL_{name}": text})
+    assert getattr(settings, name.lower()) == values

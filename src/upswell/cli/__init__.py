@@ -16,7 +16,8 @@ import click
 
 COMMANDS = {
     "demo": "Watch real files being uploaded while workers come and go.",
-    "publish": "Publish upload requests from a file or standard input.",
+    "publish": "Publish directories, lists or requests to be uploaded.",
+    "upload": "Upload one file in the foreground, without a broker.",
     "worker": "Run one upload worker.",
     "monitor": "Watch response times and decide how many workers are needed.",
     "scaler": "Start and drain workers as the monitor asks.",

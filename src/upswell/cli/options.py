@@ -17,7 +17,7 @@ import click
 from upswell import events
 from upswell.errors import MessageError
 from upswell.messages import check_app_id
-from upswell.settings import PER_APP, Settings, describe, load
+from upswell.settings import LISTS, PER_APP, Settings, describe, load
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -106,12 +106,15 @@ def load_settings(
 
 
 def _option(name: str) -> Callable[[Command], Command]:
-    several = name == "source_roots"
+    several = name in LISTS
+    option = name.replace("_", "-")
     return click.option(
-        f"--{'source-root' if several else name.replace('_', '-')}",
+        f"--{option.removesuffix('s') if several else option}",
         _PREFIX + name,
         multiple=several,
-        metavar="FOLDER" if several else "VALUE",
+        metavar={"source_roots": "FOLDER", "source_origins": "ORIGIN", "source_networks": "NETWORK"}.get(
+            name, "VALUE"
+        ),
         help=describe(name),
     )
 

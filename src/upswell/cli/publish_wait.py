@@ -8,17 +8,19 @@ import time
 from typing import TYPE_CHECKING
 
 import click
+import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from upswell.cli.dead_letters import request_id_of
+from upswell.cli.meter import Meter
 from upswell.cli.replies import peek
-from upswell.cli.text import seconds
+from upswell.cli.text import seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from upswell.broker import Broker
+    from upswell.cli.publish_tally import Tally
     from upswell.cli.replies import Replies
 
 REFRESH = 0.2
@@ -36,21 +38,25 @@ async def publish_and_wait(
     replies: Replies,
     sending: Awaitable[None],
     *,
+    tally: Tally,
     total: int | None,
     timeout: float | None,
+    each_round: Callable[[], None] = lambda: None,
 ) -> bool:
     """Run `sending` and wait until each expected id is stored or dead; return whether all are.
 
-    `total` requests will be published, where that is known. After `timeout` seconds it gives up; without it,
-    it waits as long as there is something to wait for.
+    `total` requests will be published, where that is known; else as many as `tally` counts. After `timeout`
+    seconds it gives up; without it, it waits as long as there is something to wait for. `each_round` is
+    called several times a second.
     """
     sender = asyncio.ensure_future(sending)
     search = _DeadLetterSearch(broker, queue, replies)
     started = time.monotonic()
-    show, close = _display(total)
+    show, close = _display(Progress(replies, tally, total))
     try:
         while not (sender.done() and not replies.outstanding):
-            show(replies)
+            show(time.monotonic())
+            each_round()
             await asyncio.wait([sender], timeout=REFRESH) if not sender.done() else await asyncio.sleep(
                 REFRESH
             )
@@ -60,7 +66,7 @@ async def publish_and_wait(
                     break
             if timeout is not None and time.monotonic() - started > timeout:
                 break
-        show(replies)
+        show(time.monotonic())
     finally:
         close()
         sender.cancel()
@@ -104,42 +110,80 @@ class _DeadLetterSearch:
         self._replies.count_dead(request_id_of(delivery) for delivery in found)
 
 
-def _display(total: int | None) -> tuple[Callable[[Replies], None], Callable[[], None]]:
-    """Return what shows the replies, and what ends it: a bar on a terminal, else a line every few seconds."""
+class Progress:
+    """How far it is, in words: bytes, rate, time left, failures."""
+
+    def __init__(self, replies: Replies, tally: Tally, total: int | None) -> None:
+        self._replies = replies
+        self._tally = tally
+        self._known_total = total
+        self._meter = Meter()
+
+    @property
+    def done(self) -> int:
+        """How many requests are stored or dead."""
+        return self._replies.stored + self._replies.dead
+
+    @property
+    def total(self) -> int | None:
+        """How many there will be, where that is known."""
+        if self._known_total is not None:
+            return self._known_total
+        return self._tally.sent if self._tally.complete else None
+
+    def text(self, now: float) -> str:
+        """Return the state at `now` (monotonic seconds)."""
+        replies, tally = self._replies, self._tally
+        self._meter.mark(now, self.done, replies.stored_bytes)
+        moved = size(replies.stored_bytes)
+        if tally.sent_bytes and tally.sizes_known:
+            moved = f"{moved} of {size(tally.sent_bytes)}"
+        p50, p95 = replies.percentiles(recent=True)
+        words = [f"{replies.stored:,} stored", moved, f"{size(self._meter.speed(1) or 0.0)}/s"]
+        if self.total is not None:
+            words.append(f"{seconds(self._seconds_left(self.total))} left")
+        words += [f"{replies.failed_attempts:,} failed attempts", f"{replies.dead:,} dead"]
+        return ", ".join([*words, f"p50 {seconds(p50)}, p95 {seconds(p95)}"])
+
+    def _seconds_left(self, total: int) -> float | None:
+        """Return the seconds left, by bytes where all sizes are known, else by files."""
+        replies, tally = self._replies, self._tally
+        if tally.complete and tally.sizes_known and tally.sent_bytes:
+            left = max(0, tally.sent_bytes - replies.stored_bytes - replies.dead_bytes)
+            by_bytes = self._meter.seconds_left(1, left)
+            if by_bytes is not None:
+                return by_bytes
+        return self._meter.seconds_left(0, max(0, total - self.done))
+
+
+def _display(progress: Progress) -> tuple[Callable[[float], None], Callable[[], None]]:
+    """Return what shows the progress, and what ends it: a bar on a terminal, else a line now and then."""
     if not sys.stderr.isatty():
-        return _plain_lines(), lambda: None
-    progress = Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}"),
+        return _plain_lines(progress), lambda: None
+    bar = rich.progress.Progress(
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("{task.fields[state]}", markup=False),
         console=Console(stderr=True),
     )
-    task = progress.add_task("uploads", total=total, state="")
-    progress.start()
+    task = bar.add_task("uploads", total=progress.total, state="")
+    bar.start()
 
-    def show(replies: Replies) -> None:
-        progress.update(task, completed=replies.stored + replies.dead, state=_state(replies))
+    def show(now: float) -> None:
+        bar.update(task, total=progress.total, completed=progress.done, state=progress.text(now))
 
-    return show, progress.stop
+    return show, bar.stop
 
 
-def _plain_lines() -> Callable[[Replies], None]:
-    last_at, last = time.monotonic(), ""
+def _plain_lines(progress: Progress) -> Callable[[float], None]:
+    last_at, last = time.monotonic(), -1
 
-    def show(replies: Replies) -> None:
+    def show(now: float) -> None:
         nonlocal last_at, last
-        state = _state(replies)
-        if state != last and time.monotonic() - last_at >= PLAIN_LINE_EVERY:
-            last_at, last = time.monotonic(), state
-            click.echo(state, err=True)
+        text = progress.text(now)
+        if progress.done != last and now - last_at >= PLAIN_LINE_EVERY:
+            last_at, last = now, progress.done
+            click.echo(text, err=True)
 
     return show
-
-
-def _state(replies: Replies) -> str:
-    p50, p95 = replies.percentiles(recent=True)
-    return (
-        f"{replies.stored} stored, {replies.failed_attempts} failed attempts, {replies.dead} dead, "
-        f"p50 {seconds(p50)}, p95 {seconds(p95)}"
-    )

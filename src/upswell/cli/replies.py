@@ -1,8 +1,9 @@
 """What became of the published requests: their reports, as workers copy them to the publisher.
 
 What comes in: ids as they are published, and deliveries of the reply queue and of the dead-letter queue. What
-goes out: unique ids stored and dead, attempts failed, response times. A reply may come twice, or not at all:
-a reply is not persistent.
+goes out: unique ids stored and dead, their bytes, attempts failed, response times, and the first failures'
+reasons. A reply may come twice, or not at all: a reply is not persistent. Memory is bounded by the requests
+outstanding, of which whoever publishes holds no more than `MOST_OUTSTANDING`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from upswell.errors import MessageError
 from upswell.messages import UploadReport, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, KeysView, Sequence
 
     from upswell.broker import Broker, Delivery
 
@@ -22,23 +25,47 @@ RECENT = 10_000
 """Response times that the running display looks at; the summary looks at all."""
 
 
-class Replies:
-    """Counts each published id once, by how it ended."""
+MOST_OUTSTANDING = 100_000
+"""Requests published and not answered: enough for a monitor to see the load, little to remember."""
 
-    def __init__(self) -> None:
+MOST_FAILURES = 100
+"""Failures that are remembered with their reasons; all are counted."""
+
+GIVEN_UP = "given up by the broker at its delivery limit"
+
+
+class Expected(Struct, frozen=True):
+    """An outstanding request: what to call it when it fails, and its size in bytes where known."""
+
+    name: str
+    size: int | None
+
+
+class Replies:
+    """Counts each published id once, by how it ended; `on_stored` is told of each stored one."""
+
+    def __init__(self, on_stored: Callable[[UploadReport], None] | None = None) -> None:
         self.stored = 0
+        self.stored_bytes = 0
         self.dead = 0
+        self.dead_bytes = 0
         self.failed_attempts = 0
         self.duplicates = 0
+        self.failures: list[tuple[str, str]] = []
         self.response_times = array("d")
-        self.outstanding: set[str] = set()
-        self._expected: set[str] = set()
+        self._on_stored = on_stored
+        self._outstanding: dict[str, Expected] = {}
+        self._done: dict[str, None] = {}  # the newest, the oldest first
 
-    def expect(self, request_id: str) -> None:
+    @property
+    def outstanding(self) -> KeysView[str]:
+        """The ids that are neither stored nor dead yet."""
+        return self._outstanding.keys()
+
+    def expect(self, request_id: str, *, name: str = "", size: int | None = None) -> None:
         """Count a request that is about to be published; the same id again changes nothing."""
-        if request_id not in self._expected:
-            self._expected.add(request_id)
-            self.outstanding.add(request_id)
+        if request_id not in self._done:
+            self._outstanding[request_id] = Expected(name or request_id, size)
 
     def take(self, delivery: Delivery) -> None:
         """Take a delivery of the reply queue; what is no report on one of our requests is let pass."""
@@ -46,26 +73,39 @@ class Replies:
             report = decode(UploadReport, delivery.body)
         except MessageError:
             return
-        if report.request_id is None or report.request_id not in self._expected:
-            return
-        if report.request_id not in self.outstanding:
-            self.duplicates += report.outcome == "stored"
-            return
-        if report.outcome == "failed":
+        request_id = report.request_id or ""
+        expected = self._outstanding.get(request_id)
+        if expected is None:
+            self.duplicates += report.outcome == "stored" and request_id in self._done
+        elif report.outcome == "failed":
             self.failed_attempts += 1
-            return
-        self.outstanding.discard(report.request_id)
-        if report.outcome == "dead":
-            self.dead += 1
+        elif report.outcome == "dead":
+            self._count_dead(request_id, expected, report.reason or "no reason given")
         else:
+            self._end(request_id)
             self.stored += 1
+            self.stored_bytes += report.bytes if report.bytes is not None else expected.size or 0
             self.response_times.append(report.response_time)
+            if self._on_stored is not None:
+                self._on_stored(report)
 
     def count_dead(self, request_ids: Iterable[str]) -> None:
         """Count requests found in the dead-letter queue: where the broker put them, no worker reports."""
-        found = self.outstanding.intersection(request_ids)
-        self.outstanding -= found
-        self.dead += len(found)
+        for request_id in self._outstanding.keys() & set(request_ids):
+            self._count_dead(request_id, self._outstanding[request_id], GIVEN_UP)
+
+    def _count_dead(self, request_id: str, expected: Expected, reason: str) -> None:
+        self._end(request_id)
+        self.dead += 1
+        self.dead_bytes += expected.size or 0
+        if len(self.failures) < MOST_FAILURES:
+            self.failures.append((expected.name, reason))
+
+    def _end(self, request_id: str) -> None:
+        del self._outstanding[request_id]
+        self._done[request_id] = None
+        if len(self._done) > MOST_OUTSTANDING:
+            del self._done[next(iter(self._done))]
 
     def percentiles(self, *, recent: bool = False) -> tuple[float | None, float | None]:
         """Return p50 and p95 of the response times in seconds, by nearest rank; None before the first."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @click.command("worker")
 @app_option(required=False, help="The application; default: the only one in the settings.")
 @with_settings(
-    "slots", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
+    "slots", "handler", "destination", "source_roots", "source_origins",
+    "source_networks", "upload_timeout", "drain_timeout", "upload_rate_limit", "app_rate_limit",
     "delivery_limit", "retry_backoff", "simulate_seconds", "report_queue",
 )  # fmt: skip
 @click.option("--upload-queue", metavar="NAME", help="Queue of requests; default: {app}_upload.")
@@ -30,21 +31,24 @@ def command(app: str | None, settings: Settings, upload_queue: str | None, stand
     from upswell.broker import open_broker  # noqa: PLC0415 - after the options were found to be right
     from upswell.broker.topology import upload_queue_name  # noqa: PLC0415 - as above
     from upswell.handlers.load import load_handler  # noqa: PLC0415 - as above
+    from upswell.stores.rate_limit import RateLimit  # noqa: PLC0415 - as above
     from upswell.worker import Worker  # noqa: PLC0415 - as above
 
     app = app or _only_app(settings)
     own = settings.for_app(app)
     worker_id, requested_at = _identity(app)
+    limit = RateLimit(own.upload_rate_limit)
     worker = Worker(
         app_id=app,
         broker=open_broker(own, name=worker_id),
-        handler=load_handler(own),
+        handler=load_handler(own, limit=limit),
         settings=own,
         worker_id=worker_id,
         upload_queue=upload_queue or upload_queue_name(app),
         report_queue=own.report_queue,
         standby=standby,
         requested_at=requested_at,
+        limit=limit,
     )
     asyncio.run(worker.run())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upswell.errors import SettingsError
-from upswell.settings import Settings, variable
+from upswell.settings import LISTS, Settings, variable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,17 +55,19 @@ def absolute_folder(path: str) -> str:
 
 def _as_text(name: str, value: Any) -> str:
     if name == "source_roots":
-        return _joined([absolute_folder(root) for root in value])
+        return _joined(name, [absolute_folder(root) for root in value])
+    if name in LISTS:
+        return _joined(name, value)
     text = absolute_folder(value) if name == "destination" else str(value)
     if "\0" in text:
         raise SettingsError(f"{name} must hold no NUL character, got {text!r}")
     return text
 
 
-def _joined(roots: Sequence[str]) -> str:
-    for root in roots:
-        if os.pathsep in root or "\0" in root:
+def _joined(name: str, values: Sequence[str]) -> str:
+    for value in values:
+        if LISTS[name] in value or "\0" in value:
             raise SettingsError(
-                f"source_roots must hold no {os.pathsep!r}, which parts them for a worker, got {root!r}"
+                f"{name} must hold no {LISTS[name]!r}, which parts them for a worker, got {value!r}"
             )
-    return os.pathsep.join(roots)
+    return LISTS[name].join(values)

@@ -1,9 +1,13 @@
 """The handler seam: what a worker does with a request.
 
-`upload.py` stores it, `simulate.py` only takes time; `--handler package.module:function` names your own.
-`load.py` turns the setting into a handler.
+`upload.py` stores it, `simulate.py` only takes time; `--handler package.module:function` names your own, and
+its `context` (`context.py`) opens the source and stores what it made. `load.py` turns the setting into a
+handler.
 """
 
+from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.handlers.context import Context
 from upswell.handlers.protocol import Handler, Stored
+from upswell.messages import UploadRequest
 
-__all__ = ["Handler", "Stored"]
+__all__ = ["Context", "Handler", "PermanentUploadError", "Stored", "TemporaryUploadError", "UploadRequest"]

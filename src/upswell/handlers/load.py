@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
 import os
 import random
 import re
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from upswell.errors import SettingsError
 from upswell.handlers.threads import Threads
@@ -17,17 +16,20 @@ from upswell.handlers.threads import Threads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from upswell.handlers.protocol import Handler, Stored
-    from upswell.messages import UploadRequest
+    from upswell.handlers.protocol import Handler
     from upswell.settings import Settings
+    from upswell.stores.rate_limit import RateLimit
 
 _OWN = re.compile(r"\A(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<function>[A-Za-z_]\w*)\Z")
 
 
-def load_handler(settings: Settings) -> Handler:
+def load_handler(
+    settings: Settings, on_bytes: Callable[[int], None] | None = None, limit: RateLimit | None = None
+) -> Handler:
     """Return the handler that the settings name.
 
     The user's own is an async function of one request, or a plain one, which runs in one of `slots` threads.
+    `on_bytes` is told of each chunk that was read, from a thread; `limit` is kept to, and counts the bytes.
 
     Raises:
         SettingsError: there is none of that name, or it cannot be one; the message says what was looked for.
@@ -35,28 +37,29 @@ def load_handler(settings: Settings) -> Handler:
     if settings.handler == "upload":
         from upswell.handlers.upload import UploadHandler  # noqa: PLC0415 - only who uploads needs a store
 
-        return UploadHandler(settings, Threads(settings.slots))
+        return UploadHandler(settings, _threads(settings), on_bytes, limit)
     if settings.handler == "simulate":
         from upswell.handlers.simulate import SimulateHandler  # noqa: PLC0415 - as above
 
         return SimulateHandler(settings.simulate_seconds, random.Random())  # noqa: S311 - no secret
-    return _own(settings.handler, Threads(settings.slots))
+    return _own(settings, on_bytes, limit)
 
 
-def _own(name: str, threads: Threads) -> Handler:
+def _threads(settings: Settings) -> Threads:
+    return Threads(settings.max_slots if settings.auto_slots else settings.slots)
+
+
+def _own(settings: Settings, on_bytes: Callable[[int], None] | None, limit: RateLimit | None) -> Handler:
+    from upswell.handlers.context import Workplace  # noqa: PLC0415 - as above
+    from upswell.handlers.own import OwnHandler  # noqa: PLC0415 - as above
+
+    name = settings.handler
     match = _OWN.match(name)
     if match is None:
         raise SettingsError(f"handler must be upload, simulate or package.module:function, got {name!r}")
     function = _find(match["module"], match["function"], name)
-    try:
-        inspect.signature(function).bind(object())
-    except (TypeError, ValueError) as error:
-        raise SettingsError(f"handler {name} must take one argument, the request: {error}") from error
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an object may have an async __call__
-    ):
-        return cast("Handler", function)
-    return ThreadHandler(function, threads)
+    workplace = Workplace(settings, _threads(settings), limit)
+    return OwnHandler(function, workplace, name=name, on_bytes=on_bytes)
 
 
 def _find(module: str, function: str, name: str) -> Callable[[Any], Any]:
@@ -77,16 +80,3 @@ def _find(module: str, function: str, name: str) -> Callable[[Any], Any]:
     if not callable(found):
         raise SettingsError(f"handler {name} must be a function, got {type(found).__name__}")
     return found
-
-
-class ThreadHandler:
-    """A plain function as a handler: run in a thread, whose slot stays taken until it ends."""
-
-    def __init__(self, function: Callable[[UploadRequest], Any], threads: Threads) -> None:
-        self._function = function
-        self._threads = threads
-
-    async def __call__(self, request: UploadRequest) -> Stored | None:
-        """Run the function; what it returns to be awaited is awaited (a decorated async function)."""
-        result = await self._threads.call(lambda: self._function(request))
-        return await result if inspect.isawaitable(result) else result

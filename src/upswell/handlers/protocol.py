@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
     from upswell.messages import UploadRequest
+
+
+ATTEMPT: ContextVar[int] = ContextVar("ATTEMPT", default=1)
+"""Which attempt at its upload a handler is called for, from 1: set by the worker around each call."""
 
 
 class Stored(Struct, frozen=True):

@@ -7,16 +7,18 @@ must not know of queues.
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError
-from upswell.handlers.protocol import Stored
-from upswell.stores.directory import DirectoryStore
+from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.handlers.protocol import ATTEMPT, Stored
+from upswell.stores.destinations import open_store
 from upswell.stores.rate_limit import RateLimit
-from upswell.stores.sources import open_source
+from upswell.stores.sized import held_to
+from upswell.stores.sources import Sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from upswell.handlers.threads import Threads
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
@@ -36,40 +38,46 @@ They are all stored alike; a type that is none of them is more likely a mistake 
 class UploadHandler:
     """Stores `file://` sources in a folder, `slots` at a time, all within one rate limit."""
 
-    def __init__(self, settings: Settings, threads: Threads) -> None:
-        """Open the store.
+    def __init__(
+        self,
+        settings: Settings,
+        threads: Threads,
+        on_bytes: Callable[[int], None] | None = None,
+        limit: RateLimit | None = None,
+    ) -> None:
+        """Open the store; `on_bytes` is told of each chunk that is moved, from a thread.
 
         Raises:
             SettingsError: the destination is no folder, or cannot be written to.
         """
-        self._roots = [Path(root).expanduser().absolute() for root in settings.source_roots]
-        self._store = open_store(settings.destination_path)
-        self._limit = RateLimit(settings.upload_rate_limit)
+        self._sources = Sources(settings)
+        self._store = open_store(settings)
+        self._limit = limit or RateLimit(settings.upload_rate_limit)
         self._threads = threads
+        self._on_bytes = on_bytes
 
     async def __call__(self, request: UploadRequest) -> Stored:
         """Store the bytes behind `request.uri` under `request.key`."""
         check_type(request.type)
         stopped = threading.Event()
-        return await self._threads.call(lambda: self._upload(request, stopped), stop=stopped.set)
+        again = ATTEMPT.get() > 1
+        return await self._threads.call(lambda: self._upload(request, again, stopped), stop=stopped.set)
 
-    def _upload(self, request: UploadRequest, stopped: threading.Event) -> Stored:
+    def _upload(self, request: UploadRequest, again: bool, stopped: threading.Event) -> Stored:
         def pace(count: int) -> None:
-            if stopped.wait(self._limit.reserve(count)):
+            delay = self._limit.reserve(count)
+            if stopped.wait(delay) if delay else stopped.is_set():
                 raise TemporaryUploadError("the upload was stopped")
+            if self._on_bytes is not None:
+                self._on_bytes(count)
 
         assert request.key is not None
-        with open_source(request.uri, self._roots) as source:
-            if request.size_bytes is not None and source.size != request.size_bytes:
-                # Temporary, as a wrong checksum is: its writer may not have finished. The delivery limit
-                # ends it.
-                raise TemporaryUploadError(
-                    f"the source must have the request's size {request.size_bytes} bytes, got {source.size}"
-                )
+        with self._sources.open(request.uri) as source:
             stored = self._store.put(
                 request.key,
-                source,
+                held_to(source, request.size_bytes),
                 checksum=request.checksum,
+                again=again,
                 pace=pace,
                 chunk_bytes=self._limit.chunk_bytes,
             )
@@ -83,21 +91,3 @@ def check_type(kind: str) -> None:
         raise PermanentUploadError(
             f"type must be one of {known}, or a MIME type that begins so, got {kind[:80]!a}"
         )
-
-
-def open_store(destination: str) -> DirectoryStore:
-    """Return the store that the setting `destination` names: a folder, or `file:///folder`.
-
-    Raises:
-        SettingsError: it is no folder, or cannot be written to.
-    """
-    path = destination.removeprefix("file://")
-    if "://" in path:
-        raise SettingsError(f"destination must be a folder or file:///folder, got {destination[:200]!a}")
-    try:
-        return DirectoryStore(Path(path).expanduser().absolute())
-    except OSError as error:
-        raise SettingsError(
-            f"destination must be a folder that can be written to, got {destination[:200]!a}: "
-            f"{error.strerror}"
-        ) from error

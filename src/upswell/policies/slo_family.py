@@ -27,6 +27,10 @@ LOAD_DELAYS = 4
 """The offered load is averaged over so many start-up delays: no fleet could follow anything faster."""
 ASSUMED_SHARE = 0.25
 """Before anything was measured: a service time, and a start-up delay, of this share of the objective."""
+LAST_DELAYS = 100
+"""Start-up delays for which the last worker stays, where a cold start is late and nothing was rehearsed. Ski
+rental (one start-up) weighs idle time against starting again; here starting again is late as well. Of Poisson
+uploads on average g apart exp(-100 d / g) then start cold: fewer than one in a hundred while g < 21 d."""
 _DELAY_TOLERANCE = 0.1
 _REFRESH = 50
 
@@ -54,6 +58,8 @@ class SloFamilyPolicy:
         self._interval = interval
         self.settings = settings
         self.following = first
+        self._told = False
+        self._last = RecentMost(1.0)
         self.why = "nothing rehearsed yet"
         self.signals: Signals | None = None
         """What the newest decision was made from; None where the depth was not known."""
@@ -71,6 +77,7 @@ class SloFamilyPolicy:
     def follow(self, index: int, why: str) -> None:
         """Follow a setting of the family from the next decision on."""
         self.following = index
+        self._told = True
         self.why = why
         self._rule = None
 
@@ -95,7 +102,7 @@ class SloFamilyPolicy:
         per_worker = snapshot.slots_per_worker
         slots = rule.slots(in_flight or 0, waiting, workers.ready * per_worker, load, self._within)
         wish = -(-slots // per_worker)
-        kept = self._recent.update(wish)
+        kept = max(self._recent.update(wish), self._last.update(min(1, wish)))
         busy = workers.busy - workers.draining
         # More at once; fewer only to what was wanted lately, never a busy one: see `staffing.target`.
         number = wish if wish > current else min(current, max(wish, kept, busy))
@@ -119,6 +126,9 @@ class SloFamilyPolicy:
         self._rule = rule = Rule.of(setting, snapshot.slo.seconds, signals.start_delay)
         self._within = signals.means.within(rule.horizon)
         self._recent.resize(setting.keep * signals.start_delay / self._interval)
+        # A start-up and a mean service that take longer than the objective make a cold start late.
+        late = not self._told and signals.start_delay + self._mean(snapshot) > snapshot.slo.seconds
+        self._last.resize(LAST_DELAYS * signals.start_delay / self._interval if late else 0.0)
         return rule
 
     def _observe(self, snapshot: Snapshot, waiting: int, in_flight: int) -> Signals:

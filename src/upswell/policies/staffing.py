@@ -64,6 +64,11 @@ PATIENCES = (0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.75)
 BETAS = (None, 0.0, 0.5)
 KEEPS = (0.5, 1.0, 3.0)
 """Around 1, where a start-up costs as much as an idle worker (ski rental: at most twice the clairvoyant)."""
+LONG_PATIENCES = (0.1, 0.4)
+LONG_BETAS = (0.0, 1.5)
+LONG_KEEPS = (10.0, 30.0)
+"""For start-ups that do not fit into the objective: whoever finds no slot is late, whatever is started then,
+so slots are kept over the pauses between bursts."""
 
 FAMILY: tuple[Setting, ...] = tuple(
     Setting(patience, foresight, beta, keep)
@@ -71,6 +76,12 @@ FAMILY: tuple[Setting, ...] = tuple(
     for patience in PATIENCES
     for beta in BETAS
     for keep in KEEPS
+) + tuple(
+    Setting(patience, foresight, beta, keep)
+    for foresight in (True, False)
+    for patience in LONG_PATIENCES
+    for beta in LONG_BETAS
+    for keep in LONG_KEEPS
 )
 FIRST = FAMILY.index(Setting(0.2, foresight=False, beta=0.0, keep=3.0))
 """What is followed before anything was rehearsed: early, and slow to let workers go."""

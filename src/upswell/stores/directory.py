@@ -4,8 +4,8 @@ What comes in: a key and a source of bytes. What goes out: the object under its 
 disk, or not there at all. It must not know what a request is.
 
 An object is written to the private folder first, synced, read back, and then renamed to its key, which
-replaces what was there: with two different objects for one key the last writer wins. One that is there
-already with the same bytes is left alone, so an upload done twice writes once.
+replaces what was there, or linked to it where `on_conflict` says that nothing may be replaced. One that is
+there already with the same bytes is left alone, so an upload done twice writes once.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ import secrets
 import stat
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
-
-from msgspec import Struct
+from io import FileIO
+from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.events import get_logger
 from upswell.stores.folders import descend
 from upswell.stores.keys import PRIVATE, split_key
+from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
+from upswell.stores.show import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
+
+    from upswell.stores.protocol import OnConflict, Source
 
 _log = get_logger()
 
@@ -46,44 +49,18 @@ _PERMANENT = {
 }
 
 
-class ByteSource(Protocol):
-    """What an object is made from."""
-
-    size: int
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Read into `buffer`; return the number of bytes, 0 at the end."""
-        ...
-
-    def rewind(self) -> None:
-        """Start again at the first byte."""
-        ...
-
-    def check_unchanged(self) -> None:
-        """Raise a TemporaryUploadError when the source changed while it was read."""
-        ...
-
-
-class StoredObject(Struct, frozen=True):
-    """An object's length and checksum (`sha256:` and 64 hex digits)."""
-
-    bytes: int
-    checksum: str
-
-
-def unpaced(_count: int) -> None:
-    """Let the next bytes pass at once."""
-
-
 class DirectoryStore:
     """A folder of objects; several workers may write to it at once, from several machines too."""
 
-    def __init__(self, root: Path, *, now: float | None = None) -> None:
+    def __init__(
+        self, root: Path, *, on_conflict: OnConflict = "overwrite", now: float | None = None
+    ) -> None:
         """Open the store, make it where it is missing, and sweep out what killed workers left behind.
 
         Raises:
             OSError: the folder cannot be made or written to.
         """
+        self._on_conflict = on_conflict
         root.mkdir(parents=True, exist_ok=True)
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with suppress(FileExistsError):
@@ -98,29 +75,23 @@ class DirectoryStore:
     def put(
         self,
         key: str,
-        source: ByteSource,
+        source: Source,
         *,
         checksum: str | None = None,
+        again: bool = False,
         pace: Callable[[int], None] = unpaced,
         chunk_bytes: int = MAX_CHUNK_BYTES,
     ) -> StoredObject:
         """Store a source's bytes under `key`; return when they are on disk and verified.
 
-        Args:
-            key: see `keys.split_key`.
-            source: read from its first byte to its end.
-            checksum: what the bytes must have, else nothing is stored.
-            pace: called before each chunk with its length; it may wait, and may raise to stop.
-            chunk_bytes: how much is held in memory.
-
-        Raises:
-            PermanentUploadError: the key is none, or is in the way of another.
-            TemporaryUploadError: disk full, checksum wrong, source changed, or what else the system says.
+        See `protocol.Store.put`. What an earlier attempt left is swept out when the store is opened, whether
+        it is this upload's or not, so `again` changes nothing.
         """
+        del again
         *folders, name = split_key(key)
         try:
             with descend(self._root, folders, create=True) as folder:
-                stored = self._same(folder, name, source, checksum, pace)
+                stored = self._same(folder, name, source, checksum, pace) or self._kept(folder, name, key)
                 if stored is None:
                     stored = self._write(
                         folder, name, source, checksum=checksum, pace=pace, chunk_bytes=chunk_bytes
@@ -130,11 +101,29 @@ class DirectoryStore:
         except OSError as error:
             raise _upload_error(error, key) from error
 
+    def head(self, key: str) -> StoredObject | None:
+        """Return an object's length (its checksum would have to be computed: see `digest`), or None."""
+        return self._look(key, lambda file: StoredObject(os.fstat(file.fileno()).st_size, None))
+
+    def digest(self, key: str) -> StoredObject | None:
+        """Read an object and return its length and checksum, or None."""
+        return self._look(key, lambda file: _digest(file.readinto, lambda _chunk: None))
+
+    def _look(self, key: str, how: Callable[[FileIO], StoredObject]) -> StoredObject | None:
+        *folders, name = split_key(key)
+        try:
+            with descend(self._root, folders) as folder, _regular(folder, name) as file:
+                return None if file is None else how(file)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _upload_error(error, key) from error
+
     def _same(
         self,
         folder: int,
         name: str,
-        source: ByteSource,
+        source: Source,
         checksum: str | None,
         pace: Callable[[int], None],
     ) -> StoredObject | None:
@@ -143,31 +132,34 @@ class DirectoryStore:
         def look(_chunk: memoryview) -> None:
             pace(0)  # nothing is moved, but it can be stopped
 
-        try:
-            descriptor = os.open(
-                name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
-            )
-        except OSError as error:
-            if error.errno in {errno.ENOENT, errno.ELOOP}:  # a link is replaced, never followed
-                return None
-            raise
-        with os.fdopen(descriptor, "rb", buffering=0) as there:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size != source.size:
+        with _regular(folder, name) as there:
+            if there is None or source.size not in {None, os.fstat(there.fileno()).st_size}:
                 return None
             found = _digest(there.readinto, look)
         if checksum is not None:
             return found if found.checksum == checksum else None
         if _digest(source.readinto, look) == found:
+            source.check_unchanged()
             return found
         source.rewind()
         return None
+
+    def _kept(self, folder: int, name: str, key: str) -> StoredObject | None:
+        """Return what is there and must stay, though it has other bytes; None: the way is free."""
+        if self._on_conflict == "overwrite":
+            return None
+        with _regular(folder, name) as there:
+            if there is None:
+                return None
+            if self._on_conflict == "fail":
+                raise conflict(key)
+            return _digest(there.readinto, lambda _chunk: None)
 
     def _write(
         self,
         folder: int,
         name: str,
-        source: ByteSource,
+        source: Source,
         *,
         checksum: str | None,
         pace: Callable[[int], None],
@@ -176,14 +168,30 @@ class DirectoryStore:
         with self._temporary() as (temporary, descriptor):
             written = _copy(source, descriptor, pace, chunk_bytes)
             source.check_unchanged()
+            if source.size not in {None, written.bytes}:
+                raise TemporaryUploadError(
+                    f"a source must have the {source.size} bytes that it had when it was opened, "
+                    f"got {written.bytes}"
+                )
             if checksum is not None and written.checksum != checksum:
                 raise TemporaryUploadError(
                     f"the source must have the request's checksum {checksum}, got {written.checksum}"
                 )
             os.fsync(descriptor)
             self._verify(descriptor, written)
-            os.replace(temporary, name, src_dir_fd=self._private, dst_dir_fd=folder)
+            self._publish(temporary, folder, name)
         return written
+
+    def _publish(self, temporary: str, folder: int, name: str) -> None:
+        if self._on_conflict == "overwrite":
+            os.replace(temporary, name, src_dir_fd=self._private, dst_dir_fd=folder)
+            return
+        try:  # unlike a rename, a new link replaces nothing
+            os.link(temporary, name, src_dir_fd=self._private, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            raise TemporaryUploadError(
+                "another upload stored an object under the same key meanwhile"
+            ) from None
 
     @contextmanager
     def _temporary(self) -> Generator[tuple[str, int]]:
@@ -236,13 +244,29 @@ class DirectoryStore:
         return False
 
 
-def _copy(source: ByteSource, target: int, pace: Callable[[int], None], chunk_bytes: int) -> StoredObject:
+@contextmanager
+def _regular(folder: int, name: str) -> Generator[FileIO | None]:
+    """Yield the open file `name`, or None where there is none; a link is replaced, never followed."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ELOOP}:
+            raise
+        yield None
+        return
+    with FileIO(descriptor) as file:
+        yield file if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+def _copy(source: Source, target: int, pace: Callable[[int], None], chunk_bytes: int) -> StoredObject:
     def write(chunk: memoryview) -> None:
         pace(len(chunk))
         while chunk:
             chunk = chunk[os.write(target, chunk) :]
 
-    return _digest(source.readinto, write, min(chunk_bytes, source.size + 1))
+    return _digest(
+        source.readinto, write, chunk_bytes if source.size is None else min(chunk_bytes, source.size + 1)
+    )
 
 
 def _digest(
@@ -263,7 +287,7 @@ def _digest(
 
 
 def _upload_error(error: OSError, key: str) -> PermanentUploadError | TemporaryUploadError:
-    shown = f"{key[:200]!a}"
+    shown = show(key)
     rule = _PERMANENT.get(error.errno or 0)
     if rule is not None:
         return PermanentUploadError(f"{rule}, got {shown}")

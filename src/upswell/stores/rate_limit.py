@@ -22,7 +22,17 @@ class RateLimit:
         self._rate = bytes_per_second
         self._monotonic = monotonic
         self._free_at = 0.0
+        self._moved = 0
         self._lock = threading.Lock()
+
+    @property
+    def moved(self) -> int:
+        """How many bytes were reserved since the start."""
+        return self._moved
+
+    def set_rate(self, bytes_per_second: float) -> None:
+        """Let so many bytes pass per second from now on; what is reserved already keeps its time."""
+        self._rate = bytes_per_second
 
     @property
     def chunk_bytes(self) -> int:
@@ -32,10 +42,15 @@ class RateLimit:
         return max(MIN_CHUNK_BYTES, min(MAX_CHUNK_BYTES, int(self._rate / _CHUNKS_PER_SECOND)))
 
     def reserve(self, count: int) -> float:
-        """Return how many seconds to wait before so many bytes count as moved."""
-        if not self._rate:
-            return 0.0
+        """Return how many seconds to wait before so many bytes count as moved.
+
+        Whoever asks first goes first. An upload asks for one chunk at a time, all for equal ones, so each
+        gets an equal share of the rate.
+        """
         with self._lock:
+            self._moved += count
+            if not self._rate:
+                return 0.0
             now = self._monotonic()
             self._free_at = max(now, self._free_at) + count / self._rate
             return self._free_at - now

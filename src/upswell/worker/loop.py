@@ -20,14 +20,17 @@ from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError, SettingsError
 from upswell.events import get_logger
 from upswell.messages import WorkerCommand, WorkerState, WorkerStatus, check_app_id, decode, encode
+from upswell.stores.rate_limit import RateLimit
 from upswell.worker.outcomes import MAX_BACKOFF_SECONDS
+from upswell.worker.pace import Pace
+from upswell.worker.subscription import Subscription
 from upswell.worker.uploads import Uploads
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from upswell.broker.protocol import Broker, Consumer, Delivery
+    from upswell.broker.protocol import Broker, Delivery
     from upswell.handlers.protocol import Handler
     from upswell.settings import Settings
 
@@ -41,6 +44,9 @@ CONFIRM_SECONDS = 60.0
 
 STALE_SECONDS = 60.0
 """A command older than the last one by less than this came late; by more, the sender's clock was set back."""
+
+BLOCKED_SECONDS = 2.0
+"""The loop woke up so much later than it was to: something blocked it, and heartbeats stood still with it."""
 
 _Wanted = Literal["consume", "standby", "drain"]
 _WANTED: dict[str, _Wanted] = {"activate": "consume", "standby": "standby", "drain": "drain"}
@@ -61,10 +67,11 @@ class Worker:
         report_queue: str,
         standby: bool = False,
         requested_at: float | None = None,
+        limit: RateLimit | None = None,
         clock: Callable[[], float] = time.time,
         exit_process: Callable[[int], None] = os._exit,
     ) -> None:
-        """Wire a worker; `requested_at` is when its fleet was asked for it.
+        """Wire a worker; `requested_at` is when its fleet was asked for it, `limit` its handler's rate limit.
 
         Raises:
             SettingsError: its uploads may outlast RabbitMQ's consumer time-out.
@@ -85,12 +92,13 @@ class Worker:
         self._state: WorkerState = "starting"
         self._wanted: _Wanted = "standby" if standby else "consume"
         self._changed = asyncio.Event()
-        self._consumer: Consumer | None = None
+        self._consumer: Subscription | None = None
         self._pausing: asyncio.Future[None] | None = None
         self._serving: asyncio.Task[None] | None = None
         self._connected = False
         self._leaving = False
         self._signals = 0
+        self._drain_deadline: asyncio.TimerHandle | None = None
         self._last_command_at = 0.0
         self._uploads = Uploads(
             app_id=app_id,
@@ -103,6 +111,14 @@ class Worker:
             on_idle=self._changed.set,
             clock=clock,
         )
+        self._pace = Pace(
+            app_id=app_id,
+            worker_id=worker_id,
+            broker=broker,
+            settings=settings,
+            uploads=self._uploads,
+            limit=limit or RateLimit(settings.upload_rate_limit),
+        )
 
     @property
     def status(self) -> WorkerStatus:
@@ -112,7 +128,7 @@ class Worker:
             worker_id=self._worker_id,
             state=self._state,
             busy=self._uploads.busy,
-            slots=self._settings.slots,
+            slots=self._uploads.slots,
             at=self._clock(),
             requested_at=self._requested_at,
             ready_at=self._ready_at,
@@ -177,6 +193,8 @@ class Worker:
                 await self._changed.wait()
         finally:
             ticking.cancel()
+            if self._drain_deadline is not None:
+                self._drain_deadline.cancel()
 
     async def _open(self) -> None:
         settings = self._settings
@@ -199,6 +217,7 @@ class Worker:
             slots=settings.slots,
             handler=settings.handler,
         )
+        await self._pace.listen()
 
     async def run_once(self) -> bool:
         """Do what is wanted now: consume, pause or drain; return whether the worker is done for good."""
@@ -213,16 +232,28 @@ class Worker:
             self._enter("standby")
             return False
         self._enter("draining")
+        if self._settings.drain_timeout and self._drain_deadline is None:
+            loop = asyncio.get_running_loop()
+            self._drain_deadline = loop.call_later(self._settings.drain_timeout, self._drain_overdue)
         await self._pause()
         self._uploads.hurry()
         return self._uploads.busy == 0
 
-    async def _consume(self) -> None:
-        if self._consumer is not None:
-            return
-        self._consumer = await self._broker.consume(
-            self._upload_queue, self._uploads.on_delivery, prefetch_count=self._settings.slots
+    def _drain_overdue(self) -> None:
+        _log.warning(
+            "worker.drain_overdue",
+            worker_id=self._worker_id,
+            drain_timeout=self._settings.drain_timeout,
+            busy=self._uploads.busy,
         )
+        self.request_leave()
+
+    async def _consume(self) -> None:
+        if self._consumer is None:
+            self._consumer = Subscription(self._broker, self._upload_queue, self._uploads.on_delivery)
+        if self._consumer.prefetch_count == self._uploads.slots:
+            return
+        await self._consumer.resize(self._uploads.slots)
         if self._ready_at is None:
             self._ready_at = self._clock()
 
@@ -268,8 +299,15 @@ class Worker:
         _log.warning("worker.command_ignored", worker_id=self._worker_id, reason=reason)
 
     async def _tick(self) -> None:
+        loop, interval = asyncio.get_running_loop(), self._settings.status_interval
         while True:
-            await asyncio.sleep(self._settings.status_interval)
+            due = loop.time() + interval
+            await asyncio.sleep(interval)
+            if loop.time() - due > BLOCKED_SECONDS:
+                late = round(loop.time() - due, 1)
+                _log.warning("worker.loop_blocked", worker_id=self._worker_id, seconds=late)
+            if self._pace.adapt():
+                self._changed.set()  # the subscription follows
             self._publish_status()
 
     def _publish_status(self) -> None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from upswell import messages
 from upswell.errors import MessageError
 from upswell.messages import MAX_MESSAGE_BYTES, UploadRequest, check_app_id, decode
+from upswell.workload.keys import default_key
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from upswell.handlers.protocol import Stored
 
 _ID = re.compile(r"\A[\x21-\x7e]{1,128}\Z")  # as messages.RequestId
-_ID_AS_FOLDER = re.compile(r"\A[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
-_QUERY = re.compile(r"[?#]")
-_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]")
-_MAX_NAME_BYTES = 200
 
 
 class Upload:
@@ -39,8 +35,8 @@ class Upload:
     """
 
     __slots__ = (
-        "attempt", "delivered_at", "deliveries", "identity", "is_overdue", "is_stored", "report", "request",
-        "running_since", "started", "stored", "task", "timer",
+        "attempt", "delivered_at", "deliveries", "identity", "is_counted", "is_overdue", "is_stored",
+        "report", "request", "running_since", "started", "stored", "task", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +49,7 @@ class Upload:
         self.started = started
         self.running_since = started
         self.identity: int | None = None
+        self.is_counted = True  # as an attempt, when it is put back
         self.is_overdue = False
         self.is_stored = False
         self.stored: Stored | None = None
@@ -79,7 +76,7 @@ def read_request(delivery: Delivery, app_id: str) -> tuple[UploadRequest, bool]:
         return request, True
     given = request.id or valid_id(delivery.message_id)
     own_id = given or messages.request_id(delivery.body)
-    key = request.key or f"{_folder(own_id)}/{_name(request.uri)}"
+    key = request.key or default_key(own_id, request.uri)
     return replace(request, id=own_id, key=key), given is not None
 
 
@@ -106,24 +103,3 @@ def named_request(delivery: Delivery) -> tuple[bool, str | None]:
     except (MessageError, TypeError):
         return False, None
     return True, valid_id(found.get("id")) or valid_id(delivery.message_id)
-
-
-def _folder(own_id: str) -> str:
-    # A folder named like another id would let two requests share an object: what cannot be one is hashed.
-    return own_id if _ID_AS_FOLDER.match(own_id) else f"~{messages.request_id(own_id.encode())}"
-
-
-def _name(uri: str) -> str:
-    """Return the last part of a URI's path, fit to be an object's name."""
-    name = uri[uri.rfind("/") + 1 :]
-    if _PLAIN_NAME.fullmatch(name):
-        return name
-    path = _QUERY.split(uri.partition("://")[2] or uri, maxsplit=1)[0].rstrip("/")
-    name = path.rpartition("/")[2]
-    if "%" in name:
-        from urllib.parse import unquote  # noqa: PLC0415 - seldom needed
-
-        name = unquote(name)
-    name = _NOT_IN_NAMES.sub("_", name)
-    name = name.encode("utf-8", "replace")[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
-    return name if name not in {"", ".", ".."} else "upload"

@@ -16,10 +16,15 @@ import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
-from upswell.errors import MessageError, PermanentUploadError, TemporaryUploadError
+from upswell.errors import (
+    MessageError,
+    PermanentUploadError,
+    StoreUnavailableError,
+    TemporaryUploadError,
+)
 from upswell.events import get_logger
-from upswell.handlers.protocol import Stored
-from upswell.worker.outcomes import backoff
+from upswell.handlers.protocol import ATTEMPT, Stored
+from upswell.worker.outcomes import MAX_BACKOFF_SECONDS, backoff
 from upswell.worker.reports import Reports
 from upswell.worker.requests import Upload, identity, read_request
 
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 _log = get_logger()
+
+LEAST_OUTAGE_PAUSE = 1.0
+"""Seconds, at least, that an upload is held which found the store down; doubled for each round of slots."""
 
 REMEMBERED = 10_000
 """How many stored ids are remembered, so that a redelivery after a lost connection is not stored again."""
@@ -60,6 +68,8 @@ class Uploads:
         self._broker = broker
         self._handler = handler
         self._settings = settings
+        self.slots = settings.slots
+        """How many uploads run at once; may be changed, and what runs beyond is finished."""
         self._on_idle = on_idle
         self._clock = clock
         self._monotonic = monotonic
@@ -80,6 +90,7 @@ class Uploads:
         self._by_id: dict[str, Upload] = {}
         self._stored: OrderedDict[str, tuple[int, Stored | None]] = OrderedDict()  # by id, the oldest first
         self._deadline: asyncio.TimerHandle | None = None
+        self._outages = 0  # uploads in a row that found the store down
         self._hurrying = False
         self._abandoned = False
 
@@ -111,7 +122,7 @@ class Uploads:
         if has_own_id and self._known(upload, request):
             return
         self._held[upload] = None
-        if len(self._running) < self._settings.slots:
+        if len(self._running) < self.slots:
             self._start(upload)
         else:  # after a lost connection the broker takes all slots for free
             self._waiting.append(upload)
@@ -145,13 +156,14 @@ class Uploads:
         stored: Stored | None = None
         error: BaseException | None = None
         try:
+            ATTEMPT.set(upload.attempt)  # seen by this upload's task alone
             stored = await self._handler(upload.request)
         except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 - the user's code
             error = raised
         if upload not in self._running:  # abandoned meanwhile
             return
         del self._running[upload]
-        while self._waiting and len(self._running) < self._settings.slots:
+        while self._waiting and len(self._running) < self.slots:
             waiting = self._waiting.popleft()
             waiting.running_since = self._monotonic()
             self._start(waiting)
@@ -167,6 +179,7 @@ class Uploads:
 
     def _succeed(self, upload: Upload, stored: Any) -> None:
         if stored is None or isinstance(stored, Stored):
+            self._outages = 0
             upload.is_stored = True
             upload.stored = stored
             self._reports.stored(upload, stored)
@@ -176,12 +189,31 @@ class Uploads:
 
     def _fail(self, upload: Upload, error: BaseException) -> None:
         settings = self._settings
+        if isinstance(error, StoreUnavailableError):
+            self._wait_for_store(upload, error)
+            return
         if isinstance(error, PermanentUploadError) or upload.attempt >= settings.delivery_limit:
             self._reports.dead(upload, error)
             return
         delay = 0.0 if self._hurrying else backoff(upload.attempt, settings.retry_backoff, self._rng)
+        if isinstance(error, TemporaryUploadError) and not self._hurrying:
+            delay = max(delay, min(error.retry_after, MAX_BACKOFF_SECONDS))
         self._reports.failed(upload, error, delay)
-        upload.timer = asyncio.get_running_loop().call_later(delay, self._retry, upload)
+        upload.timer = asyncio.get_running_loop().call_later(delay, self._put_back, upload)
+
+    def _wait_for_store(self, upload: Upload, error: StoreUnavailableError) -> None:
+        """Hold an upload for a while and put it back uncounted: a store that is down is not its fault.
+
+        The pause grows with the uploads that found the store down since one was stored, and while it lasts
+        the slot's share of the prefetch is taken: nothing more is fetched to fail.
+        """
+        rounds = 1 + self._outages // self.slots
+        self._outages += 1
+        first = max(self._settings.retry_backoff, LEAST_OUTAGE_PAUSE)
+        delay = 0.0 if self._hurrying else backoff(rounds, first, self._rng)
+        upload.is_counted = False
+        self._reports.failed(upload, error, delay)
+        upload.timer = asyncio.get_running_loop().call_later(delay, self._put_back, upload)
 
     def _settle(self, upload: Upload, settle: Callable[[Delivery], None]) -> None:
         """Ack, retry or release an upload's deliveries, and forget it."""
@@ -196,8 +228,8 @@ class Uploads:
             if len(self._stored) > REMEMBERED:
                 self._stored.popitem(last=False)
 
-    def _retry(self, upload: Upload) -> None:
-        self._settle(upload, self._broker.retry)
+    def _put_back(self, upload: Upload) -> None:
+        self._settle(upload, self._broker.retry if upload.is_counted else self._broker.release)
 
     def _release(self, upload: Upload) -> None:
         self._settle(upload, self._broker.release)
@@ -237,7 +269,7 @@ class Uploads:
         for upload in list(self._held):
             if upload.timer is not None:
                 upload.timer.cancel()
-                self._retry(upload)
+                self._put_back(upload)
 
     def abandon(self) -> list[asyncio.Task[None]]:
         """Put back everything whose handler still runs, and cancel it; return the cancelled tasks.

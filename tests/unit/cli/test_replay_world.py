@@ -107,5 +107,10 @@ def test_whatever_an_application_may_set_for_its_decisions_is_remembered() -> No
     others = {
         "slo", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
         "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image", "priority",
+        "app_rate_limit", "auto_slots", "connect_timeout", "drain_timeout", "max_slots",
+        "max_source_bytes", "min_throughput", "on_conflict", "part_size", "parts_in_flight",
+        "read_timeout", "source_downgrade", "source_networks", "source_origins", "source_stores",
+        "store_addressing", "store_allow_http", "store_anonymous", "store_endpoint", "store_region",
+        "store_timeout", "verify",
     }  # fmt: skip
     assert PER_APP - others <= set(DECIDING)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from upswell.errors import SettingsError
-from upswell.handlers.load import ThreadHandler, load_handler
+from upswell.handlers.load import load_handler
+from upswell.handlers.own import OwnHandler
 from upswell.handlers.simulate import SimulateHandler
 from upswell.handlers.upload import UploadHandler
 from upswell.settings import Settings
@@ -38,6 +39,18 @@ def nothing():
 
 def two(one, other):
     return None
+
+def context(request, context):
+    return None
+
+def only_context(request, *, context=None):
+    return None
+
+def context_and_more(request, context, more):
+    return None
+
+def context_alone(context):
+    return None
 """
 
 
@@ -59,13 +72,9 @@ def test_the_handlers_of_the_house_are_found_by_name(tmp_path: Path) -> None:
     assert isinstance(load_handler(Settings(handler="simulate")), SimulateHandler)
 
 
-@pytest.mark.parametrize("name", ["upload", "caller", "partial"])
-def test_an_async_function_in_the_current_folder_is_used_as_it_is(here: Path, name: str) -> None:
-    assert load_handler(Settings(handler=f"mine:{name}")) is getattr(sys.modules["mine"], name)
-
-
-def test_a_plain_function_runs_in_threads(here: Path) -> None:
-    assert isinstance(load_handler(Settings(handler="mine:plain")), ThreadHandler)
+@pytest.mark.parametrize("name", ["upload", "caller", "partial", "plain", "context", "only_context"])
+def test_a_function_in_the_current_folder_is_found(here: Path, name: str) -> None:
+    assert isinstance(load_handler(Settings(handler=f"mine:{name}")), OwnHandler)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +91,9 @@ def test_a_plain_function_runs_in_threads(here: Path) -> None:
         ("mine:zzz", "mine has no zzz"),
         ("mine:number", "must be a function, got int"),
         ("mine:nothing", "must take one argument, the request"),
-        ("mine:two", "must take one argument, the request"),
+        ("mine:two", "must take one argument, the request, and may take another named context"),
+        ("mine:context_and_more", "must take one argument, the request, and may .* 'more'"),
+        ("mine:context_alone", "must take one argument, the request"),
     ],
 )
 def test_a_wrong_name_says_what_was_looked_for(here: Path, handler: str, message: str) -> None:

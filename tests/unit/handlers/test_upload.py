@@ -86,9 +86,9 @@ def test_a_cancelled_upload_stops_soon_and_stores_nothing(source: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("destination", ["s3://bucket/x", "https://host/x"])
+@pytest.mark.parametrize("destination", ["ftp://host/x", "https://host/x"])
 def test_a_destination_that_is_no_folder_is_refused_at_the_start(destination: str) -> None:
-    with pytest.raises(SettingsError, match="destination must be a folder or file:///folder, got"):
+    with pytest.raises(SettingsError, match="destination must be a folder or start with file://"):
         UploadHandler(Settings(destination=destination), Threads(1))
 
 

@@ -114,6 +114,23 @@ def test_workers_that_another_setting_wanted_go_no_sooner_than_its_own() -> None
     assert wanted[-1].desired_workers < lavish
 
 
+def kept_through_a_pause(policy: SloFamilyPolicy, start_delay: float) -> int:
+    """Return the workers wanted 20 start-ups after the only upload."""
+    idle = Workers(desired=1, requested=1, ready=1)
+    calm = ordinary(
+        workers=idle, messages_unacknowledged=0, recent_response_times=(), start_delay=start_delay
+    )
+    seen = [replace(calm, messages_ready=1)] + [calm] * round(20 * start_delay / 2)
+    return [policy.decide(snapshot).desired_workers for snapshot in later(seen)][-1]
+
+
+def test_the_last_worker_stays_where_a_cold_start_is_late_and_nothing_was_rehearsed() -> None:
+    objective = ordinary().slo.seconds
+    assert kept_through_a_pause(SloFamilyPolicy(), objective) == 1
+    assert kept_through_a_pause(SloFamilyPolicy(), 0.1 * objective) == 0
+    assert kept_through_a_pause(following(FIRST), objective) == 0
+
+
 def test_a_backlog_that_a_monitor_finds_at_its_start_is_no_burst_of_arrivals() -> None:
     found = ordinary(messages_ready=1000, start_delay=10.0, recent_response_times=())
     assert following(FIRST).decide(replace(found, warming_up=True)).numbers["load"] == 0.0

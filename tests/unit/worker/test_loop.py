@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import structlog
 
 from support.memory_broker import MemoryBroker
 from upswell.broker import topology
@@ -27,6 +28,7 @@ from upswell.messages import (
 )
 from upswell.settings import Settings
 from upswell.worker.loop import Worker, check_time_limit, new_worker_id
+from upswell.worker.slots_auto import SlotFinder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -207,6 +209,41 @@ def test_the_first_signal_drains_and_the_second_puts_the_uploads_back() -> None:
     asyncio.run(scenario())
 
 
+def test_a_drain_that_reaches_its_time_limit_puts_the_uploads_back_uncounted() -> None:
+    async def scenario() -> None:
+        rig = Rig(drain_timeout=0.01)
+        async with rig.running() as run:
+            rig.upload()
+            await settle()
+            assert rig.worker.status.busy == 1
+            rig.worker.request_drain()
+            await asyncio.wait_for(asyncio.shield(run), 10)
+            assert [delivery.attempt for delivery in rig.broker.released] == [1]
+            assert len(rig.broker.queues[QUEUE]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_loop_that_something_blocks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An async handler that blocks stops the heartbeats, and the broker takes the uploads away."""
+
+    async def scenario() -> None:
+        rig = Rig(status_interval=0.01)
+        loop = asyncio.get_running_loop()
+        real, shift = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: real() + shift)
+        with structlog.testing.capture_logs() as logs:
+            async with rig.running():
+                await asyncio.sleep(0.05)
+                assert not [log for log in logs if log["event"] == "worker.loop_blocked"]
+                shift = 5.0  # as if five seconds had gone by in one callback
+                await asyncio.sleep(0.05)
+        blocked = [log["seconds"] for log in logs if log["event"] == "worker.loop_blocked"]
+        assert blocked == [pytest.approx(5.0, abs=0.2)]
+
+    asyncio.run(scenario())
+
+
 def test_a_signal_after_a_drain_message_does_not_end_an_upload() -> None:
     """`docker stop` of a worker that the scaler drains already."""
 
@@ -350,3 +387,47 @@ def test_worker_ids_differ_and_keep_their_rule() -> None:
     ids = {new_worker_id("e1", rng) for _ in range(100)}
     assert len(ids) == 100
     assert msgspec.convert(sorted(ids), list[WorkerId])
+
+
+def test_a_worker_whose_slots_are_found_fetches_and_shows_as_many_as_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When they shrink, what runs is finished, and what comes meanwhile waits for its turn."""
+    found = iter([5, 2])
+
+    async def scenario() -> None:
+        rig = Rig(slots=3, auto_slots=True)
+        monkeypatch.setattr(SlotFinder, "observe", lambda *_: next(found))
+        async with rig.running():
+            for number in range(10):
+                rig.upload(f"r{number}")
+            await settle()
+            assert (rig.worker.status.busy, rig.worker.status.slots) == (3, 3)
+            assert rig.worker._pace.adapt()
+            rig.worker._changed.set()
+            await settle()
+            assert (rig.worker.status.busy, rig.worker.status.slots) == (5, 5)
+            rig.worker._pace.adapt()
+            rig.worker._changed.set()
+            await settle()
+            assert rig.worker.status.slots == 2
+            assert len(rig.worker._uploads._running) == 5
+            assert len(rig.worker._uploads._waiting) == 2
+
+    asyncio.run(scenario())
+
+
+def test_workers_of_one_application_share_its_rate() -> None:
+    async def scenario() -> None:
+        rig = Rig(app_rate_limit=1000.0, slots=2)
+        async with rig.running():
+            rig.upload()
+            other = WorkerStatus(app_id="e1", worker_id="e1-v", state="ready", busy=3, slots=4, at=1000.0)
+            queue = topology.status_queue("rate.e1-w").name
+            rig.broker.publish(Message(body=encode(other), routing_key=queue))
+            rig.broker.publish(Message(body=b"no status", routing_key=queue))
+            await settle()
+            rig.worker._pace.adapt()
+            assert rig.worker._pace._limit.reserve(250) == pytest.approx(1.0, abs=0.01)
+
+    asyncio.run(scenario())

@@ -14,8 +14,8 @@ import pytest
 from support.memory_broker import MemoryBroker
 from upswell.broker import topology
 from upswell.broker.protocol import Message
-from upswell.errors import PermanentUploadError, TemporaryUploadError
-from upswell.handlers.protocol import Stored
+from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
+from upswell.handlers.protocol import ATTEMPT, Stored
 from upswell.messages import MAX_MESSAGE_BYTES, UploadReport, UploadRequest, decode, encode
 from upswell.settings import Settings
 from upswell.worker import uploads
@@ -349,6 +349,84 @@ def test_an_upload_in_backoff_keeps_its_slot_and_a_drain_ends_the_backoff() -> N
             await consumer.cancel()
         bench.uploads.hurry()
         assert (bench.uploads.busy, len(bench.broker.retried)) == (0, 1)
+
+    play(scenario())
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(0.0, 0.5), (7.0, 7.0), (3600.0, 30.0)])
+def test_a_server_that_asks_to_be_left_alone_is_left_alone_within_bounds(asked: float, waited: float) -> None:
+    async def scenario() -> None:
+        bench = Bench(raising(TemporaryUploadError("busy", retry_after=asked)), retry_backoff=0.5)
+        bench.uploads._rng.uniform = lambda _low, high: high  # type: ignore[method-assign]
+        await bench.start()
+        await bench.upload()
+        (upload,) = bench.uploads._held
+        assert upload.timer is not None
+        left = upload.timer.when() - asyncio.get_running_loop().time()
+        assert left == pytest.approx(waited, abs=0.4)
+        bench.uploads.abandon()
+
+    play(scenario())
+
+
+def test_a_store_that_is_down_costs_no_attempt_however_long() -> None:
+    async def scenario() -> None:
+        bench = Bench(raising(*[StoreUnavailableError("the store must be there")] * 30))
+        bench.uploads._rng.uniform = lambda _low, _high: 0.0  # type: ignore[method-assign]
+        await bench.start()
+        await bench.upload()
+        while not bench.broker.acked:  # noqa: ASYNC110 - nothing to wait on
+            await asyncio.sleep(0.001)  # call_later(0) needs the loop's clock to move
+        assert bench.outcomes == ["failed"] * 30 + ["stored"]
+        assert {report.attempt for report in bench.reports} == {1}
+        assert bench.reports[0].reason == "the store must be there"
+        assert bench.broker.retried == []
+        assert bench.dead == []
+
+    play(scenario())
+
+
+def test_the_pause_for_a_store_that_is_down_grows_with_each_round_of_the_slots() -> None:
+    async def scenario() -> None:
+        bench = Bench(raising(*[StoreUnavailableError("away")] * 4), slots=2)
+        pauses: list[float] = []
+        loop = asyncio.get_running_loop()
+        later = loop.call_later
+
+        def note(delay: float, call: Any, *arguments: Any) -> Any:
+            if call == bench.uploads._put_back:
+                pauses.append(delay)
+                delay = 0.0
+            return later(delay, call, *arguments)
+
+        loop.call_later = note  # type: ignore[method-assign]
+        await bench.start()
+        await bench.upload()
+        while not bench.broker.acked:  # noqa: ASYNC110 - nothing to wait on
+            await asyncio.sleep(0.001)
+        assert [0.75 <= pause <= 1.0 for pause in pauses[:2]] == [True, True]
+        assert [1.5 <= pause <= 2.0 for pause in pauses[2:]] == [True, True]
+
+    play(scenario())
+
+
+def test_a_handler_can_see_which_attempt_it_is_called_for() -> None:
+    async def scenario() -> None:
+        seen: list[int] = []
+
+        async def handler(_request: UploadRequest) -> Any:
+            seen.append(ATTEMPT.get())
+            if len(seen) < 3:
+                raise TemporaryUploadError("again")
+            return DONE
+
+        bench = Bench(handler)
+        await bench.start()
+        await bench.upload()
+        while bench.uploads.busy or bench.broker.queues[QUEUE]:  # noqa: ASYNC110 - nothing to wait on
+            await asyncio.sleep(0.001)
+        assert seen == [1, 2, 3]
+        assert ATTEMPT.get() == 1
 
     play(scenario())
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
-from upswell.stores import sources
-from upswell.stores.sources import Source, open_source
+from upswell.stores import files
+from upswell.stores.files import FileSource, open_file
 
 
 def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def read(source: Source) -> bytes:
+def read(source: FileSource) -> bytes:
     with source:
         buffer = memoryview(bytearray(1 << 16))
         return bytes(buffer[: source.readinto(buffer)])
@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
     "form", ["file://{}", "file://localhost{}", "FILE://LOCALHOST{}", "file:{}", "file:///.{}"]
 )
 def test_a_file_below_a_root_is_opened(root: Path, form: str) -> None:
-    source = open_source(form.format(root / "a" / "file.txt"), [root])
+    source = open_file(form.format(root / "a" / "file.txt"), [root])
     assert source.size == 6
     assert read(source) == b"inside"
 
@@ -46,8 +46,8 @@ def test_a_file_below_a_root_is_opened(root: Path, form: str) -> None:
 def test_percent_encoded_names_are_decoded_whatever_bytes_they_hold(root: Path) -> None:
     (root / "a b?#%é.txt").write_bytes(b"1")
     (root / os.fsdecode(b"\xff")).write_bytes(b"2")
-    assert read(open_source(f"file://{root}/a%20b%3F%23%25%C3%A9.txt", [root])) == b"1"
-    assert read(open_source(f"file://{root}/%FF", [root])) == b"2"
+    assert read(open_file(f"file://{root}/a%20b%3F%23%25%C3%A9.txt", [root])) == b"1"
+    assert read(open_file(f"file://{root}/%FF", [root])) == b"2"
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_percent_encoded_names_are_decoded_whatever_bytes_they_hold(root: Path) 
 )
 def test_what_is_no_file_below_a_root_is_refused(root: Path, uri: str, rule: str) -> None:
     with pytest.raises(PermanentUploadError, match=rule) as caught:
-        open_source(uri.replace("{root}", str(root)), [root])
+        open_file(uri.replace("{root}", str(root)), [root])
     assert "secret@" not in str(caught.value)
 
 
 def test_without_roots_nothing_is_read_and_the_error_names_the_setting(root: Path) -> None:
     with pytest.raises(PermanentUploadError, match="setting source_roots"):
-        open_source(f"file://{root}/a/file.txt", [])
+        open_file(f"file://{root}/a/file.txt", [])
 
 
 @pytest.mark.parametrize("name", ["link.txt", "dir/secret.txt", "a/in.txt", "loop", "dangling"])
@@ -98,15 +98,15 @@ def test_no_symbolic_link_below_a_root_is_followed(root: Path, name: str) -> Non
     (root / "loop").symlink_to("loop")
     (root / "dangling").symlink_to("nowhere")
     with pytest.raises(PermanentUploadError, match="must not be reached through a symbolic link"):
-        open_source(f"file://{root}/{name}", [root])
+        open_file(f"file://{root}/{name}", [root])
 
 
 def test_a_root_that_is_itself_a_link_is_followed_by_both_of_its_names(root: Path) -> None:
     """Roots come from settings, not from messages."""
     alias = root.parent / "alias"
     alias.symlink_to(root)
-    assert read(open_source(f"file://{alias}/a/file.txt", [alias])) == b"inside"
-    assert read(open_source(f"file://{root}/a/file.txt", [alias])) == b"inside"
+    assert read(open_file(f"file://{alias}/a/file.txt", [alias])) == b"inside"
+    assert read(open_file(f"file://{root}/a/file.txt", [alias])) == b"inside"
 
 
 def test_a_folder_swapped_for_a_link_while_it_is_walked_leads_nowhere(
@@ -124,13 +124,13 @@ def test_a_folder_swapped_for_a_link_while_it_is_walked_leads_nowhere(
         return status
 
     monkeypatch.setattr(os, "stat", swap)
-    assert read(open_source(f"file://{root}/a/file.txt", [root])) == b"inside"
+    assert read(open_file(f"file://{root}/a/file.txt", [root])) == b"inside"
 
 
 def test_a_file_swapped_for_a_link_after_the_look_is_refused(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = sources.refuse_link
+    real = files.refuse_link
 
     def swap(folder: int, name: str) -> os.stat_result:
         status = real(folder, name)
@@ -138,9 +138,9 @@ def test_a_file_swapped_for_a_link_after_the_look_is_refused(
         (root / "a" / "file.txt").symlink_to(root.parent / "secret.txt")
         return status
 
-    monkeypatch.setattr(sources, "refuse_link", swap)
+    monkeypatch.setattr(files, "refuse_link", swap)
     with pytest.raises(PermanentUploadError, match="symbolic link"):
-        open_source(f"file://{root}/a/file.txt", [root])
+        open_file(f"file://{root}/a/file.txt", [root])
 
 
 def test_a_fifo_does_not_hang_the_worker_even_when_swapped_in(
@@ -148,11 +148,11 @@ def test_a_fifo_does_not_hang_the_worker_even_when_swapped_in(
 ) -> None:
     os.mkfifo(root / "fifo")
     with pytest.raises(PermanentUploadError, match="regular file, got a FIFO"):
-        open_source(f"file://{root}/fifo", [root])
+        open_file(f"file://{root}/fifo", [root])
     regular = (root / "a" / "file.txt").stat()
-    monkeypatch.setattr(sources, "refuse_link", lambda _folder, _name: regular)
+    monkeypatch.setattr(files, "refuse_link", lambda _folder, _name: regular)
     with pytest.raises(PermanentUploadError, match="regular file, got a FIFO"):
-        open_source(f"file://{root}/fifo", [root])
+        open_file(f"file://{root}/fifo", [root])
 
 
 def test_sockets_and_devices_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +160,9 @@ def test_sockets_and_devices_are_refused(root: Path, monkeypatch: pytest.MonkeyP
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("sock")
         with pytest.raises(PermanentUploadError, match="regular file, got a socket"):
-            open_source(f"file://{root}/sock", [root])
+            open_file(f"file://{root}/sock", [root])
     with pytest.raises(PermanentUploadError, match="regular file, got a device"):
-        open_source("file:///dev/null", [Path("/dev")])
+        open_file("file:///dev/null", [Path("/dev")])
 
 
 def test_an_error_that_may_pass_is_temporary(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,11 +171,11 @@ def test_an_error_that_may_pass_is_temporary(root: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "open", busy)
     with pytest.raises(TemporaryUploadError, match="Too many open files"):
-        open_source(f"file://{root}/a/file.txt", [root])
+        open_file(f"file://{root}/a/file.txt", [root])
 
 
 def test_a_source_that_changes_during_its_upload_is_noticed(root: Path) -> None:
-    with open_source(f"file://{root}/a/file.txt", [root]) as source:
+    with open_file(f"file://{root}/a/file.txt", [root]) as source:
         source.check_unchanged()
         with (root / "a" / "file.txt").open("ab") as file:
             file.write(b" more")
@@ -186,6 +186,6 @@ def test_a_source_that_changes_during_its_upload_is_noticed(root: Path) -> None:
 def test_opening_leaves_no_descriptor_behind(root: Path) -> None:
     before = descriptors()
     for name in ["a/file.txt", "missing", "a", "a/b/c", "../x"]:
-        with suppress(PermanentUploadError), open_source(f"file://{root}/{name}", [root]):
+        with suppress(PermanentUploadError), open_file(f"file://{root}/{name}", [root]):
             pass
     assert descriptors() == before

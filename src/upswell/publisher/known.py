@@ -1,0 +1,218 @@
+"""What is stored already, and whether it is right: asked of the destination, else of the record.
+
+What comes in: candidates. What goes out: for each whether it is stored, or how it differs. Where this machine
+can look into the destination, that is the truth. Where it cannot (the workers run a handler of the user's, or
+it has no right to the store), what workers told this machine counts. Reads sources and objects, writes none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from upswell.errors import SettingsError, UploadError
+from upswell.publisher.sources import LISTED
+from upswell.stores.destinations import open_store
+from upswell.stores.protocol import StoredObject
+from upswell.stores.sources import Sources
+from upswell.workload.keys import default_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from upswell.messages import UploadRequest
+    from upswell.publisher.record import Record
+    from upswell.publisher.sources import Candidate
+    from upswell.settings import Settings
+
+AT_ONCE = 16
+"""Objects that are asked about at once: a store's answer takes milliseconds, and most of them waiting."""
+
+READ_BYTES = 1024 * 1024
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Difference = Literal["missing", "differs", "unknown", "unreadable"]
+
+
+class _Readable(Protocol):
+    """What is asked of a store here; see `stores.protocol.Store`."""
+
+    def head(self, key: str) -> StoredObject | None: ...
+
+    def digest(self, key: str) -> StoredObject | None: ...
+
+
+class Finding(Struct, frozen=True):
+    """What is not as it should be with one object, and why."""
+
+    difference: Difference
+    key: str
+    reason: str
+
+
+class Known:
+    """Asks about many objects side by side; used within a `with`, which ends its threads."""
+
+    def __init__(self, settings: Settings, record: Record) -> None:
+        """Look where the answers will come from.
+
+        `destination_error` says why the destination cannot be asked, where one is set that should be.
+        """
+        self.destination_error = ""
+        self._record = record
+        self._sources = Sources(_reading_settings(settings))
+        self._store = self._open(settings)
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="known")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def asks_destination(self) -> bool:
+        """Whether the destination answers, rather than the record."""
+        return self._store is not None
+
+    def _open(self, settings: Settings) -> _Readable | None:
+        if settings.handler != "upload":  # what it stores, and where, it alone knows
+            return None
+        if not settings.destination and settings.broker_url:  # the workers' machine has one of its own
+            return None
+        path = settings.destination_path
+        if "://" not in path.removeprefix("file://"):
+            folder = Path(path.removeprefix("file://")).expanduser()
+            if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+                return _Empty() if not folder.exists() else None
+        try:
+            return open_store(settings)
+        except SettingsError as error:
+            self.destination_error = str(error)
+            return None
+
+    async def are_stored(self, candidates: Sequence[Candidate]) -> list[bool]:
+        """Return for each candidate whether it need not be sent.
+
+        What a person wrote as a request is always sent: its id sees to it that it is stored once.
+        """
+        asked = [candidate.request for candidate in candidates if candidate.thing is not None]
+        recorded = self._record.find([request.id or "" for request in asked]) if asked else {}
+        if self._store is None:
+            return [one.thing is not None and one.request.id in recorded for one in candidates]
+
+        def is_stored(candidate: Candidate) -> bool:
+            if candidate.thing is None:
+                return False
+            return self._is_there(candidate.request, told=candidate.request.id in recorded)
+
+        return await self._each(is_stored, candidates)
+
+    def _is_there(self, request: UploadRequest, *, told: bool) -> bool:
+        """Return whether the object is there: its size, and told by a worker or read and compared."""
+        assert self._store is not None
+        key = key_of(request)
+        try:
+            there = self._store.head(key)
+            if there is None or request.size_bytes is None or there.bytes != request.size_bytes:
+                return False
+            if told:
+                return True
+            found = there if there.checksum else self._store.digest(key)
+            return found is not None and found == self.read_source(request.uri)
+        except UploadError:  # sent all the same: the worker says what is wrong
+            return False
+
+    async def verify(self, requests: Iterable[UploadRequest]) -> list[Finding]:
+        """Return how the objects of these requests differ from their sources, in the requests' order."""
+        batch = list(requests)
+        recorded = self._record.find([request.id or "" for request in batch])
+        found = await self._each(lambda request: self._compare(request, recorded), batch)
+        return [finding for finding in found if finding is not None]
+
+    def _compare(self, request: UploadRequest, recorded: dict[str, str | None]) -> Finding | None:
+        key = key_of(request)
+        try:
+            source = self.read_source(request.uri)
+        except UploadError as error:
+            return Finding("unreadable", key, str(error))
+        if self._store is None:
+            return _compare_checksum(key, source, recorded, request.id or "")
+        try:
+            there = self._store.head(key)
+            if there is not None and there.bytes == source.bytes:
+                there = there if there.checksum else self._store.digest(key)
+        except UploadError as error:
+            return Finding("unknown", key, str(error))
+        if there is None:
+            return Finding("missing", key, "it is not in the destination")
+        if there != source:
+            shown = there.checksum or "another length"
+            reason = f"{there.bytes} bytes with {shown} are there, {source.bytes} with {source.checksum} here"
+            return Finding("differs", key, reason)
+        return None
+
+    def read_source(self, uri: str) -> StoredObject:
+        """Read a source and return its length and checksum.
+
+        Raises:
+            UploadError: it cannot be read, or changed meanwhile.
+        """
+        digest, length = hashlib.sha256(), 0
+        buffer = memoryview(bytearray(READ_BYTES))
+        with self._sources.open(uri) as source:
+            while count := source.readinto(buffer):
+                digest.update(buffer[:count])
+                length += count
+            source.check_unchanged()
+        return StoredObject(length, f"sha256:{digest.hexdigest()}")
+
+    async def _each(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(*(loop.run_in_executor(self._threads, function, item) for item in items))
+
+
+class _Empty:
+    """A folder that nobody has stored anything in yet, and that looking must not make."""
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return that nothing is there."""
+        del key
+
+    def digest(self, key: str) -> StoredObject | None:
+        """Return that nothing is there."""
+        del key
+
+
+def key_of(request: UploadRequest) -> str:
+    """Return the key that a worker stores a request under."""
+    assert request.id is not None
+    return request.key or default_key(request.id, request.uri)
+
+
+def _compare_checksum(
+    key: str, source: StoredObject, recorded: dict[str, str | None], request_id: str
+) -> Finding | None:
+    if request_id not in recorded:
+        return Finding("missing", key, "no worker has told this machine that it is stored")
+    told = recorded[request_id]
+    if told is None:
+        return Finding("unknown", key, "its worker told no checksum")
+    if told != source.checksum:
+        return Finding("differs", key, f"its worker stored {told}, {source.checksum} is here")
+    return None
+
+
+def _reading_settings(settings: Settings) -> Settings:
+    """Return settings to read sources with: whoever publishes may read what the system lets them read."""
+    stores = [f"{scheme}://" for scheme in sorted(LISTED)]
+    return replace(settings, source_roots=[*settings.source_roots, "/"], source_stores=stores)

@@ -1,0 +1,79 @@
+"""What was stored, as workers told this machine: a small SQLite file in the state folder.
+
+What comes in: reports of stored uploads. What goes out: which ids are stored already, with which checksum.
+It is a convenience: lost or deleted, everything is published again, and the workers find it stored. Entries
+older than `KEEP_SECONDS` are forgotten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Self
+
+from upswell.errors import UpswellError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+KEEP_SECONDS = 90 * 86400.0
+WAIT_SECONDS = 10.0
+"""How long another command of this machine may hold the file."""
+
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS stored (
+        app_id TEXT, id TEXT, bytes INTEGER, checksum TEXT, at REAL, PRIMARY KEY (app_id, id)
+    ) WITHOUT ROWID
+"""
+
+
+class Record:
+    """The stored uploads of one application; `commit` makes what was added durable."""
+
+    def __init__(self, path: Path, app_id: str, clock: Callable[[], float] = time.time) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            UpswellError: it cannot be, or is none.
+        """
+        self._app_id = app_id
+        self._clock = clock
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=WAIT_SECONDS)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute(_SCHEMA)
+            self._connection.execute("DELETE FROM stored WHERE at < ?", [clock() - KEEP_SECONDS])
+            self._connection.commit()
+        except (OSError, sqlite3.Error) as error:
+            raise UpswellError(
+                f"the record of what is stored must be a file of ours: {path}: {error}"
+            ) from error
+
+    def add(self, request_id: str, size: int | None, checksum: str | None) -> None:
+        """Add a stored upload; the same again changes nothing."""
+        values = (self._app_id, request_id, size, checksum, self._clock())
+        self._connection.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?)", values)
+
+    def commit(self) -> None:
+        """Write what was added to the disk."""
+        self._connection.commit()
+
+    def find(self, request_ids: Sequence[str]) -> dict[str, str | None]:
+        """Return id -> checksum (None: not known) of those that are stored."""
+        marks = ",".join("?" * len(request_ids))
+        rows = self._connection.execute(
+            f"SELECT id, checksum FROM stored WHERE app_id = ? AND id IN ({marks})",  # noqa: S608 - marks alone
+            [self._app_id, *request_ids],
+        )
+        return {str(row[0]): row[1] for row in rows}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.commit()
+        self._connection.close()

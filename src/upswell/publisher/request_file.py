@@ -1,0 +1,136 @@
+"""Request files and streams -> entries, one at a time.
+
+What comes in: a file of lines (JSON, or URIs and paths) or of one JSON list, or a descriptor that yields one
+as it is written. What goes out: each entry's bytes and its place. Publishing the same file again publishes
+the same ids, hence the same objects: a crash half way is resumed by starting over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from upswell.errors import UpswellError
+from upswell.messages import MAX_MESSAGE_BYTES
+from upswell.workload.requests import Place, parse, split_list
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from upswell.messages import UploadRequest
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Some editors begin a file with it; JSON does not know it."""
+
+
+def read_requests(path: Path, *, app_id: str, repeat: int = 1, salt: str = "") -> Iterator[UploadRequest]:
+    """Yield the requests of a file, a JSON list or JSON lines, the whole of it `repeat` times.
+
+    Raises:
+        UpswellError: the file cannot be read.
+        MessageError: an entry is not valid; nothing after it is read.
+    """
+    for place, entry in read_entries(path, repeat=repeat):
+        yield parse(entry, app_id=app_id, place=place, salt=salt)
+
+
+def read_entries(path: Path, *, repeat: int = 1) -> Iterator[tuple[Place, bytes]]:
+    """Yield the entries of a file and their places, the whole of it `repeat` times.
+
+    Lines are read one at a time, so that a file of millions is never held in memory.
+
+    Raises:
+        UpswellError: the file cannot be read.
+        MessageError: it begins as a JSON list and is none.
+    """
+    for repetition in range(repeat):
+        try:
+            with path.open("rb") as file:
+                if _starts_a_list(file.peek(1024)):
+                    yield from _listed(file.read(), repetition)
+                else:
+                    yield from _lined(file, repetition)
+        except (OSError, ValueError) as error:  # the latter: a name with a NUL in it
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UpswellError(f"the request file must be readable: {path}: {reason}") from error
+
+
+def _listed(document: bytes, repetition: int = 0) -> Iterator[tuple[Place, bytes]]:
+    for position, entry in enumerate(split_list(document.removeprefix(BYTE_ORDER_MARK)), 1):
+        yield Place(position, "entry", repetition), bytes(entry)
+
+
+def _lined(file: BinaryIO, repetition: int) -> Iterator[tuple[Place, bytes]]:
+    # A line is never read beyond the longest entry, lest one of gigabytes fill the memory.
+    for position, line in enumerate(iter(lambda: file.readline(MAX_MESSAGE_BYTES + 2), b""), 1):
+        if not line.isspace():
+            yield Place(position, "line", repetition), line.rstrip(b"\r\n").removeprefix(BYTE_ORDER_MARK)
+
+
+def _starts_a_list(head: bytes) -> bool:
+    return head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
+
+
+async def stream_requests(descriptor: int, *, app_id: str, salt: str = "") -> AsyncIterator[UploadRequest]:
+    """Yield the requests of a stream of JSON lines (or of one JSON list), each as it arrives.
+
+    Raises:
+        MessageError: an entry is not valid; those before it were yielded.
+    """
+    async for place, entry in stream_entries(descriptor):
+        yield parse(entry, app_id=app_id, place=place, salt=salt)
+
+
+async def stream_entries(descriptor: int, *, separator: bytes = b"\n") -> AsyncIterator[tuple[Place, bytes]]:
+    """Yield the entries of a stream and their places, each as it arrives.
+
+    Raises:
+        UpswellError: the stream cannot be read.
+        MessageError: it begins as a JSON list and is none.
+    """
+    head = await _read(descriptor)
+    if _starts_a_list(head) and separator == b"\n":
+        chunks = [head]
+        while chunk := await _read(descriptor):
+            chunks.append(chunk)
+        for place, entry in _listed(b"".join(chunks)):
+            yield place, entry
+        return
+    position = 0
+    async for line in _lines(head.removeprefix(BYTE_ORDER_MARK), descriptor, separator):
+        position += 1
+        if line.strip():
+            yield Place(position), line
+
+
+async def _lines(pending: bytes, descriptor: int, separator: bytes) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream that begins with `pending`; a line beyond the longest entry ends it."""
+    chunk = pending
+    while chunk:
+        *lines, pending = pending.split(separator)
+        for line in lines:
+            yield line
+        if len(pending) > MAX_MESSAGE_BYTES:
+            break
+        chunk = await _read(descriptor)
+        pending += chunk
+    yield pending
+
+
+async def _read(descriptor: int) -> bytes:
+    """Return what a descriptor has, waiting until it has something; empty at its end."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    try:
+        loop.add_reader(descriptor, ready.set)
+        await ready.wait()
+    except PermissionError:
+        pass  # a regular file: it is always ready, and epoll does not take it
+    finally:
+        loop.remove_reader(descriptor)
+    try:
+        return os.read(descriptor, 65536)
+    except OSError as error:
+        raise UpswellError(f"the requests must be readable: {error.strerror}") from error

@@ -1,0 +1,286 @@
+"""What a person names on the command line -> candidates: requests that may be published, batch by batch.
+
+What comes in: directories, URIs, request files, lists and streams. What goes out: for each thing found its
+request, and notes of what is passed over. It does not know what is stored already, nor of queues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import stat
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from msgspec import Struct
+
+from upswell.errors import MessageError, UpswellError
+from upswell.messages import UploadRequest
+from upswell.publisher.request_file import read_entries, stream_entries
+from upswell.publisher.selection import Selection
+from upswell.publisher.things import Thing, file_thing, file_uri, request_of
+from upswell.publisher.tree import Note, Tree
+from upswell.workload.requests import parse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+
+    from upswell.workload.requests import Place
+
+BATCH = 200
+"""Candidates that are found before the next step takes them: enough to ask a store about many at once."""
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class Candidate(Struct, frozen=True):
+    """A request that may be published; `thing` is None where a person wrote the request."""
+
+    request: UploadRequest
+    thing: Thing | None = None
+
+
+class What(Struct, frozen=True, kw_only=True):
+    """What was asked for: the arguments and how to look at them.
+
+    `kind` is the type of every request that a thing becomes, None by its name; `prefix` stands before the
+    keys of directories and listings; `separator` ends a line of a stream.
+    """
+
+    app_id: str
+    arguments: tuple[str, ...] = ("-",)
+    descriptor: int = 0
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    follow_links: bool = False
+    kind: str | None = None
+    prefix: str = ""
+    separator: bytes = b"\n"
+    repeat: int = 1
+    salt: str = ""
+
+
+class Sources:
+    """Finds the candidates of `what`; `on_note` is told of each name that is passed over."""
+
+    def __init__(
+        self,
+        what: What,
+        on_note: Callable[[Note], None],
+        list_objects: Callable[[str], Iterator[Thing]] | None = None,
+    ) -> None:
+        """Check what needs no look at the disk; `list_objects` yields a store's objects below a URI.
+
+        Raises:
+            UpswellError: a pattern is none, or two directories would give the same keys.
+        """
+        self._what = what
+        self._on_note = on_note
+        self._list_objects = list_objects
+        self._selection = Selection(what.include, what.exclude)
+        self._prefixes = _prefixes(what)
+
+    def count(self) -> int | None:
+        """Return how many candidates request files have; None where there is anything else to look at.
+
+        So that nothing is published from a file with a mistake in it, as there may be on its last line.
+
+        Raises:
+            UpswellError, MessageError: as `batches`.
+        """
+        files = [argument for argument in self._what.arguments if _is_request_file(argument)]
+        total = sum(1 for argument in files for _ in self._file(Path(argument)))
+        return total if len(files) == len(self._what.arguments) else None
+
+    async def batches(self) -> AsyncIterator[list[Candidate]]:
+        """Yield the candidates in a stable order, never more than `BATCH` at once.
+
+        Raises:
+            UpswellError: an argument cannot be read at all.
+            MessageError: a person's own request is not valid.
+        """
+        for argument in self._what.arguments:
+            with _stream_of(argument, self._what.descriptor) as descriptor:
+                if descriptor is None:
+                    found = self._candidates(argument)
+                    # In a thread: a slow disk must not keep the broker waiting.
+                    while batch := await asyncio.to_thread(_take, found, BATCH):
+                        yield batch
+                else:
+                    async for batch in self._stream(descriptor):
+                        yield batch
+
+    def _candidates(self, argument: str) -> Iterator[Candidate]:
+        path = local_path(argument)
+        if path is not None and os.path.isdir(path):  # noqa: PTH112 - a name may be no text
+            tree = Tree(
+                path,
+                selection=self._selection,
+                follow_links=self._what.follow_links,
+                on_note=self._on_note,
+            )
+            return self._things(_readable(path, tree, self._prefixes[argument]))
+        if not _URI.match(argument):
+            return self._file(Path(argument))
+        if path is None and self._list_objects is not None and argument.partition(":")[0].lower() in LISTED:
+            return self._things(self._selected(self._list_objects(argument), self._prefixes[argument]))
+        return self._things(filter(None, [self._listed(argument)]))
+
+    def _selected(self, things: Iterable[Thing], prefix: str) -> Iterator[Thing]:
+        for thing in things:
+            name = thing.key or ""
+            if self._selection.takes(name):
+                yield msgspec.structs.replace(thing, key=prefix + name)
+
+    def _file(self, path: Path) -> Iterator[Candidate]:
+        for place, entry in read_entries(path, repeat=self._what.repeat):
+            try:
+                candidate = self._entry(place, entry)
+            except MessageError as error:
+                if place.position > 1 or place.repetition:
+                    raise
+                hint = f"to publish the file itself, give its directory or {file_uri(str(path.absolute()))}"
+                raise MessageError(f"{error}; {hint}") from error
+            if candidate is not None:
+                yield candidate
+
+    async def _stream(self, descriptor: int) -> AsyncIterator[list[Candidate]]:
+        async for place, entry in stream_entries(descriptor, separator=self._what.separator):
+            candidate = self._entry(place, entry)
+            if candidate is not None:
+                yield [candidate]
+
+    def _entry(self, place: Place, entry: bytes) -> Candidate | None:
+        """Return the candidate of a line or list entry: a URI, a path, or a request in JSON."""
+        line = os.fsdecode(_unquoted(entry))
+        if _URI.match(line) or (not line.lstrip().startswith("{") and _is_path(line)):
+            return self._candidate(self._listed(line))
+        request = parse(entry, app_id=self._what.app_id, place=place, salt=self._what.salt)
+        return Candidate(request)
+
+    def _listed(self, line: str) -> Thing | None:
+        path = local_path(line)
+        if path is None:
+            return Thing(uri=line)
+        try:
+            status = os.stat(path, follow_symlinks=self._what.follow_links)  # noqa: PTH116 - as above
+        except OSError as error:
+            self._on_note(Note("vanished", path, error.strerror or str(error)))
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            is_link = stat.S_ISLNK(status.st_mode)
+            reason = "symbolic links are not followed" if is_link else "it is no regular file"
+            self._on_note(Note("link" if is_link else "special", path, reason))
+            return None
+        real = os.path.realpath(path) if self._what.follow_links else os.path.abspath(path)  # noqa: PTH100
+        return Thing(
+            uri=file_uri(real),
+            size=status.st_size,
+            changed_at=status.st_mtime,
+            version=str(status.st_mtime_ns),
+        )
+
+    def _things(self, things: Iterable[Thing]) -> Iterator[Candidate]:
+        for thing in things:
+            candidate = self._candidate(thing)
+            if candidate is not None:
+                yield candidate
+
+    def _candidate(self, thing: Thing | None) -> Candidate | None:
+        if thing is None:
+            return None
+        what = self._what
+        try:
+            return Candidate(request_of(thing, app_id=what.app_id, kind=what.kind, salt=what.salt), thing)
+        except MessageError as error:
+            self._on_note(Note("refused", thing.uri, str(error)))
+            return None
+
+
+LISTED = frozenset({"s3", "gs", "az"})
+"""Schemes whose URI, as an argument, names everything below it."""
+
+
+@contextmanager
+def _stream_of(argument: str, standard_input: int) -> Generator[int | None]:
+    """Give the descriptor of an argument that can be read only once: standard input, a pipe; else None."""
+    if argument == "-":
+        yield standard_input
+        return
+    try:
+        mode = os.stat(argument).st_mode  # noqa: PTH116 - a name may be no text
+    except (OSError, ValueError):  # the latter: a name with a NUL in it
+        yield None
+        return
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        yield None
+        return
+    descriptor = os.open(argument, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_request_file(argument: str) -> bool:
+    if argument == "-" or _URI.match(argument) or os.path.isdir(argument):  # noqa: PTH112 - as above
+        return False
+    with _stream_of(argument, 0) as descriptor:
+        return descriptor is None
+
+
+def _take(found: Iterator[Candidate], count: int) -> list[Candidate]:
+    return list(islice(found, count))
+
+
+def local_path(text: str) -> str | None:
+    """Return the path that a `file://` URI or a plain path names; None for any other URI.
+
+    >>> local_path("file:///a%20b"), local_path("photos"), local_path("s3://bucket/a")
+    ('/a b', 'photos', None)
+    """
+    if text.lower().startswith("file://"):
+        return os.fsdecode(unquote_to_bytes(text[len("file://") :].removeprefix("localhost")))
+    return None if _URI.match(text) else text
+
+
+def _is_path(line: str) -> bool:
+    return line.startswith(("/", "./", "../")) or os.path.lexists(line)
+
+
+def _unquoted(entry: bytes) -> bytes:
+    """Return an entry of a JSON list that is a string as the line that it would be in a list of lines."""
+    if not entry.startswith(b'"'):
+        return entry
+    try:
+        return msgspec.json.decode(entry, type=str).encode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return entry
+
+
+def _readable(path: str, tree: Tree, prefix: str) -> Iterator[Thing]:
+    try:
+        for file in tree:
+            yield file_thing(file, prefix)
+    except OSError as error:
+        raise UpswellError(f"a directory must be readable: {path}: {error.strerror}") from error
+
+
+def _prefixes(what: What) -> dict[str, str]:
+    """Return what stands before the keys of each argument: with several, each one's own last name."""
+    several = len(what.arguments) > 1
+    prefixes: dict[str, str] = {}
+    for argument in what.arguments:
+        name = os.path.basename(os.path.abspath(local_path(argument) or argument))  # noqa: PTH100, PTH119
+        prefixes[argument] = f"{what.prefix}{name}/" if several else what.prefix
+    folders = [prefixes[a] for a in dict.fromkeys(what.arguments) if os.path.isdir(local_path(a) or "")]  # noqa: PTH112
+    if len(folders) != len(set(folders)):
+        raise UpswellError(
+            f"several directories must have different last names, which begin their keys, got {folders}"
+        )
+    return prefixes

@@ -1,0 +1,323 @@
+# pyright: reportUnknownMemberType=false
+# obstore.list can also return arrow tables, whose types are those of a package that is not here.
+"""One bucket of an object store: the only place that knows obstore.
+
+What comes in: a store's URL, settings, keys, bytes. What goes out: what the store answered, or an UploadError
+from the table below, worded by us. obstore's own texts hold request URLs (an Azure one carries its signature)
+and what a server chose to send, so only a status, an error code and our own key are taken from them.
+
+Credentials are found the vendors' ways, by obstore (environment, workload identity, the machine's own) and
+for AWS by `aws.py`; they never pass through here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import obstore
+from msgspec import Struct
+from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from upswell.errors import PermanentUploadError, SettingsError, StoreUnavailableError, TemporaryUploadError
+from upswell.stores.show import show
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from typing import NoReturn
+
+    from upswell.settings import Settings
+
+    Chunk = bytes | memoryview
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
+
+_DOWN_STATUSES = frozenset({"401", "408", "429", "502", "503", "504", "507"})
+_DOWN_KINDS = frozenset({"Connect", "Timeout"})
+_DOWN_CODES = frozenset(
+    {
+        "AccountIsDisabled", "AuthenticationFailed", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
+        "NoSuchBucket", "ContainerNotFound", "QuotaExceeded", "RequestTimeTooSkewed", "ServerBusy",
+        "ServiceUnavailable", "SignatureDoesNotMatch", "SlowDown", "TokenRefreshRequired",
+        "XMinioStorageFull",
+    }
+)  # fmt: skip
+"""What is wrong with the store or our standing there: every upload meets it, so none is to blame."""
+
+_DENIED_CODES = frozenset({"AccessDenied", "AuthorizationPermissionMismatch"})
+"""Codes of a 403 that is about this key; any other, an identity service's for one, is about our standing."""
+
+_TEMPORARY_CODES = frozenset(
+    {
+        "BadDigest", "ConditionalRequestConflict", "IncompleteBody", "InvalidPart", "InvalidBlockList",
+        "Md5Mismatch", "NoSuchUpload", "OperationAborted", "RequestTimeout", "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+    }
+)  # fmt: skip
+"""Refusals (400 to 499) of these bytes on their way, not of the upload."""
+
+
+class Answer(Struct, frozen=True):
+    """What a store tells of an object: its size in bytes, its ETag without quotes, its metadata."""
+
+    size: int
+    etag: str | None
+    metadata: Mapping[str, str]
+
+
+class Listed(Struct, frozen=True):
+    """One object of a listing: its key, its size in bytes, its ETag without quotes."""
+
+    key: str
+    size: int
+    etag: str | None = None
+
+
+class Bucket:
+    """A bucket or container; used by many threads at once."""
+
+    def __init__(self, scheme: str, name: str, settings: Settings) -> None:
+        """Say which bucket; nobody is asked yet.
+
+        Raises:
+            SettingsError: plain HTTP to another machine without `store_allow_http`, or what obstore refuses.
+        """
+        self.scheme = scheme
+        self.name = name
+        self.endpoint = settings.store_endpoint
+        self.is_encrypted = not self.endpoint or urlsplit(self.endpoint).scheme == "https"
+        """Whether the bytes travel over TLS, where none can change unnoticed."""
+        check_endpoint(settings)
+        try:
+            self._store = _MAKERS[scheme](name, settings)
+        except (exceptions.BaseError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise SettingsError(f"{scheme}://{name} cannot be used as a store: {reason}") from None
+
+    def put(self, key: str, body: Chunk, metadata: Mapping[str, str], *, only_new: bool) -> str | None:
+        """Store a small object in one request; return its ETag.
+
+        Raises:
+            FileExistsError: `only_new`, and an object is there (some stores never say so and replace it).
+        """
+        with self._told(key):
+            result = obstore.put(
+                self._store,
+                key,
+                body,
+                attributes=dict(metadata),
+                mode="create" if only_new else "overwrite",
+                use_multipart=False,
+            )
+        return _bare(result["e_tag"])
+
+    def put_parts(
+        self,
+        key: str,
+        parts: Iterator[Chunk],
+        metadata: Mapping[str, str],
+        *,
+        part_bytes: int,
+        in_flight: int,
+    ) -> str | None:
+        """Store a large object with `in_flight` parts (2 at least) in memory; return its ETag.
+
+        `parts` are of `part_bytes` each, the last may be shorter. Whatever is raised while one is asked for
+        stops the upload, deletes the parts that were sent, and comes out here.
+        """
+        with self._told(key):
+            result = obstore.put(
+                self._store,
+                key,
+                parts,
+                attributes=dict(metadata),
+                use_multipart=True,
+                chunk_size=part_bytes,
+                max_concurrency=in_flight - 2,  # beside one that is read, and one that waits to be sent
+            )
+        return _bare(result["e_tag"])
+
+    def stat(self, key: str) -> Answer | None:
+        """Return what the store tells of an object, or None where there is none."""
+        try:
+            with self._told(key):
+                result = obstore.get(self._store, key, options={"head": True})
+        except FileNotFoundError:
+            return None
+        return _answer(result)
+
+    def read(self, key: str, *, etag: str | None = None) -> tuple[Answer, Iterator[Chunk]]:
+        """Return what the store tells of an object, and its bytes as they come; of that `etag`, if given.
+
+        Raises:
+            FileNotFoundError: there is none.
+            TemporaryUploadError: it is another one by now.
+        """
+        with self._told(key):
+            result = obstore.get(self._store, key, options={"if_match": f'"{etag}"'} if etag else None)
+        answer = _answer(result)
+        if etag is not None and answer.etag != etag:  # a store that takes no conditions
+            raise TemporaryUploadError(f"an object must not change while it is used, got another {show(key)}")
+        return answer, self._chunks(key, result)
+
+    def _chunks(self, key: str, result: Any) -> Generator[Chunk]:
+        with self._told(key):
+            yield from result.stream(min_chunk_size=1024 * 1024)
+
+    def list(self, prefix: str) -> Generator[Listed]:
+        """Yield the objects below `prefix` (whole components), a page at a time."""
+        with self._told(prefix):
+            for page in obstore.list(self._store, prefix or None, chunk_size=1000, return_arrow=False):
+                for found in page:
+                    yield Listed(found["path"], found["size"], _bare(found["e_tag"]))
+
+    def delete(self, key: str) -> None:
+        """Delete an object; there may be none."""
+        try:
+            with self._told(key):
+                obstore.delete(self._store, key)
+        except FileNotFoundError:
+            pass
+
+    @contextmanager
+    def _told(self, key: str) -> Generator[None]:
+        """Tell obstore's errors as ours; what the caller's own iterator raised passes as it is."""
+        try:
+            yield
+        except exceptions.AlreadyExistsError:
+            raise FileExistsError(key) from None
+        except (exceptions.BaseError, FileNotFoundError) as error:
+            _raise(error, f"{self.scheme}://{self.name}/{key}")
+
+
+def check_endpoint(settings: Settings) -> None:
+    """Raise a SettingsError unless `store_endpoint` is https://, on this machine, or allowed all the same."""
+    endpoint = settings.store_endpoint
+    if not endpoint:
+        return
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        raise SettingsError(
+            f"store_endpoint must be http(s)://host[:port], without credentials, got {show(endpoint)}"
+        )
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not settings.store_allow_http:
+        raise SettingsError(
+            "store_endpoint must be https:// unless it is on this machine or store_allow_http is set, "
+            f"got {show(endpoint)}"
+        )
+
+
+def _raise(error: Exception, url: str) -> NoReturn:
+    """Raise the UploadError that the table has for an error of obstore's; FileNotFoundError for no object."""
+    text = str(error)
+    status, code, kind = (
+        found[1] if (found := pattern.search(text)) else "" for pattern in (_STATUS, _CODE, _KIND)
+    )
+    what = f"{status} {code}".strip() or _KINDS.get(kind, kind) or type(error).__name__
+    message = f"the store answered {what} for {show(url)}"
+    stands_badly = status == "403" and code not in _DENIED_CODES
+    if code in _DOWN_CODES or status in _DOWN_STATUSES or kind in _DOWN_KINDS or stands_badly:
+        raise StoreUnavailableError(f"the store must be there and let us in; {message}") from None
+    if isinstance(error, exceptions.UnauthenticatedError):
+        raise StoreUnavailableError(f"the store must be given valid credentials; {message}") from None
+    if isinstance(error, FileNotFoundError) and code not in _TEMPORARY_CODES:
+        raise FileNotFoundError(url) from None
+    if isinstance(error, exceptions.PreconditionError):
+        raise TemporaryUploadError(f"an object must not change while it is used; {message}") from None
+    if status.startswith("4") and code not in _TEMPORARY_CODES and status != "409":
+        raise PermanentUploadError(f"the store must accept the request; {message}") from None
+    raise TemporaryUploadError(f"the store must finish the request; {message}") from None
+
+
+_KINDS = {
+    "Connect": "nothing (cannot connect)",
+    "Timeout": "nothing in time",
+    "Request": "nothing (connection broken)",
+    "Interrupted": "nothing (connection broken)",
+}
+
+
+def _answer(result: Any) -> Answer:
+    metadata = {str(name): str(value) for name, value in result.attributes.items()}
+    return Answer(result.meta["size"], _bare(result.meta["e_tag"]), metadata)
+
+
+def _bare(etag: str | None) -> str | None:
+    return etag.strip('"') if etag else None
+
+
+def _client(settings: Settings) -> Any:
+    return {
+        "allow_http": settings.store_endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=5),
+        "timeout": timedelta(seconds=settings.store_timeout),
+        "user_agent": "upswell",
+    }
+
+
+def _retries(settings: Settings) -> Any:
+    return {
+        "max_retries": 3,
+        "retry_timeout": timedelta(seconds=settings.store_timeout),
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=200),
+            "max_backoff": timedelta(seconds=5),
+            "base": 3,
+        },
+    }
+
+
+def _s3(bucket: str, settings: Settings) -> S3Store:
+    from upswell.stores.aws import credential_provider  # noqa: PLC0415 - only S3 needs it
+
+    config: dict[str, Any] = {
+        "virtual_hosted_style_request": settings.store_addressing == "virtual",
+        # The bytes are checked against the store's answer instead: that holds for the way back, too.
+        "unsigned_payload": True,
+    }
+    if settings.store_endpoint:
+        config["endpoint"] = _virtual_endpoint(bucket, settings)
+    if settings.store_region:
+        config["region"] = settings.store_region
+    if settings.store_anonymous:
+        config["skip_signature"] = True
+    else:
+        config["credential_provider"] = credential_provider()
+    return S3Store(bucket, client_options=_client(settings), retry_config=_retries(settings), **config)
+
+
+def _virtual_endpoint(bucket: str, settings: Settings) -> str:
+    """Return the endpoint as obstore wants it: with the bucket before the host in virtual addressing."""
+    if settings.store_addressing != "virtual":
+        return settings.store_endpoint
+    scheme, _, host = settings.store_endpoint.partition("://")
+    return f"{scheme}://{bucket}.{host}"
+
+
+def _gcs(bucket: str, settings: Settings) -> GCSStore:
+    config: dict[str, Any] = {}
+    if settings.store_endpoint:
+        config["base_url"] = settings.store_endpoint
+    if settings.store_anonymous:
+        config["skip_signature"] = True
+    return GCSStore(bucket, client_options=_client(settings), retry_config=_retries(settings), **config)
+
+
+def _azure(container: str, settings: Settings) -> AzureStore:
+    config: dict[str, Any] = {}
+    if settings.store_endpoint:
+        config["endpoint"] = settings.store_endpoint
+    if settings.store_anonymous:
+        config["skip_signature"] = True
+    return AzureStore(container, client_options=_client(settings), retry_config=_retries(settings), **config)
+
+
+_MAKERS = {"s3": _s3, "gs": _gcs, "az": _azure}

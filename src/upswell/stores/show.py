@@ -1,0 +1,15 @@
+"""How a URI or a key from a message looks in an error: no credentials, one line, not too long."""
+
+from __future__ import annotations
+
+from upswell.events import mask
+
+
+def show(text: str) -> str:
+    """Return `text` fit to be read by a person.
+
+    >>> show("https://user:secret@host/a b?signature=1")
+    "'https://***@host/a b?***'"
+    """
+    address, mark, _query = text[:300].partition("?")
+    return ascii(mask(address + (mark and "?***")))

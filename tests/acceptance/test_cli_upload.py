@@ -1,0 +1,96 @@
+"""`upswell upload`, started as a user does: no broker, no settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BODY = b"holiday" * 10_000
+
+
+def upload(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "upswell", "upload", *arguments],
+        cwd=folder,
+        env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "beach.jpg").write_bytes(BODY)
+    return tmp_path
+
+
+def test_a_file_is_stored_and_its_checksum_printed(folder: Path) -> None:
+    done = upload(folder, "beach.jpg", "out/")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"sha256:{hashlib.sha256(BODY).hexdigest()}  out/beach.jpg\n"
+    assert "68.4 KiB stored in" in done.stderr
+    assert [path.name for path in (folder / "out").iterdir()] == ["beach.jpg"]  # nothing of ours stays
+    assert (folder / "out/beach.jpg").read_bytes() == BODY
+
+
+def test_what_is_stored_is_told_to_machines(folder: Path) -> None:
+    done = upload(folder, "beach.jpg", "out/other.jpg", "--json")
+    told = json.loads(done.stdout)
+    assert (told["destination"], told["bytes"], told["attempts"]) == ("out/other.jpg", len(BODY), 1)
+    assert told["checksum"] == f"sha256:{hashlib.sha256(BODY).hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing", "out/"], "error: a source must be readable: missing: No such file or directory"),
+        (
+            [".", "out/"],
+            "error: a source must be one file, got a directory: .; for all files below it: upswell",
+        ),
+        (["beach.jpg", "ftp://host/x/"], "error: destination must be a folder or start with"),
+        (["/dev/null", "out/"], "error: a source must be a regular file, got a device"),
+        (["beach.jpg", "out/", "--checksum", "md5:1"], "error: not a valid upload"),
+        (["beach.jpg", "out/", "--type", "strange"], "error: type must be one of"),
+        (["beach.jpg", "out/", "--handler", "mine:f"], "error: handler mine:f: cannot import mine"),
+    ],
+    ids=["missing", "directory", "scheme", "device", "checksum", "type", "handler"],
+)
+def test_a_mistake_is_one_line_and_exit_status_1(folder: Path, arguments: list[str], message: str) -> None:
+    done = upload(folder, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
+    assert not (folder / "out/beach.jpg").exists()
+
+
+def test_a_wrong_checksum_is_tried_again_and_told(folder: Path) -> None:
+    wrong = f"sha256:{'0' * 64}"
+    done = upload(folder, "beach.jpg", "out/", "--checksum", wrong, "--delivery-limit", "2")
+    assert done.returncode == 1
+    first, last = done.stderr.splitlines()
+    assert first.startswith("attempt 1 failed: the source must have the request's checksum")
+    assert last.startswith("error: the source must have the request's checksum")
+    assert last.endswith("; tried 2 times")
+
+
+def test_a_handler_of_ones_own_can_be_tried_without_a_broker(folder: Path) -> None:
+    (folder / "mine.py").write_text(
+        "def upper(request, context):\n"
+        "    with context.open_source() as source:\n"
+        "        return context.store(source.read().upper(), request.key + '.txt')\n"
+    )
+    done = upload(folder, "beach.jpg", "out/", "--handler", "mine:upper")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "out/beach.jpg.txt").read_bytes() == BODY.upper()

@@ -1,0 +1,255 @@
+"""Uploads from web servers and files to a real server of S3 while everything in between breaks at random.
+
+The web server cuts, resets, stalls, refuses and lies; the connections to the store are cut, stalled and
+corrupted; workers are killed. At the end every object is there with the right bytes, none is dead, and no
+part of one is left behind: counted with botocore, straight at the store, past the proxy.
+
+UPSWELL_FAULTS=10000 tells how many uploads (`make faults`); some hundred by default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from conftest import skip_or_fail
+from support import bad_http_server, s3_server
+from support.bad_http_server import BadHttpServer, broken, status, whole
+from support.system import System, wait_until
+from support.tcp_proxy import TcpProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from support.bad_http_server import Behaviour, Exchange
+
+UPLOADS = int(os.environ.get("UPSWELL_FAULTS", "300"))
+SECONDS = 120 + UPLOADS / 5
+"""How long it may take: a busy machine uploads some dozen a second, and the faults take their share."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 120)]
+
+PREFIX = "faults"
+WORKERS = 2
+LARGE = 6 * 1024 * 1024
+SETTINGS = {
+    "slots": 8,
+    "delivery_limit": 200,
+    "retry_backoff": 0.1,
+    "read_timeout": 1,
+    "connect_timeout": 2,
+    "store_timeout": 4,
+    "upload_timeout": 30,
+    # Some hundred uploads must last long enough for each fault to come; thousands do by themselves.
+    "upload_rate_limit": 1_500_000 if UPLOADS < 1000 else 0,
+    "part_size": 5 * 1024 * 1024,
+}
+
+
+class Things:
+    """What is uploaded: number -> bytes, made anew whenever they are asked for."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def body(self, number: int) -> bytes:
+        """Return the bytes of one: small, middling, and now and then of two parts."""
+        rng = random.Random(f"{self._seed}/{number}")
+        size = LARGE if number % 50 == 7 else rng.choice([0, 1, 500, 5_000, 50_000, 300_000])
+        return rng.randbytes(size)
+
+    def key(self, number: int) -> str:
+        """Return the object's name."""
+        return f"{number % 7}/é {number:05d}.bin"
+
+
+def faulty(things: Things, seed: int) -> Behaviour:
+    """Answer `/NUMBER` rightly three times out of four, else in one of the bad ways."""
+    rng = random.Random(seed)
+
+    def answer(exchange: Exchange) -> None:
+        body = things.body(int(exchange.path[1:]))
+        chance = rng.random()
+        middle = len(body) // 2
+        wrong: list[Callable[[], Behaviour]] = [
+            lambda: broken(body, middle, bad_http_server.cut),
+            lambda: broken(body, middle, bad_http_server.reset),
+            lambda: broken(body, middle, lambda one: one.wait(2)),
+            lambda: status("500 Internal Server Error"),
+            lambda: status("503 Service Unavailable", Retry_After=1),
+            lambda: status("429 Too Many Requests"),
+            lambda: whole(body[:middle], etag=f'"{uuid.uuid4()}"'),  # half of it, told as if it were all
+            lambda: whole(bytes(len(body)), etag=None),  # other bytes of the same length
+        ]
+        (rng.choice(wrong)() if chance < 0.25 else whole(body))(exchange)
+
+    return answer
+
+
+class Paths(dict[str, Any]):
+    """Every path of a server, answered alike."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        super().__init__()
+        self._behaviour = behaviour
+
+    def get(self, _path: str, _default: Any = None) -> Any:
+        """Return what answers."""
+        return self._behaviour
+
+
+@pytest.fixture(params=["seaweedfs"])
+def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    reason = s3_server.missing(request.param)
+    if reason:
+        skip_or_fail(reason)
+    with s3_server.s3_server(request.param, tmp_path / "s3") as running:
+        yield running
+
+
+def stored(endpoint: str) -> dict[str, int]:
+    """Return key -> size of what the store holds, as botocore sees it."""
+    time.sleep(UPLOADS / 10_000)  # thousands are listed in many pages, and the uploads need the machine
+    pages = s3_server.client(endpoint).get_paginator("list_objects_v2")
+    listed = pages.paginate(Bucket=s3_server.BUCKET, Prefix=f"{PREFIX}/")
+    return {
+        entry["Key"].removeprefix(f"{PREFIX}/"): entry["Size"]
+        for page in listed
+        for entry in page.get("Contents", [])
+    }
+
+
+def write_requests(system: System, server: BadHttpServer, things: Things) -> Path:
+    """Name each thing once: two of three on the web, one as a file."""
+    requests: list[dict[str, object]] = []
+    for number in range(UPLOADS):
+        body = things.body(number)
+        if number % 3:
+            uri = server.url(f"/{number}")
+        else:
+            path = system.sources / f"{number}.bin"
+            path.write_bytes(body)
+            uri = path.as_uri()
+        checksum = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        requests.append(
+            {"type": "file", "uri": uri, "key": things.key(number), "checksum": checksum, "id": f"r{number}"}
+        )
+    path = system.folder / "requests.json"
+    path.write_text(json.dumps(requests))
+    return path
+
+
+class Faults(threading.Thread):
+    """Breaks something every quarter of a second until told to stop; `made` counts what it did."""
+
+    def __init__(self, system: System, proxy: TcpProxy, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._system = system
+        self._proxy = proxy
+        self._rng = random.Random(seed)
+        self._workers = [system.start("worker") for _ in range(WORKERS)]
+        self._stopped = threading.Event()
+        self.made: dict[str, int] = {"cut": 0, "stall": 0, "corrupt": 0, "kill": 0, "refuse": 0}
+
+    def run(self) -> None:
+        """Break things."""
+        while not self._stopped.wait(0.25):
+            fault = self._rng.choice(
+                ["cut", "cut", "stall", "corrupt", "corrupt", "corrupt", "kill", "refuse"]
+            )
+            self.made[fault] += 1
+            getattr(self, f"_{fault}")()
+
+    def stop(self) -> None:
+        """Break nothing more."""
+        self._stopped.set()
+        self.join()
+
+    def _cut(self) -> None:
+        self._proxy.cut()
+
+    def _stall(self) -> None:
+        self._proxy.stall()
+        self._stopped.wait(self._rng.uniform(0.2, 1.5))
+        self._proxy.resume()
+
+    def _corrupt(self) -> None:
+        self._proxy.corrupt(self._rng.randint(1, 3))
+
+    def _refuse(self) -> None:
+        self._proxy.refuse()
+        self._stopped.wait(self._rng.uniform(0.2, 1.0))
+        self._proxy.accept()
+
+    def _kill(self) -> None:
+        """Kill a worker and start another: the scaler would wait longer each time, as it should."""
+        victim = self._rng.choice(self._workers)
+        victim.kill()
+        victim.wait()
+        self._workers[self._workers.index(victim)] = self._system.start("worker")
+
+
+def test_no_upload_is_lost_or_wrong_whatever_breaks_on_the_way(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    seed = int(os.environ.get("UPSWELL_FAULTS_SEED", "1"))
+    things = Things(seed)
+    with BadHttpServer() as server, TcpProxy(urlsplit(endpoint).port or 80) as proxy:
+        server.paths = Paths(faulty(things, seed))
+        settings = {
+            **SETTINGS,
+            "store_endpoint": f"http://127.0.0.1:{proxy.port}",
+            "source_origins": f"http://127.0.0.1:{server.port}",
+            "source_networks": "127.0.0.0/8",
+        }
+        with System(tmp_path / "system", app_id="e123456", **settings) as system:
+            system.environment["UPSWELL_DESTINATION"] = f"s3://{s3_server.BUCKET}/{PREFIX}"
+            requests = write_requests(system, server, things)
+            faults = Faults(system, proxy, seed)
+            began = time.monotonic()
+            faults.start()
+            system.start("publish", "--app", system.app_id, str(requests))
+            try:
+                wait_until(
+                    lambda: len(stored(endpoint)) >= UPLOADS * 0.9,
+                    SECONDS,
+                    lambda: (
+                        f"{len(stored(endpoint))} of {UPLOADS} {faults.made} {system.dead()} {system.logs()}"
+                    ),
+                )
+            finally:
+                faults.stop()
+            wait_until(
+                lambda: len(stored(endpoint)) == UPLOADS and not s3_server.unfinished(endpoint),
+                120,
+                lambda: (
+                    f"{len(stored(endpoint))} of {UPLOADS}, unfinished: {s3_server.unfinished(endpoint)}, "
+                    f"{faults.made} {system.dead()} {system.logs()}"
+                ),
+            )
+            took = time.monotonic() - began
+            assert system.dead() == {}
+    client = s3_server.client(endpoint)
+    for number in range(UPLOADS):
+        answer = client.get_object(Bucket=s3_server.BUCKET, Key=f"{PREFIX}/{things.key(number)}")
+        assert answer["Body"].read() == things.body(number), f"{things.key(number)} has wrong bytes"
+    assert sorted(stored(endpoint)) == sorted(things.key(number) for number in range(UPLOADS))
+    assert s3_server.unfinished(endpoint) == []
+    assert min(faults.made.values()) > 0 or UPLOADS < 300, f"too few faults to prove anything: {faults.made}"
+    with capsys.disabled():
+        print(  # noqa: T201 - the figures are what one runs this for
+            f"\n{UPLOADS} uploads in {took:.0f} s: 0 lost, 0 wrong, 0 dead, 0 parts left; {faults.made}, "
+            f"{proxy.corrupted} pieces corrupted, {len(server.asked)} requests to the web server"
+        )

@@ -1,0 +1,56 @@
+"""rclone as the second opinion of what is in a store: a program that shares no line with ours.
+
+A remote is rclone's connection string of one bucket or folder.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from support import azure_server, s3_server
+from support.server_process import program
+
+
+def missing() -> str | None:
+    """Return why rclone cannot run on this machine, or None when it can."""
+    return None if program("rclone") else "rclone is not installed (uv sync --group servers)"
+
+
+def s3(endpoint: str) -> str:
+    """Return the remote of the tests' bucket on a server of S3."""
+    return (
+        f':s3,provider=Other,endpoint="{endpoint}",access_key_id={s3_server.ACCESS_KEY},'
+        f"secret_access_key={s3_server.SECRET_KEY},force_path_style=true:{s3_server.BUCKET}"
+    )
+
+
+def azure(endpoint: str) -> str:
+    """Return the remote of the tests' container."""
+    return (
+        f":azureblob,account={azure_server.ACCOUNT},key={azure_server.KEY},"
+        f'endpoint="{endpoint}":{azure_server.CONTAINER}'
+    )
+
+
+def names(remote: str) -> dict[str, int]:
+    """Return the objects' keys and sizes in bytes."""
+    listed = json.loads(_run("lsjson", "--recursive", "--files-only", "--no-mimetype", remote))
+    return {entry["Path"]: entry["Size"] for entry in listed}
+
+
+def read(remote: str, key: str) -> bytes:
+    """Return an object's bytes."""
+    return _run("cat", f"{remote}/{key}")
+
+
+def _run(*arguments: str) -> bytes:
+    done = subprocess.run(
+        [str(program("rclone")), "--config=", "--retries=3", *arguments],
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )
+    if done.returncode:
+        raise RuntimeError(f"rclone {arguments[0]} failed: {done.stderr.decode()}")
+    return done.stdout

@@ -307,6 +307,17 @@ def test_an_object_is_a_source_too(place: Place, content: bytes, tmp_path: Path)
 
 
 @remotely
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_an_object_is_copied_to_where_it_came_from(place: Place, content: bytes) -> None:
+    """obstore may not be called from what obstore calls: the parts of a source that is an object, too."""
+    place.store().put("in/x", MemorySource(content))
+    settings = place.make(source_stores=[place.url])
+    with Sources(settings).open(f"{place.url}/in/x") as source:
+        assert open_store(settings).put("y", source) == StoredObject(len(content), checksum(content))
+    assert place.read("y") == content
+
+
+@remotely
 def test_only_objects_below_source_stores_are_opened(place: Place) -> None:
     place.store().put("in/x", MemorySource(SMALL))
     sources = Sources(place.make(source_stores=[f"{place.url}/in"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 import stat
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 from upswell.broker.topology import dead_letter_queue, reply_queue, upload_queue, upload_queue_name
 from upswell.cli.connection import connected, run, unique_name
 from upswell.cli.options import app_option, finite, with_settings
-from upswell.cli.publish_summary import Outcome, Verified, print_summary
+from upswell.cli.publish_summary import End, Outcome, Verified, print_summary
 from upswell.cli.publish_tally import Tally
 from upswell.cli.replies import MOST_OUTSTANDING, Replies
 from upswell.cli.text import plain
@@ -35,7 +36,7 @@ from upswell.publisher.sources import Sources, What, local_path
 from upswell.workload.arrivals import constant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import AsyncIterator, Coroutine, Generator
 
     from upswell.broker import Broker
     from upswell.messages import UploadReport, UploadRequest
@@ -45,6 +46,9 @@ COMMIT_SECONDS = 1.0
 """What workers told is written down so often; a kill loses no more."""
 
 VERIFY_BATCH = 200
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status that shells give a command that Ctrl-C ended."""
 
 _LOOKS = ("include", "exclude", "follow_links", "prefix", "kind", "repeat")
 """Options that say how to look at the arguments."""
@@ -154,10 +158,13 @@ async def _publish(settings: Settings, job: Job) -> int:
             await _list(sources, known, tally, job)
             return 1 if tally.failed else 0
         outcome = await _send_all(settings, job, _pending(sources, known, tally, job), tally, record)
-        if job.verify and outcome.complete:
+        if job.verify and outcome.end == "complete":
             outcome = replace(outcome, verified=await _verify(known, tally))
     tally.warn()
     print_summary(job.queue, tally, outcome, as_json=job.as_json)
+    if outcome.end == "interrupted":
+        click.echo("interrupted: run the same command again, and it sends what is not stored yet", err=True)
+        return INTERRUPTED
     return 1 if tally.failed or outcome.failed else 0
 
 
@@ -171,29 +178,38 @@ async def _send_all(
         await broker.declare(upload_queue(job.queue, delivery_limit=settings.delivery_limit))
         if not (job.wait or job.verify):
             publisher = Publisher(broker=broker, upload_queue=job.queue)
-            await _send(publisher, requests, job)
-            return Outcome(published=publisher.published, seconds=time.monotonic() - started)
+            end = await _to_the_end(_send(publisher, requests, job))
+            return Outcome(published=publisher.published, seconds=time.monotonic() - started, end=end)
         from upswell.cli.publish_wait import publish_and_wait  # noqa: PLC0415 - it needs rich
 
         memory = _Memory(record)
         replies = Replies(on_stored=memory.take)
         publisher = Publisher(broker=broker, upload_queue=job.queue, reply_to=await _listen(broker, replies))
-        complete = await publish_and_wait(
-            broker,
-            job.queue,
-            replies,
-            _send(publisher, _expected(requests, replies), job),
-            tally=tally,
-            total=job.total,
-            timeout=job.timeout,
-            each_round=memory.commit,
+        end = await _to_the_end(
+            publish_and_wait(
+                broker,
+                job.queue,
+                replies,
+                _send(publisher, _expected(requests, replies), job),
+                tally=tally,
+                total=job.total,
+                timeout=job.timeout,
+                each_round=memory.commit,
+            )
         )
-        return Outcome(
-            published=publisher.published,
-            replies=replies,
-            complete=complete,
-            seconds=time.monotonic() - started,
-        )
+        seconds = time.monotonic() - started
+        return Outcome(published=publisher.published, replies=replies, end=end, seconds=seconds)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, bool | None]) -> End:
+    """Return how work ended; interrupted by Ctrl-C or SIGTERM, there is a summary all the same."""
+    try:
+        return "incomplete" if await work is False else "complete"
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+        return "interrupted"
 
 
 class _Memory:
@@ -237,7 +253,9 @@ async def _send(publisher: Publisher, requests: AsyncIterator[UploadRequest], jo
 
 async def _pending(sources: Sources, known: Known, tally: Tally, job: Job) -> AsyncIterator[UploadRequest]:
     """Yield what is not stored yet."""
-    async for batch in sources.batches():
+    async for found in sources.batches():
+        things = await known.look(found)
+        batch = [sources.seen(one, thing) for one, thing in zip(found, things, strict=True)]
         stored = [False] * len(batch) if job.fresh else await known.are_stored(batch)
         for candidate, is_stored in zip(batch, stored, strict=True):
             tally.take(candidate, stored=is_stored)
@@ -265,7 +283,7 @@ async def _list(sources: Sources, known: Known, tally: Tally, job: Job) -> None:
             length = "?" if request.size_bytes is None else f"{request.size_bytes:,}"
             click.echo(f"{length:>15}  {plain(key_of(request))}  {plain(request.uri)}")
     tally.warn()
-    for line in tally.lines():
+    for line in tally.lines(sent="to send"):
         click.echo(line, err=True)
 
 

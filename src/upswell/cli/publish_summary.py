@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
@@ -39,20 +39,24 @@ class Verified:
                 self.findings.append(finding)
 
 
+End = Literal["complete", "incomplete", "interrupted"]
+"""How publishing ended: all done that was asked for; not all of it in time; by Ctrl-C or SIGTERM."""
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of what was sent; `replies` is None where nobody waited."""
 
     published: int
     seconds: float
     replies: Replies | None = None
-    complete: bool = True
+    end: End = "complete"
     verified: Verified | None = None
 
     @property
     def failed(self) -> bool:
         """Whether anything is not stored, or not right."""
         dead = self.replies is not None and self.replies.dead > 0
-        return dead or not self.complete or (self.verified is not None and self.verified.wrong > 0)
+        return dead or self.end != "complete" or (self.verified is not None and self.verified.wrong > 0)
 
 
 def print_summary(queue: str, tally: Tally, outcome: Outcome, *, as_json: bool) -> None:
@@ -76,8 +80,8 @@ def print_summary(queue: str, tally: Tally, outcome: Outcome, *, as_json: bool) 
     if verified is not None:
         verdict = f"{verified.wrong:,} are not right" if verified.wrong else "all are right"
         click.echo(f"verified {counted(verified.checked, 'file')} by the {verified.by}: {verdict}")
-    elif not outcome.complete:
-        click.echo("not verified: not all is stored yet")
+    elif outcome.end != "complete" and replies is not None:
+        click.echo("not all is stored yet")
 
 
 def _answers(replies: Replies) -> str:
@@ -93,7 +97,7 @@ def _rate(replies: Replies, outcome: Outcome) -> float:
 
 def _figures(tally: Tally, outcome: Outcome) -> dict[str, Any]:
     replies, verified = outcome.replies, outcome.verified
-    figures: dict[str, Any] = {"published": outcome.published}
+    figures: dict[str, Any] = {"published": outcome.published, "end": outcome.end}
     if replies is not None:
         p50, p95 = replies.percentiles()
         figures |= {

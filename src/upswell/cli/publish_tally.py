@@ -26,7 +26,7 @@ FAILURES = frozenset({"unreadable", "refused"})
 
 _EXPLAINED = {
     "link": "symbolic links",
-    "special": "no regular files",
+    "special": "special files",
     "vanished": "vanished while listing",
     "unreadable": "unreadable",
     "refused": "names that cannot be keys",
@@ -95,13 +95,16 @@ class Tally:
         if more:
             click.echo(f"passed over {counted(more, 'name')} more", err=True)
 
-    def lines(self) -> list[str]:
-        """Return the summary of what was found: nothing where all of it was a person's own requests."""
+    def lines(self, *, sent: str = "sent") -> list[str]:
+        """Return the summary of what was found: nothing where all of it was a person's own requests.
+
+        `sent` says of what is not stored yet whether it was sent.
+        """
         lines: list[str] = []
         if self.found != self.sent or self.found_bytes:
             lines.append(
                 f"found {counted(self.found, 'file')} ({size(self.found_bytes)}), "
-                f"sent {self.sent:,} ({size(self.sent_bytes)}), "
+                f"{sent} {self.sent:,} ({size(self.sent_bytes)}), "
                 f"skipped {self.skipped:,} ({size(self.skipped_bytes)}) that are stored already"
             )
         if self.notes:

@@ -1,8 +1,9 @@
 """What is stored already, and whether it is right: asked of the destination, else of the record.
 
-What comes in: candidates. What goes out: for each whether it is stored, or how it differs. Where this machine
-can look into the destination, that is the truth. Where it cannot (the workers run a handler of the user's, or
-it has no right to the store), what workers told this machine counts. Reads sources and objects, writes none.
+What comes in: candidates. What goes out: for each its size, whether it is stored, or how it differs. Where
+this machine can look into the destination, that is the truth. Where it cannot (the workers run a handler of
+the user's, or it has no right to the store), what workers told this machine counts. Reads sources and
+objects, writes none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from upswell.errors import SettingsError, UploadError
+from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError, UploadError
 from upswell.publisher.sources import LISTED
 from upswell.stores.destinations import open_store
 from upswell.stores.protocol import StoredObject
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from upswell.messages import UploadRequest
     from upswell.publisher.record import Record
     from upswell.publisher.sources import Candidate
+    from upswell.publisher.things import Thing
     from upswell.settings import Settings
 
 AT_ONCE = 16
@@ -70,6 +72,7 @@ class Known:
         self.destination_error = ""
         self._record = record
         self._sources = Sources(_reading_settings(settings))
+        self._silent: set[str] = set()  # where URIs lead that were not answered
         self._store = self._open(settings)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="known")
 
@@ -100,6 +103,29 @@ class Known:
             self.destination_error = str(error)
             return None
 
+    async def look(self, candidates: Sequence[Candidate]) -> list[Thing | None]:
+        """Return the things behind URIs with their sizes and versions; None where nobody tells them here.
+
+        A place that once does not answer is not asked again: the workers may reach it all the same.
+        """
+        things = [one.thing if one.thing and one.thing.size is None else None for one in candidates]
+        return await self._each(self._look, things) if any(things) else things
+
+    def _look(self, thing: Thing | None) -> Thing | None:
+        if thing is None:
+            return None
+        place = "/".join(thing.uri.split("/", 3)[:3])
+        if place in self._silent:
+            return None
+        try:
+            with self._sources.open(thing.uri) as source:
+                return replace(thing, size=source.size, version=source.version or "")
+        except PermanentUploadError:  # sent all the same: the worker says what is wrong
+            return None
+        except (TemporaryUploadError, SettingsError):
+            self._silent.add(place)
+            return None
+
     async def are_stored(self, candidates: Sequence[Candidate]) -> list[bool]:
         """Return for each candidate whether it need not be sent.
 
@@ -107,12 +133,12 @@ class Known:
         """
         asked = [candidate.request for candidate in candidates if candidate.thing is not None]
         recorded = self._record.find([request.id or "" for request in asked]) if asked else {}
-        if self._store is None:
-            return [one.thing is not None and one.request.id in recorded for one in candidates]
 
         def is_stored(candidate: Candidate) -> bool:
-            if candidate.thing is None:
+            if candidate.thing is None or not candidate.thing.version:  # it may be another by now
                 return False
+            if self._store is None:
+                return candidate.request.id in recorded
             return self._is_there(candidate.request, told=candidate.request.id in recorded)
 
         return await self._each(is_stored, candidates)

@@ -79,12 +79,15 @@ async def stream_requests(descriptor: int, *, app_id: str, salt: str = "") -> As
     Raises:
         MessageError: an entry is not valid; those before it were yielded.
     """
-    async for place, entry in stream_entries(descriptor):
-        yield parse(entry, app_id=app_id, place=place, salt=salt)
+    async for entries in stream_entries(descriptor):
+        for place, entry in entries:
+            yield parse(entry, app_id=app_id, place=place, salt=salt)
 
 
-async def stream_entries(descriptor: int, *, separator: bytes = b"\n") -> AsyncIterator[tuple[Place, bytes]]:
-    """Yield the entries of a stream and their places, each as it arrives.
+async def stream_entries(
+    descriptor: int, *, separator: bytes = b"\n"
+) -> AsyncIterator[list[tuple[Place, bytes]]]:
+    """Yield the entries of a stream and their places, as many at a time as arrive together.
 
     Raises:
         UpswellError: the stream cannot be read.
@@ -95,28 +98,25 @@ async def stream_entries(descriptor: int, *, separator: bytes = b"\n") -> AsyncI
         chunks = [head]
         while chunk := await _read(descriptor):
             chunks.append(chunk)
-        for place, entry in _listed(b"".join(chunks)):
-            yield place, entry
+        yield list(_listed(b"".join(chunks)))
         return
     position = 0
-    async for line in _lines(head.removeprefix(BYTE_ORDER_MARK), descriptor, separator):
-        position += 1
-        if line.strip():
-            yield Place(position), line
+    async for lines in _lines(head.removeprefix(BYTE_ORDER_MARK), descriptor, separator):
+        yield [(Place(number), line) for number, line in enumerate(lines, position + 1) if line.strip()]
+        position += len(lines)
 
 
-async def _lines(pending: bytes, descriptor: int, separator: bytes) -> AsyncIterator[bytes]:
+async def _lines(pending: bytes, descriptor: int, separator: bytes) -> AsyncIterator[list[bytes]]:
     """Yield the lines of a stream that begins with `pending`; a line beyond the longest entry ends it."""
     chunk = pending
     while chunk:
         *lines, pending = pending.split(separator)
-        for line in lines:
-            yield line
+        yield lines
         if len(pending) > MAX_MESSAGE_BYTES:
             break
         chunk = await _read(descriptor)
         pending += chunk
-    yield pending
+    yield [pending]
 
 
 async def _read(descriptor: int) -> bytes:

@@ -150,10 +150,24 @@ class Sources:
                 yield candidate
 
     async def _stream(self, descriptor: int) -> AsyncIterator[list[Candidate]]:
-        async for place, entry in stream_entries(descriptor, separator=self._what.separator):
-            candidate = self._entry(place, entry)
-            if candidate is not None:
-                yield [candidate]
+        async for entries in stream_entries(descriptor, separator=self._what.separator):
+            batch: list[Candidate] = []
+            for place, entry in entries:
+                try:
+                    candidate = self._entry(place, entry)
+                except MessageError:
+                    yield batch  # what stands before the mistake counts
+                    raise
+                if candidate is not None:
+                    batch.append(candidate)
+                if len(batch) == BATCH:
+                    yield batch
+                    batch = []
+            yield batch
+
+    def seen(self, candidate: Candidate, thing: Thing | None) -> Candidate:
+        """Return the candidate of the same thing, of which more is known by now (None: no more)."""
+        return (self._candidate(thing) if thing is not None else None) or candidate
 
     def _entry(self, place: Place, entry: bytes) -> Candidate | None:
         """Return the candidate of a line or list entry: a URI, a path, or a request in JSON."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -133,11 +134,11 @@ class Bucket:
         `parts` are of `part_bytes` each, the last may be shorter. Whatever is raised while one is asked for
         stops the upload, deletes the parts that were sent, and comes out here.
         """
-        with self._told(key):
+        with _elsewhere(parts) as asked, self._told(key):
             result = obstore.put(
                 self._store,
                 key,
-                parts,
+                asked,
                 attributes=dict(metadata),
                 use_multipart=True,
                 chunk_size=part_bytes,
@@ -196,6 +197,18 @@ class Bucket:
             raise FileExistsError(key) from None
         except (exceptions.BaseError, FileNotFoundError) as error:
             _raise(error, f"{self.scheme}://{self.name}/{key}")
+
+
+@contextmanager
+def _elsewhere(parts: Iterator[Chunk]) -> Generator[Iterator[Chunk]]:
+    """Give the same parts, each asked for in a thread of its own.
+
+    obstore asks for a part from within its runtime, where it panics when it is called once more: to read from
+    a source that is an object, too, or to ask whether that has changed.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="parts") as thread:
+        yield iter(lambda: thread.submit(next, parts, end).result(), end)  # type: ignore[arg-type] - or the end
 
 
 def check_endpoint(settings: Settings) -> None:

@@ -158,7 +158,9 @@ class Uploads:
         try:
             ATTEMPT.set(upload.attempt)  # seen by this upload's task alone
             stored = await self._handler(upload.request)
-        except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 - the user's code
+        except GeneratorExit:  # the loop is closed: nobody is there any more
+            raise
+        except BaseException as raised:  # noqa: BLE001 - the user's code, sys.exit() and Rust's panics included
             error = raised
         if upload not in self._running:  # abandoned meanwhile
             return

@@ -325,7 +325,9 @@ def test_a_dead_letter_is_confirmed_before_its_report_and_that_before_the_ack() 
         asyncio.CancelledError(),
         TimeoutError(),
         StopAsyncIteration(),
+        type("PanicException", (BaseException,), {})("of a library in Rust"),
     ],
+    ids=lambda error: type(error).__name__,
 )
 def test_any_other_exception_of_a_handler_counts_as_temporary(error: BaseException) -> None:
     async def scenario() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from upswell.handlers import PermanentUploadError
+from upswell.handlers import PermanentUploadError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +29,8 @@ SCHEMA = """
 
 
 def insert(request: UploadRequest, context: Context) -> None:
-    """Insert a file's rows, once. What the database cannot do now is tried again by itself."""
-    # psycopg.OperationalError (down, restarting, no connection left) is no UploadError: it is temporary.
-    with psycopg.connect(connect_timeout=10) as connection, connection.cursor() as cursor:
+    """Insert a file's rows, once. Whatever else psycopg raises (a deadlock, say) is tried again by itself."""
+    with connect() as connection, connection.cursor() as cursor:
         # The second of two deliveries at once waits here for the first one's end.
         cursor.execute(
             "INSERT INTO requests_done (request_id) VALUES (%s) ON CONFLICT DO NOTHING", [request.id]
@@ -48,6 +47,18 @@ def insert(request: UploadRequest, context: Context) -> None:
                     copy.write_row((request.id, line, name, amount))
         except (psycopg.DataError, UnicodeDecodeError, csv.Error) as error:
             raise PermanentUploadError(f"not rows that the table takes: {error}") from error
+
+
+def connect() -> psycopg.Connection:
+    """Connect as the environment says.
+
+    Raises:
+        StoreUnavailableError: the database is away: no upload's fault, so this counts as no attempt.
+    """
+    try:
+        return psycopg.connect(connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailableError(f"the database must be there and let us in: {error}") from error
 
 
 def rows(text: TextIO) -> Iterator[tuple[int, tuple[str, str]]]:

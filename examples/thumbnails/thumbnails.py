@@ -46,6 +46,8 @@ def small(body: bytes) -> bytes:
             upright.save(made, "JPEG", quality=85)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise PermanentUploadError(f"an image must not unfold to so much: {error}") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:  # Pillow's, for broken files
-        raise PermanentUploadError(f"not an image that Pillow can read: {error}") from error
+    except UnidentifiedImageError as error:  # its own text holds an address in memory
+        raise PermanentUploadError("not an image that Pillow can read") from error
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's, for broken files
+        raise PermanentUploadError(f"a broken image: {error}") from error
     return made.getvalue()

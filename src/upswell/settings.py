@@ -387,6 +387,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(description="Docker image of an application's workers; {app_id} is replaced (per application)."),
     ] = "{app_id}_worker_container/dst2018:0.1"
+    worker_variables: Annotated[
+        list[Annotated[str, Meta(pattern=r"\A([A-Za-z_][A-Za-z0-9_]*\*?|\*)\Z")]],
+        Meta(
+            description="Environment variables that started workers get from their scaler, besides their settings and the stores' credentials (AWS_*, AZURE_*, GOOGLE_*): names, or beginnings with * (in the variable: separated by spaces). For what your own handler needs, such as PG*."
+        ),
+    ] = []
     docker_network: Annotated[Name, Meta(description="Docker network of the workers.")] = "host"
     start_timeout: Annotated[
         Positive,
@@ -463,7 +469,7 @@ PER_APP = frozenset(
         "slots", "auto_slots", "max_slots", "app_rate_limit", "handler", "destination", "on_conflict", "source_stores", "store_endpoint", "store_region", "store_addressing", "store_allow_http",
         "store_anonymous", "store_timeout", "part_size", "parts_in_flight", "verify", "source_roots", "upload_timeout", "drain_timeout", "upload_rate_limit",
         "source_origins", "source_networks", "source_downgrade", "max_source_bytes", "connect_timeout", "read_timeout",
-        "min_throughput", "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image",
+        "min_throughput", "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image", "worker_variables",
         "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "priority", "price_per_worker_hour",
     }
 )  # fmt: skip
@@ -473,7 +479,10 @@ ENVIRONMENT = {"broker_url": "AMQPURL"}
 """Settings whose environment variable has a name of its own; the others are UPSWELL_ and their name in capitals."""
 
 
-LISTS = {"source_roots": os.pathsep, "source_stores": " ", "source_origins": ",", "source_networks": ","}
+LISTS = {
+    "source_roots": os.pathsep, "source_stores": " ", "source_origins": ",", "source_networks": ",",
+    "worker_variables": " ",
+}  # fmt: skip
 """Settings that are lists, and what parts their values in a variable."""
 
 

@@ -309,7 +309,7 @@ def test_an_object_is_a_source_too(place: Place, content: bytes, tmp_path: Path)
 @remotely
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
 def test_an_object_is_copied_to_where_it_came_from(place: Place, content: bytes) -> None:
-    """obstore may not be called from what obstore calls: the parts of a source that is an object, too."""
+    """While obstore asks for a part it cannot be called, and a source that is an object calls it."""
     place.store().put("in/x", MemorySource(content))
     settings = place.make(source_stores=[place.url])
     with Sources(settings).open(f"{place.url}/in/x") as source:

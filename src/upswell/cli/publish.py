@@ -149,6 +149,11 @@ def _is_stream(argument: str) -> bool:
 
 
 async def _publish(settings: Settings, job: Job) -> int:
+    if job.verify and settings.handler != "upload":
+        raise UpswellError(
+            "--verify compares objects with their sources, so the handler must be upload, which stores the "
+            f"same bytes, got {settings.handler}"
+        )
     tally = Tally(keep=job.verify)
     record = Record(settings.state_path / "stored.sqlite", job.what.app_id)
     with record, Known(settings, record) as known:

@@ -14,9 +14,13 @@ from upswell.errors import SettingsError
 from upswell.settings import LISTS, Settings, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from upswell.fleets.protocol import WorkerSpec
+
+
+CREDENTIALS = ("AWS_*", "AZURE_*", "GOOGLE_*", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""What the stores' credentials and authorities stand in, as the vendors' tools read them."""
 
 
 def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
@@ -41,6 +45,26 @@ def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
     environment[variable("state_dir")] = str(settings.state_path)
     environment[variable("apps")] = app_id
     return environment
+
+
+def passed_on(patterns: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `CREDENTIALS`, and those that match a pattern: a name, or a beginning and `*`.
+
+    Never a setting's: a worker's settings are what the scaler decided.
+
+    >>> passed_on(["PGHOST"], {"AWS_REGION": "eu-central-1", "PGHOST": "db", "HOME": "/root"})
+    {'AWS_REGION': 'eu-central-1', 'PGHOST': 'db'}
+    """
+    settings = {variable(name) for name in Settings.__struct_fields__} | {"UPSWELL_CONFIG"}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in settings and any(_matches(name, pattern) for pattern in (*CREDENTIALS, *patterns))
+    }
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
 def identity(worker: WorkerSpec) -> dict[str, str]:

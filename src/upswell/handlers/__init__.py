@@ -5,9 +5,17 @@ its `context` (`context.py`) opens the source and stores what it made. `load.py`
 handler.
 """
 
-from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
 from upswell.handlers.context import Context
 from upswell.handlers.protocol import Handler, Stored
 from upswell.messages import UploadRequest
 
-__all__ = ["Context", "Handler", "PermanentUploadError", "Stored", "TemporaryUploadError", "UploadRequest"]
+__all__ = [
+    "Context",
+    "Handler",
+    "PermanentUploadError",
+    "StoreUnavailableError",
+    "Stored",
+    "TemporaryUploadError",
+    "UploadRequest",
+]

@@ -12,6 +12,7 @@ states by their next status, and its orders by the next request.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from contextlib import suppress
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from upswell.errors import FleetError
 from upswell.events import get_logger
-from upswell.fleets.environment import worker_environment
+from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
 from upswell.scaler.ends import Ends
 from upswell.scaler.ledger import Ledger, Totals
@@ -267,7 +268,10 @@ class Scaler:
         if not actions:
             return
         settings = self._apps[app_id]
-        environment = worker_environment(settings, app_id)
+        environment = {
+            **passed_on(settings.worker_variables, os.environ),
+            **worker_environment(settings, app_id),
+        }
         specs = [
             WorkerSpec(
                 worker_id=f"{app_id}-{secrets.token_hex(5)}",

@@ -111,6 +111,6 @@ def test_whatever_an_application_may_set_for_its_decisions_is_remembered() -> No
         "max_source_bytes", "min_throughput", "on_conflict", "part_size", "parts_in_flight",
         "read_timeout", "source_downgrade", "source_networks", "source_origins", "source_stores",
         "store_addressing", "store_allow_http", "store_anonymous", "store_endpoint", "store_region",
-        "store_timeout", "verify",
+        "store_timeout", "verify", "worker_variables",
     }  # fmt: skip
     assert PER_APP - others <= set(DECIDING)

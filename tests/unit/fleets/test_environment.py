@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
 from upswell.errors import SettingsError
-from upswell.fleets.environment import identity, worker_environment
+from upswell.fleets.environment import identity, passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
 from upswell.settings import Settings, load
 
@@ -118,3 +118,26 @@ def test_a_worker_learns_who_it_is_and_when_it_was_asked_for() -> None:
         "UPSWELL_REQUESTED_AT": "0.30000000000000004",
     }
     assert load(environment=identity(spec))[0] == Settings()
+
+
+def test_a_worker_gets_the_stores_credentials_and_what_is_asked_for_but_no_other_settings() -> None:
+    here = {
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/key.json",
+        "PGHOST": "db",
+        "PGPASSWORD": "p",
+        "TOKEN": "t",
+        "TOKENS": "no",
+        "UPSWELL_SLOTS": "9",
+        "AMQPURL": "amqp://elsewhere",
+        "UPSWELL_CONFIG": "/mine.toml",
+    }
+    assert sorted(passed_on([], here)) == ["AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS"]
+    asked = passed_on(["PG*", "TOKEN"], here)
+    assert sorted(set(asked) - set(passed_on([], here))) == ["PGHOST", "PGPASSWORD", "TOKEN"]
+    assert not {"UPSWELL_SLOTS", "AMQPURL", "UPSWELL_CONFIG"} & set(passed_on(["*"], here))
+
+
+def test_a_variable_to_pass_on_must_be_a_name() -> None:
+    with pytest.raises(SettingsError, match="worker_variables"):
+        load(environment={"UPSWELL_WORKER_VARIABLES": "PG* A-B"})

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 BODY = b"holiday" * 10_000
 
 
-def upload(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def upload(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "upswell", "upload", *arguments],
         cwd=folder,
-        env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
+        env={"HOME": str(folder), "PATH": "/usr/bin:/bin", **settings},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -75,6 +80,12 @@ def test_a_mistake_is_one_line_and_exit_status_1(folder: Path, arguments: list[s
     assert not (folder / "out/beach.jpg").exists()
 
 
+def test_a_pipe_is_no_source(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    done = upload(folder, "pipe", "out/")
+    assert (done.returncode, done.stderr) == (1, "error: a source must be a regular file, got a pipe: pipe\n")
+
+
 def test_a_wrong_checksum_is_tried_again_and_told(folder: Path) -> None:
     wrong = f"sha256:{'0' * 64}"
     done = upload(folder, "beach.jpg", "out/", "--checksum", wrong, "--delivery-limit", "2")
@@ -94,3 +105,33 @@ def test_a_handler_of_ones_own_can_be_tried_without_a_broker(folder: Path) -> No
     done = upload(folder, "beach.jpg", "out/", "--handler", "mine:upper")
     assert done.returncode == 0, done.stderr
     assert (folder / "out/beach.jpg.txt").read_bytes() == BODY.upper()
+
+
+@pytest.fixture
+def web(folder: Path) -> Iterator[str]:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_source_on_the_web_is_read_where_the_settings_allow_it(folder: Path, web: str) -> None:
+    allowed = {"UPSWELL_SOURCE_ORIGINS": web, "UPSWELL_SOURCE_NETWORKS": "127.0.0.0/8"}
+    done = upload(folder, f"{web}/beach.jpg", "out/", "--json", **allowed)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bytes"] == len(BODY)
+    assert (folder / "out/beach.jpg").read_bytes() == BODY
+    for uri, settings, message in (
+        (f"{web}/none", allowed, "error: an http source must be answered with 200, got 404 (Not Found)"),
+        (f"{web}/beach.jpg", {}, "error: an http source must come from one of source_origins"),
+        (
+            f"{web}/beach.jpg",
+            {"UPSWELL_SOURCE_ORIGINS": web},
+            "error: an http source must have a public address, or one in source_networks, got 127.0.0.1",
+        ),
+    ):
+        done = upload(folder, uri, "elsewhere/", **settings)
+        assert done.returncode == 1
+        assert done.stderr.startswith(message)
+        assert len(done.stderr.splitlines()) == 1

@@ -11,6 +11,7 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -41,9 +42,16 @@ REFUSED = {b"new\nline.jpg": b"newline", b"not\xffutf-8": b"latin"}
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
-    with System(tmp_path, app_id="things") as made:
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
+    on_rabbitmq = getattr(request, "param", "sqlite") == "rabbitmq"
+    url = request.getfixturevalue("rabbitmq") if on_rabbitmq else ""
+    with System(tmp_path, broker_url=url, app_id=f"things{uuid4().hex[:8]}") as made:
         yield made
+
+
+on_both_brokers = pytest.mark.parametrize(
+    "system", ["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True
+)
 
 
 def fill(system: System, files: dict[bytes, bytes]) -> None:
@@ -91,6 +99,7 @@ def dry_run(system: System, *arguments: str, feed: bytes | None = None) -> list[
     return [decode(UploadRequest, line) for line in done.stdout.splitlines()]
 
 
+@on_both_brokers
 def test_a_directory_is_stored_whatever_its_names_and_again_sends_nothing(system: System) -> None:
     fill(system, STRANGE)
     (system.sources / "link").symlink_to("empty")
@@ -180,6 +189,7 @@ def test_verify_is_refused_where_the_handler_stores_other_bytes(system: System) 
     assert errors.startswith("error: --verify compares objects with their sources, so the handler must be up")
 
 
+@on_both_brokers
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
 def test_interrupted_and_run_again_only_what_is_not_stored_is_sent(system: System, number: int) -> None:
     count = 400

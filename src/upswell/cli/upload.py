@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import secrets
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -117,10 +118,13 @@ def _request(
     }
     if path is not None:
         try:
-            fields["size_bytes"] = os.stat(path).st_size  # noqa: PTH116 - a name may be no text
+            status = os.stat(path)  # noqa: PTH116 - a name may be no text
         except (OSError, ValueError) as error:  # the latter: a NUL in it
             reason = error.strerror if isinstance(error, OSError) else error
             raise UpswellError(f"a source must be readable: {source}: {reason}") from error
+        if stat.S_ISFIFO(status.st_mode):  # such as /dev/stdin, which has no other name
+            raise UpswellError(f"a source must be a regular file, got a pipe: {source}")
+        fields["size_bytes"] = status.st_size
     try:
         return msgspec.convert(
             {name: value for name, value in fields.items() if value is not None}, UploadRequest

@@ -53,6 +53,6 @@ def test_status_tells_what_the_uploads_cost_and_a_restart_forgets_nothing(tmp_pa
         up.terminate()
         up.wait()
         system.start("monitor", "--app", "e7")
-        wait_until(lambda: cost(system)["unobserved_seconds"] > 0, 30, lambda: str(cost(system)))
+        wait_until(lambda: cost(system)["unobserved_seconds"] > 0, 60, lambda: str(cost(system)))
         assert cost(system)["uploads"]["in_time"] == UPLOADS
         assert cost(system)["since"] == told["since"]

@@ -32,14 +32,14 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         requests = made.make_requests(UPLOADS, size=10)
         up = made.start("up")
         made.publish(requests)
-        wait_until(lambda: answer(made, "status", "--json")["apps"][0]["cost"] is not None, 20, made.logs)
+        wait_until(lambda: answer(made, "status", "--json")["apps"][0]["cost"] is not None, 60, made.logs)
         wait_until(
             lambda: answer(made, "status", "--json")["apps"][0]["cost"]["uploads"]["stored"] == UPLOADS,
             60,
             made.logs,
         )
         up.send_signal(signal.SIGINT)
-        assert up.wait(20) == 0
+        assert up.wait(60) == 0
         yield made
 
 

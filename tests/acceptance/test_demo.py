@@ -115,7 +115,7 @@ def test_demo_leaves_nothing_behind_at_ctrl_c(environment: dict[str, str], press
             running.send_signal(signal.SIGINT)
             time.sleep(0.1)
         rest = running.stdout.read()
-        assert running.wait(30) == 130
+        assert running.wait(60) == 130
     assert "error: interrupted" in rest
     assert "Traceback" not in rest
 

@@ -60,10 +60,10 @@ def test_a_bare_publisher_is_served_by_our_worker_and_a_foreign_consumer_reads_i
     system: System, channel: Any
 ) -> None:
     worker = system.start("worker", "--app", system.app_id)
-    wait_until(lambda: "worker.started" in system.logs(), 20, system.logs)
+    wait_until(lambda: "worker.started" in system.logs(), 60, system.logs)
     for body in bare_requests(system, 20):
         channel.basic.publish(body, routing_key=f"{system.app_id}_upload")
-    wait_until(lambda: len(list(system.store.rglob("*.bin"))) == 20, 20, system.logs)
+    wait_until(lambda: len(list(system.store.rglob("*.bin"))) == 20, 60, system.logs)
     stored = {path.name: path.read_bytes() for path in system.store.rglob("*.bin")}
     assert stored == {path.name: path.read_bytes() for path in system.sources.iterdir()}
     reports: list[dict[str, Any]] = []
@@ -72,7 +72,7 @@ def test_a_bare_publisher_is_served_by_our_worker_and_a_foreign_consumer_reads_i
     assert len(reports) == 20
     assert all(report["app_id"] == system.app_id and report["response_time"] >= 0 for report in reports)
     worker.terminate()
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
 
 
 def test_a_bare_worker_serves_our_publisher_and_our_monitor_reads_its_reports(
@@ -80,7 +80,7 @@ def test_a_bare_worker_serves_our_publisher_and_our_monitor_reads_its_reports(
 ) -> None:
     requests = system.make_requests(20, size=2000)
     system.start("monitor", "--decision-interval", "0.5")
-    wait_until(lambda: "monitor.started" in system.logs(), 20, system.logs)
+    wait_until(lambda: "monitor.started" in system.logs(), 60, system.logs)
     system.publish(requests)
     stop = threading.Event()
     thread = threading.Thread(
@@ -88,7 +88,7 @@ def test_a_bare_worker_serves_our_publisher_and_our_monitor_reads_its_reports(
     )
     thread.start()
     try:
-        wait_until(lambda: _reported(system) == 20, 30, system.logs)
+        wait_until(lambda: _reported(system) == 20, 60, system.logs)
     finally:
         stop.set()
         thread.join()
@@ -110,22 +110,22 @@ def test_queues_declared_classic_and_not_durable_are_used_as_they_are_with_one_w
     for queue in (f"{system.app_id}_upload", f"{system.app_id}_report"):
         channel.queue.declare(queue)
     worker = system.start("worker", "--app", system.app_id)
-    wait_until(lambda: "worker.started" in system.logs(), 20, system.logs)
+    wait_until(lambda: "worker.started" in system.logs(), 60, system.logs)
     for body in bare_requests(system, 5):
         channel.basic.publish(body, routing_key=f"{system.app_id}_upload")
-    wait_until(lambda: len(list(system.store.rglob("*.bin"))) == 5, 20, system.logs)
+    wait_until(lambda: len(list(system.store.rglob("*.bin"))) == 5, 60, system.logs)
     warnings = [line for line in system.logs().splitlines() if "broker.queue_differs" in line]
     assert len(warnings) == 2
     assert all("messages do not survive a restart" in line for line in warnings)
     worker.terminate()
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
 
 
 def test_a_bare_request_that_is_no_request_is_dead_lettered_with_the_rule(
     system: System, channel: Any
 ) -> None:
     system.start("worker", "--app", system.app_id)
-    wait_until(lambda: "worker.started" in system.logs(), 20, system.logs)
+    wait_until(lambda: "worker.started" in system.logs(), 60, system.logs)
     bodies = ["not json", "[]", '{"type": "image"}', json.dumps({"type": "x", "uri": "y", "app_id": "../x"})]
     for body in bodies:
         channel.basic.publish(body, routing_key=f"{system.app_id}_upload")
@@ -134,5 +134,5 @@ def test_a_bare_request_that_is_no_request_is_dead_lettered_with_the_rule(
         out = system.run("dead", "list", "--app", system.app_id, "--json").stdout
         return [json.loads(line) for line in out.splitlines()]
 
-    wait_until(lambda: len(dead()) == len(bodies), 20, system.logs)
+    wait_until(lambda: len(dead()) == len(bodies), 60, system.logs)
     assert all("not a valid UploadRequest" in letter["reason"] for letter in dead())

@@ -51,7 +51,7 @@ def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
 def start_loop(system: System) -> None:
     system.start("monitor")
     system.start("scaler", "--fleet", "process")
-    wait_until(lambda: len(system.workers()) >= 2, 30, system.logs)
+    wait_until(lambda: len(system.workers()) >= 2, 60, system.logs)
 
 
 def wait_for_some(system: System) -> None:
@@ -99,7 +99,7 @@ def test_no_upload_is_lost_when_a_part_of_the_loop_is_killed(system: System, com
 def test_no_upload_is_lost_or_doubled_when_the_publisher_is_killed_and_run_again(system: System) -> None:
     requests = system.make_requests(UPLOADS, size=SIZE)
     publisher = system.start("publish", "--app", system.app_id, "--rate", "200", str(requests))
-    wait_until(lambda: system.stored_count() >= 50, 30, system.logs)
+    wait_until(lambda: system.stored_count() >= 50, 60, system.logs)
     publisher.kill()
     publisher.wait()
     assert system.stored_count() < UPLOADS
@@ -118,7 +118,7 @@ def test_no_upload_is_lost_when_rabbitmq_stops_and_starts(tmp_path: Path) -> Non
         wait_for_some(system)
         node.restart()
         assert_nothing_lost(system)
-        assert publisher.wait(30) == 0, "the publisher goes on by itself"
+        assert publisher.wait(60) == 0, "the publisher goes on by itself"
 
 
 @pytest.mark.rabbitmq

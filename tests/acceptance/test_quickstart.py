@@ -83,7 +83,7 @@ class Course:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=True,
         ).stdout
 
@@ -93,7 +93,7 @@ class Course:
         for process in reversed(self._started):
             process.send_signal(signal.SIGINT)
             try:
-                codes.append(process.wait(20))
+                codes.append(process.wait(60))
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes.append(process.wait())
@@ -119,8 +119,8 @@ def test_slow_reports_start_workers_which_leave_at_ctrl_c(course: Course) -> Non
         lambda: worker() + monitor(),
     )
     assert f"published 5 requests of {course.app_id}" in course.publish()
-    wait_until(lambda: "reports slower than 1 s" in monitor(), 20, monitor)
-    wait_until(lambda: "scaler.worker_started" in monitor(), 20, monitor)
+    wait_until(lambda: "reports slower than 1 s" in monitor(), 60, monitor)
+    wait_until(lambda: "scaler.worker_started" in monitor(), 60, monitor)
     time.sleep(1)
     assert course.stop() == [0, 0], monitor() + worker()
     assert monitor().count("scaler.worker_left") == monitor().count("scaler.worker_started")
@@ -131,12 +131,12 @@ def test_slow_reports_start_workers_which_leave_at_ctrl_c(course: Course) -> Non
 def test_reports_of_an_application_that_is_not_in_the_settings_start_nothing(course: Course) -> None:
     """Anyone can send a report: a report alone must not be able to start a program."""
     worker = course.worker("--seconds", "1-2")
-    wait_until(lambda: "worker.started" in worker(), 20, worker)
+    wait_until(lambda: "worker.started" in worker(), 60, worker)
     settings = course.folder / "upswell.toml"
     settings.write_text(settings.read_text().replace(f"[apps.{course.app_id}]", "[apps.another]"))
     monitor = course.start("simple_congestion_monitor.py", "--report_queuename", course.reports)
     course.publish()
-    wait_until(lambda: f"monitor.application_unknown app={course.app_id}" in monitor(), 20, monitor)
+    wait_until(lambda: f"monitor.application_unknown app={course.app_id}" in monitor(), 60, monitor)
     time.sleep(2)
     assert "scaler.worker_started" not in monitor()
 
@@ -148,7 +148,7 @@ def test_with_a_destination_the_worker_uploads_for_real(course: Course) -> None:
     worker = course.worker("--destination", "uploaded")
     course.publish("mine.json")
     uploaded = course.folder / "uploaded"
-    wait_until(lambda: any(uploaded.rglob("photo.jpg")), 20, worker)
+    wait_until(lambda: any(uploaded.rglob("photo.jpg")), 60, worker)
     assert next(uploaded.rglob("photo.jpg")).read_bytes() == b"not really a photo"
 
 

@@ -26,7 +26,7 @@ def test_two_workers_keep_the_rate_of_their_application_together(tmp_path: Path)
     with System(tmp_path, app_id=app_id, **settings) as system:
         workers = [system.start("worker", "--app", app_id) for _ in range(2)]
         log = tmp_path / "worker.log"
-        wait_until(lambda: log.read_text().count("state=ready") == 2, 30, system.logs)
+        wait_until(lambda: log.read_text().count("state=ready") == 2, 60, system.logs)
         requests = system.make_requests(UPLOADS, size=SIZE)
         total = sum((system.sources / name).stat().st_size for name in system.checksums)
         time.sleep(1.5)  # until each has heard of the other
@@ -37,7 +37,7 @@ def test_two_workers_keep_the_rate_of_their_application_together(tmp_path: Path)
         assert took > 0.8 * total / RATE, "both together must keep to it"
         for worker in workers:
             worker.terminate()
-            worker.wait(20)
+            worker.wait(60)
         shares = [int(count) for count in re.findall(r"worker\.stopped .*?\bstored=(\d+)", log.read_text())]
         assert sum(shares) == UPLOADS
         assert min(shares) > UPLOADS / 4, "and each has its part of it"

@@ -42,12 +42,12 @@ def test_a_monitor_that_was_killed_begins_with_what_the_journal_remembers(tmp_pa
             return [int(count) for count in CHOSEN.findall((tmp_path / "monitor.log").read_text())]
 
         wait_until(lambda: max(chosen(), default=0) >= 60, 60, system.logs)
-        wait_until(lambda: recorded(system) == 150, 30, system.logs)
+        wait_until(lambda: recorded(system) == 150, 60, system.logs)
         monitor.send_signal(signal.SIGKILL)
-        monitor.wait(10)
+        monitor.wait(60)
         (tmp_path / "monitor.log").write_text("")
         system.start("monitor")
-        wait_until(lambda: max(chosen(), default=0) >= 60, 30, system.logs)
+        wait_until(lambda: max(chosen(), default=0) >= 60, 60, system.logs)
         explained = system.run("explain", str(tmp_path / "state" / "journal.sqlite"), "--app", system.app_id)
         assert "other settings: in the last" in " ".join(explained.stdout.split())
 

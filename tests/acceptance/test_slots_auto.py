@@ -37,7 +37,7 @@ def test_a_worker_takes_more_slots_as_long_as_they_bring_more(
             9,
         ]
         worker.send_signal(signal.SIGTERM)
-        wait_until(lambda: worker.poll() is not None, 20, system.logs)
+        wait_until(lambda: worker.poll() is not None, 60, system.logs)
         assert worker.returncode == 0
         assert f"stored={UPLOADS}" in (tmp_path / "worker.log").read_text()
         assert system.dead() == {}

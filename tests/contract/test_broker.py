@@ -176,7 +176,7 @@ def test_confirms_are_pipelined_and_order_is_kept(place: Place) -> None:
         await broker.consume(queue.name, inbox, prefetch_count=50)
         bodies = [b"%d" % number for number in range(500)]
         futures = [broker.publish(Message(routing_key=queue.name, body=body)) for body in bodies]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.gather(*futures)
         await inbox.wait(500)
         assert inbox.bodies == bodies
@@ -612,7 +612,7 @@ def test_an_exclusive_queue_lives_as_long_as_its_connection(place: Place) -> Non
                 await owner.consume(queue.name, inbox, prefetch_count=1)
                 await sender.publish(Message(routing_key=queue.name, body=b"drain"))
                 await inbox.wait()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await sender.depth(queue.name) is not None:  # noqa: ASYNC110 - the broker tells no one
                     await asyncio.sleep(0.02)
             with pytest.raises(UnroutableError):

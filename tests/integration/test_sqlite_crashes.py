@@ -227,7 +227,7 @@ def test_messages_given_back_by_a_killed_process_keep_their_place(tmp_path: Path
             await broker.publish(Message(routing_key=WORK.name, body=body))
         await asyncio.to_thread(kill_a_process_that_holds_one, "sqlite", str(path), WORK.name)
         deliveries: list[Delivery] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(deliveries) < 3:
                 depth = await broker.depth(WORK.name)
                 assert depth is not None

@@ -112,7 +112,7 @@ class Site:
 
     async def state(self, state: str) -> None:
         """Wait until some worker says that it is in `state`."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while all(decode(WorkerStatus, body).state != state for body in self.statuses.bodies):
                 await asyncio.sleep(0.01)
 
@@ -301,7 +301,7 @@ def test_uploads_go_on_through_a_lost_connection_and_none_runs_twice(rabbitmq: s
             place.settings = direct
             async with running(worker) as run:
                 await place.publish(*place.requests(4))
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while len(ran) < 4:
                         await asyncio.sleep(0.01)
                     await asyncio.to_thread(proxy.cut)
@@ -366,7 +366,7 @@ def test_the_second_sigterm_puts_the_upload_back_though_its_thread_hangs(
         async with site(settings) as place:
             await place.publish(*place.requests(1))
             async with process(place, tmp_path, "--handler", "hanging:hang") as worker:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while not (tmp_path / "r0_0").exists():
                         await asyncio.sleep(0.01)
                 worker.send_signal(signal.SIGTERM)
@@ -392,7 +392,7 @@ def test_sigterm_drains_a_process_and_kill_9_loses_nothing(settings: Settings, t
                 await ended(worker)
             async with process(place, tmp_path) as worker:
                 await place.reports.wait(40)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while {name for name, _ in place.outcomes()} != {one.id for one in requests}:
                         await asyncio.sleep(0.01)
                 worker.send_signal(signal.SIGTERM)

@@ -35,8 +35,8 @@ def missing() -> str | None:
 
 
 @contextlib.contextmanager
-def azure_server(folder: Path) -> Generator[str]:
-    """Run a server with its data below `folder`; yield its endpoint, the account included."""
+def azure_server(folder: Path, container: str = CONTAINER) -> Generator[str]:
+    """Run a server with its data below `folder` and one container; yield its endpoint, with the account."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
@@ -45,7 +45,7 @@ def azure_server(folder: Path) -> Generator[str]:
         "--location", str(folder), "--skipApiVersionCheck", "--disableTelemetry", "--silent",
     ]  # fmt: skip
     with running(command, url=endpoint, log=folder / "server.log"):
-        _make_container(endpoint)
+        _make_container(endpoint, container)
         yield endpoint
 
 
@@ -54,16 +54,16 @@ def environment() -> dict[str, str]:
     return {"AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT, "AZURE_STORAGE_ACCOUNT_KEY": KEY}
 
 
-def _make_container(endpoint: str) -> None:
+def _make_container(endpoint: str, container: str) -> None:
     """Make the container; obstore makes none."""
     date = formatdate(usegmt=True)
     headers = {"x-ms-date": date, "x-ms-version": "2021-08-06"}
     canonical = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    resource = f"/{ACCOUNT}/{ACCOUNT}/{CONTAINER}\nrestype:container"
+    resource = f"/{ACCOUNT}/{ACCOUNT}/{container}\nrestype:container"
     digest = hmac.digest(base64.b64decode(KEY), f"PUT{12 * chr(10)}{canonical}{resource}".encode(), "sha256")
     headers["Authorization"] = f"SharedKey {ACCOUNT}:{base64.b64encode(digest).decode()}"
     headers["Content-Length"] = "0"
     request = urllib.request.Request(
-        f"{endpoint}/{CONTAINER}?restype=container", method="PUT", headers=headers
+        f"{endpoint}/{container}?restype=container", method="PUT", headers=headers
     )
     urllib.request.urlopen(request, timeout=30).close()

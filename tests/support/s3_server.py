@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.server_process import free_port, program, running
+from support.server_process import PortTakenError, free_port, program, running
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
 ACCESS_KEY = "AKUPSWELLTEST"
 SECRET_KEY = "secret-of-the-tests-of-upswell"
 BUCKET = "bucket"
+
+START_SECONDS = 100
+"""SeaweedFS is four servers that wait for each other: three seconds, many times as long on a busy machine.
+
+Below the time that a test has.
+"""
 
 PROGRAMS = {"seaweedfs": "weed", "moto": "moto_server", "rclone": "rclone"}
 
@@ -31,14 +38,54 @@ def missing(kind: str) -> str | None:
 
 @contextlib.contextmanager
 def s3_server(kind: str, folder: Path) -> Generator[str]:
-    """Run a server with its data below `folder`; yield its endpoint."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Run a server with its data below `folder`; yield its endpoint.
+
+    Where a port was taken meanwhile, it is started once more.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            endpoint = stack.enter_context(_started(kind, folder / "first"))
+        except PortTakenError:
+            endpoint = stack.enter_context(_started(kind, folder / "second"))
+        yield endpoint
+
+
+@contextlib.contextmanager
+def _started(kind: str, folder: Path) -> Generator[str]:
+    folder.mkdir(parents=True)
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     command = {"seaweedfs": _seaweedfs, "moto": _moto, "rclone": _rclone}[kind](port, folder)
-    with running(command, url=endpoint, log=folder / "server.log"):
-        client(endpoint).create_bucket(Bucket=BUCKET)
-        yield endpoint
+    try:
+        with running(command, url=endpoint, log=folder / "server.log", timeout=START_SECONDS):
+            _make_bucket(client(endpoint))
+            yield endpoint
+    finally:
+        _remove_sockets(command)
+
+
+def _remove_sockets(command: list[str]) -> None:
+    """Remove the sockets that SeaweedFS leaves in /tmp, named by its ports."""
+    ports = {argument.rpartition("=")[2] for argument in command if ".port" in argument}
+    for path in Path("/tmp").glob("seaweedfs-*.sock"):
+        if path.stem.rpartition("-")[2] in ports:
+            path.unlink(missing_ok=True)
+
+
+def _make_bucket(client: Any) -> None:
+    """Make the bucket, and wait until it takes an object: SeaweedFS answers before its volumes are there."""
+    client.create_bucket(Bucket=BUCKET)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            client.put_object(Bucket=BUCKET, Key="first", Body=b"first")
+        except client.exceptions.ClientError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            client.delete_object(Bucket=BUCKET, Key="first")
+            return
 
 
 def environment() -> dict[str, str]:
@@ -86,7 +133,7 @@ def _seaweedfs(port: int, folder: Path) -> list[str]:
         str(program("weed")), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         "-s3", f"-s3.port={port}", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0",
         "-s3.port.lance=0",
-        "-s3.autoCreateBucket=false",
+        "-s3.autoCreateBucket=false", "-master.telemetry=false",
         "-master.volumeSizeLimitMB=1024", "-volume.max=0", "-master.volumePreallocate=false",
         *(f"-{name}.port={number}" for name, number in ports.items()),
         *(f"-{name}.port.grpc={number}" for name, number in grpc.items()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,17 +20,35 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
 
+_PORTS = range(15_000, 32_000)
+"""Below those from which Linux takes a connection's own: a port that is free now is not taken by one."""
+
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a TCP port that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a TCP port that nobody listens on at this moment, another one each time.
+
+    Drawn at random: tests in several processes seldom draw the same one.
+    """
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        if port in _given:
+            continue
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            _given.add(port)
+            return port
 
 
 def program(name: str) -> str | None:
     """Return where a program of the virtual environment or of the machine is, or None."""
     own = Path(sys.executable).with_name(name)
     return str(own) if own.exists() else shutil.which(name)
+
+
+class PortTakenError(RuntimeError):
+    """Between the choice of a free port and the server's start another program took it."""
 
 
 @contextlib.contextmanager
@@ -39,6 +58,7 @@ def running(
     """Run a server until the block ends; yield it when `url` answers, with whatever status.
 
     Raises:
+        PortTakenError: it ended because another program listens on its port by now.
         RuntimeError: it ended or did not answer in time; with the end of its log.
     """
     setpriv = shutil.which("setpriv")  # the kernel ends the server when the tests are killed
@@ -77,5 +97,6 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path, deadline: float)
     while not answers(url):
         if server.poll() is not None or time.monotonic() > deadline:
             end = log.read_text("utf-8", "replace")[-3000:]
-            raise RuntimeError(f"{url} does not answer; the server's log ends: {end}")
+            kind = PortTakenError if "address already in use" in end.lower() else RuntimeError
+            raise kind(f"{url} does not answer; the server's log ends: {end}")
         time.sleep(0.05)

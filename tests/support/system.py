@@ -40,14 +40,14 @@ class System:
         self.folder = folder
         self.app_id = app_id
         self.broker_url = broker_url
-        self.store = Path(str(settings.pop("destination", folder / "store")))
+        self.destination = str(settings.pop("destination", folder / "store"))
         self.sources = folder / "sources"
         self.sources.mkdir(parents=True)
         own = {
             "state_dir": folder / "state",
             "apps": app_id,
             "source_roots": self.sources,
-            "destination": self.store,
+            "destination": self.destination,
             "report_queue": f"{app_id}_report",
             "scaling_queue": f"{app_id}_scaling",
             **settings,
@@ -62,6 +62,12 @@ class System:
         }
         self.commands: list[subprocess.Popen[bytes]] = []
         self.checksums: dict[str, str] = {}
+
+    @property
+    def store(self) -> Path:
+        """The folder that objects are stored in; a bucket is looked into with other tools."""
+        assert "://" not in self.destination, f"{self.destination} is no folder"
+        return Path(self.destination)
 
     def make_requests(self, count: int, *, size: int, seed: int = 1) -> Path:
         """Write `count` files of about `size` bytes, and the request file that names them."""

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 import click
 import rich.progress
 from rich.console import Console
+from rich.text import Text
 
 from upswell.cli.dead_letters import request_id_of
 from upswell.cli.meter import Meter
 from upswell.cli.replies import peek
-from upswell.cli.text import seconds, size
+from upswell.cli.text import counted, hours, seconds, size
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from rich.console import RenderableType
 
     from upswell.broker import Broker
     from upswell.cli.publish_tally import Tally
@@ -125,25 +128,32 @@ class Progress:
         return self._replies.stored + self._replies.dead
 
     @property
+    def stored(self) -> int:
+        """How many are stored."""
+        return self._replies.stored
+
+    @property
     def total(self) -> int | None:
         """How many there will be, where that is known."""
         if self._known_total is not None:
             return self._known_total
         return self._tally.sent if self._tally.complete else None
 
-    def text(self, now: float) -> str:
-        """Return the state at `now` (monotonic seconds)."""
+    def lines(self, now: float) -> tuple[str, str]:
+        """Return the state at `now` (monotonic seconds): how fast it goes, and how well.
+
+        Each is below 80 columns, whatever the figures.
+        """
         replies, tally = self._replies, self._tally
         self._meter.mark(now, self.done, replies.stored_bytes)
         moved = size(replies.stored_bytes)
         if tally.sent_bytes and tally.sizes_known:
             moved = f"{moved} of {size(tally.sent_bytes)}"
+        speed = f"{size(self._meter.speed(1) or 0.0)}/s"
+        left = "" if self.total is None else f", {hours(self._seconds_left(self.total))} left"
         p50, p95 = replies.percentiles(recent=True)
-        words = [f"{replies.stored:,} stored", moved, f"{size(self._meter.speed(1) or 0.0)}/s"]
-        if self.total is not None:
-            words.append(f"{seconds(self._seconds_left(self.total))} left")
-        words += [f"{replies.failed_attempts:,} failed attempts", f"{replies.dead:,} dead"]
-        return ", ".join([*words, f"p50 {seconds(p50)}, p95 {seconds(p95)}"])
+        failed = f"{counted(replies.failed_attempts, 'failed attempt')}, {replies.dead:,} dead"
+        return f"{moved}, {speed}{left}", f"{failed}, p50 {seconds(p50)}, p95 {seconds(p95)}"
 
     def _seconds_left(self, total: int) -> float | None:
         """Return the seconds left, by bytes where all sizes are known, else by files."""
@@ -160,20 +170,36 @@ def _display(progress: Progress) -> tuple[Callable[[float], None], Callable[[], 
     """Return what shows the progress, and what ends it: a bar on a terminal, else a line now and then."""
     if not sys.stderr.isatty():
         return _plain_lines(progress), lambda: None
-    bar = rich.progress.Progress(
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("{task.fields[state]}", markup=False),
-        console=Console(stderr=True),
-    )
-    task = bar.add_task("uploads", total=progress.total, state="")
+    bar = Bar(progress, Console(stderr=True))
     bar.start()
+    return bar.show, bar.stop
 
-    def show(now: float) -> None:
-        bar.update(task, total=progress.total, completed=progress.done, state=progress.text(now))
 
-    return show, bar.stop
+class Bar(rich.progress.Progress):
+    """A bar with the count, and the progress's lines below it: three lines, so that nothing is cut."""
+
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._progress = progress
+        self._lines: tuple[str, ...] = ()
+        super().__init__(
+            rich.progress.BarColumn(bar_width=None),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            console=console,
+            expand=True,
+        )
+        self._uploads = self.add_task("uploads", total=progress.total)
+
+    def show(self, now: float) -> None:
+        """Show the state at `now` (monotonic seconds)."""
+        self._lines = self._progress.lines(now)
+        self.update(self._uploads, total=self._progress.total, completed=self._progress.done)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what rich draws."""
+        yield from super().get_renderables()
+        for line in self._lines:
+            yield Text(line, no_wrap=True, overflow="ellipsis")
 
 
 def _plain_lines(progress: Progress) -> Callable[[float], None]:
@@ -181,9 +207,9 @@ def _plain_lines(progress: Progress) -> Callable[[float], None]:
 
     def show(now: float) -> None:
         nonlocal last_at, last
-        text = progress.text(now)
+        lines = progress.lines(now)
         if progress.done != last and now - last_at >= PLAIN_LINE_EVERY:
             last_at, last = now, progress.done
-            click.echo(text, err=True)
+            click.echo(", ".join((f"{progress.stored:,} stored", *lines)), err=True)
 
     return show

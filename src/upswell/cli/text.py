@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import timedelta
 
 from upswell.events import mask
 
@@ -31,6 +32,15 @@ def seconds(value: float | None) -> str:
     if value < 1:
         return f"{value * 1000:.0f}ms"
     return f"{value:.2f}s" if value < 10 else f"{value:.1f}s"  # noqa: PLR2004 - three digits either way
+
+
+def hours(value: float | None) -> str:
+    """Return a duration that a person waits for, in whole seconds; "-" where it is not known.
+
+    >>> hours(7.2), hours(45296.0), hours(None)
+    ('0:00:07', '12:34:56', '-')
+    """
+    return "-" if value is None else str(timedelta(seconds=round(value)))
 
 
 def number(value: float | None) -> str:

@@ -73,6 +73,7 @@ class Known:
         self._record = record
         self._sources = Sources(_reading_settings(settings))
         self._silent: set[str] = set()  # where URIs lead that were not answered
+        self._settings = settings
         self._store = self._open(settings)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="known")
 
@@ -160,6 +161,8 @@ class Known:
 
     async def verify(self, requests: Iterable[UploadRequest]) -> list[Finding]:
         """Return how the objects of these requests differ from their sources, in the requests' order."""
+        if isinstance(self._store, _Empty):  # the first worker has made it meanwhile
+            self._store = self._open(self._settings)
         batch = list(requests)
         recorded = self._record.find([request.id or "" for request in batch])
         found = await self._each(lambda request: self._compare(request, recorded), batch)

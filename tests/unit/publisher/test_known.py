@@ -69,7 +69,10 @@ def test_looking_makes_no_folder(tmp_path: Path, record: Record) -> None:
     source.write_bytes(b"one")
     with Known(Settings(destination=str(tmp_path / "store")), record) as known:
         assert are_stored(known, of_file(source)) == [False]
-    assert not (tmp_path / "store").exists()
+        assert not (tmp_path / "store").exists()
+        (tmp_path / "store").mkdir()  # by the first worker
+        (tmp_path / "store/a").write_bytes(b"one")
+        assert asyncio.run(known.verify([of_file(source).request])) == []
 
 
 @pytest.mark.parametrize("handler", ["upload", "mine:f"])

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ _rich_is_hidden = "rich" not in sys.modules
 if _rich_is_hidden:
     sys.modules["rich"] = None  # type: ignore[assignment]
 import structlog  # noqa: E402 - only now
+
+from upswell.errors import mask  # noqa: E402 - as above
 
 if _rich_is_hidden:
     del sys.modules["rich"]
@@ -103,17 +104,6 @@ EVENTS: dict[str, str] = {
     "worker.uploads_released": "A worker had to leave at once and put its unfinished uploads back into the queue.",
 }
 """Event name -> what happened, in a sentence."""
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # without the scheme before it: linear in the longest text
-
-
-def mask(text: str) -> str:
-    """Return `text` with the user and password of every URL in it hidden.
-
-    >>> mask("cannot reach amqp://guest:secret@host/vh")
-    'cannot reach amqp://***@host/vh'
-    """
-    return _CREDENTIALS.sub("***@", text)
 
 
 def _plain_exceptions(

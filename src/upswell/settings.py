@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from upswell.errors import SettingsError
-from upswell.events import mask
+from upswell.errors import SettingsError, mask
 from upswell.messages import APP_ID_PATTERN
 
 if TYPE_CHECKING:

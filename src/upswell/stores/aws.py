@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upswell.errors import StoreUnavailableError
+from upswell.errors import SettingsError, StoreUnavailableError
 from upswell.events import get_logger
 from upswell.stores.store_errors import store_error
 
@@ -42,7 +42,17 @@ _LIFETIME = timedelta(minutes=5)
 
 
 def credential_provider() -> Callable[[], Any] | None:
-    """Return what obstore asks for credentials, or None where it finds them by itself."""
+    """Return what obstore asks for credentials, or None where it finds them by itself.
+
+    Raises:
+        SettingsError: those of the environment cannot be sent: a line break at the end, most likely.
+    """
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        value = os.environ.get(name, "")
+        if not (value.isascii() and value.isprintable()):
+            raise SettingsError(
+                f"{name} must be printable ASCII in one line, without a line break at its end"
+            )
     if any(os.environ.get(name) for name in _ELSEWHERE) or not _has_profile():
         return None
     return _ProfileCredentials()

@@ -174,6 +174,11 @@ class Bucket:
             raise FileExistsError(key) from None
         except (exceptions.BaseError, FileNotFoundError) as error:
             _raise(error, f"{self.scheme}://{self.name}/{key}")
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # Rust's; it has no name that can be imported
+                raise
+            where = show(f"{self.scheme}://{self.name}/{key}")
+            raise TemporaryUploadError(f"obstore must not fail inside, as it did for {where}") from None
 
 
 def check_endpoint(settings: Settings) -> None:

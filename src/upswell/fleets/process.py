@@ -42,8 +42,14 @@ INHERITED = (
     "LC_CTYPE",
     "TZ",
     "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 )
-"""What a worker inherits from its scaler besides its settings; nothing else: no stray secrets."""
+INHERITED_OF_VENDORS = ("AWS_", "AZURE_", "GOOGLE_")
+"""What a worker inherits from its scaler besides its settings: by name, and by how the name begins.
+
+The latter is how the vendors' tools find the credentials of a store. Nothing else: no stray secrets.
+"""
 
 _RESET_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
@@ -128,7 +134,11 @@ class ProcessFleet:
 
     def _spawn(self, worker: WorkerSpec) -> int:
         arguments = [*self._command, "--app", worker.app_id, *(["--standby"] if worker.standby else [])]
-        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name in INHERITED or name.startswith(INHERITED_OF_VENDORS)
+        }
         # Not subprocess.Popen: that object must outlive its process, and these processes outlive us.
         return os.posix_spawn(
             arguments[0],

@@ -10,7 +10,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from support.server_process import free_port, program, running
+from support.server_process import free_ports, program, running
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,9 +33,9 @@ def missing(kind: str) -> str | None:
 def s3_server(kind: str, folder: Path) -> Generator[str]:
     """Run a server with its data below `folder`; yield its endpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port, *more = free_ports(8)
     endpoint = f"http://127.0.0.1:{port}"
-    command = {"seaweedfs": _seaweedfs, "moto": _moto, "rclone": _rclone}[kind](port, folder)
+    command = {"seaweedfs": _seaweedfs, "moto": _moto, "rclone": _rclone}[kind](port, more, folder)
     with running(command, url=endpoint, log=folder / "server.log"):
         client(endpoint).create_bucket(Bucket=BUCKET)
         yield endpoint
@@ -72,7 +72,7 @@ def unfinished(endpoint: str) -> list[str]:
     return [upload["Key"] for upload in answer.get("Uploads", [])]
 
 
-def _seaweedfs(port: int, folder: Path) -> list[str]:
+def _seaweedfs(port: int, more: list[int], folder: Path) -> list[str]:
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
@@ -80,8 +80,8 @@ def _seaweedfs(port: int, folder: Path) -> list[str]:
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     (folder / "data").mkdir(exist_ok=True)
-    ports = {name: free_port() for name in ("master", "volume", "filer")}
-    grpc = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    ports = dict(zip(("master", "volume", "filer"), more[:3], strict=True))
+    grpc = dict(zip(("master", "volume", "filer", "s3"), more[3:], strict=True))
     return [
         str(program("weed")), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         "-s3", f"-s3.port={port}", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0",
@@ -93,11 +93,11 @@ def _seaweedfs(port: int, folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _moto(port: int, _folder: Path) -> list[str]:
+def _moto(port: int, _more: list[int], _folder: Path) -> list[str]:
     return [str(program("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
 
 
-def _rclone(port: int, folder: Path) -> list[str]:
+def _rclone(port: int, _more: list[int], folder: Path) -> list[str]:
     (folder / "data").mkdir(exist_ok=True)
     return [
         str(program("rclone")), "serve", "s3", str(folder / "data"), f"--addr=127.0.0.1:{port}",

@@ -153,7 +153,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bottleneck_check: Annotated[
         bool,
         Meta(
-            description="Whether scaling out stops, and goes back, where more workers were measured to bring no more throughput."
+            description="Whether scaling out stops, and goes back, where more workers were measured to bring no more throughput, or every attempt fails."
         ),
     ] = True
     priority: Annotated[

@@ -8,15 +8,18 @@ must hold there all the same, holds by comparing.
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import threading
 from contextlib import ExitStack, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from conftest import skip_or_fail
 from support import azure_server, rclone, s3_server
+from support.bad_http_server import BadHttpServer, status
 from support.memory_source import MemorySource, checksum
 from support.server_process import free_port
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
@@ -30,7 +33,6 @@ from upswell.stores.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from upswell.stores.protocol import Store
 
@@ -469,6 +471,40 @@ def test_bytes_that_changed_on_their_way_are_found_by_the_retry_though_the_objec
     stored = store.put("x", MemorySource(content), checksum=checksum(content), again=True)
     assert stored == StoredObject(len(content), checksum(content))
     assert place.read("x") == content
+
+
+@pytest.mark.parametrize("place", ["s3-seaweedfs", "s3-moto"], indirect=True)
+def test_the_lifecycle_rule_of_the_docs_is_accepted(place: Place) -> None:
+    """For parts whose retry never comes; that the store keeps to it, the tests cannot wait for."""
+    page = (Path(__file__).parents[2] / "docs/uploads.md").read_text("utf-8")
+    rule = json.loads(page.split("```json\n")[1].split("```")[0])
+    client = s3_server.client(place.endpoint)
+    client.put_bucket_lifecycle_configuration(Bucket="bucket", LifecycleConfiguration=rule)
+    try:
+        (kept,) = client.get_bucket_lifecycle_configuration(Bucket="bucket")["Rules"]
+    finally:
+        client.delete_bucket_lifecycle(Bucket="bucket")
+    assert kept["Filter"] == {"Prefix": "uploads/"}
+    assert kept["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+
+
+@pytest.mark.parametrize("line", ["503 Slow Down", "429 Too Many Requests"])
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_a_store_that_asks_to_be_left_alone_is_unavailable_to_all_and_soon(
+    content: bytes, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Obstore repeats a request by its own pauses and hides Retry-After: the worker's pauses must do."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    with BadHttpServer() as server:
+        server.paths["/bucket/x"] = status(line, Retry_After=600)
+        settings = Settings(
+            destination="s3://bucket", store_endpoint=server.url(""), part_size=PART, store_timeout=10
+        )
+        with pytest.raises(StoreUnavailableError, match=line[:3]) as caught:
+            open_store(settings).put("x", MemorySource(content))
+        assert caught.value.retry_after == 0.0
+        assert 2 <= len(server.asked) <= 4
 
 
 @pytest.mark.parametrize("place", ["s3-seaweedfs"], indirect=True)

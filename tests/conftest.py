@@ -6,6 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import structlog
 
@@ -13,6 +14,11 @@ from support import docker_engine, postgres_server, rabbitmq_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# An example that takes long on a busy machine says nothing; each test has a time limit of its own. In CI the
+# examples are the same each time: new ones are for whoever can look into what they find.
+hypothesis.settings.register_profile("upswell", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("upswell")
 
 # A run in a shell's background ignores Ctrl-C, and so would every command that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -14,10 +14,28 @@ UpswellError
         PermanentUploadError    never try again: it is dead-lettered at once
             MessageError        the message is not a valid one of its type
 
-A message states the rule and the value: ``max_workers must be >= min_workers (2), got 1``.
+A message states the rule and the value: ``max_workers must be >= min_workers (2), got 1``, and no secret.
 """
 
 from __future__ import annotations
+
+import re
+
+# One match for each URL, from its start to its end: linear in the longest text.
+_URL = re.compile(r"""(\bhttps?://[^\s?'"\\<>]*)(\?)?[^\s'"\\<>]*""", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # without the scheme before it, for the same reason
+
+
+def mask(text: str) -> str:
+    """Return `text` with the user and password of every URL in it hidden, and the query of a web address.
+
+    A query may hold a signature that lets whoever has it in.
+
+    >>> mask("cannot reach amqp://guest:secret@host/vh, https://host/a?signature=1 neither")
+    'cannot reach amqp://***@host/vh, https://host/a?*** neither'
+    """
+    shown = _URL.sub(lambda url: f"{url[1]}?***" if url[2] else url[0], text)
+    return _CREDENTIALS.sub("***@", shown)
 
 
 class UpswellError(Exception):

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ _rich_is_hidden = "rich" not in sys.modules
 if _rich_is_hidden:
     sys.modules["rich"] = None  # type: ignore[assignment]
 import structlog  # noqa: E402 - only now
+
+from upswell.errors import mask  # noqa: E402 - as above
 
 if _rich_is_hidden:
     del sys.modules["rich"]
@@ -49,8 +50,8 @@ EVENTS: dict[str, str] = {
     "decision.made": "The monitor decided, and why; unchanged numbers at level debug.",
     "monitor.application_refused": "Too many applications are not in the settings; further ones are ignored.",
     "monitor.application_unknown": "An application outside the settings is observed, never scaled.",
-    "monitor.bottleneck_found": "More workers were measured to bring no more throughput: an application (or so many) gets no more for now.",
-    "monitor.bottleneck_gone": "More workers bring more throughput again, after so many seconds.",
+    "monitor.bottleneck_found": "More workers were measured to bring no more throughput, or every attempt fails: an application (or so many) gets no more for now.",
+    "monitor.bottleneck_gone": "More workers bring more throughput again, or uploads are stored again, after so many seconds.",
     "monitor.depth_unknown": "A queue's depth is not known; the last one known grows stale.",
     "monitor.journal_failed": "The journal lost a round; the next is tried all the same.",
     "monitor.message_refused": "So many messages were no valid reports or statuses; see {report_queue}.dead.",
@@ -103,17 +104,6 @@ EVENTS: dict[str, str] = {
     "worker.uploads_released": "A worker had to leave at once and put its unfinished uploads back into the queue.",
 }
 """Event name -> what happened, in a sentence."""
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # without the scheme before it: linear in the longest text
-
-
-def mask(text: str) -> str:
-    """Return `text` with the user and password of every URL in it hidden.
-
-    >>> mask("cannot reach amqp://guest:secret@host/vh")
-    'cannot reach amqp://***@host/vh'
-    """
-    return _CREDENTIALS.sub("***@", text)
 
 
 def _plain_exceptions(

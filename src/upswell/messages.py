@@ -18,7 +18,7 @@ from typing import Annotated, Literal, TypeVar, cast
 import msgspec
 from msgspec import Meta, Struct
 
-from upswell.errors import MessageError
+from upswell.errors import MessageError, mask
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 """A larger body is refused unread; the largest honest request is a few KiB."""
@@ -122,6 +122,11 @@ class WorkerCommand(Struct, frozen=True, kw_only=True):
     sent_at: Instant
 
 
+MAX_EXCERPT_BYTES = 16_384
+"""Longer than any URI."""
+
+_ESCAPE = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|/)")
+
 AnyMessage = UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand
 M = TypeVar("M", UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand)
 
@@ -168,5 +173,21 @@ def check_app_id(app_id: str) -> str:
 
 def _excerpt(body: bytes, length: int = 80) -> str:
     """Return the start of a body, printable, short enough for a log line."""
-    text = ascii(body[:length].decode("utf-8", "replace"))
-    return text if len(body) <= length else f"{text} and {len(body) - length} bytes more"
+    text = shown(body[:MAX_EXCERPT_BYTES])  # masked before it is cut: half a password looks like none
+    return ascii(text[:length]) + ("" if len(text) <= length else f" and more, {len(body)} bytes in all")
+
+
+def shown(body: bytes) -> str:
+    r"""Return a message's body as text for people, without secrets.
+
+    JSON may write the characters of a URL as escapes, behind which nothing would be found.
+
+    >>> shown(rb'{"uri": "https:\/\/me:secret@host\/a?x\u0026signature=1"}')
+    '{"uri": "https://***@host/a?***"}'
+    """
+    return mask(_ESCAPE.sub(_plain, body.decode("utf-8", "backslashreplace")))
+
+
+def _plain(escape: re.Match[str]) -> str:
+    character = chr(int(escape[1] or "2f", 16))
+    return escape[0] if character in '"\\' else character

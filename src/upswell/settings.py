@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from upswell.errors import SettingsError
-from upswell.events import mask
+from upswell.errors import SettingsError, mask
 from upswell.messages import APP_ID_PATTERN
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bottleneck_check: Annotated[
         bool,
         Meta(
-            description="Whether scaling out stops, and goes back, where more workers were measured to bring no more throughput."
+            description="Whether scaling out stops, and goes back, where more workers were measured to bring no more throughput, or every attempt fails."
         ),
     ] = True
     priority: Annotated[

@@ -1,10 +1,13 @@
 """Uploads from web servers and files to a real server of S3 while everything in between breaks at random.
 
 The web server cuts, resets, stalls, refuses and lies; the connections to the store are cut, stalled and
-corrupted; workers are killed. At the end every object is there with the right bytes, none is dead, and no
-part of one is left behind: counted with botocore, straight at the store, past the proxy.
+corrupted, those to RabbitMQ cut and stalled; workers are killed. At the end every object is there with the
+right bytes, none is dead, and no part of one is left behind: counted with rclone, straight at the store, past
+the proxy. Once over the embedded broker, where uploads may overwrite, and once over RabbitMQ, where they may
+not: there large ones go another way to S3.
 
-UPSWELL_FAULTS=10000 tells how many uploads (`make faults`); some hundred by default.
+UPSWELL_FAULTS=10000 tells how many uploads (`make faults`); some hundred by default. UPSWELL_FAULTS_SEED
+draws other things and faults.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from conftest import skip_or_fail
-from support import bad_http_server, s3_server
+from support import bad_http_server, rclone, s3_server
 from support.bad_http_server import BadHttpServer, broken, status, whole
 from support.system import System, wait_until
 from support.tcp_proxy import TcpProxy
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from support.bad_http_server import Behaviour, Exchange
 
 UPLOADS = int(os.environ.get("UPSWELL_FAULTS", "300"))
+MANY = 1000
 SECONDS = 120 + UPLOADS / 5
 """How long it may take: a busy machine uploads some dozen a second, and the faults take their share."""
 
@@ -51,7 +55,7 @@ SETTINGS = {
     "store_timeout": 4,
     "upload_timeout": 30,
     # Some hundred uploads must last long enough for each fault to come; thousands do by themselves.
-    "upload_rate_limit": 1_500_000 if UPLOADS < 1000 else 0,
+    "upload_rate_limit": 3_000_000 if UPLOADS < MANY else 0,
     "part_size": 5 * 1024 * 1024,
 }
 
@@ -108,13 +112,23 @@ class Paths(dict[str, Any]):
         return self._behaviour
 
 
-@pytest.fixture(params=["seaweedfs"])
-def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    reason = s3_server.missing(request.param)
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[str]:
+    reason = s3_server.missing("seaweedfs") or rclone.missing()
     if reason:
         skip_or_fail(reason)
-    with s3_server.s3_server(request.param, tmp_path / "s3") as running:
+    with s3_server.s3_server("seaweedfs", tmp_path / "s3") as running:
         yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def broker_proxy(request: pytest.FixtureRequest) -> Iterator[TcpProxy | None]:
+    """A proxy before RabbitMQ; None for the embedded broker."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with TcpProxy(urlsplit(request.getfixturevalue("rabbitmq")).port or 0) as proxy:
+        yield proxy
 
 
 def stored(endpoint: str) -> dict[str, int]:
@@ -129,10 +143,10 @@ def stored(endpoint: str) -> dict[str, int]:
     }
 
 
-def write_requests(system: System, server: BadHttpServer, things: Things) -> Path:
+def write_requests(system: System, server: BadHttpServer, things: Things, count: int) -> Path:
     """Name each thing once: two of three on the web, one as a file."""
     requests: list[dict[str, object]] = []
-    for number in range(UPLOADS):
+    for number in range(count):
         body = things.body(number)
         if number % 3:
             uri = server.url(f"/{number}")
@@ -152,23 +166,28 @@ def write_requests(system: System, server: BadHttpServer, things: Things) -> Pat
 class Faults(threading.Thread):
     """Breaks something every quarter of a second until told to stop; `made` counts what it did."""
 
-    def __init__(self, system: System, proxy: TcpProxy, seed: int) -> None:
+    def __init__(self, system: System, store: TcpProxy, broker: TcpProxy | None, seed: int) -> None:
         super().__init__(daemon=True)
         self._system = system
-        self._proxy = proxy
+        self._proxy = store
+        self._broker = broker
         self._rng = random.Random(seed)
         self._workers = [system.start("worker") for _ in range(WORKERS)]
         self._stopped = threading.Event()
-        self.made: dict[str, int] = {"cut": 0, "stall": 0, "corrupt": 0, "kill": 0, "refuse": 0}
+        self._faults = ["cut", "cut", "stall", "corrupt", "corrupt", "corrupt", "kill", "refuse"]
+        if broker is not None:
+            self._faults.append("disturb_broker")
+        self.made = dict.fromkeys(self._faults, 0)
 
     def run(self) -> None:
         """Break things."""
-        while not self._stopped.wait(0.25):
-            fault = self._rng.choice(
-                ["cut", "cut", "stall", "corrupt", "corrupt", "corrupt", "kill", "refuse"]
-            )
-            self.made[fault] += 1
-            getattr(self, f"_{fault}")()
+        while True:
+            self._rng.shuffle(self._faults)  # each comes in each round, so that a short run has them all
+            for fault in self._faults:
+                if self._stopped.wait(0.25):
+                    return
+                self.made[fault] += 1
+                getattr(self, f"_{fault}")()
 
     def stop(self) -> None:
         """Break nothing more."""
@@ -191,6 +210,14 @@ class Faults(threading.Thread):
         self._stopped.wait(self._rng.uniform(0.2, 1.0))
         self._proxy.accept()
 
+    def _disturb_broker(self) -> None:
+        """Hold the connections of workers and publisher still, and cut them."""
+        assert self._broker is not None
+        self._broker.stall()
+        self._stopped.wait(self._rng.uniform(0.0, 0.5))
+        self._broker.cut()
+        self._broker.resume()
+
     def _kill(self) -> None:
         """Kill a worker and start another: the scaler would wait longer each time, as it should."""
         victim = self._rng.choice(self._workers)
@@ -200,10 +227,15 @@ class Faults(threading.Thread):
 
 
 def test_no_upload_is_lost_or_wrong_whatever_breaks_on_the_way(
-    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    endpoint: str,
+    broker_proxy: TcpProxy | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
+    count = UPLOADS if UPLOADS >= MANY or not broker_proxy else UPLOADS * 2 // 3
     seed = int(os.environ.get("UPSWELL_FAULTS_SEED", "1"))
     things = Things(seed)
     with BadHttpServer() as server, TcpProxy(urlsplit(endpoint).port or 80) as proxy:
@@ -213,43 +245,48 @@ def test_no_upload_is_lost_or_wrong_whatever_breaks_on_the_way(
             "store_endpoint": f"http://127.0.0.1:{proxy.port}",
             "source_origins": f"http://127.0.0.1:{server.port}",
             "source_networks": "127.0.0.0/8",
+            "on_conflict": "fail" if broker_proxy else "overwrite",
         }
-        with System(tmp_path / "system", app_id="e123456", **settings) as system:
+        url = f"amqp://guest:guest@127.0.0.1:{broker_proxy.port}/%2F" if broker_proxy else ""
+        app_id = f"f{uuid.uuid4().hex[:12]}"
+        with System(tmp_path / "system", broker_url=url, app_id=app_id, **settings) as system:
             system.environment["UPSWELL_DESTINATION"] = f"s3://{s3_server.BUCKET}/{PREFIX}"
-            requests = write_requests(system, server, things)
-            faults = Faults(system, proxy, seed)
+            requests = write_requests(system, server, things, count)
+            faults = Faults(system, proxy, broker_proxy, seed)
             began = time.monotonic()
             faults.start()
             system.start("publish", "--app", system.app_id, str(requests))
             try:
                 wait_until(
-                    lambda: len(stored(endpoint)) >= UPLOADS * 0.9,
+                    lambda: len(stored(endpoint)) >= count * 0.9,
                     SECONDS,
                     lambda: (
-                        f"{len(stored(endpoint))} of {UPLOADS} {faults.made} {system.dead()} {system.logs()}"
+                        f"{len(stored(endpoint))} of {count} {faults.made} {system.dead()} {system.logs()}"
                     ),
                 )
             finally:
                 faults.stop()
             wait_until(
-                lambda: len(stored(endpoint)) == UPLOADS and not s3_server.unfinished(endpoint),
+                lambda: len(stored(endpoint)) == count and not s3_server.unfinished(endpoint),
                 120,
                 lambda: (
-                    f"{len(stored(endpoint))} of {UPLOADS}, unfinished: {s3_server.unfinished(endpoint)}, "
+                    f"{len(stored(endpoint))} of {count}, unfinished: {s3_server.unfinished(endpoint)}, "
                     f"{faults.made} {system.dead()} {system.logs()}"
                 ),
             )
             took = time.monotonic() - began
             assert system.dead() == {}
-    client = s3_server.client(endpoint)
-    for number in range(UPLOADS):
-        answer = client.get_object(Bucket=s3_server.BUCKET, Key=f"{PREFIX}/{things.key(number)}")
-        assert answer["Body"].read() == things.body(number), f"{things.key(number)} has wrong bytes"
-    assert sorted(stored(endpoint)) == sorted(things.key(number) for number in range(UPLOADS))
-    assert s3_server.unfinished(endpoint) == []
-    assert min(faults.made.values()) > 0 or UPLOADS < 300, f"too few faults to prove anything: {faults.made}"
+    remote, copies = rclone.s3(endpoint), tmp_path / "copies"
+    rclone.read_all(f"{remote}/{PREFIX}", copies)
+    for number in range(count):
+        copy = copies / things.key(number)
+        assert copy.read_bytes() == things.body(number), f"{things.key(number)} has wrong bytes"
+    assert sorted(rclone.names(f"{remote}/{PREFIX}")) == sorted(things.key(n) for n in range(count))
+    assert rclone.unfinished(remote) == []
+    assert min(faults.made.values()) > 0, f"too few faults to prove anything: {faults.made}"
     with capsys.disabled():
         print(  # noqa: T201 - the figures are what one runs this for
-            f"\n{UPLOADS} uploads in {took:.0f} s: 0 lost, 0 wrong, 0 dead, 0 parts left; {faults.made}, "
+            f"\n{count} uploads over {'RabbitMQ' if broker_proxy else 'the embedded broker'}, seed {seed}, "
+            f"in {took:.0f} s: 0 lost, 0 wrong, 0 dead, 0 parts left, as rclone counts; {faults.made}, "
             f"{proxy.corrupted} pieces corrupted, {len(server.asked)} requests to the web server"
         )

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import TYPE_CHECKING
 
 from support import azure_server, s3_server
 from support.server_process import program
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def missing() -> str | None:
@@ -43,12 +47,23 @@ def read(remote: str, key: str) -> bytes:
     return _run("cat", f"{remote}/{key}")
 
 
-def _run(*arguments: str) -> bytes:
+def read_all(remote: str, folder: Path) -> None:
+    """Copy all objects into a folder, some at once."""
+    _run("copy", "--transfers=8", "--ignore-checksum", remote, str(folder), timeout=1200)
+
+
+def unfinished(remote: str) -> list[str]:
+    """Return the keys of a bucket's multipart uploads that are neither completed nor aborted."""
+    told = json.loads(_run("backend", "list-multipart-uploads", remote))
+    return [upload["Key"] for uploads in told.values() for upload in uploads]
+
+
+def _run(*arguments: str, timeout: float = 60) -> bytes:
     done = subprocess.run(
         [str(program("rclone")), "--config=", "--retries=3", *arguments],
         check=False,
         capture_output=True,
-        timeout=60,
+        timeout=timeout,
     )
     if done.returncode:
         raise RuntimeError(f"rclone {arguments[0]} failed: {done.stderr.decode()}")

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from upswell.analysis.snapshot import Percentiles, Snapshot, Workers
+from upswell.analysis.snapshot import Percentiles, Snapshot, Totals, Workers
 from upswell.settings import Slo
 
 
@@ -83,6 +83,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         response_time=draw(st.none() | percentiles()),
         attainment=draw(st.none() | st.floats(0, 1)),
         recent_response_times=tuple(draw(st.lists(_seconds, max_size=12))),
+        totals=draw(st.none() | st.builds(Totals, stored=st.integers(0, 3), failed=st.integers(0, 1000))),
         failures=draw(st.integers(0, 1000)),
         stale=draw(st.sampled_from([(), ("service_time",), ("workers",)])),
         warming_up=draw(st.booleans()),

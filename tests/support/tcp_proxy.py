@@ -55,6 +55,15 @@ class TcpProxy:
         """End `refuse`."""
         self._refusing = False
 
+    def shut(self) -> None:
+        """Be as a server that is stopped: nobody listens on the port any more."""
+        self._do(self._close)
+        self.cut()
+
+    def reopen(self) -> None:
+        """End `shut`, on the same port."""
+        self._call(self._start())
+
     def stall(self) -> None:
         """Forward no more bytes in either direction; connections stay open."""
         self._do(self._flowing.clear)
@@ -84,9 +93,12 @@ class TcpProxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def _stop(self) -> None:
+    def _close(self) -> None:
         assert self._server is not None
         self._server.close()
+
+    async def _stop(self) -> None:
+        self._close()
         self._flowing.set()
         self._abort_all()
         pending = asyncio.all_tasks() - {asyncio.current_task()}

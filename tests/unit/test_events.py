@@ -38,6 +38,9 @@ def test_the_page_of_log_events_shows_the_table() -> None:
         ("amqps://u@host", "amqps://***@host"),
         ("a https://u:p@ss@h/x b http://h/@y", "a https://***@h/x b http://h/@y"),
         ("file:///home/a@b", "file:///home/a@b"),
+        ("see 'https://h/a?b=c&d', http://h/?x", "see 'https://h/a?***', http://h/?***"),
+        ('{"uri":"HTTPS://u:p@h?s","n":"why?"}', '{"uri":"HTTPS://***@h?***","n":"why?"}'),
+        ("http://a/?b http://c/d file:///e?f", "http://a/?*** http://c/d file:///e?f"),
         ("nobody@example.org", "nobody@example.org"),
     ],
 )

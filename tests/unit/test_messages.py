@@ -20,6 +20,7 @@ from upswell.messages import (
     decode,
     encode,
     request_id,
+    shown,
 )
 
 BARE_REQUEST = b'{"type": "file", "uri": "file:///a", "app_id": "e123456"}'
@@ -30,6 +31,25 @@ def test_a_bare_request_of_the_course_is_accepted() -> None:
     request = decode(UploadRequest, BARE_REQUEST)
     assert (request.type, request.uri, request.app_id) == ("file", "file:///a", "e123456")
     assert request.id is None
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://user:hunter2@host/a?x=1&signature=hunter2",
+        "https:\\/\\/user:hunter2@host\\/a?x=1\\u0026signature=hunter2",  # PHP's way
+        "https://host/a?x\\u003d1\\u0026signature\\u003dhunter2",  # Go's, Gson's
+        "https:\\u002F\\u002fhost/a\\u003fsignature=hunter2",
+        f"https://user:{'hunter2' * 100}@host/a",  # an excerpt ends within it
+    ],
+    ids=range(5),
+)
+def test_a_message_that_is_refused_tells_no_secret(uri: str) -> None:
+    body = f'{{"uri": "{uri}"}}'.encode()
+    with pytest.raises(MessageError, match="not a valid UploadRequest") as caught:
+        decode(UploadRequest, body)
+    assert "hunter" not in str(caught.value)
+    assert "hunter" not in shown(body)
 
 
 def test_a_bare_report_of_the_course_is_accepted() -> None:

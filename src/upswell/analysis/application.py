@@ -61,7 +61,7 @@ class Application:
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT_REPORTS)
         self._ages = Ages(window)
         self._heard = False
-        self._stored = self._in_time = self._dead = 0
+        self._stored = self._in_time = self._dead = self._failed = 0
 
     def report(self, report: UploadReport, received_at: float, age: float = 0.0) -> None:
         """Take in a report that is `age` seconds old; one older than the window is let go."""
@@ -83,6 +83,7 @@ class Application:
             self._in_time += in_time
         else:
             self._dead += report.outcome == "dead"
+            self._failed += report.outcome == "failed"
             self.window.unsuccessful(at, waiting, service, dead=report.outcome == "dead")
         self._ages.ended(received_at)
 
@@ -156,6 +157,7 @@ class Application:
                 stored=self._stored,
                 in_time=self._in_time,
                 dead=self._dead,
+                failed=self._failed,
                 start_seconds=self._roster.start_seconds,
             ),
             stale=self._stale(summary, count, depth),

@@ -17,9 +17,13 @@ class Duplicates:
         self._old: set[int] = set()
         self._since = 0.0
 
-    def seen(self, request_id: str, attempt: int, at: float) -> bool:
-        """Return whether this attempt's report was seen before, and remember it."""
-        key = hash((request_id, attempt))
+    def seen(self, request_id: str, attempt: int, at: float, *, failed_at: float = 0.0) -> bool:
+        """Return whether this attempt's report was seen before, and remember it.
+
+        `failed_at` is when it failed, if it did: while the store is down the same attempt fails again and
+        again, uncounted, and may succeed in the end.
+        """
+        key = hash((request_id, attempt, failed_at))
         if key in self._young or key in self._old:
             return True
         if len(self._young) >= self._half or at - self._since > self._seconds:

@@ -40,13 +40,14 @@ class Percentiles(Struct, frozen=True, kw_only=True, gc=False):
 class Totals(Struct, frozen=True, kw_only=True, gc=False):
     """Sums since the observation began; they only grow.
 
-    `stored` uploads, `in_time` of them within the objective, `dead` ones given up. `start_seconds`: from
-    asking for each worker to first hearing of it.
+    `stored` uploads, `in_time` of them within the objective, `dead` ones given up, `failed` attempts that are
+    made again. `start_seconds`: from asking for each worker to first hearing of it.
     """
 
     stored: int = 0
     in_time: int = 0
     dead: int = 0
+    failed: int = 0
     start_seconds: float = 0.0
 
 

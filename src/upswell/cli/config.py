@@ -9,7 +9,7 @@ import msgspec
 
 from upswell.cli.options import config_option, load_settings
 from upswell.cli.text import plain
-from upswell.events import mask
+from upswell.errors import mask
 from upswell.policies.table import policy_for
 from upswell.settings import Settings, describe, variable
 

@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from upswell.broker import open_broker
-from upswell.errors import BrokerError
-from upswell.events import mask
+from upswell.errors import BrokerError, mask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine

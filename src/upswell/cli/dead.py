@@ -15,7 +15,8 @@ from upswell.cli.dead_letters import died_at, reason_of, request_id_of, to_retry
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.replies import peek
 from upswell.cli.text import clock, plain
-from upswell.errors import UpswellError
+from upswell.errors import UpswellError, mask
+from upswell.messages import MAX_EXCERPT_BYTES, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ def show(app: str, upload_queue: str | None, settings: Settings, request_id: str
                 if request_id_of(delivery) == request_id:
                     for name, value in sorted(delivery.headers.items()):
                         click.echo(f"{plain(name)}: {plain(str(value), 10_000)}")
-                    click.echo(plain(delivery.body.decode("utf-8", "backslashreplace"), 100_000))
+                    click.echo(plain(shown(delivery.body), 100_000))
                     return
             raise UpswellError(f"{queue} must hold the request, and holds none with id {request_id!r}")
 
@@ -170,9 +171,9 @@ def _json(delivery: Delivery) -> str:
         "reason": reason_of(delivery),
         "died_at": died_at(delivery),
         "headers": dict(delivery.headers),
-        "body": delivery.body.decode("utf-8", "backslashreplace"),
+        "body": shown(delivery.body),
     }
-    return msgspec.json.encode(fields).decode()
+    return mask(msgspec.json.encode(fields).decode())
 
 
 def _uri(delivery: Delivery) -> str:
@@ -180,4 +181,4 @@ def _uri(delivery: Delivery) -> str:
         body = msgspec.json.decode(delivery.body)
         return str(body["uri"])
     except (msgspec.DecodeError, RecursionError, KeyError, TypeError, UnicodeDecodeError):
-        return delivery.body[:60].decode("utf-8", "backslashreplace")
+        return shown(delivery.body[:MAX_EXCERPT_BYTES])[:60]

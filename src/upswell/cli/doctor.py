@@ -24,8 +24,7 @@ from upswell.broker import Message, topology
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import plain, seconds, size
-from upswell.errors import UpswellError
-from upswell.events import mask
+from upswell.errors import UpswellError, mask
 from upswell.fleets.table import open_fleet
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from upswell.cli.replies import Replies
 from upswell.cli.text import counted, plain, seconds, size
+from upswell.errors import mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,7 +110,7 @@ def _figures(tally: Tally, outcome: Outcome) -> dict[str, Any]:
             "p95_response_time": p95,
             "stored_bytes": replies.stored_bytes,
             "bytes_per_second": _rate(replies, outcome),
-            "failures": [{"name": name, "reason": reason} for name, reason in replies.failures],
+            "failures": [{"name": mask(name), "reason": mask(reason)} for name, reason in replies.failures],
         }
     figures |= {**tally.figures(), "seconds": outcome.seconds}
     if verified is not None:

@@ -6,7 +6,7 @@ import re
 import time
 from datetime import timedelta
 
-from upswell.events import mask
+from upswell.errors import mask
 
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 

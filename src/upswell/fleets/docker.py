@@ -19,8 +19,7 @@ import docker as _docker
 import docker.errors as _docker_errors
 import requests
 
-from upswell.errors import FleetError
-from upswell.events import mask
+from upswell.errors import FleetError, mask
 from upswell.fleets.environment import identity
 from upswell.fleets.mounts import mounts
 from upswell.fleets.protocol import FleetWorker, WorkerSpec

@@ -110,7 +110,10 @@ class Intake:
 
     def _take(self, report: UploadReport, now: float) -> None:
         self.reports += 1
-        if report.request_id is not None and self._duplicates.seen(report.request_id, report.attempt, now):
+        failed_at = (report.finished_at or -1.0) if report.outcome == "failed" else 0.0
+        if report.request_id is not None and self._duplicates.seen(
+            report.request_id, report.attempt, now, failed_at=failed_at
+        ):
             self.duplicates += 1
             return
         application = self._applications.get(report.app_id, now)

@@ -18,7 +18,11 @@ a pause that doubles each time nothing has changed.
                            |                                                       |
                            +--throughput fell--> free, quiet for a while           +--gain--> free
 
-What this snapshot shows counts from the next decision on, so that more backlog never means fewer workers.
+Where nothing gets through at all, no rates are needed: while every attempt fails, and as many did in a row as
+there are slots (the store is down, for one), more workers would only fail more often, so none is added.
+
+What this snapshot shows of load counts from the next decision on, so that more backlog never means fewer
+workers.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import math
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from upswell.analysis.slot_rates import Batch, Estimate, SlotRates, ratio_bounds, slot_rate, throughput
 
@@ -35,6 +40,10 @@ if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.protocol import ScalingPolicy
 
+LEAST_FAILED = 3
+"""Attempts that failed in a row, at least, before they mean more than a bad upload."""
+FORGOTTEN_SECONDS = 60.0
+"""After so long without a further one, or a window if that is longer: workers pause for 30 s at most."""
 WASTED = 2 / 3
 """A suspicion begins where, for sure, this share of the slots would have had the same throughput."""
 LEAST_BATCHES = 6
@@ -64,6 +73,35 @@ class Trial(Struct, frozen=True):
     begun_at: float
 
 
+class Failing:
+    """Counts the attempts that failed since an upload was stored; forgets them a while after the last."""
+
+    def __init__(self) -> None:
+        self._stored: int = 0
+        self._failed: int = 0
+        self._failed_before: int = 0
+        self._failed_at = -math.inf
+        self._found = False  # it lasts, however many workers become ready meanwhile
+
+    def observe(self, snapshot: Snapshot) -> str:
+        """Return what is wrong while nothing gets through, else an empty text."""
+        totals = snapshot.totals
+        if totals is None:
+            return ""
+        if snapshot.at - self._failed_at > max(snapshot.window, FORGOTTEN_SECONDS):
+            self._failed_before, self._found = self._failed, False
+        if totals.stored != self._stored:
+            self._stored, self._failed_before, self._found = totals.stored, totals.failed, False
+        if totals.failed != self._failed:
+            self._failed, self._failed_at = totals.failed, snapshot.at
+        in_a_row = self._failed - self._failed_before
+        slots = snapshot.workers.ready * snapshot.slots_per_worker
+        self._found |= in_a_row >= max(LEAST_FAILED, slots)
+        if not self._found:
+            return ""
+        return f"nothing gets through: {in_a_row} attempts failed and none succeeded since"
+
+
 class BottleneckCheck:
     """Stand around a policy and keep it from adding workers that add nothing."""
 
@@ -77,15 +115,21 @@ class BottleneckCheck:
         self._pause = 0.0  # seconds; doubled by each trial that changed nothing
         self._again_at = -math.inf
         self._why = self._capped_because = ""
+        self._failing = Failing()
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the inner decision, or the number beyond which more workers were measured to be useless."""
         decision = self._policy.decide(snapshot)
+        failing, current = self._failing.observe(snapshot), snapshot.workers.desired
         limit, why, found = self._limit, self._why, self._cap is not None
         self._observe(snapshot, decision.desired_workers)
         if limit is not None and decision.desired_workers > limit and not decision.held:
             decision = decision.changed(limit, why)
-        return decision.alarmed("bottleneck") if found else decision
+        if failing and decision.desired_workers > current and not decision.held:
+            decision = decision.changed(current, f"{failing}, so no more than {current} run")
+        elif failing:
+            decision = replace(decision, reason=f"{decision.reason}; {failing}")
+        return decision.alarmed("bottleneck") if found or failing else decision
 
     @property
     def _limit(self) -> int | None:

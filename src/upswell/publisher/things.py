@@ -20,6 +20,7 @@ from msgspec import Struct
 from upswell.errors import MessageError, PermanentUploadError
 from upswell.messages import UploadRequest
 from upswell.stores.keys import split_key
+from upswell.stores.show import show
 
 if TYPE_CHECKING:
     from upswell.publisher.tree import File
@@ -86,7 +87,7 @@ def request_of(thing: Thing, *, app_id: str, kind: str | None = None, salt: str 
     try:
         return msgspec.convert(fields, UploadRequest)
     except msgspec.ValidationError as error:
-        raise MessageError(f"not a valid upload request: {error}; got {thing.uri[:200]!a}") from error
+        raise MessageError(f"not a valid upload request: {error}; got {show(thing.uri)}") from error
 
 
 def guess_type(name: str) -> str:

@@ -1,25 +1,31 @@
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # botocore has no types; this is the one file that imports it.
-"""What obstore cannot do on S3: find credentials in profile files, and list unfinished multipart uploads.
+"""What obstore cannot do on S3: credentials in profile files, unfinished and conditional multipart uploads.
 
-botocore does both, as the AWS command line does. It takes a third of a second to import, so that happens only
-when a profile file is there to be read, or when leftovers are looked for.
+botocore does all three, as the AWS command line does. It takes a third of a second to import, so that happens
+only when a profile file is there to be read, when leftovers are looked for, or when a large object may not
+replace another.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from contextlib import suppress
+import re
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upswell.errors import StoreUnavailableError
+from upswell.errors import SettingsError, StoreUnavailableError
 from upswell.events import get_logger
+from upswell.stores.store_errors import store_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterator, Mapping
+    from concurrent.futures import Future
 
     from upswell.settings import Settings
 
@@ -29,12 +35,24 @@ _ELSEWHERE = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER
               "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
 """Variables of which obstore reads credentials by itself. They are the vendor's, hence not in settings.py."""
 
+_CODE = re.compile(r"\A[A-Za-z0-9.]{1,64}\Z")
+
 _LIFETIME = timedelta(minutes=5)
 """How long obstore keeps what it was given; botocore refreshes what expires."""
 
 
 def credential_provider() -> Callable[[], Any] | None:
-    """Return what obstore asks for credentials, or None where it finds them by itself."""
+    """Return what obstore asks for credentials, or None where it finds them by itself.
+
+    Raises:
+        SettingsError: those of the environment cannot be sent: a line break at the end, most likely.
+    """
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        value = os.environ.get(name, "")
+        if not (value.isascii() and value.isprintable()):
+            raise SettingsError(
+                f"{name} must be printable ASCII in one line, without a line break at its end"
+            )
     if any(os.environ.get(name) for name in _ELSEWHERE) or not _has_profile():
         return None
     return _ProfileCredentials()
@@ -79,13 +97,7 @@ def discard_unfinished(bucket: str, key: str, settings: Settings) -> int:
 
     count = 0
     try:
-        client = _client(
-            settings.store_endpoint or None,
-            settings.store_region or os.environ.get("AWS_REGION") or "us-east-1",
-            settings.store_addressing,
-            settings.store_anonymous,
-            settings.store_timeout,
-        )
+        client = _client_of(settings)
         for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key):
             for upload in page.get("Uploads", ()):
                 if upload["Key"] == key:
@@ -97,6 +109,89 @@ def discard_unfinished(bucket: str, key: str, settings: Settings) -> int:
     if count:
         _log.info("store.parts_removed", bucket=bucket, key=key, uploads=count)
     return count
+
+
+def put_new_parts(
+    bucket: str,
+    key: str,
+    parts: Iterator[memoryview],
+    metadata: Mapping[str, str],
+    *,
+    in_flight: int,
+    settings: Settings,
+) -> str:
+    """Store a large object where there is none, `in_flight` parts (3 at least) in memory; return its ETag.
+
+    The condition is on the last request (`If-None-Match: *`): of several at the same moment one succeeds.
+    Whatever is raised stops the upload and deletes the parts that were sent; so with what `parts` raises.
+
+    Raises:
+        FileExistsError: an object is there by now (a store that knows no conditions replaces it).
+        UploadError: the store's.
+    """
+    client = _client_of(settings)
+    upload: dict[str, Any] = {"Bucket": bucket, "Key": key}
+
+    def send(number: int, body: bytes) -> dict[str, Any]:
+        answer = client.upload_part(**upload, PartNumber=number, Body=body)
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    with _told(f"s3://{bucket}/{key}"):
+        begun = client.create_multipart_upload(**upload, Metadata=dict(metadata))
+        upload["UploadId"] = begun["UploadId"]
+        try:
+            sent: list[dict[str, Any]] = []
+            under_way: deque[Future[dict[str, Any]]] = deque()
+            most = max(1, in_flight - 2)  # beside one that is read, and one that waits to be sent
+            with ThreadPoolExecutor(most) as pool:
+                for number, part in enumerate(parts, 1):
+                    if len(under_way) == most:
+                        sent.append(under_way.popleft().result())
+                    under_way.append(pool.submit(send, number, bytes(part)))
+                sent.extend(future.result() for future in under_way)
+            done = client.complete_multipart_upload(
+                **upload, MultipartUpload={"Parts": sent}, IfNoneMatch="*"
+            )
+        except BaseException:
+            with suppress(Exception):  # what happened before counts; a retry finds what is left
+                client.abort_multipart_upload(**upload)
+            raise
+    return str(done["ETag"]).strip('"')
+
+
+@contextmanager
+def _told(url: str) -> Generator[None]:
+    """Tell botocore's errors as ours; what the caller's own iterator raised passes as it is."""
+    import botocore.exceptions as theirs  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        yield
+    except theirs.ClientError as error:
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if status == "412":
+            raise FileExistsError(url) from None
+        raise store_error(status, code if _CODE.match(code) else "", "", url) from None
+    except theirs.BotoCoreError as error:
+        is_ours = isinstance(error, (theirs.NoCredentialsError, theirs.PartialCredentialsError,
+                                     theirs.CredentialRetrievalError, theirs.SSOError))  # fmt: skip
+        kind = (
+            "Timeout" if isinstance(error, theirs.ReadTimeoutError)
+            else "Request" if isinstance(error, theirs.HTTPClientError)
+            else "Connect" if isinstance(error, theirs.ConnectionError)
+            else type(error).__name__
+        )  # fmt: skip
+        raise store_error("", "", kind, url, has_credentials=not is_ours) from None
+
+
+def _client_of(settings: Settings) -> Any:
+    return _client(
+        settings.store_endpoint or None,
+        settings.store_region or os.environ.get("AWS_REGION") or "us-east-1",
+        settings.store_addressing,
+        settings.store_anonymous,
+        settings.store_timeout,
+    )
 
 
 @functools.lru_cache(maxsize=8)
@@ -115,6 +210,10 @@ def _client(endpoint: str | None, region: str, addressing: str, anonymous: bool,
             connect_timeout=5,
             read_timeout=timeout,
             retries={"mode": "standard", "max_attempts": 3},
+            # Not every store knows the newer checksums; the ETag is compared all the same.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            max_pool_connections=50,
             **options,
         ),
     )

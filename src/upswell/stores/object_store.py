@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from upswell.errors import TemporaryUploadError
-from upswell.stores.aws import discard_unfinished
+from upswell.stores.aws import discard_unfinished, put_new_parts
 from upswell.stores.cloud import open_bucket
 from upswell.stores.keys import split_key
 from upswell.stores.parts import Parts, part_size
@@ -130,7 +130,7 @@ class ObjectStore:
         if there is not None:
             if self._is_same(upload, there):
                 return stored
-            if not overwrites:
+            if not (overwrites or self._is_damaged(upload, there)):
                 return self._kept(upload, there)
             answered = self._bucket.put(upload.path, body, metadata, only_new=False)
         return self._prove(upload, answered)
@@ -152,7 +152,9 @@ class ObjectStore:
             stored = upload.parts.check(upload.checksum)
             if self._is_same(upload, there):
                 return stored
-        if not overwrites:
+        if self._is_damaged(upload, there):
+            self._bucket.delete(upload.path)
+        elif not overwrites:
             return self._kept(upload, there)
         return None
 
@@ -165,18 +167,35 @@ class ObjectStore:
             yield from upload.parts.rest()
             upload.parts.check(upload.checksum)  # raised here, it stops the upload before its last request
 
-        answered = self._bucket.put_parts(
-            upload.path,
-            checked(),
-            metadata,
-            part_bytes=part_bytes,
-            in_flight=self._settings.parts_in_flight,
-        )
+        in_flight = self._settings.parts_in_flight
+        if self._bucket.scheme == "s3" and self._settings.on_conflict != "overwrite":
+            try:
+                answered = put_new_parts(
+                    self._bucket.name,
+                    upload.path,
+                    checked(),
+                    metadata,
+                    in_flight=in_flight,
+                    settings=self._settings,
+                )
+            except FileExistsError:
+                return self._overtaken(upload)
+        else:
+            answered = self._bucket.put_parts(
+                upload.path, checked(), metadata, part_bytes=part_bytes, in_flight=in_flight
+            )
         if self._bucket.scheme == "s3":
             # Also at a first attempt: where the answer to a request is lost, it is made again inside obstore,
             # and what the lost one began is known to nobody.
             discard_unfinished(self._bucket.name, upload.path, self._settings)
         return self._prove(upload, answered)
+
+    def _overtaken(self, upload: _Upload) -> StoredObject:
+        """Return what another upload stored under the key meanwhile, when it is right or may stay."""
+        there = self._bucket.stat(upload.path)
+        if there is None:
+            raise TemporaryUploadError("another upload had an object under the same key, which is gone")
+        return upload.parts.stored if self._is_same(upload, there) else self._kept(upload, there)
 
     def _prove(self, upload: _Upload, etag: str | None) -> StoredObject:
         """Return what the store has, when it is what was sent.
@@ -219,6 +238,15 @@ class ObjectStore:
         if upload.parts.has_etag(there.etag) or (carried and self._bucket.is_encrypted):
             return True
         return self._digest(upload.path) == stored
+
+    def _is_damaged(self, upload: _Upload, there: Answer) -> bool:
+        """Return whether other bytes are there that claim to be this upload's own.
+
+        They changed on their way, and whoever sent them ended before the proof: nobody's bytes, so they are
+        replaced whatever `on_conflict` says.
+        """
+        carried = _checksum(there)
+        return carried is not None and carried in {upload.checksum, upload.parts.stored.checksum}
 
     def _kept(self, upload: _Upload, there: Answer) -> StoredObject:
         """Return what stays there, when `on_conflict` is skip.

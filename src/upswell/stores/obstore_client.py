@@ -3,8 +3,9 @@
 """One bucket of an object store: the only place that knows obstore.
 
 What comes in: a store's URL, settings, keys, bytes. What goes out: what the store answered, or an UploadError
-from the table below, worded by us. obstore's own texts hold request URLs (an Azure one carries its signature)
-and what a server chose to send, so only a status, an error code and our own key are taken from them.
+from the table in `store_errors.py`. obstore's own texts hold request URLs (an Azure one carries its
+signature) and what a server chose to send, so only a status, an error code and our own key are taken from
+them.
 
 Credentials are found the vendors' ways, by obstore (environment, workload identity, the machine's own) and
 for AWS by `aws.py`; they never pass through here.
@@ -25,8 +26,9 @@ from msgspec import Struct
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from upswell.errors import PermanentUploadError, SettingsError, StoreUnavailableError, TemporaryUploadError
+from upswell.errors import SettingsError, StoreUnavailableError, TemporaryUploadError
 from upswell.stores.show import show
+from upswell.stores.store_errors import TEMPORARY_CODES, store_error
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -40,30 +42,6 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
-
-_DOWN_STATUSES = frozenset({"401", "408", "429", "502", "503", "504", "507"})
-_DOWN_KINDS = frozenset({"Connect", "Timeout"})
-_DOWN_CODES = frozenset(
-    {
-        "AccountIsDisabled", "AuthenticationFailed", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
-        "NoSuchBucket", "ContainerNotFound", "QuotaExceeded", "RequestTimeTooSkewed", "ServerBusy",
-        "ServiceUnavailable", "SignatureDoesNotMatch", "SlowDown", "TokenRefreshRequired",
-        "XMinioStorageFull",
-    }
-)  # fmt: skip
-"""What is wrong with the store or our standing there: every upload meets it, so none is to blame."""
-
-_DENIED_CODES = frozenset({"AccessDenied", "AuthorizationPermissionMismatch"})
-"""Codes of a 403 that is about this key; any other, an identity service's for one, is about our standing."""
-
-_TEMPORARY_CODES = frozenset(
-    {
-        "BadDigest", "ConditionalRequestConflict", "IncompleteBody", "InvalidPart", "InvalidBlockList",
-        "Md5Mismatch", "NoSuchUpload", "OperationAborted", "RequestTimeout", "XAmzContentSHA256Mismatch",
-        "XAmzContentChecksumMismatch",
-    }
-)  # fmt: skip
-"""Refusals (400 to 499) of these bytes on their way, not of the upload."""
 
 
 class Answer(Struct, frozen=True):
@@ -197,6 +175,11 @@ class Bucket:
             raise FileExistsError(key) from None
         except (exceptions.BaseError, FileNotFoundError) as error:
             _raise(error, f"{self.scheme}://{self.name}/{key}")
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # Rust's; it has no name that can be imported
+                raise
+            where = show(f"{self.scheme}://{self.name}/{key}")
+            raise TemporaryUploadError(f"obstore must not fail inside, as it did for {where}") from None
 
 
 @contextmanager
@@ -234,28 +217,17 @@ def _raise(error: Exception, url: str) -> NoReturn:
     status, code, kind = (
         found[1] if (found := pattern.search(text)) else "" for pattern in (_STATUS, _CODE, _KIND)
     )
-    what = f"{status} {code}".strip() or _KINDS.get(kind, kind) or type(error).__name__
-    message = f"the store answered {what} for {show(url)}"
-    stands_badly = status == "403" and code not in _DENIED_CODES
-    if code in _DOWN_CODES or status in _DOWN_STATUSES or kind in _DOWN_KINDS or stands_badly:
-        raise StoreUnavailableError(f"the store must be there and let us in; {message}") from None
-    if isinstance(error, exceptions.UnauthenticatedError):
-        raise StoreUnavailableError(f"the store must be given valid credentials; {message}") from None
-    if isinstance(error, FileNotFoundError) and code not in _TEMPORARY_CODES:
+    told = store_error(
+        "412" if isinstance(error, exceptions.PreconditionError) else status,
+        code,
+        kind or type(error).__name__,
+        url,
+        has_credentials=not isinstance(error, exceptions.UnauthenticatedError),
+    )
+    is_missing = isinstance(error, FileNotFoundError) and code not in TEMPORARY_CODES
+    if is_missing and not isinstance(told, StoreUnavailableError):
         raise FileNotFoundError(url) from None
-    if isinstance(error, exceptions.PreconditionError):
-        raise TemporaryUploadError(f"an object must not change while it is used; {message}") from None
-    if status.startswith("4") and code not in _TEMPORARY_CODES and status != "409":
-        raise PermanentUploadError(f"the store must accept the request; {message}") from None
-    raise TemporaryUploadError(f"the store must finish the request; {message}") from None
-
-
-_KINDS = {
-    "Connect": "nothing (cannot connect)",
-    "Timeout": "nothing in time",
-    "Request": "nothing (connection broken)",
-    "Interrupted": "nothing (connection broken)",
-}
+    raise told from None
 
 
 def _answer(result: Any) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from upswell.events import mask
+from upswell.errors import mask
 
 
 def show(text: str) -> str:
@@ -11,5 +11,5 @@ def show(text: str) -> str:
     >>> show("https://user:secret@host/a b?signature=1")
     "'https://***@host/a b?***'"
     """
-    address, mark, _query = text[:300].partition("?")
-    return ascii(mask(address + (mark and "?***")))
+    address, query, _rest = text[:5000].partition("?")
+    return ascii(mask(address + (query and "?***"))[:300])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from upswell.broker.protocol import Delivery, Message
 from upswell.broker.topology import REPLY_PREFIX
-from upswell.events import mask
+from upswell.errors import mask
 
 if TYPE_CHECKING:
     import random

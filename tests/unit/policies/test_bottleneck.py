@@ -7,9 +7,13 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
+from support.snapshots import ordinary
 from support.virtual_plant import VirtualPlant
-from upswell.policies.bottleneck import PAUSE_WINDOWS
+from upswell.analysis.decision import Decision
+from upswell.analysis.snapshot import Totals
+from upswell.policies.bottleneck import PAUSE_WINDOWS, BottleneckCheck
 from upswell.policies.table import policy_for
 from upswell.settings import Settings
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
+    from upswell.analysis.snapshot import Snapshot
     from upswell.policies import ScalingPolicy
 
 
@@ -52,6 +57,58 @@ def test_behind_a_store_of_100_uploads_a_second_only_the_workers_that_fill_it_st
     unchecked = VirtualPlant(slo(check=False), arrivals=storm, capacity=100.0, draw=exponential).run(1800)
     assert plant.stored > 0.99 * unchecked.stored
     assert plant.worker_seconds < 0.2 * unchecked.worker_seconds
+
+
+class Wish:
+    """Always wants 20 workers."""
+
+    def decide(self, _snapshot: Snapshot) -> Decision:
+        """Want them."""
+        return Decision.by_rule(20, "20 are wanted")
+
+
+def failing(at: float, *, stored: int, failed: int, ready: int = 2) -> Snapshot:
+    return replace(ordinary(current=ready), at=at, totals=Totals(stored=stored, failed=failed))
+
+
+def wanted(*seen: Snapshot) -> tuple[int, tuple[str, ...]]:
+    check = BottleneckCheck(Wish())
+    *_, decision = [check.decide(snapshot) for snapshot in seen]
+    return decision.desired_workers, decision.alarms
+
+
+def test_while_every_attempt_fails_no_worker_is_added_and_it_is_said() -> None:
+    check = BottleneckCheck(Wish())
+    check.decide(failing(0, stored=100, failed=5))
+    decision = check.decide(failing(2, stored=100, failed=13))  # 2 workers of 4 slots
+    assert decision.desired_workers == 2
+    assert decision.alarms == ("bottleneck",)
+    assert decision.wished == 20
+    why = "nothing gets through: 8 attempts failed and none succeeded since"
+    assert decision.reason == f"20 are wanted; {why}, so no more than 2 run"
+    more_ready = check.decide(failing(4, stored=100, failed=14, ready=9))
+    assert more_ready.desired_workers == 9
+    assert check.decide(failing(6, stored=101, failed=20)).desired_workers == 20  # it is back
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        [failing(0, stored=100, failed=5), failing(2, stored=100, failed=12)],  # fewer than there are slots
+        [failing(0, stored=100, failed=5), failing(2, stored=110, failed=50)],  # not all of them
+        [failing(0, stored=9, failed=0, ready=0), failing(2, stored=9, failed=2, ready=0)],  # one bad upload
+        [failing(0, stored=9, failed=5), failing(2, stored=9, failed=15), failing(63, stored=9, failed=15)],
+        [replace(failing(0, stored=9, failed=5), totals=None)] * 3,
+    ],
+    ids=["few", "some", "one", "long ago", "not told"],
+)
+def test_attempts_that_fail_now_and_then_keep_nobody_away(seen: list[Snapshot]) -> None:
+    assert wanted(*seen) == (20, ())
+
+
+def test_fewer_workers_are_let_go_while_every_attempt_fails() -> None:
+    seen = [failing(0, stored=9, failed=0, ready=30), failing(2, stored=9, failed=200, ready=30)]
+    assert wanted(*seen) == (20, ("bottleneck",))
 
 
 def test_the_sentences_say_what_was_measured() -> None:

@@ -84,6 +84,7 @@ def test_an_error_becomes_what_the_table_in_the_docs_says(
     ("settings", "rule"),
     [
         ({"destination": "s3://b"}, "a bucket's name must be 2 to 222 letters"),
+        ({"destination": "s3://user:TOPSECRET@b/x"}, "a bucket's name must be 2 to 222 letters"),
         ({"destination": "s3://../x"}, "a bucket's name must be 2 to 222 letters"),
         ({"destination": "ftp://host/x"}, "destination must be a folder or start with"),
         (
@@ -96,12 +97,35 @@ def test_an_error_becomes_what_the_table_in_the_docs_says(
         ),
         ({"destination": "s3://bucket", "store_endpoint": "store.example"}, "store_endpoint must be http"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_settings_that_lead_nowhere_are_refused_at_the_start(settings: dict[str, str], rule: str) -> None:
     with pytest.raises(SettingsError, match=rule) as caught:
         open_store(Settings(**settings))
     assert "TOPSECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+@pytest.mark.parametrize("value", ["TOPSECRET\n", "TOPSECRÉT"])
+def test_keys_that_no_header_can_hold_are_refused_at_the_start(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them, obstore panics at each request."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name} must be printable ASCII in one line") as caught:
+        open_store(Settings(destination="s3://bucket/x"))
+    assert "TOPSECR" not in str(caught.value)
+
+
+def test_a_panic_in_obstore_is_an_error_of_one_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no Exception, so that it would end the worker's loop."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a token that no header can hold\n")
+    monkeypatch.setattr("upswell.stores.aws.credential_provider", lambda: None)  # which would refuse it
+    store = open_store(Settings(destination="s3://bucket/x", store_endpoint="http://127.0.0.1:1"))
+    with pytest.raises(TemporaryUploadError, match="obstore must not fail inside, as it did for 's3://buck"):
+        store.head("y")
 
 
 def test_opening_a_store_asks_nobody() -> None:

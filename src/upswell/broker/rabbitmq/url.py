@@ -23,8 +23,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
-from upswell.errors import SettingsError
-from upswell.events import mask
+from upswell.errors import SettingsError, mask
 
 _OPTIONS = (
     "heartbeat",

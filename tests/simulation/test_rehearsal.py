@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from support.processes import PROCESSES, SERVICES, lognormal, poisson
-from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.slo_family import Signals, SloFamilyPolicy
 from upswell.policies.staffing import FAMILY, FIRST, Family, Services
 from upswell.settings import Slo
 from upswell.simulator.engine import Simulation, simulate
 from upswell.simulator.jobs import in_chunks
 from upswell.simulator.plant import Plant
-from upswell.simulator.rehearsal import Caution, RehearsedPolicy
+from upswell.simulator.rehearsal import Caution, Rehearsal, RehearsedPolicy, Seen
 
 NEVER = Caution(late_before=1e9)
 """Rehearse, but never change the setting."""
@@ -92,6 +94,19 @@ def test_an_empty_system_wants_no_slots_and_more_uploads_never_want_fewer() -> N
         assert (now >= before).all()
         assert (now <= np.maximum(2 + waiting, family.slots(0, 0, 4, 1.5, means))).all()
         before = now
+
+
+def test_nothing_is_kept_of_uploads_from_before_the_first_round_nor_of_those_rehearsed() -> None:
+    rehearsal = Rehearsal(
+        FAMILY, start_delay=10.0, objective=30.0, share=0.95, interval=2.0, slots=1, workers=1, max_workers=9
+    )
+    for number in range(1, 101):
+        # In each round one upload of 1 s is reported, and one that began long before the first.
+        seen = Seen(2.0 * number, 1, array("d", [1.0, 2.0 * number + 50.0]), array("d", [1.0, 1.0]))
+        rehearsal.note(seen, Signals(0.5, 1.0, 10.0))
+        rehearsal.advance()
+    assert rehearsal.shadows.count == pytest.approx(100 - 30 / 2, abs=2)
+    assert sum(map(len, rehearsal._uploads.values())) <= 2 * (30 / 2 + 1)
 
 
 def test_an_unknown_depth_holds_and_is_not_rehearsed() -> None:

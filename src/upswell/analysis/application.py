@@ -57,8 +57,9 @@ class Application:
         self._roster = Roster(status_interval, started_at)
         self._depths = Depths(window)
         self._desired: int | None = None
-        # (response time, service time) since the snapshot before
-        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT_REPORTS)
+        # Since the snapshot before, one of each a report.
+        self._response_times: deque[float] = deque(maxlen=RECENT_REPORTS)
+        self._service_times: deque[float] = deque(maxlen=RECENT_REPORTS)
         self._ages = Ages(window)
         self._heard = False
         self._stored = self._in_time = self._dead = self._failed = 0
@@ -78,7 +79,8 @@ class Application:
             response = report.response_time
             in_time = response <= self._slo.seconds
             self.window.stored(at, response, waiting, service, in_time=in_time)
-            self._recent.append((response, service))
+            self._response_times.append(response)
+            self._service_times.append(service)
             self._stored += 1
             self._in_time += in_time
         else:
@@ -178,10 +180,9 @@ class Application:
 
     def _take_recent(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return response and service times since the last snapshot; none of these where one is unknown."""
-        if not self._recent:
-            return (), ()
-        responses, services = zip(*self._recent, strict=True)
-        self._recent.clear()
+        responses, services = tuple(self._response_times), tuple(self._service_times)
+        self._response_times.clear()
+        self._service_times.clear()
         return responses, () if math.isnan(sum(services)) else services
 
     def _stale(self, summary: Summary, count: Count, depth: Depth | None) -> tuple[str, ...]:

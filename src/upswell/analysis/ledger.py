@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
+
+from upswell.analysis.snapshot import Totals
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot, Workers
@@ -85,49 +86,35 @@ class Ledger:
     def __init__(self, bill: Bill | None = None) -> None:
         self._bill = bill
         self._counts: _Counts | None = None
-        self._stored = self._in_time = self._dead = 0
-        self._start_seconds = 0.0
+        self._totals = Totals()
 
     def observe(self, snapshot: Snapshot) -> Bill:
         """Take in a snapshot and return the bill up to it."""
-        at, before = snapshot.at, self._counts
-        counts = _Counts.of(snapshot.workers)
-        bill = self._bill or Bill(since=at, at=at)
-        seconds = max(0.0, at - bill.at)
+        before, counts = self._counts, _Counts.of(snapshot.workers)
+        bill = self._bill or Bill(since=snapshot.at, at=snapshot.at)
+        at, seconds = max(snapshot.at, bill.at), max(0.0, snapshot.at - bill.at)
+        unobserved, half = 0.0, seconds / 2
         if before is None:
-            bill = replace(bill, at=at, unobserved=bill.unobserved + seconds)
-            self._bill = self._with_totals(bill, snapshot)
-        else:
-            if "workers" in snapshot.stale and counts.total < before.total:
-                counts = before  # silent workers most likely run on
-            half = seconds / 2
-            self._bill = self._with_totals(
-                replace(
-                    bill,
-                    at=max(at, bill.at),
-                    starting=bill.starting + half * (before.starting + counts.starting),
-                    standby=bill.standby + half * (before.standby + counts.standby),
-                    busy=bill.busy + half * (before.busy + counts.busy),
-                    idle=bill.idle + half * (before.idle + counts.idle),
-                    draining=bill.draining + half * (before.draining + counts.draining),
-                ),
-                snapshot,
-            )
+            # An earlier monitor's clock may have been ahead: from now on ours counts.
+            before, at, unobserved, half = counts, snapshot.at, seconds, 0.0
+        elif "workers" in snapshot.stale and counts.total < before.total:
+            counts = before  # silent workers most likely run on
         self._counts = counts
-        return self._bill
-
-    def _with_totals(self, bill: Bill, snapshot: Snapshot) -> Bill:
-        """Add what the totals grew by: they begin at 0 with each observation, the bill does not."""
-        totals = snapshot.totals
-        if totals is None:
-            return bill
-        grown = replace(
-            bill,
-            stored=bill.stored + totals.stored - self._stored,
-            in_time=bill.in_time + totals.in_time - self._in_time,
-            dead=bill.dead + totals.dead - self._dead,
-            starting=bill.starting + totals.start_seconds - self._start_seconds,
+        # What the totals grew by: they begin at 0 with each observation, the bill does not.
+        told = self._totals
+        totals = self._totals = told if snapshot.totals is None else snapshot.totals
+        started = totals.start_seconds - told.start_seconds
+        self._bill = Bill(
+            since=bill.since,
+            at=at,
+            starting=bill.starting + half * (before.starting + counts.starting) + started,
+            standby=bill.standby + half * (before.standby + counts.standby),
+            busy=bill.busy + half * (before.busy + counts.busy),
+            idle=bill.idle + half * (before.idle + counts.idle),
+            draining=bill.draining + half * (before.draining + counts.draining),
+            unobserved=bill.unobserved + unobserved,
+            stored=bill.stored + totals.stored - told.stored,
+            in_time=bill.in_time + totals.in_time - told.in_time,
+            dead=bill.dead + totals.dead - told.dead,
         )
-        self._stored, self._in_time, self._dead = totals.stored, totals.in_time, totals.dead
-        self._start_seconds = totals.start_seconds
-        return grown
+        return self._bill

@@ -48,6 +48,16 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     service_is_old: bool
 
 
+class Counts(Struct, gc=False):
+    """Uploads of one bucket, or of all: `number` is the bucket's, counted since 1970."""
+
+    number: int = 0
+    stored: int = 0
+    dead: int = 0
+    failed: int = 0
+    in_time: int = 0
+
+
 class Window:
     """The newest reports in order of arrival, and counting buckets; memory is 32 bytes a report kept.
 
@@ -60,9 +70,8 @@ class Window:
         self.seconds = seconds
         self.capacity = capacity
         self._bucket_seconds = seconds / BUCKETS
-        # Each bucket: [number since 1970, stored, dead, failed, in time]; the totals are over all buckets.
-        self._buckets: deque[list[int]] = deque()
-        self._totals = [0, 0, 0, 0, 0]
+        self._buckets: deque[Counts] = deque()
+        self._totals = Counts()
         self._pending = array("d")  # four numbers a report, as in the rows
         self._newest_at = 0.0
         # Rows: received at, response time, waiting time, service time; from start to end it is the window's.
@@ -72,18 +81,18 @@ class Window:
     def stored(self, at: float, response: float, waiting: float, service: float, *, in_time: bool) -> None:
         """Take in an upload that was stored; times that are not known are `NOT_KNOWN`."""
         bucket, totals = self._bucket(at), self._totals
-        bucket[1] += 1
-        totals[1] += 1
+        bucket.stored += 1
+        totals.stored += 1
         if in_time:
-            bucket[4] += 1
-            totals[4] += 1
+            bucket.in_time += 1
+            totals.in_time += 1
         self._keep(at, response, waiting, service)
 
     def unsuccessful(self, at: float, waiting: float, service: float, *, dead: bool) -> None:
         """Take in a failed attempt, or (`dead`) an upload given up: its slot was busy all the same."""
-        kind = 2 if dead else 3
-        self._bucket(at)[kind] += 1
-        self._totals[kind] += 1
+        for counts in (self._bucket(at), self._totals):
+            counts.dead += dead
+            counts.failed += not dead
         self._keep(at, NOT_KNOWN, waiting, service)
 
     def summary(self, now: float) -> Summary:
@@ -100,40 +109,42 @@ class Window:
             # Work takes about as long as it did: the newest of the older reports stand in.
             (service,) = _percentiles(self._rows[3:, max(0, end - SERVICE_MEMORY) : end])
             service_is_old = service is not None
-        _, stored, dead, failed, in_time = self._totals
+        totals = self._totals
         return Summary(
-            stored=stored,
-            dead=dead,
-            failed=failed,
-            in_time=in_time,
+            stored=totals.stored,
+            dead=totals.dead,
+            failed=totals.failed,
+            in_time=totals.in_time,
             response_time=response,
             waiting_time=waiting,
             service_time=service,
             service_is_old=service_is_old,
         )
 
-    def _bucket(self, at: float) -> list[int]:
+    def _bucket(self, at: float) -> Counts:
         number = int(at / self._bucket_seconds)
         buckets = self._buckets
-        if not buckets or buckets[-1][0] < number:
-            buckets.append([number, 0, 0, 0, 0])
+        if not buckets or buckets[-1].number < number:
+            buckets.append(Counts(number))
             if len(buckets) > BUCKETS + 1:
                 self._drop_oldest_bucket()
             return buckets[-1]
         for bucket in reversed(buckets):
-            if bucket[0] <= number:  # a late report may miss its bucket by a neighbour, never by a window
+            if bucket.number <= number:  # a late report may miss its bucket by a neighbour, never by a window
                 return bucket
         return buckets[0]
 
     def _expire(self, now: float) -> None:
         oldest = int((now - self.seconds) / self._bucket_seconds)
-        while self._buckets and self._buckets[0][0] <= oldest:
+        while self._buckets and self._buckets[0].number <= oldest:
             self._drop_oldest_bucket()
 
     def _drop_oldest_bucket(self) -> None:
         bucket, totals = self._buckets.popleft(), self._totals
-        for kind in (1, 2, 3, 4):
-            totals[kind] -= bucket[kind]
+        totals.stored -= bucket.stored
+        totals.dead -= bucket.dead
+        totals.failed -= bucket.failed
+        totals.in_time -= bucket.in_time
 
     def _keep(self, at: float, response: float, waiting: float, service: float) -> None:
         # A report that came late stands among its neighbours, so that times only rise.
@@ -164,28 +175,30 @@ class Window:
 
 def _percentiles(rows: NDArray[np.float64]) -> list[Percentiles | None]:
     """Return each row's distribution by nearest rank, without what is not known; None where nothing is."""
-    if not rows.shape[1]:
+    count = rows.shape[1]
+    if not count:
         return [None] * len(rows)
     rows = np.sort(rows, axis=1)  # 3 to 50 microseconds up to 10,000 values, a tenth of a sorted list's
     totals: list[float] = np.add.reduce(rows, axis=1).tolist()
+    at_ranks: list[list[float]] = rows.take(_ranks(count), axis=1).tolist()
     return [
-        _percentiles_of_known(row) if math.isnan(total) else _of_sorted(row, total)
-        for row, total in zip(rows, totals, strict=True)
+        _percentiles_of_known(rows[number])
+        if math.isnan(total)
+        else _of_sorted(count, total, at_ranks[number])
+        for number, total in enumerate(totals)
     ]
 
 
 def _percentiles_of_known(row: NDArray[np.float64]) -> Percentiles | None:
     known = row[: int(np.searchsorted(row, np.nan))]  # sorted, NaN stands last
-    return _of_sorted(known, float(known.sum())) if len(known) else None
+    count = len(known)
+    return _of_sorted(count, float(known.sum()), known.take(_ranks(count)).tolist()) if count else None
 
 
-def _of_sorted(row: NDArray[np.float64], total: float) -> Percentiles:
-    item, count = row.item, len(row)
-    return Percentiles(
-        count=count,
-        mean=total / count,
-        p50=item(math.ceil(0.5 * count) - 1),
-        p95=item(math.ceil(0.95 * count) - 1),
-        p99=item(math.ceil(0.99 * count) - 1),
-        maximum=item(-1),
-    )
+def _ranks(count: int) -> list[int]:
+    return [math.ceil(0.5 * count) - 1, math.ceil(0.95 * count) - 1, math.ceil(0.99 * count) - 1, count - 1]
+
+
+def _of_sorted(count: int, total: float, at_ranks: list[float]) -> Percentiles:
+    p50, p95, p99, maximum = at_ranks
+    return Percentiles(count=count, mean=total / count, p50=p50, p95=p95, p99=p99, maximum=maximum)

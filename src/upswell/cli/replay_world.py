@@ -63,7 +63,6 @@ def world(
     if start_delay is None:
         start_delay, more = _start_delay(snapshots)
         notes += more
-    standby, more = _standby(settings.standby_workers, newest.slots_per_worker)
     began = next((seen for seen in snapshots if seen.at >= base), newest)
     plant = Plant(
         slo=_objective(newest.slo, slo, share),
@@ -72,7 +71,7 @@ def world(
         initial_workers=began.workers.ready + began.workers.starting,
         min_workers=settings.min_workers,
         max_workers=settings.max_workers,
-        standby_workers=standby,
+        standby_workers=settings.standby_workers,
         decision_interval=settings.decision_interval,
         window=max(newest.window, settings.decision_interval),
     )
@@ -82,7 +81,7 @@ def world(
         plant=plant,
         house=House(settings, wrappers=wrappers and recorded.settings is not None),
         choice=choice,
-        notes=(*notes, *more, *rules),
+        notes=(*notes, *rules),
     )
 
 
@@ -114,16 +113,6 @@ def _start_delay(snapshots: list[Snapshot]) -> tuple[float, tuple[str, ...]]:
         return statistics.median(measured), ()
     delay = UNKNOWN_START_DELAY
     return delay, (f"no start-up was measured; {delay:g} s is taken, --start-delay says another",)
-
-
-def _standby(workers: int, slots: int) -> tuple[int, tuple[str, ...]]:
-    """Return the standby workers that can be simulated, and what to say where that is not all."""
-    if workers == 0 or slots == 1:
-        return workers, ()
-    note = (
-        f"the {workers} standby workers are left out, with their cost: only one slot a worker allows for them"
-    )
-    return 0, (f"{note}, here it has {slots}",)
 
 
 def _objective(recorded: Slo, slo: str | None, share: float | None) -> Slo:

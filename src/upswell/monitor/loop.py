@@ -28,7 +28,7 @@ from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.global_limit import Bid, below_minimums, limited
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from upswell.analysis.snapshot import Snapshot
     from upswell.broker.protocol import Broker, Consumer
@@ -170,12 +170,9 @@ class Monitor:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
         self.applications.tidy(now)
         self._rehearsals.follow()
-        opinions = [self._opinion(app_id, watched, now) for app_id, watched in self.applications]
-        decisions = self._limit(opinions)
-        entries = [
-            self._conclude(watched, snapshot, decision, now)
-            for (watched, snapshot, _), decision in zip(opinions, decisions, strict=True)
-        ]
+        # Without a limit over all, one application after the other: what it needs is in the cache once.
+        opinions = (self._opinion(app_id, watched, now) for app_id, watched in self.applications)
+        entries = [self._conclude(*opinion, now) for opinion in self._limited(opinions)]
         _tell_log(entries)
         self._alarms.tell(((entry.app_id, entry.decision) for entry in entries), now)
         self._record(entries)
@@ -188,11 +185,12 @@ class Monitor:
         snapshot = watched.seen.snapshot(now)
         return watched, snapshot, self._ask_policy(app_id, watched, snapshot)
 
-    def _limit(self, opinions: list[Opinion]) -> list[Decision]:
-        """Return the decisions, in order, after `max_workers_total`."""
+    def _limited(self, opinions: Iterable[Opinion]) -> Iterable[Opinion]:
+        """Return the opinions, in order, after `max_workers_total`."""
         total = self._settings.max_workers_total
         if total == 0:
-            return [decision for _, _, decision in opinions]
+            return opinions
+        opinions = list(opinions)
         bids = [
             Bid(
                 snapshot,
@@ -206,7 +204,10 @@ class Monitor:
         ]
         self._alarms.tell_minimums(below_minimums(bids, total), total)
         cut = iter(limited(bids, total))
-        return [decision if watched.policy is None else next(cut) for watched, _, decision in opinions]
+        return [
+            (watched, snapshot, decision if watched.policy is None else next(cut))
+            for watched, snapshot, decision in opinions
+        ]
 
     def _conclude(self, watched: Watched, snapshot: Snapshot, decision: Decision, now: float) -> Entry:
         """Tell the scaler and the live view what was decided, and return it for the journal."""

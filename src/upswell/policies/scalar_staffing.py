@@ -10,50 +10,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec import Struct
 
 from upswell.policies.staffing import BUCKETS, ROUNDING
 
 if TYPE_CHECKING:
-    from upswell.policies.staffing import Family, Floats, Services, Setting
-
-
-class ServiceMeans:
-    """What recent service times say of the work within a horizon; the same for ever once made.
-
-    Args:
-        services: where the times come from; None before the first.
-        assumed: stands for all of them before the first.
-    """
-
-    def __init__(self, services: Services | None, assumed: float) -> None:
-        self._services = services
-        self.assumed = assumed
-        self._horizons: Floats | None = None
-        self._under: tuple[Floats, Floats] | None = None
-
-    def within(self, horizon: float) -> tuple[float, float]:
-        """Return (E[min(S, H)], E[min(R, H)]) for one horizon H; see `staffing.Services.within`.
-
-        With C = min(S, H) the second is E[C (S - C / 2)] / E[S].
-        """
-        if self._services is None or not self._services.count:
-            times = np.array([self.assumed])
-        else:
-            times = self._services.times
-        capped = np.minimum(times, horizon)
-        whole = float(np.add.reduce(capped)) / len(times)
-        total = float(np.add.reduce(times))
-        remaining = float(capped.dot(times - capped / 2)) / total if total > 0 else 0.0
-        return whole, remaining
-
-    def under(self, family: Family) -> tuple[Floats, Floats]:
-        """Return the same for each setting of a family, as it is now."""
-        if self._under is None or self._horizons is not family.horizons:
-            self._horizons = family.horizons
-            self._under = family.means(self._services, self.assumed)
-        return self._under
+    from upswell.policies.staffing import Setting
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -73,7 +35,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     def slots(
         self, in_flight: int, waiting: int, present: int, load: float, means: tuple[float, float]
     ) -> int:
-        """Return the slots wanted, as `staffing.Family.slots` does; `means` are those of `ServiceMeans`."""
+        """Return the slots wanted, as `staffing.Family.slots` does; `means` are those within the horizon."""
         whole, remaining = means
         work = in_flight * remaining + waiting * whole
         done = min(present, work / self.horizon) * self.delay
@@ -113,7 +75,8 @@ class RecentMost:
         buckets = self._buckets
         bucket = number % len(buckets)
         if number != self._current:
-            buckets[bucket] = 0
+            buckets[bucket] = wanted
             self._current = number
-        buckets[bucket] = max(buckets[bucket], wanted)
+        elif wanted > buckets[bucket]:
+            buckets[bucket] = wanted
         return max(buckets)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from upswell.analysis.decision import Decision
-from upswell.policies.scalar_staffing import RecentMost, Rule, ServiceMeans
+from upswell.policies.scalar_staffing import RecentMost, Rule
 from upswell.policies.slo import MOST_SLOTS, service_time
 from upswell.policies.staffing import FAMILY, FIRST, Services
 
@@ -32,14 +32,14 @@ LAST_DELAYS = 100
 rental (one start-up) weighs idle time against starting again; here starting again is late as well. Of Poisson
 uploads on average g apart exp(-100 d / g) then start cold: fewer than one in a hundred while g < 21 d."""
 _DELAY_TOLERANCE = 0.1
-_REFRESH = 50
 
 
 class Signals(Struct, frozen=True, gc=False):
     """What one decision was made from, kept for the rehearsal."""
 
     load: float
-    means: ServiceMeans
+    mean: float
+    """Of the service times, or what is assumed for it."""
     start_delay: float
 
 
@@ -63,9 +63,7 @@ class SloFamilyPolicy:
         self.why = "nothing rehearsed yet"
         self.signals: Signals | None = None
         """What the newest decision was made from; None where the depth was not known."""
-        self._services: Services | None = None
-        self._unrefreshed = 0
-        self._means: ServiceMeans | None = None
+        self._services = Services()
         self._depth_before: int | None = None
         self._arrived: deque[int] = deque()
         self._arrived_sum = 0
@@ -83,7 +81,7 @@ class SloFamilyPolicy:
 
     def learn(self, service_times: Iterable[float]) -> None:
         """Take in service times from before the first snapshot, oldest first."""
-        self._take_in(tuple(service_times))
+        self._services.add(tuple(service_times))
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the workers that the setting followed wants."""
@@ -98,7 +96,10 @@ class SloFamilyPolicy:
         if not max(load, waiting, in_flight or 0) < MOST_SLOTS:  # not `>`: false for what is no number, too
             return Decision.hold(current, f"a load of {load:.3g} slots is beyond what can be reckoned with")
         self.signals = signals
+        changed = self._services.changed(signals.mean)
         rule = self._rule or self._apply(snapshot, signals)
+        if changed:
+            self._within = self._services.within_one(rule.horizon, signals.mean)
         per_worker = snapshot.slots_per_worker
         slots = rule.slots(in_flight or 0, waiting, workers.ready * per_worker, load, self._within)
         wish = -(-slots // per_worker)
@@ -124,10 +125,10 @@ class SloFamilyPolicy:
         """
         setting = self.settings[self.following]
         self._rule = rule = Rule.of(setting, snapshot.slo.seconds, signals.start_delay)
-        self._within = signals.means.within(rule.horizon)
+        self._within = self._services.within_one(rule.horizon, signals.mean)
         self._recent.resize(setting.keep * signals.start_delay / self._interval)
         # A start-up and a mean service that take longer than the objective make a cold start late.
-        late = not self._told and signals.start_delay + self._mean(snapshot) > snapshot.slo.seconds
+        late = not self._told and signals.start_delay + signals.mean > snapshot.slo.seconds
         self._last.resize(LAST_DELAYS * signals.start_delay / self._interval if late else 0.0)
         return rule
 
@@ -143,9 +144,7 @@ class SloFamilyPolicy:
         self._depth_before = depth
         self._arrived.append(arrived)
         self._arrived_sum += arrived
-        times = snapshot.recent_service_times
-        if times:
-            self._take_in(times)
+        self._services.add(snapshot.recent_service_times)
         mean = self._mean(snapshot)
         # Nor do busy slots change faster than uploads end.
         seconds = max(LOAD_DELAYS * start_delay, min(snapshot.slo.seconds, mean))
@@ -153,11 +152,11 @@ class SloFamilyPolicy:
         while len(self._arrived) > intervals:
             self._arrived_sum -= self._arrived.popleft()
         load = self._arrived_sum / (intervals * self._interval) * mean
-        return Signals(load, self._refreshed(mean), start_delay)
+        return Signals(load, mean, start_delay)
 
     def _mean(self, snapshot: Snapshot) -> float:
         """Return the mean service time, from the best source there is."""
-        if self._services is not None and self._services.mean is not None:
+        if self._services.mean is not None:
             return self._services.mean
         known = service_time(snapshot)
         return ASSUMED_SHARE * snapshot.slo.seconds if known is None else known.mean
@@ -171,23 +170,3 @@ class SloFamilyPolicy:
             before = self._start_delay = now
             self._rule = None
         return before
-
-    def _refreshed(self, mean: float) -> ServiceMeans:
-        """Return what the service times say, not always of the very newest."""
-        services, means = self._services, self._means
-        if services is None:
-            fresh = means is not None and means.assumed == mean
-        else:
-            fresh = means is not None and self._unrefreshed < min(_REFRESH, services.count // 4 + 1)
-        if means is None or not fresh:
-            self._unrefreshed = 0
-            self._means = means = ServiceMeans(None if services is None else services.copied(), mean)
-            if self._rule is not None:
-                self._within = means.within(self._rule.horizon)
-        return means
-
-    def _take_in(self, times: tuple[float, ...]) -> None:
-        if self._services is None:
-            self._services = Services()
-        self._services.add(times)
-        self._unrefreshed += len(times)

@@ -14,6 +14,7 @@ are more or fewer as the real uploads fared: an error budget. A change must gain
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,14 @@ import numpy as np
 from msgspec import Struct
 
 from upswell.policies.slo_family import SloFamilyPolicy
-from upswell.policies.staffing import Family
+from upswell.policies.staffing import Family, Services
 from upswell.simulator.shadows import Shadows
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo_family import Signals
-    from upswell.policies.staffing import Setting
+    from upswell.policies.staffing import Means, Setting
 
 
 class Caution(Struct, frozen=True, kw_only=True):
@@ -64,12 +65,12 @@ CAUTION = Caution()
 
 
 class Seen(Struct, frozen=True, gc=False):
-    """What a rehearsal needs of a snapshot: thousands may wait, and a whole one is ten times as large."""
+    """What a rehearsal needs of a snapshot: a hundred thousand may wait, so it is a tenth as large."""
 
     at: float
     ready: int
-    response_times: tuple[float, ...]
-    service_times: tuple[float, ...]
+    response_times: array[float]
+    service_times: array[float]
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Seen:
@@ -77,8 +78,8 @@ class Seen(Struct, frozen=True, gc=False):
         return cls(
             snapshot.at,
             snapshot.workers.ready,
-            snapshot.recent_response_times,
-            snapshot.recent_service_times,
+            array("d", snapshot.recent_response_times),
+            array("d", snapshot.recent_service_times),
         )
 
 
@@ -105,8 +106,11 @@ class Rehearsal:
         self._bundle = self._bundled(start_delay)
         self._memory = caution.late_remembered / self._allowed
         self._lag = max(1, math.ceil(objective / interval))
-        self._signals: deque[tuple[float, Signals]] = deque()
-        self._uploads: dict[int, list[tuple[float, float]]] = {}
+        self._rounds: deque[tuple[Seen, Signals]] = deque()
+        self._uploads: dict[int, array[float]] = {}
+        """By the number of the round in which they came: arrival, service time, arrival, service time."""
+        self._services = Services()
+        self._means: Means | None = None
         self._number = 0
         self._really_late = 0.0
         # A family of its own: the policy's may change its mind about the start-up delay meanwhile.
@@ -130,7 +134,8 @@ class Rehearsal:
         if signals.start_delay != self.family.start_delay:
             self._bundle = self._bundled(signals.start_delay)
             self.shadows.set_start_delay(signals.start_delay, self._bundle * self._interval)
-        self._signals.append((seen.at, signals))
+            self._means = None
+        self._rounds.append((seen, signals))
         responses, services = seen.response_times, seen.service_times
         if not services:
             return
@@ -142,8 +147,13 @@ class Rehearsal:
         oldest = self._number - self._lag
         for response, service in zip(responses, services, strict=False):
             arrival = middle - response
-            interval = math.floor((arrival - seen.at) / self._interval) + 1 + self._number
-            self._uploads.setdefault(max(oldest, interval), []).append((arrival, service))
+            number = math.floor((arrival - seen.at) / self._interval) + 1 + self._number
+            if number < 1:
+                continue  # it came before the first round: what it met then is not known
+            uploads = self._uploads.get(max(oldest, number))
+            if uploads is None:
+                uploads = self._uploads[max(oldest, number)] = array("d")
+            uploads.extend((arrival, service))
 
     def _bundled(self, start_delay: float) -> int:
         """Return the intervals between two decisions of a shadow: a few in a start-up, 4 in an objective."""
@@ -153,23 +163,31 @@ class Rehearsal:
     def advance(self) -> bool:
         """Rehearse every interval that is old enough; return whether an upload was among them."""
         any_upload = False
-        while len(self._signals) >= self._lag + self._bundle:
-            before = self._signals[0][0] - self._interval
-            bundle = [self._signals.popleft() for _ in range(self._bundle)]
-            now, signals = bundle[-1]
-            newest = self._number - len(self._signals)
-            uploads: list[tuple[float, float]] = []
+        while len(self._rounds) >= self._lag + self._bundle:
+            before = self._rounds[0][0].at - self._interval
+            bundle = [self._rounds.popleft() for _ in range(self._bundle)]
+            seen, signals = bundle[-1]
+            newest = self._number - len(self._rounds)
+            uploads = array("d")
             for number in range(newest - self._bundle + 1, newest + 1):
-                uploads += self._uploads.pop(number, ())
+                uploads += self._uploads.pop(number, _NO_UPLOADS)
+            arrivals = services = _NONE
             if uploads:
                 any_upload = True
-                uploads.sort()
-                table = np.array(uploads)
-                arrivals = np.clip(table[:, 0], before, now)
-                self.shadows.advance(now, arrivals, table[:, 1], signals)
-            else:
-                self.shadows.advance(now, _NONE, _NONE, signals)
+                arrivals, services = np.frombuffer(uploads).reshape(-1, 2).T
+                order = np.lexsort((services, arrivals))
+                arrivals, services = arrivals[order].clip(before, seen.at), services[order]
+            self.shadows.advance(seen.at, arrivals, services, signals.load, self._known(bundle))
         return any_upload
+
+    def _known(self, bundle: list[tuple[Seen, Signals]]) -> Means:
+        """Return what the service times told up to the end of a bundle, as the policy knew it then."""
+        for seen, signals in bundle:
+            self._services.add(seen.service_times)
+            if self._services.changed(signals.mean) or self._means is None:
+                self._means = self.family.means(self._services, signals.mean)
+        assert self._means is not None  # a bundle has a round at least
+        return self._means
 
     @property
     def ready(self) -> bool:
@@ -206,6 +224,7 @@ class Rehearsal:
         )
 
 
+_NO_UPLOADS: array[float] = array("d")
 _NONE = np.empty(0)
 
 

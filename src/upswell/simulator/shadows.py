@@ -16,8 +16,7 @@ import numpy as np
 from upswell.policies.staffing import RecentMaximum, target
 
 if TYPE_CHECKING:
-    from upswell.policies.slo_family import Signals
-    from upswell.policies.staffing import Family, Floats, Ints
+    from upswell.policies.staffing import Family, Floats, Ints, Means
 
 _FIRST_COLUMNS = 8
 _AT_ONCE = 64
@@ -83,12 +82,20 @@ class Shadows:
         self._episode, self._episodes = episode, episodes
         self._elapsed = 0.0
 
-    def advance(self, now: float, arrivals: Floats, services: Floats, signals: Signals) -> None:
-        """Let one interval pass that ends `now`: the uploads arrive, the fleets serve and decide."""
+    def advance(self, now: float, arrivals: Floats, services: Floats, load: float, means: Means) -> None:
+        """Let one interval pass that ends `now`: the uploads arrive, the fleets serve and decide.
+
+        Args:
+            now: the instant.
+            arrivals: of the uploads that came within the interval, rising.
+            services: their service times.
+            load: busy slots offered, as was known then.
+            means: what an upload adds to the work within each setting's horizon, as was known then.
+        """
         self._elapsed += self._interval
         if len(arrivals):
             self._arrive(arrivals, services)
-        elif self._sleeps(now, signals.load):
+        elif self._sleeps(now, load):
             self._asleep += 1
             self.cost += self._least * self._interval
             return
@@ -101,8 +108,7 @@ class Shadows:
         have = present + self._starting
         self.cost += have * (self._interval / per_worker)
         waiting = len(self._arrivals) - 1 - self._heads
-        means = signals.means.under(self._family)
-        slots = self._family.slots(busy, waiting, present, signals.load, means)
+        slots = self._family.slots(busy, waiting, present, load, means)
         if per_worker == 1:
             wanted = np.minimum(np.maximum(slots, self._least), self._most)
             goal = target(have, wanted, self._recent.update(wanted), busy)
@@ -177,13 +183,14 @@ class Shadows:
         self._cohorts = waiting
 
     def _make_room(self, most: int) -> None:
-        """Keep as many columns as the largest fleet has slots, and some more."""
+        """Keep as many columns as the largest fleet has slots, rounded up; some more after it has shrunk."""
         columns = self._free_at.shape[1]
-        if most > columns:
-            more = max(2 * columns, most) - columns
-            self._free_at = np.pad(self._free_at, ((0, 0), (0, more)), constant_values=_ABSENT)
-        elif columns > _FIRST_COLUMNS and most < columns // 3:
-            self._free_at = np.ascontiguousarray(np.sort(self._free_at, axis=1)[:, : columns // 2])
+        wanted = _FIRST_COLUMNS * max(1, math.ceil(most / _FIRST_COLUMNS))
+        if wanted > columns:
+            more = ((0, 0), (0, wanted - columns))
+            self._free_at = np.pad(self._free_at, more, constant_values=_ABSENT)
+        elif wanted < 0.75 * columns:
+            self._free_at = np.sort(self._free_at, axis=1)[:, :wanted].copy()
 
     def _serve(self, now: float) -> None:
         """Start what can start by `now`."""

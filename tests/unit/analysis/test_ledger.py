@@ -104,3 +104,9 @@ def test_the_bill_is_wrong_by_one_interval_a_worker_at_most(lives: list[tuple[fl
         bill = ledger.observe(seen(at, ready=alive))
     truth = sum(seconds for _, seconds in lives)
     assert abs(bill.worker_seconds - truth) <= 2.0 * len(lives) + 1e-6
+
+
+def test_a_ledger_that_goes_on_with_a_clock_behind_the_bill_s_bills_from_now_on() -> None:
+    ledger = Ledger(Bill(since=0.0, at=500.0, idle=7.0))
+    ledger.observe(seen(100.0, ready=1))
+    assert ledger.observe(seen(110.0, ready=1)).worker_seconds == 17.0

@@ -12,6 +12,7 @@ from upswell.cli.contenders import choose
 from upswell.cli.deciding import DECIDING, recall, remember
 from upswell.cli.recorded import open_journal, read_recorded
 from upswell.cli.replay_world import World, world
+from upswell.cli.runs import run_policy
 from upswell.errors import JournalError, SettingsError
 from upswell.journal import Journal
 from upswell.settings import PER_APP, Settings
@@ -67,10 +68,14 @@ def test_a_journal_that_does_not_tell_its_settings_is_replayed_bare_and_that_is_
     assert "does not tell the bounds and wrappers" in found.notes[0]
 
 
-def test_standby_workers_that_cannot_be_simulated_are_said(tmp_path: Path) -> None:
-    found = replayed(tmp_path, {**UNDER, "standby_workers": 3})
-    assert found.plant.standby_workers == 0
-    assert "the 3 standby workers are left out" in found.notes[0]
+def test_standby_workers_are_replayed_and_billed_with_several_slots_as_well(tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal.sqlite", settings={**UNDER, "standby_workers": 3})
+    recorded = read_recorded(open_journal(str(tmp_path)), "e1")
+    found = world(recorded, BEGIN, choose("slo"), **ASKED)
+    assert (found.plant.slots, found.plant.standby_workers) == (2, 3)
+    assert found.notes == ()
+    run = run_policy(recorded.traffic, found.plant, found.choice, house=found.house)
+    assert run.outcome.cost_standby > 0
 
 
 def test_rules_guard_again_where_they_are_still_there(tmp_path: Path) -> None:

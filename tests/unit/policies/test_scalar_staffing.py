@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upswell.policies.scalar_staffing import RecentMost, Rule, ServiceMeans
-from upswell.policies.staffing import FAMILY, Family, RecentMaximum, Services
+from upswell.policies.scalar_staffing import RecentMost, Rule
+from upswell.policies.staffing import FAMILY, REFRESH, Family, RecentMaximum, Services
 
 counts = st.integers(0, 5000)
 seconds = st.floats(0.01, 1000.0)
@@ -49,28 +51,42 @@ def test_the_means_within_each_horizon_are_the_family_s(
     times: list[float], objective: float, start_delay: float
 ) -> None:
     family = Family(FAMILY, objective, start_delay)
-    means = ServiceMeans(services_of(times) if times else None, assumed=3.0)
-    whole, remaining = means.under(family)
+    services = services_of(times)
+    whole, remaining = family.means(services, assumed=3.0)
     for index, horizon in enumerate(family.horizons):
-        assert means.within(float(horizon)) == pytest.approx((whole[index], remaining[index]), rel=1e-6)
+        one = services.within_one(float(horizon), assumed=3.0)
+        assert one == pytest.approx((whole[index], remaining[index]), rel=1e-6)
 
 
-def test_the_means_follow_a_family_whose_start_up_delay_changes() -> None:
-    family = Family(FAMILY, 30.0, 5.0)
-    means = ServiceMeans(services_of([1.0, 20.0]), assumed=3.0)
-    before = means.under(family)
-    assert means.under(family) is before
-    family.set_start_delay(20.0)
-    assert np.array_equal(means.under(family), family.means(services_of([1.0, 20.0]), 3.0))
-    assert not np.array_equal(means.under(family), before)
+def test_the_newest_service_times_are_kept_whatever_the_number_that_comes_at_once() -> None:
+    services, told = Services(), list[float]()
+    for count in (1, 999, 3, 0, 1500, 998, 2500, 7):
+        new = [float(len(told) + number) for number in range(count)]
+        told += new
+        services.add(new)
+        assert sorted(services.times) == told[-1000:]
+        assert services.mean == pytest.approx(sum(told[-1000:]) / len(told[-1000:]))
 
 
-def test_service_times_that_come_later_change_no_means() -> None:
-    services = services_of([1.0, 2.0])
-    means = ServiceMeans(services.copied(), assumed=3.0)
-    before = means.within(10.0)
-    services.add([9.0] * 2000)
-    assert means.within(10.0) == before
+def test_means_are_worked_out_anew_after_some_new_service_times_and_sooner_while_there_are_few() -> None:
+    services = Services()
+    assert services.changed(3.0)
+    assert not services.changed(3.0)
+    assert services.changed(4.0)
+    when: list[int] = []
+    for number in range(1, 1001):
+        services.add([1.0])
+        if services.changed(4.0):
+            when.append(number)
+    assert when[:5] == [1, 2, 3, 5, 7]
+    assert all(later - earlier <= REFRESH for earlier, later in itertools.pairwise(when))
+    assert len(when) < 1000 / REFRESH + 25
+    services.add([1.0] * (REFRESH - 1))
+    services.changed(4.0)
+    services.add([1.0] * (REFRESH - 1))
+    assert not services.changed(4.0)
+    services.add([1.0])
+    assert services.changed(4.0)
 
 
 @given(

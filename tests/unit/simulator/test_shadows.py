@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from support.processes import exponential, poisson
-from upswell.policies.scalar_staffing import ServiceMeans
 from upswell.policies.slo_family import Signals, SloFamilyPolicy
 from upswell.policies.staffing import Family, Services, Setting
 from upswell.settings import Slo
@@ -22,16 +21,14 @@ def shadows(**changes: float) -> Shadows:
     return Shadows(Family((SETTING,), 60.0, 10.0), objective=60.0, interval=2.0, **changes)  # type: ignore[arg-type]
 
 
-def signals(load: float = 0.0) -> Signals:
-    services = Services()
-    services.add([5.0])
-    return Signals(load, ServiceMeans(services, 5.0), 10.0)
+LOAD, MEANS = 0.0, (np.array([4.5]), np.array([4.0]))
+"""What is known of service times of 5 s, more or less."""
 
 
 def test_an_upload_that_finds_an_idle_slot_is_in_time_and_one_that_runs_too_long_is_late() -> None:
     stage = shadows(episodes=1e9)
-    stage.advance(2.0, np.array([1.0]), np.array([5.0]), signals())
-    stage.advance(22.0, np.array([21.0]), np.array([61.0]), signals())
+    stage.advance(2.0, np.array([1.0]), np.array([5.0]), LOAD, MEANS)
+    stage.advance(22.0, np.array([21.0]), np.array([61.0]), LOAD, MEANS)
     assert stage.late[0] == 1
     assert stage.count == pytest.approx(2.0)
 
@@ -39,27 +36,27 @@ def test_an_upload_that_finds_an_idle_slot_is_in_time_and_one_that_runs_too_long
 def test_many_uploads_in_one_episode_make_nothing_else_forgotten() -> None:
     """By uploads alone, 10,000 in two seconds would leave of the past 1/e."""
     stage = shadows(memory=10_000, episode=60.0, episodes=100.0)
-    stage.advance(2.0, np.array([1.0]), np.array([61.0]), signals())
-    stage.advance(4.0, np.full(10_000, 3.0), np.full(10_000, 0.001), signals())
+    stage.advance(2.0, np.array([1.0]), np.array([61.0]), LOAD, MEANS)
+    stage.advance(4.0, np.full(10_000, 3.0), np.full(10_000, 0.001), LOAD, MEANS)
     assert stage.late[0] >= np.exp(-2 / 6000) - 1e-9
 
 
 def test_few_uploads_over_a_long_time_are_remembered_by_their_number() -> None:
     stage = shadows(memory=10_000, episode=60.0, episodes=100.0)
     for number in range(1, 101):
-        stage.advance(2.0 * number, np.array([2.0 * number - 1]), np.array([0.1]), signals())
+        stage.advance(2.0 * number, np.array([2.0 * number - 1]), np.array([0.1]), LOAD, MEANS)
         for silent in range(50):
-            stage.advance(2.0 * number + silent, NOTHING, NOTHING, signals())
+            stage.advance(2.0 * number + silent, NOTHING, NOTHING, LOAD, MEANS)
     assert stage.count > 99
 
 
 def test_a_silence_is_the_evidence_of_one_episode() -> None:
     stage = shadows()
-    stage.advance(2.0, np.array([1.0]), np.array([0.1]), signals())
+    stage.advance(2.0, np.array([1.0]), np.array([0.1]), LOAD, MEANS)
     before = stage.seen
     for number in range(2, 1000):
-        stage.advance(2.0 * number, NOTHING, NOTHING, signals())
-    stage.advance(2000.0, np.array([1999.0]), np.array([0.1]), signals())
+        stage.advance(2.0 * number, NOTHING, NOTHING, LOAD, MEANS)
+    stage.advance(2000.0, np.array([1999.0]), np.array([0.1]), LOAD, MEANS)
     assert before < 0.1
     assert 0.9 < stage.seen <= 1.1
 
@@ -76,24 +73,26 @@ def test_a_shadow_costs_what_the_engine_does_where_start_up_takes_no_time(slots:
     services = exponential(rng, 3.0, len(arrivals)).clip(0, 50)
     policy = SloFamilyPolicy(2.0, (SETTING,), 0)
     plant = Plant(slo=Slo(0.95, 60.0), start_delay=0.0, slots=slots)
-    seen: list[Signals] = []
+    seen: list[tuple[Signals, tuple[float, ...]]] = []
 
     class Noted:
         def decide(self, snapshot):  # noqa: ANN001, ANN202 - what the policy takes and gives
             decision = policy.decide(snapshot)
             assert policy.signals is not None
-            seen.append(policy.signals)
+            seen.append((policy.signals, snapshot.recent_service_times))
             return decision
 
     outcome = simulate(arrivals, services, Noted(), plant)
-    family = Family((SETTING,), 60.0, seen[0].start_delay)
+    family, known = Family((SETTING,), 60.0, seen[0][0].start_delay), Services()
     stage = Shadows(family, objective=60.0, interval=2.0, slots=slots, memory=1e12)
     begin = np.floor(arrivals[0])
-    for number, told in enumerate(seen):
+    for number, (told, ended) in enumerate(seen):
         if told.start_delay != family.start_delay:
             stage.set_start_delay(told.start_delay, 2.0)
+        known.add(ended)
+        means = family.means(known, told.mean)
         since, until = begin + 2.0 * number, begin + 2.0 * (number + 1)
         now = (arrivals > since) & (arrivals <= until) if number else arrivals <= until
-        stage.advance(until, arrivals[now], services[now], told)
+        stage.advance(until, arrivals[now], services[now], told.load, means)
     assert least * outcome.cost <= stage.cost[0] <= 1.03 * outcome.cost
     assert stage.late[0] == pytest.approx(outcome.late, abs=2)

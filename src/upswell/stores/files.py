@@ -64,7 +64,9 @@ class FileSource:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1  # closed once: its number is another's next
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def readinto(self, buffer: memoryview) -> int:
         """Read into `buffer`; return the number of bytes, 0 at the end.

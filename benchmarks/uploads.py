@@ -4,7 +4,12 @@ Everyone uploads the same files to the same server on loopback, which keeps noth
 that S3 would give. Three shapes: many small files, some of middle size, one large. Upswell and bare obstore
 take the same checksums (SHA-256 of an object, MD5 of each request, compared with the ETag); the others take
 those that they take by default. Libraries are timed from the first upload to the last, commands as a whole
-(some 20 to 50 ms of theirs are their start). With --end-to-end, 2,000 small files also go through RabbitMQ.
+(some 20 to 50 ms of theirs are their start). "server" is the share of one processor that the server took:
+below 100 % it is not what limits.
+
+With --end-to-end the small files also go through RabbitMQ: published, delivered, uploaded, proven, reported,
+acknowledged. Beside Upswell a bare loop of pika and obstore does that (peers/upload_pika.py): what the
+machine allows while RabbitMQ, the server of S3 and the publisher share it. Alone, both do without a broker.
 """
 
 from __future__ import annotations
@@ -16,15 +21,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from side_by_side import HERE, arguments, conclude, interleave, median, print_table, rabbitmq, started
+import pika
+
+from side_by_side import (
+    HERE,
+    arguments,
+    conclude,
+    cpu_seconds,
+    interleave,
+    median,
+    print_table,
+    processor_ticks,
+    rabbitmq,
+    started,
+)
+from upswell.broker import topology
+from upswell.broker.rabbitmq.arguments import declaration
+from upswell.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 OURS = "Upswell"
 BARE = "bare obstore"
@@ -62,6 +83,8 @@ class Turn:
     seconds: float
     cpu: float
     memory: float
+    server: float = 0.0
+    """Share of one processor that the server of S3 took meanwhile."""
 
 
 def library(way: str, endpoint: str, folder: Path, shape: Shape) -> Turn:
@@ -103,7 +126,7 @@ def rclone(endpoint: str, folder: Path, shape: Shape) -> list[str]:
     return [
         str(BIN / "rclone"), "copy", "--config=", f"--transfers={shape.at_once}", "--no-check-dest",
         "--s3-no-head", "--s3-no-check-bucket", "--s3-chunk-size=8Mi", "--s3-upload-cutoff=8Mi",
-        "--s3-upload-concurrency=4", str(folder), remote,
+        "--s3-upload-concurrency=4", "--multi-thread-streams=0", str(folder), remote,
     ]  # fmt: skip
 
 
@@ -129,9 +152,23 @@ COMMANDS = {"rclone": rclone, "s5cmd": s5cmd, "curl (no checks)": curl}
 LIBRARIES = {OURS: "upswell", BARE: "obstore", "boto3": "boto3"}
 
 
+@dataclass(frozen=True)
+class Sink:
+    """The server that keeps nothing."""
+
+    endpoint: str
+    pid: int
+
+    def watched(self, measure: Callable[[], Turn], timed: float) -> Turn:
+        """Take one turn; add how busy the server was. `timed` is the share of uploads that the clock saw."""
+        before = cpu_seconds(self.pid)
+        turn = measure()
+        return replace(turn, server=timed * (cpu_seconds(self.pid) - before) / turn.seconds)
+
+
 @contextlib.contextmanager
-def sink() -> Iterator[str]:
-    """Run the server that keeps nothing; give its endpoint."""
+def sink() -> Iterator[Sink]:
+    """Run the server that keeps nothing."""
     program = HERE.parent / "tests/support/s3_sink.py"
     with subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", sys.executable, str(program), "--etags"],
@@ -140,7 +177,7 @@ def sink() -> Iterator[str]:
     ) as process:
         try:
             assert process.stdout is not None
-            yield process.stdout.readline().strip()
+            yield Sink(process.stdout.readline().strip(), process.pid)
         finally:
             process.kill()
 
@@ -157,14 +194,19 @@ def make_files(folder: Path, shape: Shape) -> Path:
 
 
 def compare(
-    name: str, endpoint: str, folder: Path, repetitions: int, only: list[str]
+    name: str, server: Sink, folder: Path, repetitions: int, only: list[str]
 ) -> dict[str, list[Turn]]:
     """Let every contender upload one shape in turns; print the table."""
-    shape = SHAPES[name]
+    shape, endpoint = SHAPES[name], server.endpoint
     measures = {
         contender: partial(library, way, endpoint, folder, shape) for contender, way in LIBRARIES.items()
     } | {contender: partial(command, contender, endpoint, folder, shape) for contender in COMMANDS}
-    chosen = {contender: measure for contender, measure in measures.items() if not only or contender in only}
+    timed = shape.count / (shape.count + min(shape.at_once, shape.count))  # the others go before
+    chosen = {
+        contender: partial(server.watched, measure, timed if contender in LIBRARIES else 1.0)
+        for contender, measure in measures.items()
+        if not only or contender in only
+    }
     turns = interleave(chosen, repetitions)
     seconds = {contender: median([turn.seconds for turn in turns[contender]]) for contender in turns}
     total = shape.count * shape.size / 1e6
@@ -177,20 +219,32 @@ def compare(
             f"{bare / seconds[contender]:.2f}",
             f"{median([turn.cpu for turn in turns[contender]]):.2f} s",
             f"{median([turn.memory for turn in turns[contender]]):.0f} MiB",
+            f"{median([turn.server for turn in turns[contender]]):.0%}",
         ]
         for contender in sorted(seconds, key=seconds.__getitem__)
     ]
     print(f"\n{name}, {shape.at_once} at once")
-    print_table(["", "MB/s", "files/s", "of bare obstore", "CPU", "memory"], rows)
+    print_table(["", "MB/s", "files/s", "of bare obstore", "CPU", "memory", "server"], rows)
     return turns
 
 
-def end_to_end(endpoint: str, folder: Path, shape: Shape) -> float:
-    """Return files per second through RabbitMQ: published, delivered, uploaded, proven, reported, acked."""
-    import pika  # noqa: PLC0415 - only here
+@dataclass(frozen=True)
+class Passage:
+    """One turn through RabbitMQ: files per second, CPU ms of the worker a file, share of all CPUs."""
 
-    slots, reports = shape.at_once, "upswell_report"
-    with rabbitmq() as url, tempfile.TemporaryDirectory() as state:
+    rate: float
+    worker: float
+    machine: float
+
+
+def end_to_end(ours: bool, url: str, endpoint: str, folder: Path, shape: Shape) -> Passage:
+    """Send all files through fresh queues at `url`; the clock runs from the first report to the last."""
+    app = f"e{time.monotonic_ns()}"
+    requests, reports = topology.upload_queue_name(app), f"{app}.reports"
+    with (
+        tempfile.TemporaryDirectory() as state,
+        contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection,
+    ):
         environment = {
             **KEYS,
             "AMQPURL": url,
@@ -198,49 +252,82 @@ def end_to_end(endpoint: str, folder: Path, shape: Shape) -> float:
             "UPSWELL_DESTINATION": "s3://bucket/x",
             "UPSWELL_STORE_ENDPOINT": endpoint,
             "UPSWELL_SOURCE_ROOTS": str(folder),
+            "UPSWELL_REPORT_QUEUE": reports,
             "UPSWELL_LOG_LEVEL": "warning",
         }
         upswell = [sys.executable, "-m", "upswell"]
-        requests = Path(state) / "requests.jsonl"
-        requests.write_text(
+        file = Path(state) / "requests.jsonl"
+        file.write_text(
             "".join(
-                json.dumps({"app_id": "e1", "type": "file", "uri": path.as_uri(), "id": path.name}) + "\n"
+                json.dumps({"app_id": app, "type": "file", "uri": path.as_uri(), "id": path.name}) + "\n"
                 for path in sorted(folder.iterdir())
             )
         )
-        with (
-            started([*upswell, "worker", "--app", "e1", "--slots", str(slots)], environment),
-            contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection,
-        ):
-            channel = connection.channel()
-            _wait_for_queue(connection, reports)
-            with started([*upswell, "publish", "--app", "e1", str(requests)], environment):
-                first = _watch(channel, reports, 1)
-                began = time.perf_counter()
-                last = _watch(channel, reports, shape.count)
-                return (last - first) / (time.perf_counter() - began)
+        channel = connection.channel()
+        limit = Settings().delivery_limit
+        for queue in (topology.upload_queue(requests, delivery_limit=limit), topology.report_queue(reports)):
+            wish = declaration(queue)
+            channel.queue_declare(queue.name, durable=wish.durable, arguments=wish.arguments)
+        worker = (
+            [*upswell, "worker", "--app", app, "--slots", str(shape.at_once)]
+            if ours
+            else [sys.executable, "upload_pika.py", endpoint, requests, reports, str(shape.at_once)]
+        )
+        with started(worker, environment) as process:
+            _watch(channel, requests, lambda answer: answer.consumer_count == 1)
+            with started([*upswell, "publish", "--app", app, str(file)], environment):
+                first = _watch(channel, reports, lambda answer: answer.message_count > 0)
+                began, cpu, ticks = time.perf_counter(), cpu_seconds(process.pid), processor_ticks()
+                last = _watch(channel, reports, lambda answer: answer.message_count >= shape.count)
+                seconds, count = time.perf_counter() - began, last - first
+                cpu = cpu_seconds(process.pid) - cpu
+                idle, total = (after - before for after, before in zip(processor_ticks(), ticks, strict=True))
+    return Passage(count / seconds, 1000 * cpu / count, 1 - idle / max(1, total))
 
 
-def _wait_for_queue(connection: object, queue: str) -> None:
-    import pika.exceptions  # noqa: PLC0415 - only here
-
+def _watch(channel: Any, queue: str, enough: Callable[[Any], bool]) -> int:
+    """Ask after a queue until `enough` says so; return how many messages it has."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
-        with contextlib.suppress(pika.exceptions.ChannelClosedByBroker):
-            connection.channel().queue_declare(queue, passive=True)  # type: ignore[attr-defined]
-            return
-        time.sleep(0.05)
-    raise RuntimeError(f"no queue {queue} after {TIMEOUT:g} s")
-
-
-def _watch(channel: object, queue: str, count: int) -> int:
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        found = channel.queue_declare(queue, passive=True).method.message_count  # type: ignore[attr-defined]
-        if found >= count:
-            return int(found)
+        answer = channel.queue_declare(queue, passive=True).method
+        if enough(answer):
+            return int(answer.message_count)
         time.sleep(0.005)
-    raise RuntimeError(f"fewer than {count} reports after {TIMEOUT:g} s")
+    raise RuntimeError(f"{queue} was not as it should after {TIMEOUT:g} s")
+
+
+def compare_end_to_end(
+    server: Sink, folder: Path, shape: Shape, repetitions: int, alone: dict[str, float]
+) -> dict[str, list[Passage]]:
+    """Let Upswell and the bare loop pass all files through RabbitMQ in turns; print the table.
+
+    `alone` is what each did without a broker, files per second.
+    """
+    with rabbitmq() as url:
+        passages = interleave(
+            {
+                contender: partial(end_to_end, contender == OURS, url, server.endpoint, folder, shape)
+                for contender in (OURS, BARE)
+            },
+            repetitions,
+        )
+    rates = {contender: median([one.rate for one in passages[contender]]) for contender in passages}
+    print(f"\n{shape.count:,} files through RabbitMQ, {shape.at_once} at once (goal: 0.8 of alone)")
+    print_table(
+        ["", "files/s", "of itself alone", "of pika and obstore", "worker's CPU a file", "machine busy"],
+        [
+            [
+                OURS if contender == OURS else "pika and obstore, bare",
+                f"{rates[contender]:,.0f}",
+                f"{rates[contender] / alone[contender]:.2f}",
+                f"{rates[contender] / rates[BARE]:.2f}",
+                f"{median([one.worker for one in passages[contender]]):.2f} ms",
+                f"{median([one.machine for one in passages[contender]]):.0%}",
+            ]
+            for contender in passages
+        ],
+    )
+    return passages
 
 
 def main() -> None:
@@ -251,19 +338,20 @@ def main() -> None:
     repetitions = 1 if options.quick else options.repetitions
     only = [name for name in options.only.split(",") if name]
     result: dict[str, object] = {"benchmark": "uploads", "repetitions": repetitions}
-    with tempfile.TemporaryDirectory(prefix="bench-uploads-") as top, sink() as endpoint:
+    with tempfile.TemporaryDirectory(prefix="bench-uploads-") as top, sink() as server:
         for number, name in enumerate(options.shape or SHAPES):
             folder = make_files(Path(top) / str(number), SHAPES[name])
-            turns = compare(name, endpoint, folder, repetitions, only)
+            turns = compare(name, server, folder, repetitions, only)
             result[name] = {contender: [vars(turn) for turn in turns[contender]] for contender in turns}
-            if options.end_to_end and SHAPES[name].count > 1000 and OURS in turns:
-                alone = SHAPES[name].count / median([turn.seconds for turn in turns[OURS]])
-                rate = median([end_to_end(endpoint, folder, SHAPES[name]) for _ in range(repetitions)])
-                print(
-                    f"\nthrough RabbitMQ: {rate:,.0f} files/s, {rate / alone:.2f} of the handler alone "
-                    "(goal 0.8)"
-                )
-                result["end_to_end"] = rate / alone
+            if options.end_to_end and SHAPES[name].count > 1000 and {OURS, BARE} <= turns.keys():
+                alone = {
+                    contender: SHAPES[name].count / median([turn.seconds for turn in turns[contender]])
+                    for contender in (OURS, BARE)
+                }
+                passages = compare_end_to_end(server, folder, SHAPES[name], repetitions, alone)
+                result["end to end"] = {
+                    contender: [vars(one) for one in passages[contender]] for contender in passages
+                }
     conclude(result, as_json=options.json)
 
 

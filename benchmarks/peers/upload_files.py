@@ -1,7 +1,8 @@
 """Uploads all files of a folder in one way, some at once, and prints one JSON line of what it took.
 
-Usage: upload_files.py WAY ENDPOINT FOLDER AT_ONCE. The clock runs from the first upload to the last, so the
-start of the interpreter is left out; one upload goes before, to open connections.
+Usage: upload_files.py WAY ENDPOINT FOLDER AT_ONCE. Clock and CPU are read from the first upload to the last,
+so the start of the interpreter is left out; `at_once` uploads go before, to start threads and open
+connections.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import resource
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,24 @@ if TYPE_CHECKING:
 PART = 8 * 1024 * 1024
 IN_FLIGHT = 4
 KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Wall seconds, and CPU seconds of the process."""
+
+    seconds: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Taken:
+        """Read both clocks."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def until_now(self) -> Taken:
+        """Return what passed since."""
+        now = self.now()
+        return Taken(now.seconds - self.seconds, now.cpu - self.cpu)
 
 
 def with_obstore(endpoint: str) -> Callable[[Path], None]:
@@ -70,18 +90,18 @@ def with_boto3(endpoint: str) -> Callable[[Path], None]:
     return lambda path: client.upload_file(str(path), "bucket", path.name, Config=transfer)
 
 
-def run_threads(upload: Callable[[Path], None], files: list[Path], at_once: int) -> float:
-    """Upload all files, `at_once` at a time; return the seconds it took."""
-    upload(files[0])
+def run_threads(upload: Callable[[Path], None], files: list[Path], at_once: int) -> Taken:
+    """Upload all files, `at_once` at a time."""
     with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(time.sleep, [0.01] * at_once))  # so that all threads are there
-        started = time.perf_counter()
+        list(pool.map(upload, files[:at_once]))
+        before = Taken.now()
         list(pool.map(upload, files))
-        return time.perf_counter() - started
+        return before.until_now()
 
 
-def run_handler(endpoint: str, files: list[Path], at_once: int) -> float:
-    """Upload all files through Upswell's upload handler, as a worker calls it; return the seconds it took."""
+def run_handler(endpoint: str, files: list[Path], at_once: int) -> Taken:
+    """Upload all files through Upswell's upload handler, as a worker calls it."""
     from upswell.handlers.load import load_handler
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
@@ -95,20 +115,25 @@ def run_handler(endpoint: str, files: list[Path], at_once: int) -> float:
         parts_in_flight=IN_FLIGHT,
     )
 
-    async def scenario() -> float:
+    requests = [
+        UploadRequest(app_id="e1", type="file", uri=path.as_uri(), id=path.name, key=path.name)
+        for path in files
+    ]
+
+    async def scenario() -> Taken:
         handler = load_handler(settings)
-        slots = asyncio.Semaphore(at_once)
 
-        async def upload(path: Path) -> None:
-            async with slots:
-                await handler(
-                    UploadRequest(app_id="e1", type="file", uri=path.as_uri(), id=path.name, key=path.name)
-                )
+        async def slot(waiting: Iterator[UploadRequest]) -> None:
+            for request in waiting:
+                await handler(request)
 
-        await upload(files[0])
-        started = time.perf_counter()
-        await asyncio.gather(*(upload(path) for path in files))
-        return time.perf_counter() - started
+        async def run(waiting: Iterator[UploadRequest]) -> None:
+            await asyncio.gather(*(slot(waiting) for _ in range(at_once)))
+
+        await run(iter(requests[:at_once]))
+        before = Taken.now()
+        await run(iter(requests))
+        return before.until_now()
 
     return asyncio.run(scenario())
 
@@ -116,15 +141,13 @@ def run_handler(endpoint: str, files: list[Path], at_once: int) -> float:
 def main() -> None:
     way, endpoint, folder, at_once = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
     files = sorted(folder.iterdir())
-    before = time.process_time()
     if way == "upswell":
-        seconds = run_handler(endpoint, files, at_once)
+        taken = run_handler(endpoint, files, at_once)
     else:
         ways = {"obstore": with_obstore, "boto3": with_boto3}
-        seconds = run_threads(ways[way](endpoint), files, at_once)
-    cpu = time.process_time() - before
+        taken = run_threads(ways[way](endpoint), files, at_once)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "cpu": cpu, "memory": memory}))
+    print(json.dumps({"seconds": taken.seconds, "cpu": taken.cpu, "memory": memory}))
 
 
 if __name__ == "__main__":

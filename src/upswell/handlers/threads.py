@@ -3,6 +3,9 @@
 A thread cannot be cancelled. Whoever awaits one and is cancelled waits on for its end, so the slot stays
 taken; cancelled once more, it lets go. The threads are daemons: one that hangs does not keep the process from
 leaving.
+
+Waking the event loop costs more than a small upload's own Python: both want Python's lock at once then. So
+calls that end within a millisecond of one another wake it once.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TOGETHER_SECONDS = 0.001
+"""How long the end of a call waits at most for others' ends; not at all where no other call runs."""
+
 
 class Threads:
     """At most `size` threads, each started when it is first needed."""
@@ -29,6 +35,8 @@ class Threads:
         self._calls = 0
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._ended: deque[_Job] = deque()
+        self._awake: asyncio.AbstractEventLoop | None = None  # the loop that will look at what ended
+        self._next_look: asyncio.TimerHandle | None = None
 
     async def call(self, function: Callable[[], T], *, stop: Callable[[], None] | None = None) -> T:
         """Return what `function` returns, from a thread; when cancelled, call `stop` and wait for its end."""
@@ -53,12 +61,21 @@ class Threads:
         while True:
             job = self._jobs.get()
             job.run()
+            loop = job.loop
             self._ended.append(job)
-            if len(self._ended) == 1:  # else the loop was woken already, and will come to this one, too
+            if self._awake is not loop or len(self._ended) == self._calls:
+                self._awake = loop
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    job.loop.call_soon_threadsafe(self._settle)
+                    loop.call_soon_threadsafe(self._settle, loop)
 
-    def _settle(self) -> None:
+    def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Settle what ended; look again a little later by itself while other calls run and some end."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._next_look = self._awake = None  # from here on a thread whose call ends wakes the loop
+        if 0 < len(self._ended) < self._calls:
+            self._awake = loop
+            self._next_look = loop.call_later(TOGETHER_SECONDS, self._settle, loop)
         while self._ended:
             self._ended.popleft().settle()
 

@@ -46,12 +46,17 @@ _KINDS = {
 class FileSource:
     """An open file: its size in bytes and its version when it was opened, and its bytes."""
 
-    def __init__(self, descriptor: int, shown: str) -> None:
-        self._file = os.fdopen(descriptor, "rb", buffering=0)
-        self._shown = shown
-        self._opened = os.fstat(descriptor)
-        self.size = self._opened.st_size
-        self.version = f"{self._opened.st_ino:x}-{self._opened.st_mtime_ns:x}"
+    def __init__(self, descriptor: int, opened: os.stat_result, uri: str) -> None:
+        """Take an open descriptor and its status; close it at the end of the `with`."""
+        self._descriptor = descriptor
+        self._opened = opened
+        self._uri = uri
+        self.size = opened.st_size
+
+    @property
+    def version(self) -> str:
+        """Another one when the file was written to, or is another."""
+        return f"{self._opened.st_ino:x}-{self._opened.st_mtime_ns:x}"
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +64,9 @@ class FileSource:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        descriptor, self._descriptor = self._descriptor, -1  # closed once: its number is another's next
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def readinto(self, buffer: memoryview) -> int:
         """Read into `buffer`; return the number of bytes, 0 at the end.
@@ -68,20 +75,20 @@ class FileSource:
             TemporaryUploadError: the system cannot read on.
         """
         try:
-            return self._file.readinto(buffer) or 0
+            return os.readv(self._descriptor, [buffer])
         except OSError as error:
-            raise TemporaryUploadError(f"cannot read {self._shown}: {error.strerror}") from error
+            raise TemporaryUploadError(f"cannot read {show(self._uri)}: {error.strerror}") from error
 
     def rewind(self) -> None:
         """Start again at the first byte."""
-        self._file.seek(0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
 
     def check_unchanged(self) -> None:
         """Raise a TemporaryUploadError when the file was written to since it was opened."""
-        now = os.fstat(self._file.fileno())
+        now = os.fstat(self._descriptor)
         if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
             raise TemporaryUploadError(
-                f"a source must not change during its upload, got {self._shown}: {self._opened.st_size} "
+                f"a source must not change during its upload, got {show(self._uri)}: {self._opened.st_size} "
                 f"bytes at the start, {now.st_size} at the end, last written at {now.st_mtime:.3f}"
             )
 
@@ -95,25 +102,22 @@ def open_file(uri: str, roots: Sequence[Path]) -> FileSource:
         TemporaryUploadError: the system cannot open it now.
     """
     path = _path(uri)
-    shown = show(uri)
     if not roots:
         raise PermanentUploadError(
             "the setting source_roots must name the folders that sources may lie in; it is empty, "
-            f"got {shown}"
+            f"got {show(uri)}"
         )
     try:
-        root, names = _below(path, roots, shown)
-        top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with descend(top, names[:-1]) as folder:
-                return FileSource(_open_regular(folder, names[-1], shown), shown)
-        finally:
-            os.close(top)
+        root, names = _below(path, roots, uri)
+        # The first name is opened by its path: links on the way to a root are the settings' own.
+        *folders, name = f"{root}/{names[0]}", *names[1:]
+        with descend(None, folders) as folder:
+            return _open_regular(folder, name, uri)
     except OSError as error:
         rule = _RULES.get(error.errno or 0)
         if rule is None:
-            raise TemporaryUploadError(f"cannot open {shown}: {error.strerror}") from error
-        raise PermanentUploadError(f"{rule}, got {shown}") from error
+            raise TemporaryUploadError(f"cannot open {show(uri)}: {error.strerror}") from error
+        raise PermanentUploadError(f"{rule}, got {show(uri)}") from error
 
 
 def _path(uri: str) -> str:
@@ -136,7 +140,7 @@ def _path(uri: str) -> str:
     return path
 
 
-def _below(path: str, roots: Sequence[Path], shown: str) -> tuple[Path, list[str]]:
+def _below(path: str, roots: Sequence[Path], uri: str) -> tuple[Path, list[str]]:
     """Return the root that `path` lies below, and the names from there; `..` is refused, not resolved."""
     names = [name for name in path.split("/") if name not in {"", "."}]
     if ".." not in names:
@@ -147,25 +151,26 @@ def _below(path: str, roots: Sequence[Path], shown: str) -> tuple[Path, list[str
                 if len(names) > depth and tuple(names[:depth]) == top.parts[1:]:
                     return top, names[depth:]
     allowed = ", ".join(str(root) for root in roots)
-    raise PermanentUploadError(f"a source must lie below one of source_roots ({allowed}), got {shown}")
+    raise PermanentUploadError(f"a source must lie below one of source_roots ({allowed}), got {show(uri)}")
 
 
-def _open_regular(folder: int, name: str, shown: str) -> int:
+def _open_regular(folder: int | None, name: str, uri: str) -> FileSource:
     # Looked at before it is opened, because opening a device can already have an effect; and once more when
     # it is open, because it may have been swapped. O_NONBLOCK: a FIFO put in its place hangs no worker.
-    _check_regular(refuse_link(folder, name), shown)
+    _check_regular(refuse_link(folder, name), uri)
     descriptor = os.open(
         name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder
     )
     try:
-        _check_regular(os.fstat(descriptor), shown)
+        opened = os.fstat(descriptor)
+        _check_regular(opened, uri)
     except PermanentUploadError:
         os.close(descriptor)
         raise
-    return descriptor
+    return FileSource(descriptor, opened, uri)
 
 
-def _check_regular(status: os.stat_result, shown: str) -> None:
+def _check_regular(status: os.stat_result, uri: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
-        raise PermanentUploadError(f"a source must be a regular file, got {kind}: {shown}")
+        raise PermanentUploadError(f"a source must be a regular file, got {kind}: {show(uri)}")

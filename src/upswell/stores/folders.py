@@ -10,33 +10,39 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+
+Top = TypeVar("Top", bound=int | None)
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
-def descend(top: int, names: Sequence[str], *, create: bool = False) -> Generator[int]:
+def descend(top: Top, names: Sequence[str], *, create: bool = False) -> Generator[Top | int]:
     """Yield a descriptor of the folder `names` below `top`; with `create`, make what is missing, durably.
+
+    Where `top` is None the first name is a path. Where there are no names, `top` itself is yielded.
 
     Raises:
         OSError: ELOOP where a name is a symbolic link, else what the system says.
     """
-    current = os.dup(top)
+    current: Top | int = top
     try:
         for name in names:
             below = _open(current, name, create=create)
-            os.close(current)
+            if current is not None and current != top:
+                os.close(current)
             current = below
         yield current
     finally:
-        os.close(current)
+        if current is not None and current != top:
+            os.close(current)
 
 
-def _open(parent: int, name: str, *, create: bool) -> int:
+def _open(parent: int | None, name: str, *, create: bool) -> int:
     # O_PATH needs no right to read a folder, only to pass through; but fsync refuses it.
     flags = _FOLDER | (os.O_RDONLY if create else os.O_PATH)
     try:
@@ -52,11 +58,12 @@ def _open(parent: int, name: str, *, create: bool) -> int:
     except FileExistsError:  # another worker was faster
         pass
     else:
-        os.fsync(parent)
+        if parent is not None:
+            os.fsync(parent)
     return os.open(name, flags, dir_fd=parent)
 
 
-def refuse_link(parent: int, name: str) -> os.stat_result:
+def refuse_link(parent: int | None, name: str) -> os.stat_result:
     """Return the status of `name` itself.
 
     Raises:

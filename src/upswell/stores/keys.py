@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from upswell.errors import PermanentUploadError
 
 MAX_KEY_BYTES = 1024
@@ -9,8 +11,8 @@ MAX_COMPONENT_BYTES = 255
 PRIVATE = ".upswell-tmp"
 """The store's own folder, for objects that are not whole yet."""
 
-_FIRST_PRINTABLE = " "
-_DELETE = "\x7f"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_A_NAME = frozenset({"", ".", ".."})
 
 
 def split_key(key: str) -> list[str]:
@@ -29,12 +31,14 @@ def split_key(key: str) -> list[str]:
         raise _refusal("must be valid Unicode", key) from None
     if not 0 < length <= MAX_KEY_BYTES:
         raise _refusal(f"must have 1 to {MAX_KEY_BYTES} bytes", key)
-    if any(character < _FIRST_PRINTABLE or character == _DELETE for character in key):
+    if _CONTROL.search(key):
         raise _refusal("must have no control characters", key)
     components = key.split("/")
-    if any(component in {"", ".", ".."} for component in components):
+    if not _NOT_A_NAME.isdisjoint(components):
         raise _refusal("must be relative, without empty, '.' or '..' components", key)
-    if any(len(component.encode()) > MAX_COMPONENT_BYTES for component in components):
+    if length > MAX_COMPONENT_BYTES and any(
+        len(component.encode()) > MAX_COMPONENT_BYTES for component in components
+    ):
         raise _refusal(f"must have at most {MAX_COMPONENT_BYTES} bytes between two slashes", key)
     if components[0] == PRIVATE:
         raise _refusal(f"must not start with {PRIVATE}, the store's own folder", key)

@@ -86,3 +86,37 @@ async def main():
 asyncio.run(main())
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=20)
+
+
+def test_calls_that_end_while_another_runs_return_one_by_one_and_all_together() -> None:
+    async def scenario() -> None:
+        threads = Threads(9)
+        gate = threading.Event()
+        held = asyncio.ensure_future(threads.call(gate.wait))
+        for number in range(20):
+            assert await threads.call(lambda number=number: number) == number  # type: ignore[misc]
+        together = await asyncio.gather(*(threads.call(lambda n=n: n) for n in range(50)))  # type: ignore[misc]
+        assert together == list(range(50))
+        gate.set()
+        assert await held is True
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_loop_that_is_closed_while_it_was_to_look_again_holds_up_no_other() -> None:
+    threads = Threads(2)
+
+    async def leave_early() -> None:
+        gate = threading.Event()
+        held = asyncio.ensure_future(threads.call(gate.wait))
+        await threads.call(lambda: None)
+        assert threads._awake is asyncio.get_running_loop()
+        gate.set()
+        await held
+        threads._awake = asyncio.get_running_loop()  # as where it is closed before it looks again
+
+    async def come() -> None:
+        assert await threads.call(lambda: 2) == 2
+
+    asyncio.run(asyncio.wait_for(leave_early(), 60))
+    asyncio.run(asyncio.wait_for(come(), 60))

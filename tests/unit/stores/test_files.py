@@ -189,3 +189,13 @@ def test_opening_leaves_no_descriptor_behind(root: Path) -> None:
         with suppress(PermanentUploadError), open_file(f"file://{root}/{name}", [root]):
             pass
     assert descriptors() == before
+
+
+def test_a_source_that_is_closed_twice_closes_nobody_elses_file(root: Path) -> None:
+    with open_file(f"file://{root}/a/file.txt", [root]) as source:
+        pass
+    with (root / "a" / "file.txt").open("rb") as other:
+        source.__exit__(None, None, None)
+        assert other.read() == b"inside"
+    with pytest.raises(TemporaryUploadError, match="cannot read"):
+        source.readinto(memoryview(bytearray(1)))

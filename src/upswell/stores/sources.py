@@ -29,7 +29,7 @@ def _files(settings: Settings) -> Opener:
 
 
 def _web(settings: Settings) -> Opener:
-    from upswell.stores.http import http_opener  # noqa: PLC0415 - as above
+    from upswell.stores.http.source import http_opener  # noqa: PLC0415 - as above
 
     return http_opener(settings)
 

@@ -15,14 +15,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from upswell.errors import PermanentUploadError
-from upswell.stores.addresses import is_allowed, is_own, refusal
+from upswell.stores.http.addresses import is_allowed, is_own, refusal
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
-    from upswell.stores.addresses import Network
-    from upswell.stores.http_url import Url
+    from upswell.stores.http.addresses import Network
+    from upswell.stores.http.url import Url
 
     AddressInfo = tuple[int, int, int, str, Any]
 

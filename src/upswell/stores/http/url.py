@@ -13,7 +13,7 @@ from urllib.parse import quote, urljoin
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError
-from upswell.stores.origins import DEFAULT_PORTS
+from upswell.stores.http.origins import DEFAULT_PORTS
 from upswell.stores.show import show
 
 _URL = re.compile(r"\A(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<target>[^#]*)", re.IGNORECASE)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from upswell.errors import TemporaryUploadError
-from upswell.stores.throughput import Throughput
+from upswell.stores.http.throughput import Throughput
 
 if TYPE_CHECKING:
     import socket

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upswell.errors import SettingsError
-from upswell.stores.addresses import is_own, parse_networks, refusal
+from upswell.stores.http.addresses import is_own, parse_networks, refusal
 
 
 @pytest.mark.parametrize(

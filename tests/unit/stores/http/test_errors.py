@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError, UploadError
-from upswell.stores.http_errors import MAX_RETRY_AFTER, broken, seconds_asked_for, status_error
-from upswell.stores.http_url import parse_url
+from upswell.stores.http.errors import MAX_RETRY_AFTER, broken, seconds_asked_for, status_error
+from upswell.stores.http.url import parse_url
 
 if TYPE_CHECKING:
     from http.client import HTTPException

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upswell.errors import PermanentUploadError
-from upswell.stores.http_url import parse_url, redirected
+from upswell.stores.http.url import parse_url, redirected
 
 
 @pytest.mark.parametrize(

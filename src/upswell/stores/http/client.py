@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from upswell import __version__
 from upswell.errors import PermanentUploadError, TemporaryUploadError, UploadError
-from upswell.stores.http_connect import connect
-from upswell.stores.http_errors import broken, status_error
-from upswell.stores.http_url import Url, redirected
-from upswell.stores.http_wire import Patience, Wire
+from upswell.stores.http.connect import connect
+from upswell.stores.http.errors import broken, status_error
+from upswell.stores.http.url import Url, redirected
+from upswell.stores.http.wire import Patience, Wire
 from upswell.stores.show import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from upswell.stores.addresses import Network
-    from upswell.stores.origins import Origin
+    from upswell.stores.http.addresses import Network
+    from upswell.stores.http.origins import Origin
 
 MAX_REDIRECTS = 10
 MAX_IDLE = 64

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from upswell.errors import SettingsError
-from upswell.stores.origins import Origin, parse_origins
+from upswell.stores.http.origins import Origin, parse_origins
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from upswell.errors import PermanentUploadError, TemporaryUploadError, UploadErr
 from upswell.stores.show import show
 
 if TYPE_CHECKING:
-    from upswell.stores.http_url import Url
+    from upswell.stores.http.url import Url
 
 TEMPORARY = frozenset({408, 421, 423, 425, 429})
 """The 4xx that may pass: request timeout, misdirected, locked, too early, too many requests."""

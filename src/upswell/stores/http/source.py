@@ -3,9 +3,9 @@
 What comes in: a URL from a message, hostile, and a server that may be hostile too. What goes out: a `Source`
 (stores/protocol.py) whose bytes are the server's, whole, of one version, or an UploadError.
 
-The layers below it: `http_url.py` reads the URL, `origins.py` and `addresses.py` say what is allowed,
-`http_connect.py` connects, `http_wire.py` limits each wait, `http_client.py` asks and follows redirects,
-`http_errors.py` says which failure is worth another try.
+The layers below it: `url.py` reads the URL, `origins.py` and `addresses.py` say what is allowed,
+`connect.py` connects, `wire.py` limits each wait, `client.py` asks and follows redirects,
+`errors.py` says which failure is worth another try.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
-from upswell.stores.addresses import parse_networks
-from upswell.stores.http_client import Answer, Client
-from upswell.stores.http_url import Url, parse_url
-from upswell.stores.http_wire import Patience
-from upswell.stores.origins import parse_origins
+from upswell.stores.http.addresses import parse_networks
+from upswell.stores.http.client import Answer, Client
+from upswell.stores.http.origins import parse_origins
+from upswell.stores.http.url import Url, parse_url
+from upswell.stores.http.wire import Patience
 from upswell.stores.show import show
 
 if TYPE_CHECKING:

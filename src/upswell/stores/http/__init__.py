@@ -1,0 +1,1 @@
+"""Sources on the web; `source.py` is where to begin reading."""

@@ -28,7 +28,7 @@ check: setup ## Lint, types, layers and unit tests, without any server
 bench: setup servers ## Measure Upswell beside its peers (CASES=folder of traces, JSON=--json for machines)
 	@CASES="$(CASES)" scripts/bench $(JSON)
 
-faults: setup servers ## Upload 10,000 things while everything on the way breaks; count what is lost (half an hour)
+faults: setup servers ## Upload 10,000 things on each broker while everything on the way breaks; count what is lost (a quarter of an hour)
 	@UPSWELL_FAULTS=10000 .venv/bin/pytest -q -n 0 tests/acceptance/test_uploads_with_faults.py
 
 format: setup ## Format the code and fix what can be fixed by itself

@@ -404,6 +404,23 @@ def test_of_two_uploads_of_the_same_bytes_at_once_none_fails(place: Place, conte
     assert place.read("x") == content
 
 
+@pytest.mark.parametrize("place", ["s3-seaweedfs", "s3-moto"], indirect=True)
+def test_an_upload_of_ours_that_arrived_damaged_is_no_conflict_and_a_lying_source_harms_no_object(
+    place: Place,
+) -> None:
+    store = place.store(on_conflict="fail")
+    client, key = s3_server.client(place.endpoint), f"{place.url.removeprefix('s3://bucket/')}/x"
+    known = checksum(LARGE)
+    damaged = {"Body": bytes(len(LARGE)), "Metadata": {"upswellsha256": known[7:]}}
+    source = OvertakenSource(LARGE, lambda: client.put_object(Bucket="bucket", Key=key, **damaged))
+    with pytest.raises(TemporaryUploadError, match="must have the bytes that it was sent"):
+        store.put("x", source, checksum=known)
+    store.put("x", MemorySource(LARGE), checksum=known, again=True)
+    with pytest.raises(TemporaryUploadError, match="must have the request's checksum"):
+        store.put("x", MemorySource(LARGE[: PART + 1]), checksum=known, again=True)
+    assert place.read("x") == LARGE
+
+
 @on_s3
 def test_a_large_upload_that_must_replace_nothing_tells_a_store_that_is_down_and_leaves_no_parts(
     place: Place, monkeypatch: pytest.MonkeyPatch

@@ -146,7 +146,7 @@ class ObjectStore:
         if same_size and is_known and self._bucket.is_encrypted:
             return StoredObject(there.size, upload.checksum)
         overwrites = self._settings.on_conflict == "overwrite"
-        if same_size and (upload.again or is_known or not overwrites):
+        if is_known or (same_size and (upload.again or not overwrites)):
             for _part in upload.parts.rest():
                 pass
             stored = upload.parts.check(upload.checksum)
@@ -195,7 +195,12 @@ class ObjectStore:
         there = self._bucket.stat(upload.path)
         if there is None:
             raise TemporaryUploadError("another upload had an object under the same key, which is gone")
-        return upload.parts.stored if self._is_same(upload, there) else self._kept(upload, there)
+        if self._is_same(upload, there):
+            return upload.parts.stored
+        if self._is_damaged(upload, there):  # our own, whose answer was lost
+            self._bucket.delete(upload.path)
+            raise TemporaryUploadError("the store must have the bytes that it was sent; others are there")
+        return self._kept(upload, there)
 
     def _prove(self, upload: _Upload, etag: str | None) -> StoredObject:
         """Return what the store has, when it is what was sent.
@@ -245,8 +250,7 @@ class ObjectStore:
         They changed on their way, and whoever sent them ended before the proof: nobody's bytes, so they are
         replaced whatever `on_conflict` says.
         """
-        carried = _checksum(there)
-        return carried is not None and carried in {upload.checksum, upload.parts.stored.checksum}
+        return _checksum(there) == upload.parts.stored.checksum
 
     def _kept(self, upload: _Upload, there: Answer) -> StoredObject:
         """Return what stays there, when `on_conflict` is skip.

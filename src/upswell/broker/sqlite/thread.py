@@ -31,6 +31,8 @@ TICK_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 """How long the thread may take to end once it waits for the disk no longer."""
 
+_jitter = random.Random()  # noqa: S311 - not a secret; one of our own, for the process's may be seeded by its owner
+
 Call = tuple[Callable[[Session], Any], "asyncio.Future[Any]"]
 
 
@@ -136,7 +138,7 @@ class SessionThread:
             due = time.monotonic() >= next_tick
             if due:
                 # Jittered: many processes must not all look at the same moment.
-                next_tick = time.monotonic() + TICK_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
+                next_tick = time.monotonic() + TICK_SECONDS * _jitter.uniform(0.8, 1.2)
                 self._tick(session)
             if publishes or settlements or rung or due or session.look_again:
                 self._exchange(session, publishes, settlements, unfair=due)

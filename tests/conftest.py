@@ -10,10 +10,11 @@ import hypothesis
 import pytest
 import structlog
 
-from support import docker_engine, postgres_server, rabbitmq_node
+from support import docker_engine, postgres_server, rabbitmq_node, rclone, s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # An example that takes long on a busy machine says nothing; each test has a time limit of its own. In CI the
 # examples are the same each time: new ones are for whoever can look into what they find.
@@ -91,3 +92,13 @@ def postgres(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return environment
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[str]:
+    """The endpoint of a server of S3 for this test alone; rclone is there to look into it."""
+    reason = s3_server.missing("seaweedfs") or rclone.missing()
+    if reason:
+        skip_or_fail(reason)
+    with s3_server.s3_server("seaweedfs", tmp_path / "s3") as running:
+        yield running

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from conftest import skip_or_fail
 from support import rclone, s3_server
 from support.system import System, wait_until
 from support.tcp_proxy import TcpProxy
@@ -30,15 +29,6 @@ MOST_WORKERS = 6
 DELIVERY_LIMIT = 1
 ROUNDS = DELIVERY_LIMIT + 1
 """How often one upload must have found the store down, so that it would be dead if that counted."""
-
-
-@pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[str]:
-    reason = s3_server.missing("seaweedfs") or rclone.missing()
-    if reason:
-        skip_or_fail(reason)
-    with s3_server.s3_server("seaweedfs", tmp_path / "s3") as running:
-        yield running
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from conftest import skip_or_fail
 from support import bad_http_server, rclone, s3_server
 from support.bad_http_server import BadHttpServer, broken, status, whole
 from support.system import System, wait_until
@@ -110,15 +109,6 @@ class Paths(dict[str, Any]):
     def get(self, _path: str, _default: Any = None) -> Any:
         """Return what answers."""
         return self._behaviour
-
-
-@pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[str]:
-    reason = s3_server.missing("seaweedfs") or rclone.missing()
-    if reason:
-        skip_or_fail(reason)
-    with s3_server.s3_server("seaweedfs", tmp_path / "s3") as running:
-        yield running
 
 
 @pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])

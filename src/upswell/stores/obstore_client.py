@@ -260,49 +260,47 @@ def _retries(settings: Settings) -> Any:
     }
 
 
+def _options(settings: Settings, endpoint_name: str, endpoint: str) -> dict[str, Any]:
+    """Return what all three are told alike; each has a name of its own for an endpoint."""
+    options: dict[str, Any] = {"client_options": _client(settings), "retry_config": _retries(settings)}
+    if endpoint:
+        options[endpoint_name] = endpoint
+    if settings.store_anonymous:
+        options["skip_signature"] = True
+    return options
+
+
 def _s3(bucket: str, settings: Settings) -> S3Store:
     from upswell.stores.aws import credential_provider  # noqa: PLC0415 - only S3 needs it
 
-    config: dict[str, Any] = {
-        "virtual_hosted_style_request": settings.store_addressing == "virtual",
-        # The bytes are checked against the store's answer instead: that holds for the way back, too.
-        "unsigned_payload": True,
-    }
-    if settings.store_endpoint:
-        config["endpoint"] = _virtual_endpoint(bucket, settings)
+    options = _options(settings, "endpoint", _s3_endpoint(bucket, settings))
     if settings.store_region:
-        config["region"] = settings.store_region
-    if settings.store_anonymous:
-        config["skip_signature"] = True
-    else:
-        config["credential_provider"] = credential_provider()
-    return S3Store(bucket, client_options=_client(settings), retry_config=_retries(settings), **config)
+        options["region"] = settings.store_region
+    if not settings.store_anonymous:
+        options["credential_provider"] = credential_provider()
+    return S3Store(
+        bucket,
+        virtual_hosted_style_request=settings.store_addressing == "virtual",
+        # The bytes are checked against the store's answer instead: that holds for the way back, too.
+        unsigned_payload=True,
+        **options,
+    )
 
 
-def _virtual_endpoint(bucket: str, settings: Settings) -> str:
+def _s3_endpoint(bucket: str, settings: Settings) -> str:
     """Return the endpoint as obstore wants it: with the bucket before the host in virtual addressing."""
-    if settings.store_addressing != "virtual":
+    if not settings.store_endpoint or settings.store_addressing != "virtual":
         return settings.store_endpoint
     scheme, _, host = settings.store_endpoint.partition("://")
     return f"{scheme}://{bucket}.{host}"
 
 
 def _gcs(bucket: str, settings: Settings) -> GCSStore:
-    config: dict[str, Any] = {}
-    if settings.store_endpoint:
-        config["base_url"] = settings.store_endpoint
-    if settings.store_anonymous:
-        config["skip_signature"] = True
-    return GCSStore(bucket, client_options=_client(settings), retry_config=_retries(settings), **config)
+    return GCSStore(bucket, **_options(settings, "base_url", settings.store_endpoint))
 
 
 def _azure(container: str, settings: Settings) -> AzureStore:
-    config: dict[str, Any] = {}
-    if settings.store_endpoint:
-        config["endpoint"] = settings.store_endpoint
-    if settings.store_anonymous:
-        config["skip_signature"] = True
-    return AzureStore(container, client_options=_client(settings), retry_config=_retries(settings), **config)
+    return AzureStore(container, **_options(settings, "endpoint", settings.store_endpoint))
 
 
 _MAKERS = {"s3": _s3, "gs": _gcs, "az": _azure}

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from upswell.cli.contenders import Choice, choose_all
-from upswell.cli.runs import BARE
+from upswell.lab.contenders import Choice, choose_all
+from upswell.lab.runs import BARE
 from upswell.simulator.engine import simulate
 from upswell.simulator.oracle import oracle
 from upswell.simulator.score import geometric_mean, score

@@ -18,8 +18,8 @@ from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError
 from upswell.events import get_logger
 from upswell.messages import CommandName, ScaleRequest, WorkerCommand, WorkerStatus, decode, encode
-from upswell.scaler.requests import NewestRequests
-from upswell.scaler.view import Heard, Told
+from upswell.scaler.phases import Heard, Told
+from upswell.scaler.targets import NewestRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

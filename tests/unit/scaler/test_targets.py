@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from upswell.messages import ScaleRequest
 from upswell.scaler.plan import Wish
-from upswell.scaler.requests import ORDER_SECONDS, NewestRequests, wish
+from upswell.scaler.targets import ORDER_SECONDS, NewestRequests, wish
 from upswell.settings import Settings
 
 SETTINGS = Settings(min_workers=1, max_workers=5, standby_workers=2)

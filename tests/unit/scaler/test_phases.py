@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from upswell.fleets.protocol import FleetWorker
-from upswell.scaler.view import ANSWER_SECONDS, Heard, Told, see
+from upswell.scaler.phases import ANSWER_SECONDS, Heard, Told, see
 
 if TYPE_CHECKING:
     from upswell.messages import CommandName, WorkerState

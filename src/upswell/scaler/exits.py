@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from upswell.errors import FleetError
 from upswell.events import get_logger
 from upswell.scaler.backoff import HEALTHY_SECONDS, CrashBackoff
-from upswell.scaler.view import is_leaving
+from upswell.scaler.phases import is_leaving
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from upswell.fleets.protocol import Fleet, FleetWorker
-    from upswell.scaler.ledger import Ledger
+    from upswell.scaler.costs import Ledger
+    from upswell.scaler.phases import Heard, Told
     from upswell.scaler.plan import Seen
-    from upswell.scaler.view import Heard, Told
 
 _log = get_logger()
 

@@ -138,7 +138,7 @@ def test_state_lies_in_the_xdg_folder_unless_told_otherwise(monkeypatch: pytest.
 
 def test_the_page_of_settings_shows_every_setting_as_it_is() -> None:
     """Run scripts/write_docs after a change."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     page = (root / "docs/settings.md").read_text("utf-8")
     for name in Settings.__struct_fields__:
         assert f"| `{name}` | `{module.variable(name)}` |" in page

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from upswell.errors import SettingsError
-from upswell.handlers.load import load_handler
 from upswell.handlers.own import OwnHandler
+from upswell.handlers.registry import load_handler
 from upswell.handlers.simulate import SimulateHandler
 from upswell.handlers.upload import UploadHandler
 from upswell.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from upswell.fleets.protocol import FleetWorker
-from upswell.scaler.ledger import Ledger
+from upswell.scaler.costs import Ledger
 
 
 def worker(

@@ -9,7 +9,7 @@ import pytest
 
 from upswell.errors import FleetError
 from upswell.fleets.process import ProcessFleet
-from upswell.fleets.table import open_fleet
+from upswell.fleets.registry import open_fleet
 from upswell.settings import Settings
 
 if TYPE_CHECKING:

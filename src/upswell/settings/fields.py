@@ -1,72 +1,18 @@
-"""Every setting: its default, unit, rule and reason, and where its value came from.
-
-A flag stands over the environment, that over the TOML file, that over the default. Settings of one application stand in its
-table (`[apps.e123456]`) and override the general ones for it alone: `settings.for_app("e123456")`.
-No other module reads the environment.
-"""
+"""Every setting: its default, unit, rule and reason."""
 
 from __future__ import annotations
 
-import difflib
-import math
 import os
-import re
-import tomllib
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
-
-from upswell.errors import SettingsError, mask
-from upswell.messages import APP_ID_PATTERN
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-_SLO = re.compile(
-    r"\A\s*(?P<percent>\d+(?:\.\d+)?)\s*%\s*<=?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|h)\s*\Z"
-)
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
-
-
-class Slo(Struct, frozen=True):
-    """The one thing that a user states: the share of uploads that must be answered within so many seconds."""
-
-    share: float
-    seconds: float
-
-    @classmethod
-    def parse(cls, text: str) -> Slo:
-        """Return the objective that a text states.
-
-        >>> Slo.parse("95% < 30s")
-        Slo(share=0.95, seconds=30.0)
-
-        Raises:
-            SettingsError: not of that form, a share outside 0 to 100 % (exclusive), or no time at all.
-        """
-        match = _SLO.match(text)
-        if match is None:
-            raise SettingsError(f'slo must read like "95% < 30s" (units: ms, s, min, h), got {text!r}')
-        share, seconds = float(match["percent"]) / 100, float(match["number"]) * _UNIT_SECONDS[match["unit"]]
-        if not 0 < share < 1:
-            raise SettingsError(f"slo must ask for more than 0% and less than 100%, got {text!r}")
-        if seconds <= 0:
-            raise SettingsError(f"slo must give a time above 0 s, got {text!r}")
-        return cls(share, seconds)
-
-    def __str__(self) -> str:
-        """Return the form that `parse` reads."""
-        return f"{self.share * 100:g}% < {self.seconds:g}s"
-
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Workers = Annotated[int, Meta(ge=0, le=100_000)]
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\Z")]
 
 
-class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, each with its reason; `upswell config check` prints them with their origins."""
 
     # Where things are
@@ -417,50 +363,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = {}
 
-    def for_app(self, app_id: str) -> Settings:
-        """Return the settings as they hold for one application.
-
-        Raises:
-            SettingsError: the application's table has an unknown setting or breaks a rule.
-        """
-        own = self.apps.get(app_id)
-        if not own:
-            return self
-        values: dict[str, Any] = {**msgspec.structs.asdict(self), **own, "apps": {}}
-        if "slots" in own and "auto_slots" not in own:  # a number of its own stands over "auto" for all
-            values["auto_slots"] = False
-        return msgspec.structs.replace(_build(values, where=f"[apps.{app_id}] "), apps=self.apps)
-
-    @property
-    def objective(self) -> Slo:
-        """The parsed `slo`."""
-        return Slo.parse(self.slo)
-
-    @property
-    def state_path(self) -> Path:
-        """`state_dir` as a path: the XDG state folder where nothing else is said."""
-        if self.state_dir:
-            return Path(self.state_dir).expanduser().absolute()
-        return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser().absolute() / "upswell"
-
-    def rules_text(self) -> str:
-        """Return the text of `rules_file`, read now.
-
-        Raises:
-            SettingsError: there is no such file, or it cannot be read.
-        """
-        try:
-            return Path(self.rules_file).expanduser().read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"rules_file must be a readable text file: {self.rules_file}: {error}"
-            ) from error
-
-    @property
-    def destination_path(self) -> str:
-        """`destination`, or the store in the state folder."""
-        return self.destination or str(self.state_path / "store")
-
 
 PER_APP = frozenset(
     {
@@ -488,164 +390,3 @@ LISTS = {
 def variable(name: str) -> str:
     """Return the environment variable of a setting."""
     return ENVIRONMENT.get(name, f"UPSWELL_{name.upper()}")
-
-
-def load(
-    flags: Mapping[str, Any] | None = None,
-    environment: Mapping[str, str] | None = None,
-    file: str | Path | None = None,
-) -> tuple[Settings, dict[str, str]]:
-    """Return the settings, and for each where it came from: `flag`, the variable, the file, or `default`.
-
-    Args:
-        flags: setting -> value from the command line; None means that it was not given.
-        environment: the process's own by default.
-        file: the TOML file; by default `UPSWELL_CONFIG`, else `upswell.toml` here where there is one.
-
-    Raises:
-        SettingsError: a setting is unknown (the nearest known one is suggested) or breaks its rule.
-    """
-    environment = os.environ if environment is None else environment
-    values: dict[str, Any] = {}
-    origins = dict.fromkeys(Settings.__struct_fields__, "default")
-    named = file or environment.get("UPSWELL_CONFIG")
-    path = Path(named) if named else Path("upswell.toml")
-    if named or path.is_file():
-        for name, value in _read_toml(path).items():
-            values[name], origins[name] = value, str(path)
-    for name, value in _from_environment(environment):
-        values[name], origins[name] = value, variable(name)
-    for name, value in (flags or {}).items():
-        if value is not None:
-            values[name], origins[name] = value, "flag"
-    return _build(values), origins
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"the settings file must be readable: {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the settings file must be TOML: {path}: {error}") from error
-
-
-def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any]]:
-    """Return (setting, value) of each variable that is set; a variable that looks like ours but is none is an error."""
-    own_names = {variable(name): name for name in Settings.__struct_fields__}
-    found: list[tuple[str, Any]] = []
-    for key, value in environment.items():
-        if key in own_names:
-            found.append((own_names[key], _from_text(own_names[key], value)))
-        elif key.startswith("UPSWELL_") and key not in INTERNAL_VARIABLES:
-            raise SettingsError(f"unknown setting in the environment: {key}{_nearest(key, own_names)}")
-    return found
-
-
-INTERNAL_VARIABLES = frozenset({"UPSWELL_CONFIG", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"})
-"""Variables that are no settings: the settings file's name, and what a fleet tells the worker it starts."""
-
-
-def _from_text(name: str, text: str) -> Any:
-    """Return an environment variable's text as its setting's type: lists are separated as in PATH, tables are JSON."""
-    if name in LISTS:
-        return [part for part in text.split(LISTS[name]) if part]
-    if name == "apps":
-        try:
-            return _apps_from_text(text)
-        except msgspec.DecodeError as error:
-            raise SettingsError(
-                f"{variable(name)} must be a JSON object or names separated by commas: {error}"
-            ) from error
-    return text
-
-
-def _apps_from_text(text: str) -> dict[str, Any]:
-    if text.lstrip().startswith("{"):
-        return msgspec.json.decode(text, type=dict[str, Any])
-    return {app_id: {} for app_id in text.split(",") if app_id}
-
-
-def _build(values: Mapping[str, Any], where: str = "") -> Settings:
-    known = Settings.__struct_fields__
-    for name in values:
-        if name not in known:
-            raise SettingsError(f"{where}unknown setting: {name}{_nearest(name, known)}")
-    if values.get("slots") == "auto":
-        values = {**values, "slots": Settings().slots, "auto_slots": True}
-    hints = _hints()
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        try:
-            checked[name] = msgspec.convert(value, hints[name], strict=False)
-        except msgspec.ValidationError as error:
-            shown = mask(repr(value))
-            raise SettingsError(f"{where}{name} {_rule(str(error))}, got {shown}") from error
-        if isinstance(checked[name], float) and not math.isfinite(checked[name]):
-            raise SettingsError(f"{where}{name} must be a finite number, got {value}")
-    settings = Settings(**checked)
-    _check(settings, where)
-    return settings
-
-
-def _rule(error: str) -> str:
-    """Return msgspec's sentence as the rule of a setting: ``Expected `int` >= 1`` -> ``must be `int` >= 1``."""
-    return "must be " + error.removeprefix("Expected ").split(" - at ")[0]
-
-
-def _hints() -> dict[str, Any]:
-    global _cached_hints  # noqa: PLW0603 - resolving annotations costs milliseconds, once a process is enough
-    if _cached_hints is None:
-        _cached_hints = get_type_hints(Settings, include_extras=True)
-    return _cached_hints
-
-
-_cached_hints: dict[str, Any] | None = None
-
-
-def _check(settings: Settings, where: str) -> None:
-    """Raise a SettingsError for what no single field's rule says."""
-    try:
-        Slo.parse(settings.slo)
-    except SettingsError as error:
-        raise SettingsError(f"{where}{error}") from None
-    if settings.max_workers < settings.min_workers:
-        raise SettingsError(
-            f"{where}max_workers must be >= min_workers ({settings.min_workers}), got {settings.max_workers}"
-        )
-    if settings.broker_url and not settings.broker_url.startswith(("amqp://", "amqps://")):
-        raise SettingsError(
-            f"broker_url must start with amqp:// or amqps://, got {mask(settings.broker_url)!r}"
-        )
-    standby = 0
-    for app_id, own in settings.apps.items():
-        _check_app(app_id, own)
-        standby += settings.for_app(app_id).standby_workers
-    if 0 < settings.max_workers_total <= standby:
-        raise SettingsError(
-            f"{where}max_workers_total must be 0, or more than all standby_workers together ({standby}), "
-            f"got {settings.max_workers_total}"
-        )
-
-
-def _check_app(app_id: str, own: Mapping[str, Any]) -> None:
-    if not re.match(APP_ID_PATTERN, app_id):
-        raise SettingsError(
-            f"an application's name must be 1 to 64 letters, digits, '_' or '-', got {app_id[:80]!r}"
-        )
-    for name in own:
-        if name not in PER_APP:
-            raise SettingsError(f"[apps.{app_id}] unknown setting: {name}{_nearest(name, PER_APP)}")
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def describe(name: str) -> str:
-    """Return a setting's reason, as the docs and `upswell config check` show it."""
-    for meta in _hints()[name].__metadata__:
-        if meta.description:
-            return str(meta.description)
-    return ""

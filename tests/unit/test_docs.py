@@ -59,10 +59,11 @@ def commands(page: str) -> Iterator[list[str]]:
 def test_every_command_of_a_page_exists_with_its_flags(page: str) -> None:
     for words in commands(page):
         command: click.Command = upswell
-        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-            name, *words = words
-            found = command.get_command(click.Context(command), name)
-            assert found is not None, f"{page}: upswell has no command {name}"
+        for word in words:
+            if not isinstance(command, click.Group) or word.startswith("-"):
+                break
+            found = command.get_command(click.Context(command), word)
+            assert found is not None, f"{page}: upswell has no command {word}"
             command = found
         flags = {
             flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)

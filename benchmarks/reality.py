@@ -31,7 +31,7 @@ from reality_run import APP, Measured, RealRun, settings_for
 from side_by_side import conclude, print_table, rabbitmq
 from upswell import events
 from upswell.monitor.rehearsals import Rehearsals
-from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.table import bare_policy_for, wrapped
 from upswell.publisher.replies import nearest_rank
 from upswell.simulator.engine import simulate
@@ -203,7 +203,7 @@ class AsMonitored:
         """Return the decision of one round."""
         self._rehearsals.follow()
         decision = self._policy.decide(snapshot)
-        if isinstance(self._bare, SloFamilyPolicy):
+        if isinstance(self._bare, SloPolicy):
             self._rehearsals.note(self._bare, self._settings, snapshot)
         self._rehearsals.work()
         return decision

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from upswell.cli.connection import unique_name
 from upswell.cli.journals import journal_path
 from upswell.errors import SettingsError
-from upswell.fleets.table import open_fleet
+from upswell.fleets.registry import open_fleet
 from upswell.journal import Journal
 from upswell.lab.decision_settings import remember
 from upswell.monitor import Monitor

@@ -1,6 +1,6 @@
 """What a simulated fleet cost and how long its uploads took, in bounded memory.
 
-In: starts, ends and response times as they happen. Out: an `Outcome`.
+In: starts, ends and response times as they happen. Out: a `SimulatedOutcome`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BINS = 40 * _BINS_PER_DOUBLING
 _FLUSH = 65_536
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class SimulatedOutcome(Struct, frozen=True, kw_only=True):
     """One simulated run, in seconds and worker-seconds; dead and unfinished uploads count as late."""
 
     uploads: int
@@ -56,7 +56,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
         return self.cost / self.work if self.work > 0 else np.inf
 
 
-class Ledger:
+class Accounts:
     """Counts billed seconds; response times go into a histogram whose bins are 0.5 % wide."""
 
     def __init__(self, objective: float) -> None:
@@ -129,12 +129,12 @@ class Ledger:
 
     def outcome(
         self, *, peak: int, scalings: int, timeline: tuple[tuple[float, int, int, int], ...] = ()
-    ) -> Outcome:
+    ) -> SimulatedOutcome:
         """Return everything that was noted."""
         self.flush()
         late = self.late + self.uploads - self.finished
         busy = (self.work_done if self.busy_is_work else self.busy) - (self.draining - self.stopped)
-        return Outcome(
+        return SimulatedOutcome(
             uploads=self.uploads,
             finished=self.finished,
             late=late,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upswell.simulator.oracle import cheapest_path, oracle, replay, work_curve
+from upswell.lab.oracle import cheapest_path, oracle, replay, work_curve
 
 
 def brute_force(latest: list[int], earliest: list[int], start_cost: float, most: int) -> float:
@@ -58,7 +58,7 @@ def test_path_found_in_segments_is_the_path_found_at_once(monkeypatch: pytest.Mo
     latest = np.maximum.accumulate(np.maximum(0, earliest - 6))
     latest[-1] = earliest[-1]
     cost, workers = cheapest_path(latest, earliest, 2.0)
-    monkeypatch.setattr("upswell.simulator.oracle._SEGMENT", 7)
+    monkeypatch.setattr("upswell.lab.oracle._SEGMENT", 7)
     again, in_segments = cheapest_path(latest, earliest, 2.0)
     assert again == cost
     assert in_segments.tolist() == workers.tolist()

@@ -14,7 +14,7 @@ StartDelay = float | Callable[[Random], float]
 """Seconds from asking for a worker to its being ready: a constant, or a draw."""
 
 
-class Plant(Struct, frozen=True, kw_only=True):
+class World(Struct, frozen=True, kw_only=True):
     """All times in seconds. What is switched off costs nothing."""
 
     slo: Slo

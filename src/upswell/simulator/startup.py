@@ -14,8 +14,8 @@ from upswell.analysis.roster import DELAYS_KEPT
 if TYPE_CHECKING:
     from random import Random
 
-    from upswell.simulator.ledger import Ledger
-    from upswell.simulator.plant import Plant
+    from upswell.simulator.outcome import Accounts
+    from upswell.simulator.world import World
 
     Coming = tuple[float, float]
     """When a worker was asked for, and when it is ready."""
@@ -27,17 +27,17 @@ ACTIVATION = 0.0025
 class Starts:
     """Asks for workers, and measures how long they took."""
 
-    def __init__(self, plant: Plant, ledger: Ledger, rng: Random) -> None:
-        self._delay = plant.start_delay
-        self._ledger = ledger
+    def __init__(self, world: World, accounts: Accounts, rng: Random) -> None:
+        self._delay = world.start_delay
+        self._accounts = accounts
         self._rng = rng
         self._delays: deque[float] = deque(maxlen=DELAYS_KEPT)
         self.start_delay: float | None = None
         """Mean of the recent starts' delays; None before the first."""
         self.seconds = 0.0
         """Start-up times of all that became ready, summed."""
-        if plant.initial_measured:
-            for _ in range(plant.initial_workers):
+        if world.initial_measured:
+            for _ in range(world.initial_workers):
                 self._measure(self._draw())
 
     def _draw(self) -> float:
@@ -50,32 +50,32 @@ class Starts:
 
     def request(self, now: float) -> Coming:
         """Ask for one worker."""
-        self._ledger.starts += 1
-        self._ledger.cost -= now
+        self._accounts.starts += 1
+        self._accounts.cost -= now
         return now, now + self._draw()
 
     def became_ready(self, worker: Coming) -> None:
         """Note that a worker consumes, or stands by."""
         seconds = worker[1] - worker[0]
         self.seconds += seconds
-        self._ledger.starting += seconds
+        self._accounts.starting += seconds
         self._measure(seconds)
 
     def called_off(self, worker: Coming, now: float) -> None:
         """Note that a worker is sent away before it was ready: it was billed for the time until then."""
-        self._ledger.starting += now - worker[0]
+        self._accounts.starting += now - worker[0]
 
 
 class Standby:
     """Workers connected and idle beyond those wanted: called in an instant, replaced at once, billed."""
 
-    def __init__(self, starts: Starts, ledger: Ledger, count: int, begin: float) -> None:
+    def __init__(self, starts: Starts, accounts: Accounts, count: int, begin: float) -> None:
         self._starts = starts
-        self._ledger = ledger
+        self._accounts = accounts
         self._standing: deque[float] = deque([begin] * count)
         self.coming: list[Coming] = []
         """Those on their way, by the instant of their request."""
-        ledger.cost -= begin * count
+        accounts.cost -= begin * count
 
     def __len__(self) -> int:
         """Return how many are paid for: there, or on their way."""
@@ -96,7 +96,7 @@ class Standby:
             return self._starts.request(now), False
         there = bool(self._standing)
         if there:
-            self._ledger.standby += now - self._standing.popleft()
+            self._accounts.standby += now - self._standing.popleft()
             called = now, now + ACTIVATION
         else:
             requested, ready = self.coming.pop(0)
@@ -115,9 +115,9 @@ class Standby:
     def close(self, now: float) -> None:
         """Stop billing."""
         for requested, _ in self.coming:
-            self._ledger.starting += now - requested
-        self._ledger.standby += sum(now - since for since in self._standing)
-        self._ledger.cost += now * len(self)
+            self._accounts.starting += now - requested
+        self._accounts.standby += sum(now - since for since in self._standing)
+        self._accounts.cost += now * len(self)
 
 
 def _ready_at(worker: Coming) -> float:

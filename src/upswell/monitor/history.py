@@ -27,27 +27,27 @@ UPLOADS_REMEMBERED = 10_000
 """Of each application: what a rehearsal remembers where one in a hundred may be late."""
 
 
-class Past(Struct):
+class History(Struct):
     """The newest uploads of one application, oldest first: (arrived at, ended at, service time)."""
 
     uploads: deque[tuple[float, float, float]]
     start_delay: float | None = None
 
 
-def pasts(reports: Iterable[JournalReport]) -> dict[str, Past]:
+def histories(reports: Iterable[JournalReport]) -> dict[str, History]:
     """Return for each application the newest uploads that were stored and told their service time."""
-    found: dict[str, Past] = {}
+    found: dict[str, History] = {}
     for report in reports:
         if report.outcome != "stored" or report.service_time is None:
             continue
         past = found.get(report.app_id)
         if past is None:
-            past = found[report.app_id] = Past(deque(maxlen=UPLOADS_REMEMBERED))
+            past = found[report.app_id] = History(deque(maxlen=UPLOADS_REMEMBERED))
         past.uploads.append((report.arrived_at, report.finished_at, report.service_time))
     return found
 
 
-def rounds(app_id: str, past: Past, settings: Settings) -> Iterator[tuple[Snapshot, Signals]]:
+def rounds(app_id: str, past: History, settings: Settings) -> Iterator[tuple[Snapshot, Signals]]:
     """Give the rounds of the past, and what the `slo` policy would have decided from in each."""
     table = np.array(past.uploads)
     arrived, ended, service = table[:, 0], table[:, 1], table[:, 2]

@@ -35,7 +35,7 @@ class Choice(Struct, frozen=True):
     why: str
 
 
-class Stage:
+class ApplicationRehearsal:
     """One application's rehearsal.
 
     Args:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from upswell.errors import TraceError
-from upswell.simulator.score import geometric_mean, score
+from upswell.lab.score import geometric_mean, score
 
 
 def test_score_is_the_cost_ratio_while_the_objective_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""Keys of objects: checked, never repaired, so that two keys never become one object; and how they are shown."""
+"""Keys of objects: checked, never repaired, so that two keys never become one object; and how to show them."""
 
 from __future__ import annotations
 

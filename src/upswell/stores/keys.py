@@ -1,4 +1,4 @@
-"""Keys of objects: checked, never repaired, so that two keys never become one object; and how to show them."""
+"""Keys of objects: checked, never repaired, so two keys never become one object; and how to show one."""
 
 from __future__ import annotations
 

@@ -15,14 +15,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from upswell.broker.sqlite.queues import declare_queue, find_queue, queue_by_id
+from upswell.broker.sqlite.queue_rows import declare_queue, find_queue, queue_by_id
 from upswell.broker.topology import Queue
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from upswell.broker.sqlite.queues import QueueRow
+    from upswell.broker.sqlite.queue_rows import QueueRow
 
 REASON_HEADER = "x-upswell-reason"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from upswell.broker.sqlite.file import BrokerFile
+from upswell.broker.sqlite.database import BrokerDatabase
 from upswell.broker.sqlite.schema import SCHEMA_VERSION
 from upswell.errors import BrokerError
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[BrokerFile]:
-    file = BrokerFile(tmp_path / "broker.sqlite")
+def file(tmp_path: Path) -> Iterator[BrokerDatabase]:
+    file = BrokerDatabase(tmp_path / "broker.sqlite")
     yield file
     file.close()
 
@@ -41,21 +41,21 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def fill(file: BrokerFile) -> None:
+def fill(file: BrokerDatabase) -> None:
     """Leave no room in a file: SQLite then says what it says on a full disk."""
     pages = file.db.execute("PRAGMA page_count").fetchone()[0]
     file.db.execute(f"PRAGMA max_page_count = {pages}")
 
 
-def make_room(file: BrokerFile) -> None:
+def make_room(file: BrokerDatabase) -> None:
     file.db.execute("PRAGMA max_page_count = 1000000")
 
 
-def write_much(file: BrokerFile) -> None:
+def write_much(file: BrokerDatabase) -> None:
     file.db.execute("INSERT INTO messages (queue, body) VALUES (1, zeroblob(100000))")
 
 
-def test_all_files_are_for_their_owner_alone(file: BrokerFile) -> None:
+def test_all_files_are_for_their_owner_alone(file: BrokerDatabase) -> None:
     """They hold other people's messages."""
     made = sorted(path.name for path in file.path.parent.iterdir())
     assert made == ["broker.sqlite", "broker.sqlite-bells", "broker.sqlite-shm", "broker.sqlite-wal"]
@@ -64,11 +64,11 @@ def test_all_files_are_for_their_owner_alone(file: BrokerFile) -> None:
 
 
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:
-    BrokerFile(tmp_path / "state" / "upswell" / "broker.sqlite").close()
+    BrokerDatabase(tmp_path / "state" / "upswell" / "broker.sqlite").close()
     assert (tmp_path / "state" / "upswell" / "broker.sqlite").exists()
 
 
-def test_a_synced_transaction_syncs_at_its_commit_and_another_does_not(file: BrokerFile) -> None:
+def test_a_synced_transaction_syncs_at_its_commit_and_another_does_not(file: BrokerDatabase) -> None:
     """2 is FULL: the log is synced at each commit; 1 is NORMAL: it is not."""
 
     def level() -> int:
@@ -79,7 +79,7 @@ def test_a_synced_transaction_syncs_at_its_commit_and_another_does_not(file: Bro
     assert [file.transact(level, synced=synced) for synced in wanted] == [2, 1, 2, 2, 1, 2]
 
 
-def test_a_failed_transaction_leaves_nothing(file: BrokerFile) -> None:
+def test_a_failed_transaction_leaves_nothing(file: BrokerDatabase) -> None:
     def work() -> None:
         write_much(file)
         raise ZeroDivisionError
@@ -89,7 +89,7 @@ def test_a_failed_transaction_leaves_nothing(file: BrokerFile) -> None:
     assert file.db.execute("SELECT count(*) FROM messages").fetchone() == (0,)
 
 
-def test_a_transaction_is_tried_again_until_the_disk_has_room(file: BrokerFile) -> None:
+def test_a_transaction_is_tried_again_until_the_disk_has_room(file: BrokerDatabase) -> None:
     fill(file)
     pauses: list[int] = []
 
@@ -108,7 +108,7 @@ def test_a_transaction_is_tried_again_until_the_disk_has_room(file: BrokerFile) 
     ]
 
 
-def test_a_full_disk_is_an_error_for_who_cannot_wait(file: BrokerFile) -> None:
+def test_a_full_disk_is_an_error_for_who_cannot_wait(file: BrokerDatabase) -> None:
     fill(file)
     with pytest.raises(BrokerError, match=r"must have room, got \d+ bytes free: .*broker\.sqlite"):
         file.transact(lambda: write_much(file), synced=True)
@@ -118,19 +118,19 @@ def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path) -> 
     path = tmp_path / "broker.sqlite"
     path.write_bytes(b"not a database at all, but long enough to look like one" * 100)
     with pytest.raises(BrokerError, match=r"must be a sound SQLite database, got .*broker\.sqlite") as caught:
-        BrokerFile(path)
+        BrokerDatabase(path)
     assert "move it away" in str(caught.value)
     assert path.read_bytes().startswith(b"not a database"), "nothing may be done to it"
 
 
 def test_a_damaged_database_is_named_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "broker.sqlite"
-    BrokerFile(path).close()
+    BrokerDatabase(path).close()
     content = bytearray(path.read_bytes())
     content[100:4096] = b"\xff" * 3996  # the root of the table of tables
     path.write_bytes(content)
     with pytest.raises(BrokerError, match=r"must be a sound SQLite database.*\.recover"):
-        BrokerFile(path)
+        BrokerDatabase(path)
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
@@ -139,16 +139,16 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     other.execute("CREATE TABLE precious (id INTEGER)")
     other.close()
     with pytest.raises(BrokerError, match="must be one that Upswell made"):
-        BrokerFile(path)
+        BrokerDatabase(path)
 
 
 def test_a_newer_versions_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "broker.sqlite"
-    file = BrokerFile(path)
+    file = BrokerDatabase(path)
     file.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     file.close()
     with pytest.raises(BrokerError, match=rf"schema version <= {SCHEMA_VERSION}, got {SCHEMA_VERSION + 1}"):
-        BrokerFile(path)
+        BrokerDatabase(path)
 
 
 def test_a_folder_that_is_not_writable_is_named_with_its_mode() -> None:
@@ -159,7 +159,7 @@ def test_a_folder_that_is_not_writable_is_named_with_its_mode() -> None:
             as_nobody(),
             pytest.raises(BrokerError, match=r"its folder must be readable and writable.*mode is 0555"),
         ):
-            BrokerFile(folder / "broker.sqlite")
+            BrokerDatabase(folder / "broker.sqlite")
 
 
 def test_a_writable_file_in_a_folder_that_is_not_is_refused_too() -> None:
@@ -170,15 +170,15 @@ def test_a_writable_file_in_a_folder_that_is_not_is_refused_too() -> None:
         (folder / "broker.sqlite").chmod(0o666)
         folder.chmod(0o555)
         with as_nobody(), pytest.raises(BrokerError, match="must be readable and writable"):
-            BrokerFile(folder / "broker.sqlite")
+            BrokerDatabase(folder / "broker.sqlite")
 
 
 def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=str(tmp_path)):
-        BrokerFile(tmp_path)
+        BrokerDatabase(tmp_path)
 
 
-def test_a_replaced_file_is_noticed(file: BrokerFile) -> None:
+def test_a_replaced_file_is_noticed(file: BrokerDatabase) -> None:
     assert not file.is_replaced()
     file.path.rename(file.path.with_name("moved"))
     assert file.is_replaced()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class BrokerFile:
+class BrokerDatabase:
     """An open broker file; all its methods are called from the thread that made it."""
 
     def __init__(self, path: Path) -> None:

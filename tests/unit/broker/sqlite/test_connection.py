@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from upswell.broker.protocol import Message, QueueDepth
-from upswell.broker.sqlite.doorbell import SILENT_TICKS
-from upswell.broker.sqlite.exchange import Subscription
-from upswell.broker.sqlite.session import Session
+from upswell.broker.sqlite.connection import Session
+from upswell.broker.sqlite.transaction import ConsumerState
+from upswell.broker.sqlite.wakeup import SILENT_TICKS
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError, QueueMismatchError, UnroutableError
 
@@ -53,8 +53,8 @@ class Place:
     def kill(self, session: Session) -> None:
         """End a connection as `kill -9` does: its FIFO has no reader, and nothing else was done."""
         self.sessions.remove(session)
-        session._membership.bell.close(remove=False)
-        session._membership.close_file()
+        session._presence.bell.close(remove=False)
+        session._presence.close_file()
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def publish(session: Session, queue: str, *bodies: bytes) -> None:
     assert outcome.confirmed == list(bodies)
 
 
-def consume(session: Session, queue: str, prefetch_count: int) -> Subscription:
-    subscription = Subscription(queue, lambda _delivery: None, prefetch_count)
+def consume(session: Session, queue: str, prefetch_count: int) -> ConsumerState:
+    subscription = ConsumerState(queue, lambda _delivery: None, prefetch_count)
     session.subscribe(subscription)
     return subscription
 

@@ -11,9 +11,9 @@ import secrets
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from upswell import events
-from upswell.broker.sqlite import messages, queues
-from upswell.broker.sqlite.doorbell import Doorbell, Watch, ring
-from upswell.broker.sqlite.file import BrokerFile
+from upswell.broker.sqlite import message_rows, queue_rows
+from upswell.broker.sqlite.database import BrokerDatabase
+from upswell.broker.sqlite.wakeup import WakeupPipe, Watch, ring
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,7 +43,7 @@ class _ForgottenError(Exception):
     """The others gave this connection up: it was silent for too long, and what it held was put back."""
 
 
-class Membership:
+class Presence:
     """One connection; `leaving` is set when it is no use to wait for the disk any longer."""
 
     def __init__(self, path: Path, name: str, *, leaving: threading.Event) -> None:
@@ -51,10 +51,10 @@ class Membership:
         self._name = name
         self._leaving = leaving
         self._log = events.get_logger(broker=str(path), connection=name)
-        self._file = BrokerFile(path)
+        self._file = BrokerDatabase(path)
         self._watch = Watch(self._file.folder)
         self.id = 0
-        self.bell: Doorbell
+        self.bell: WakeupPipe
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -65,7 +65,7 @@ class Membership:
         """Take a place among the connections, under a new name; `patient`: wait for a disk that refuses."""
         self._member = member
         self.id = secrets.randbits(62)
-        self.bell = Doorbell(self._file.folder, self.id)
+        self.bell = WakeupPipe(self._file.folder, self.id)
 
         def enter() -> None:
             self.db.execute(
@@ -138,11 +138,11 @@ class Membership:
     def end(self, number: int, *, counted: bool) -> None:
         """Take away a connection, this or a dead one, and its exclusive queues; what it held goes back."""
 
-        def end() -> tuple[set[int], list[messages.DeadMessage]]:
-            held = messages.held_messages(self.db, number)
-            fuller, dead = messages.give_back(self.db, number, held, counted=counted)
-            queues.delete_connection(self.db, number)
-            return queues.waiting_connections(self.db, fuller, besides=self.id), dead
+        def end() -> tuple[set[int], list[message_rows.DeadMessage]]:
+            held = message_rows.held_messages(self.db, number)
+            fuller, dead = message_rows.give_back(self.db, number, held, counted=counted)
+            queue_rows.delete_connection(self.db, number)
+            return queue_rows.waiting_connections(self.db, fuller, besides=self.id), dead
 
         to_ring, dead = self._file.transact(end, synced=False, pause=self._pause)
         if number != self.id:
@@ -151,7 +151,7 @@ class Membership:
         self.report_dead(dead)
         self.ring(to_ring)
 
-    def report_dead(self, dead: Iterable[messages.DeadMessage]) -> None:
+    def report_dead(self, dead: Iterable[message_rows.DeadMessage]) -> None:
         """Log what went over its queue's delivery limit."""
         for message in dead:
             self._log.warning(
@@ -178,7 +178,7 @@ class Membership:
 
     def _reopen(self) -> None:
         """Go over to the file that now stands at the path: nobody would find what is put into the old one."""
-        new = BrokerFile(self._path)
+        new = BrokerDatabase(self._path)
         self._file.close()
         self._file = new
         self._watch = Watch(new.folder)

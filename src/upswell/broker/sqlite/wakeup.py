@@ -30,7 +30,7 @@ SILENT_TICKS = 15
 """A connection that has not touched its FIFO for so many ticks of a watcher counts as dead."""
 
 
-class Doorbell:
+class WakeupPipe:
     """A connection's own FIFO; `wait` is for one thread, `poke` for any."""
 
     def __init__(self, folder: Path, number: int) -> None:

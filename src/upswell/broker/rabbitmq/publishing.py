@@ -56,7 +56,7 @@ class Outgoing:
             self.future.set_exception(error)
 
 
-class Outbox:
+class PublishingChannel:
     """Keeps each message until it is confirmed; `log` is told when the server does not take some."""
 
     def __init__(self, log: Any) -> None:

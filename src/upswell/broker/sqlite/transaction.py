@@ -11,7 +11,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from upswell.broker.sqlite import messages, queues
+from upswell.broker.sqlite import message_rows, queue_rows
 from upswell.errors import UnroutableError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from upswell.broker.protocol import Message, OnDelivery
-    from upswell.broker.sqlite.messages import DeadMessage, NewMessage, TakenMessage
-    from upswell.broker.sqlite.queues import QueueRow
+    from upswell.broker.sqlite.message_rows import DeadMessage, NewMessage, TakenMessage
+    from upswell.broker.sqlite.queue_rows import QueueRow
 
 Publish = tuple["Message", str | None, Any]
 """A message, its headers as the file keeps them, and whom to tell (a future, or None)."""
@@ -28,7 +28,7 @@ Settlement = tuple[Literal["ack", "retry", "release"], tuple[int, int]]
 """What to do with a delivery, and its tag: its connection and message."""
 
 
-class Subscription:
+class ConsumerState:
     """A consumer of this connection: what it asked for, its place in the file, how much it holds."""
 
     def __init__(self, queue: str, on_delivery: OnDelivery, prefetch_count: int) -> None:
@@ -47,13 +47,13 @@ class Changes:
         self.confirmed: list[Any] = []
         self.refused: list[tuple[Any, Exception]] = []
         self.settled: list[int] = []
-        self.freed: Counter[Subscription] = Counter()
-        self.taken: list[tuple[Subscription, list[TakenMessage]]] = []
+        self.freed: Counter[ConsumerState] = Counter()
+        self.taken: list[tuple[ConsumerState, list[TakenMessage]]] = []
         self.dead: list[DeadMessage] = []
         self.to_ring: set[int] = set()
 
 
-class Exchange:
+class Transaction:
     """One turn; `run` it inside a transaction, as often as it takes to commit."""
 
     def __init__(
@@ -61,8 +61,8 @@ class Exchange:
         db: sqlite3.Connection,
         *,
         connection: int,
-        held: Mapping[int, Subscription | None],
-        subscriptions: Iterable[Subscription],
+        held: Mapping[int, ConsumerState | None],
+        subscriptions: Iterable[ConsumerState],
         now: float,
         unfair: bool,
     ) -> None:
@@ -80,7 +80,7 @@ class Exchange:
         fuller |= self._publish(publishes, changes)
         for subscription in self._subscriptions:
             fuller |= self._take(subscription, changes)
-        changes.to_ring = queues.waiting_connections(self._db, fuller, besides=self._connection)
+        changes.to_ring = queue_rows.waiting_connections(self._db, fuller, besides=self._connection)
         return changes
 
     def _settle(self, settlements: Sequence[Settlement], changes: Changes) -> set[int]:
@@ -96,11 +96,11 @@ class Exchange:
         fuller: set[int] = set()
         acked = [message for message, kind in ours.items() if kind == "ack"]
         if acked:
-            messages.remove_messages(self._db, self._connection, acked)
+            message_rows.remove_messages(self._db, self._connection, acked)
         returned = [(message, kind) for message, kind in ours.items() if kind != "ack"]
         for kind, group in itertools.groupby(returned, key=lambda entry: entry[1]):
             ids = [message for message, _ in group]
-            back, dead = messages.give_back(self._db, self._connection, ids, counted=kind == "retry")
+            back, dead = message_rows.give_back(self._db, self._connection, ids, counted=kind == "retry")
             fuller |= back
             changes.dead += dead
         return fuller
@@ -123,20 +123,20 @@ class Exchange:
                 changes.confirmed.append(future)
             else:
                 changes.refused.append((future, _unroutable(message)))
-        messages.insert_messages(self._db, rows)
+        message_rows.insert_messages(self._db, rows)
         fuller = {queue.id: queue for route in routes.values() for queue in route}
         for queue in fuller.values():
-            messages.forget_expired(self._db, queue, self._now)
-            messages.drop_oldest(self._db, queue)
+            message_rows.forget_expired(self._db, queue, self._now)
+            message_rows.drop_oldest(self._db, queue)
         return set(fuller)
 
     def _route(self, message: Message) -> list[QueueRow]:
         if message.exchange:
-            return queues.bound_queues(self._db, message.exchange)
-        queue = queues.find_queue(self._db, message.routing_key)
+            return queue_rows.bound_queues(self._db, message.exchange)
+        queue = queue_rows.find_queue(self._db, message.routing_key)
         return [] if queue is None else [queue]
 
-    def _take(self, subscription: Subscription, changes: Changes) -> set[int]:
+    def _take(self, subscription: ConsumerState, changes: Changes) -> set[int]:
         """Take what a consumer has room for, within its fair share; return the queue if some is left."""
         held = subscription.held - changes.freed[subscription]
         left = False
@@ -144,9 +144,9 @@ class Exchange:
         if queue is not None:
             wanted = min(subscription.prefetch_count - held, queue.ready)
             if wanted > 0:
-                share = queues.fair_share(self._db, queue, subscription.id, held)
+                share = queue_rows.fair_share(self._db, queue, subscription.id, held)
                 limit = min(wanted, max(share, int(self._unfair)))
-                taken = messages.take_messages(self._db, queue.id, self._connection, limit)
+                taken = message_rows.take_messages(self._db, queue.id, self._connection, limit)
                 if taken:
                     changes.taken.append((subscription, taken))
                 held += len(taken)
@@ -155,12 +155,12 @@ class Exchange:
             self._db.execute("UPDATE consumers SET held = ? WHERE id = ?", (held, subscription.id))
         return {subscription.queue_id} if left else set()
 
-    def _queue_of(self, subscription: Subscription) -> QueueRow | None:
-        queue = queues.queue_by_id(self._db, subscription.queue_id)
+    def _queue_of(self, subscription: ConsumerState) -> QueueRow | None:
+        queue = queue_rows.queue_by_id(self._db, subscription.queue_id)
         if queue is None or queue.message_ttl is None:
             return queue
-        messages.forget_expired(self._db, queue, self._now)
-        return queues.queue_by_id(self._db, subscription.queue_id)
+        message_rows.forget_expired(self._db, queue, self._now)
+        return queue_rows.queue_by_id(self._db, subscription.queue_id)
 
 
 def _unroutable(message: Message) -> UnroutableError:

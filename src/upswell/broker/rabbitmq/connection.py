@@ -29,7 +29,7 @@ def pause(attempt: int, rng: random.Random) -> float:
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt - 1, 20)) * rng.uniform(0.5, 1.0)
 
 
-class Link:
+class ReconnectingConnection:
     """Keeps one connection: `opener` makes it, `restore` fills it, `on_lost` is called when it is gone."""
 
     def __init__(

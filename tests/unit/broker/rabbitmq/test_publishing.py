@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from upswell.broker.rabbitmq.channel import RefusedError
-from upswell.broker.rabbitmq.outbox import Outbox, Outgoing
+from upswell.broker.rabbitmq.publishing import Outgoing, PublishingChannel
 from upswell.errors import BrokerError, UnroutableError
 from upswell.events import get_logger
 
@@ -50,17 +50,17 @@ def confirm(number: int, *, multiple: bool = False, name: str = "Basic.Ack") -> 
     return SimpleNamespace(method=SimpleNamespace(delivery_tag=number, multiple=multiple, NAME=name))
 
 
-def run(scenario: Callable[[Outbox, list[Outgoing]], None], bodies: str = "abc") -> None:
+def run(scenario: Callable[[PublishingChannel, list[Outgoing]], None], bodies: str = "abc") -> None:
     """Run a scenario with an outbox and some messages."""
 
     async def main() -> None:
-        scenario(Outbox(get_logger()), [outgoing(letter.encode()) for letter in bodies])
+        scenario(PublishingChannel(get_logger()), [outgoing(letter.encode()) for letter in bodies])
 
     asyncio.run(main())
 
 
 def test_messages_are_held_until_a_channel_is_attached_and_sent_in_order() -> None:
-    def scenario(outbox: Outbox, messages: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, messages: list[Outgoing]) -> None:
         for message in messages:
             outbox.post(message)
         channel = RecordingChannel()
@@ -71,7 +71,7 @@ def test_messages_are_held_until_a_channel_is_attached_and_sent_in_order() -> No
 
 
 def test_one_confirm_may_stand_for_many() -> None:
-    def scenario(outbox: Outbox, messages: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, messages: list[Outgoing]) -> None:
         outbox.attach(RecordingChannel())
         for message in messages:
             outbox.post(message)
@@ -84,7 +84,7 @@ def test_one_confirm_may_stand_for_many() -> None:
 
 
 def test_the_next_channel_gets_what_was_not_confirmed_before_what_came_later() -> None:
-    def scenario(outbox: Outbox, messages: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, messages: list[Outgoing]) -> None:
         outbox.attach(RecordingChannel())
         for message in messages[:3]:
             outbox.post(message)
@@ -101,7 +101,7 @@ def test_the_next_channel_gets_what_was_not_confirmed_before_what_came_later() -
 
 
 def test_a_blocked_server_is_sent_nothing() -> None:
-    def scenario(outbox: Outbox, messages: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, messages: list[Outgoing]) -> None:
         channel = RecordingChannel()
         outbox.attach(channel)
         outbox.block()
@@ -115,7 +115,7 @@ def test_a_blocked_server_is_sent_nothing() -> None:
 
 
 def test_a_message_whose_publisher_gave_up_is_not_sent_again() -> None:
-    def scenario(outbox: Outbox, messages: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, messages: list[Outgoing]) -> None:
         for message in messages:
             outbox.post(message)
         messages[1].future.cancel()
@@ -127,7 +127,7 @@ def test_a_message_whose_publisher_gave_up_is_not_sent_again() -> None:
 
 
 def test_a_returned_message_fails_and_its_confirm_changes_nothing() -> None:
-    def scenario(outbox: Outbox, messages: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, messages: list[Outgoing]) -> None:
         outbox.attach(RecordingChannel())
         for message in messages:
             outbox.post(message)
@@ -141,7 +141,7 @@ def test_a_returned_message_fails_and_its_confirm_changes_nothing() -> None:
 
 
 def test_an_exchange_is_declared_once_on_each_channel() -> None:
-    def scenario(outbox: Outbox, _: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, _: list[Outgoing]) -> None:
         for _number in range(2):
             channel = RecordingChannel()
             outbox.attach(channel)
@@ -163,7 +163,7 @@ def test_an_exchange_is_declared_once_on_each_channel() -> None:
     ],
 )
 def test_only_the_message_that_the_server_refuses_fails(text: str, guilty: bytes) -> None:
-    def scenario(outbox: Outbox, _: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, _: list[Outgoing]) -> None:
         outbox.attach(RecordingChannel())
         messages = [outgoing(b"first"), outgoing(b"to fan", exchange="fan"), outgoing(b"too large")]
         for message in messages:
@@ -190,7 +190,7 @@ def test_only_the_message_that_the_server_refuses_fails(text: str, guilty: bytes
 def test_an_exchange_that_cannot_be_taken_for_granted_is_tried_again(
     code: int, text: str, declared: list[str]
 ) -> None:
-    def scenario(outbox: Outbox, _: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, _: list[Outgoing]) -> None:
         outbox.attach(RecordingChannel())
         message = outgoing(b"to fan", exchange="fan")
         outbox.post(message)
@@ -205,7 +205,7 @@ def test_an_exchange_that_cannot_be_taken_for_granted_is_tried_again(
 
 
 def test_a_message_that_the_server_could_not_take_is_sent_again_after_a_pause() -> None:
-    def scenario(outbox: Outbox, messages: list[Outgoing]) -> None:
+    def scenario(outbox: PublishingChannel, messages: list[Outgoing]) -> None:
         channel = RecordingChannel()
         outbox.attach(channel)
         outbox.post(messages[0])

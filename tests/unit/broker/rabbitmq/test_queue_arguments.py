@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from upswell.broker import topology
-from upswell.broker.rabbitmq.arguments import as_it_is, declaration, weaker
+from upswell.broker.rabbitmq.queue_arguments import as_it_is, declaration, weaker
 from upswell.broker.topology import Queue
 
 

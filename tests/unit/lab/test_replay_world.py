@@ -14,6 +14,7 @@ from upswell.journal import Journal
 from upswell.lab.contenders import choose
 from upswell.lab.decision_settings import DECIDING, recall, remember
 from upswell.lab.recorded import read_recorded
+from upswell.lab.replay_world import ReplaySetup, replay_setup
 from upswell.lab.runs import run_policy
 from upswell.settings import PER_APP, Settings
 

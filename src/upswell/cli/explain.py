@@ -68,7 +68,7 @@ def duration(value: float) -> str:
 def explanation(entry: Entry, instant: float) -> list[str]:
     """Return the decision in lines: what, why, from what, instead of what."""
     decision, snapshot = entry.decision, entry.snapshot
-    before, after = snapshot.workers.requested, decision.desired_workers
+    before, after = snapshot.workers.desired, decision.desired_workers
     if decision.held:
         what = f"nothing could be decided, the number of workers stays {after}"
     elif after == before:

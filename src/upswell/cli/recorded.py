@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from upswell.analysis.ledger import Bill
+from upswell.analysis.billing import Bill
 from upswell.cli.deciding import recall
 from upswell.cli.traffic import UNITS, Traffic
 from upswell.errors import JournalError

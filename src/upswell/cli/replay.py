@@ -25,7 +25,7 @@ from upswell.cli.traffic import check_reach
 from upswell.simulator.plant import Plant
 
 if TYPE_CHECKING:
-    from upswell.analysis.ledger import Bill
+    from upswell.analysis.billing import Bill
 
 
 class Replayed(Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ SINK = Path(__file__).parents[1] / "support/s3_sink.py"
 FOUR_AT_ONCE = """
     import asyncio, json, sys
     from pathlib import Path
-    from upswell.handlers.load import load_handler
+    from upswell.handlers.registry import load_handler
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
 

@@ -25,7 +25,7 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import plain, seconds, size
 from upswell.errors import UpswellError, mask
-from upswell.fleets.table import open_fleet
+from upswell.fleets.registry import open_fleet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

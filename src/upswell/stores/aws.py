@@ -33,7 +33,7 @@ _log = get_logger()
 
 _ELSEWHERE = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
               "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
-"""Variables of which obstore reads credentials by itself. They are the vendor's, hence not in settings.py."""
+"""Variables of which obstore reads credentials by itself. They are the vendor's, hence not settings."""
 
 _CODE = re.compile(r"\A[A-Za-z0-9.]{1,64}\Z")
 

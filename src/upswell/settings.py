@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from upswell.errors import SettingsError, mask
+from upswell.errors import SettingsError
 from upswell.messages import APP_ID_PATTERN
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -579,7 +580,7 @@ def _build(values: Mapping[str, Any], where: str = "") -> Settings:
         try:
             checked[name] = msgspec.convert(value, hints[name], strict=False)
         except msgspec.ValidationError as error:
-            shown = mask(repr(value))
+            shown = safe(repr(value))
             raise SettingsError(f"{where}{name} {_rule(str(error))}, got {shown}") from error
         if isinstance(checked[name], float) and not math.isfinite(checked[name]):
             raise SettingsError(f"{where}{name} must be a finite number, got {value}")
@@ -615,7 +616,7 @@ def _check(settings: Settings, where: str) -> None:
         )
     if settings.broker_url and not settings.broker_url.startswith(("amqp://", "amqps://")):
         raise SettingsError(
-            f"broker_url must start with amqp:// or amqps://, got {mask(settings.broker_url)!r}"
+            f"broker_url must start with amqp:// or amqps://, got {safe(settings.broker_url)!r}"
         )
     standby = 0
     for app_id, own in settings.apps.items():

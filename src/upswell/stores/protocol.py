@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError
+from upswell.safe import safe
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
-from upswell.stores.show import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def unpaced(_count: int) -> None:
 def conflict(key: str) -> PermanentUploadError:
     """Return the error of an upload whose key belongs to other bytes, where the settings say `fail`."""
     return PermanentUploadError(
-        f"an upload must not replace other bytes while on_conflict is fail; they are there under {show(key)}"
+        f"an upload must not replace other bytes while on_conflict is fail; they are there under {safe(key)}"
     )
 
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.safe import safe
 from upswell.stores.http.addresses import parse_networks
 from upswell.stores.http.client import Answer, Client
 from upswell.stores.http.origins import parse_origins
 from upswell.stores.http.url import Url, parse_url
 from upswell.stores.http.wire import Patience
-from upswell.stores.show import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -183,7 +183,7 @@ class HttpSource:
 
     @property
     def _shown(self) -> str:
-        return show(str(self._url))
+        return safe(str(self._url))
 
     def _ask(self, headers: Mapping[str, str]) -> Answer:
         """Ask, a few times at once where it may help."""

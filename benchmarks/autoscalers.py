@@ -24,20 +24,20 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from upswell.policies.aws_backlog import AwsBacklogPolicy
-from upswell.policies.celery_autoscale import CeleryAutoscalePolicy
-from upswell.policies.dask_adaptive import DaskAdaptivePolicy
 from upswell.policies.elasticity_control import ElasticityControlPolicy
-from upswell.policies.flink import FlinkPolicy
-from upswell.policies.judoscale import JudoscalePolicy
-from upswell.policies.keda import KedaPolicy
-from upswell.policies.knative import KnativePolicy
+from upswell.policies.guards.wrappers import Bounds
+from upswell.policies.peers.aws_backlog import AwsBacklogPolicy
+from upswell.policies.peers.celery_autoscale import CeleryAutoscalePolicy
+from upswell.policies.peers.dask_adaptive import DaskAdaptivePolicy
+from upswell.policies.peers.flink import FlinkPolicy
+from upswell.policies.peers.judoscale import JudoscalePolicy
+from upswell.policies.peers.keda import KedaPolicy
+from upswell.policies.peers.knative import KnativePolicy
 from upswell.policies.protocol import ScalingPolicy
-from upswell.policies.slo import SloPolicy
-from upswell.policies.slo_family import SloFamilyPolicy
-from upswell.policies.staffing import FAMILY, Setting
+from upswell.policies.slo.slo import SloPolicy
+from upswell.policies.slo.slo_formula import SloFormulaPolicy
+from upswell.policies.slo.staffing import FAMILY, Setting
 from upswell.policies.threshold import ThresholdPolicy
-from upswell.policies.wrappers import Bounds
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import read_jobs
@@ -56,8 +56,8 @@ class Contender(Struct, frozen=True):
 
 CONTENDERS: dict[str, Contender] = {
     "slo": Contender(lambda _mean, _slo: RehearsedPolicy()),
-    "slo by formula": Contender(lambda _mean, _slo: Bounds(SloPolicy(), 0, 500)),
-    "slo unrehearsed": Contender(lambda _mean, _slo: SloFamilyPolicy()),
+    "slo by formula": Contender(lambda _mean, _slo: Bounds(SloFormulaPolicy(), 0, 500)),
+    "slo unrehearsed": Contender(lambda _mean, _slo: SloPolicy()),
     "dask 5 s *": Contender(lambda mean, _slo: DaskAdaptivePolicy(5.0, mean), 1.0),
     "dask slo/3 *": Contender(lambda mean, slo: DaskAdaptivePolicy(slo / 3, mean), 1.0),
     "keda 2": Contender(lambda _mean, _slo: KedaPolicy(2), 5.0),

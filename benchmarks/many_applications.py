@@ -29,9 +29,9 @@ from upswell.analysis.snapshot import Percentiles, Snapshot, Totals, Workers
 from upswell.journal import Journal
 from upswell.monitor import Monitor
 from upswell.monitor.rehearsals import Rehearsals
-from upswell.policies.global_limit import Bid, limited
-from upswell.policies.slo import SloPolicy
-from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.guards.global_limit import Bid, limited
+from upswell.policies.slo.slo import SloPolicy
+from upswell.policies.slo.slo_formula import SloFormulaPolicy
 from upswell.policies.table import policy_for
 from upswell.settings import Settings
 
@@ -126,7 +126,7 @@ def pause(until: float) -> float:
 def sharing_out(applications: int, total: int, repetitions: int) -> float:
     """Return the seconds in which the limit alone shares out `total` workers."""
     rng = random.Random(1)
-    policy = SloPolicy()
+    policy = SloFormulaPolicy()
     bids = []
     for number in range(applications):
         snapshot = busy_snapshot(1000.0, rng.randrange(500), f"app{number}")
@@ -205,8 +205,8 @@ def main() -> None:
     events.configure(level="error")
     for name, policy in (
         ("slo, in its wrappers", None),
-        ("slo, bare", SloFamilyPolicy()),
-        ("slo_formula, bare", SloPolicy()),
+        ("slo, bare", SloPolicy()),
+        ("slo_formula, bare", SloFormulaPolicy()),
     ):
         snapshot, decision = decisions(policy, 2000)
         print(

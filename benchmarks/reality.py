@@ -32,7 +32,7 @@ from side_by_side import conclude, print_table, rabbitmq
 from upswell import events
 from upswell.cli.replies import nearest_rank
 from upswell.monitor.rehearsals import Rehearsals
-from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.table import bare_policy_for, wrapped
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import read_jobs
@@ -203,7 +203,7 @@ class AsMonitored:
         """Return the decision of one round."""
         self._rehearsals.follow()
         decision = self._policy.decide(snapshot)
-        if isinstance(self._bare, SloFamilyPolicy):
+        if isinstance(self._bare, SloPolicy):
             self._rehearsals.note(self._bare, self._settings, snapshot)
         self._rehearsals.work()
         return decision

@@ -21,8 +21,8 @@ from many_applications import rounds
 from side_by_side import median
 from upswell import events
 from upswell.monitor.stage import Stage
-from upswell.policies.slo_family import SloFamilyPolicy
-from upswell.policies.staffing import FAMILY
+from upswell.policies.slo.slo import SloPolicy
+from upswell.policies.slo.staffing import FAMILY
 from upswell.settings import Settings, Slo
 from upswell.simulator.engine import Simulation
 from upswell.simulator.jobs import in_chunks
@@ -30,7 +30,7 @@ from upswell.simulator.plant import Plant
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.slo_family import Signals
+    from upswell.policies.slo.slo import Signals
 
 WARM_UP = 500
 SETTINGS = Settings(slo="95% < 60s", min_workers=0, max_workers=500, slots=1)
@@ -42,7 +42,7 @@ def measure(rate: float, seconds: float) -> tuple[float, float]:
     arrivals = np.sort(rng.uniform(0, seconds, max(2, rng.poisson(rate * seconds))))
     services = rng.lognormal(np.log(5.0) - 0.5, 1.0, len(arrivals)).clip(0, 50)
     plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0, initial_workers=1)
-    policy = SloFamilyPolicy(settings=FAMILY)
+    policy = SloPolicy(settings=FAMILY)
     simulation = Simulation(in_chunks(arrivals, services), policy, plant)
     seen: list[tuple[Snapshot, Signals]] = []
     while not simulation.over:
@@ -59,7 +59,7 @@ def measure(rate: float, seconds: float) -> tuple[float, float]:
         stage.note(snapshot, signals)
         stage.step()
     rehearsed = time.thread_time() - begun
-    policy = SloFamilyPolicy(settings=FAMILY)
+    policy = SloPolicy(settings=FAMILY)
     begun = time.thread_time()
     for snapshot, _ in seen[WARM_UP:]:
         policy.decide(snapshot)

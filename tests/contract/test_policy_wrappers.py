@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from support.backlog import Backlog, wanted_under_constant_load
 from support.snapshots import later, snapshots
 from upswell.analysis.snapshot import Workers
-from upswell.policies.bottleneck import BottleneckCheck
-from upswell.policies.fail_static import FailStatic
-from upswell.policies.step_limits import StepLimits
-from upswell.policies.wrappers import Bounds, Stabilization, Tolerance
+from upswell.policies.guards.bottleneck import BottleneckCheck
+from upswell.policies.guards.fail_static import FailStatic
+from upswell.policies.guards.step_limits import StepLimits
+from upswell.policies.guards.wrappers import Bounds, Stabilization, Tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from support.processes import PROCESSES, SERVICES, lognormal, poisson
-from upswell.policies.slo_family import Signals, SloFamilyPolicy
-from upswell.policies.staffing import FAMILY, FIRST, Family, Services
+from upswell.policies.slo.slo import Signals, SloPolicy
+from upswell.policies.slo.staffing import FAMILY, FIRST, Family, Services
 from upswell.settings import Slo
 from upswell.simulator.engine import Simulation, simulate
 from upswell.simulator.jobs import in_chunks
@@ -45,7 +45,7 @@ def test_rehearsal_is_no_dearer_than_the_cautious_setting_and_keeps_the_objectiv
     services = service(rng, 5.0, len(arrivals)).clip(0, 50)
     plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0)
     rehearsed = simulate(arrivals, services, RehearsedPolicy(), plant)
-    left_alone = simulate(arrivals, services, SloFamilyPolicy(), plant)
+    left_alone = simulate(arrivals, services, SloPolicy(), plant)
     assert rehearsed.attainment >= 0.94
     assert rehearsed.cost <= 1.02 * left_alone.cost
 

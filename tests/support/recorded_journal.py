@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from upswell.analysis.ledger import Ledger
 from upswell.analysis.snapshot import Percentiles
 from upswell.journal import Entry, Journal
+from upswell.policies.guards.wrappers import Bounds
 from upswell.policies.threshold import ThresholdPolicy
-from upswell.policies.wrappers import Bounds
 from upswell.settings import Slo
 from upswell.simulator.engine import Simulation
 from upswell.simulator.jobs import in_chunks

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from upswell.analysis.snapshot import Percentiles, Snapshot, Workers
-from upswell.policies.slo import SloPolicy
-from upswell.policies.staffing import FAMILY, Family, Services, Setting
+from upswell.policies.slo.slo_formula import SloFormulaPolicy
+from upswell.policies.slo.staffing import FAMILY, Family, Services, Setting
 from upswell.settings import Slo
 from upswell.simulator.rehearsal import CAUTION
 
@@ -60,7 +60,7 @@ def test_the_formula_asks_for_what_the_page_says() -> None:
         oldest_age=10.0,
         service_time=times,
     )
-    assert SloPolicy().decide(snapshot).desired_workers == 48
+    assert SloFormulaPolicy().decide(snapshot).desired_workers == 48
     assert "asks for 48 slots" in PAGE
 
 

@@ -16,17 +16,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from upswell.errors import SettingsError
-from upswell.policies.aws_backlog import AwsBacklogPolicy
-from upswell.policies.celery_autoscale import CeleryAutoscalePolicy
 from upswell.policies.constant import ConstantPolicy
-from upswell.policies.dask_adaptive import DaskAdaptivePolicy
-from upswell.policies.keda import KedaPolicy
-from upswell.policies.knative import KnativePolicy
+from upswell.policies.guards.wrappers import Bounds
+from upswell.policies.peers.aws_backlog import AwsBacklogPolicy
+from upswell.policies.peers.celery_autoscale import CeleryAutoscalePolicy
+from upswell.policies.peers.dask_adaptive import DaskAdaptivePolicy
+from upswell.policies.peers.keda import KedaPolicy
+from upswell.policies.peers.knative import KnativePolicy
 from upswell.policies.protocol import ScalingPolicy
-from upswell.policies.rules import RulesPolicy
-from upswell.policies.rules_file import parse
+from upswell.policies.rules.file import parse
+from upswell.policies.rules.policy import RulesPolicy
 from upswell.policies.table import bare_policy_for, wrapped
-from upswell.policies.wrappers import Bounds
 from upswell.settings import Settings
 from upswell.simulator.rehearsal import RehearsedPolicy
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from upswell.analysis.application import Application
 from upswell.analysis.ledger import Ledger
 from upswell.events import get_logger
-from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.table import bare_policy_for, wrapped
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Watched:
         policy: ScalingPolicy | None,
         own: Settings,
         bill: Bill | None,
-        family: SloFamilyPolicy | None = None,
+        family: SloPolicy | None = None,
     ) -> None:
         self.seen = seen
         self.policy = policy
@@ -83,7 +83,7 @@ class Applications:
                 wrapped(policy, own),
                 own,
                 self._bills.get(app_id),
-                policy if isinstance(policy, SloFamilyPolicy) else None,
+                policy if isinstance(policy, SloPolicy) else None,
             )
         self._known = len(self._watched)
 

@@ -25,7 +25,7 @@ from upswell.monitor.applications import Applications
 from upswell.monitor.depths import DepthQueries
 from upswell.monitor.intake import Intake
 from upswell.monitor.rehearsals import Rehearsals
-from upswell.policies.global_limit import Bid, below_minimums, limited
+from upswell.policies.guards.global_limit import Bid, below_minimums, limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

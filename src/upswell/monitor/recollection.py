@@ -14,13 +14,13 @@ import numpy as np
 from msgspec import Struct
 
 from upswell.analysis.snapshot import Snapshot, Workers
-from upswell.policies.slo_family import SloFamilyPolicy
+from upswell.policies.slo.slo import SloPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from upswell.journal import JournalReport
-    from upswell.policies.slo_family import Signals
+    from upswell.policies.slo.slo import Signals
     from upswell.settings import Settings
 
 UPLOADS_REMEMBERED = 10_000
@@ -55,7 +55,7 @@ def rounds(app_id: str, past: Past, settings: Settings) -> Iterator[tuple[Snapsh
     finishes, responses, services = ended[order], (ended - arrived)[order].clip(0), service[order]
     arrivals, begins = np.sort(arrived), np.sort(ended - service)
     interval = settings.decision_interval
-    policy = SloFamilyPolicy(interval)
+    policy = SloPolicy(interval)
     begin, done = float(arrivals[0]), 0
     for number in range(1, math.ceil((float(finishes[-1]) - begin) / interval) + 1):
         now = begin + number * interval

@@ -17,7 +17,7 @@ from upswell.errors import JournalError
 from upswell.events import get_logger
 from upswell.monitor.recollection import pasts, rounds
 from upswell.monitor.stage import Choice, Stage
-from upswell.policies.staffing import FAMILY
+from upswell.policies.slo.staffing import FAMILY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
     from upswell.journal import JournalReader
     from upswell.monitor.recollection import Past
-    from upswell.policies.slo_family import SloFamilyPolicy
+    from upswell.policies.slo.slo import SloPolicy
     from upswell.settings import Settings
 
 _log = get_logger()
@@ -64,7 +64,7 @@ class Rehearsals:
         self._credit = 0.0
         self._turn = 0
         self._stages: dict[str, Stage] = {}
-        self._policies: dict[str, SloFamilyPolicy] = {}
+        self._policies: dict[str, SloPolicy] = {}
         self._pasts: dict[str, Past] = {}
         self._choices: deque[Choice] = deque()
         self._working: Future[None] | None = None
@@ -77,7 +77,7 @@ class Rehearsals:
         """Begin with what a journal tells of the last day."""
         self._working = self._executor.submit(self._read, journal, now - _DAY)
 
-    def note(self, policy: SloFamilyPolicy, settings: Settings, snapshot: Snapshot) -> None:
+    def note(self, policy: SloPolicy, settings: Settings, snapshot: Snapshot) -> None:
         """Take in what a policy has just decided from."""
         app_id, signals = snapshot.app_id, policy.signals
         if signals is None:

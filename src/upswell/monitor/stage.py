@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.slo_family import Signals
-    from upswell.policies.staffing import Setting
+    from upswell.policies.slo.slo import Signals
+    from upswell.policies.slo.staffing import Setting
     from upswell.settings import Settings
 
 _WAITING_SECONDS = 240.0

@@ -6,35 +6,35 @@ import difflib
 from typing import TYPE_CHECKING
 
 from upswell.errors import SettingsError
-from upswell.policies.aws_backlog import AwsBacklogPolicy
-from upswell.policies.bottleneck import BottleneckCheck
-from upswell.policies.celery_autoscale import CeleryAutoscalePolicy
 from upswell.policies.constant import ConstantPolicy
-from upswell.policies.dask_adaptive import DaskAdaptivePolicy
 from upswell.policies.elasticity_control import ElasticityControlPolicy
-from upswell.policies.fail_static import FailStatic, lost_after
-from upswell.policies.flink import FlinkPolicy
-from upswell.policies.judoscale import JudoscalePolicy
-from upswell.policies.keda import KedaPolicy
-from upswell.policies.knative import KnativePolicy
-from upswell.policies.rules import RulesPolicy
-from upswell.policies.rules_file import parse
-from upswell.policies.slo import SloPolicy
-from upswell.policies.slo_family import SloFamilyPolicy
-from upswell.policies.step_limits import StepLimits
+from upswell.policies.guards.bottleneck import BottleneckCheck
+from upswell.policies.guards.fail_static import FailStatic, lost_after
+from upswell.policies.guards.step_limits import StepLimits
+from upswell.policies.guards.wrappers import Bounds, Stabilization, Tolerance
+from upswell.policies.peers.aws_backlog import AwsBacklogPolicy
+from upswell.policies.peers.celery_autoscale import CeleryAutoscalePolicy
+from upswell.policies.peers.dask_adaptive import DaskAdaptivePolicy
+from upswell.policies.peers.flink import FlinkPolicy
+from upswell.policies.peers.judoscale import JudoscalePolicy
+from upswell.policies.peers.keda import KedaPolicy
+from upswell.policies.peers.knative import KnativePolicy
+from upswell.policies.rules.file import parse
+from upswell.policies.rules.policy import RulesPolicy
+from upswell.policies.slo.slo import SloPolicy
+from upswell.policies.slo.slo_formula import SloFormulaPolicy
 from upswell.policies.threshold import ThresholdPolicy
-from upswell.policies.wrappers import Bounds, Stabilization, Tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.policies.protocol import ScalingPolicy
-    from upswell.policies.rules_file import Rulebook
+    from upswell.policies.rules.file import Rulebook
     from upswell.settings import Settings
 
 POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
-    "slo": lambda settings: SloFamilyPolicy(settings.decision_interval),
-    "slo_formula": lambda _: SloPolicy(),
+    "slo": lambda settings: SloPolicy(settings.decision_interval),
+    "slo_formula": lambda _: SloFormulaPolicy(),
     "threshold": lambda _: ThresholdPolicy(),
     "elasticity_control": lambda _: ElasticityControlPolicy(),
     "constant": lambda settings: ConstantPolicy(settings.min_workers),

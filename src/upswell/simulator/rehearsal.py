@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from upswell.policies.slo_family import SloFamilyPolicy
-from upswell.policies.staffing import Family, Services
+from upswell.policies.slo.slo import SloPolicy
+from upswell.policies.slo.staffing import Family, Services
 from upswell.simulator.shadows import Shadows
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.slo_family import Signals
-    from upswell.policies.staffing import Means, Setting
+    from upswell.policies.slo.slo import Signals
+    from upswell.policies.slo.staffing import Means, Setting
 
 
 class Caution(Struct, frozen=True, kw_only=True):
@@ -241,9 +241,7 @@ class RehearsedPolicy:
         first: int | None = None,
     ) -> None:
         self._interval, self._max_workers, self._caution = interval, max_workers, caution
-        self.policy = (
-            SloFamilyPolicy(interval) if settings is None else SloFamilyPolicy(interval, settings, first or 0)
-        )
+        self.policy = SloPolicy(interval) if settings is None else SloPolicy(interval, settings, first or 0)
         self.rehearsal: Rehearsal | None = None
         self.changes = 0
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upswell.policies.staffing import RecentMaximum, target
+from upswell.policies.slo.staffing import RecentMaximum, target
 
 if TYPE_CHECKING:
-    from upswell.policies.staffing import Family, Floats, Ints, Means
+    from upswell.policies.slo.staffing import Family, Floats, Ints, Means
 
 _FIRST_COLUMNS = 8
 _AT_ONCE = 64

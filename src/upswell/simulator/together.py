@@ -15,7 +15,7 @@ from numpy import float64
 from numpy.typing import NDArray
 
 from upswell.errors import SettingsError
-from upswell.policies.global_limit import Bid, limited
+from upswell.policies.guards.global_limit import Bid, limited
 from upswell.policies.protocol import ScalingPolicy
 from upswell.simulator.engine import Simulation
 from upswell.simulator.plant import Plant

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from support.snapshots import ordinary
 from upswell.cli.contenders import CONTENDERS, Facts, choose, choose_all
 from upswell.errors import SettingsError
-from upswell.policies.keda import KedaPolicy
+from upswell.policies.peers.keda import KedaPolicy
 from upswell.policies.table import POLICIES, bare_policy_for
 from upswell.settings import Settings
 from upswell.simulator.rehearsal import RehearsedPolicy

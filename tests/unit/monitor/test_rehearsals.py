@@ -17,8 +17,8 @@ from upswell.journal import Journal
 from upswell.monitor.recollection import pasts, rounds
 from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
 from upswell.monitor.stage import Choice, Stage
-from upswell.policies.slo_family import SloFamilyPolicy
-from upswell.policies.staffing import FAMILY, FIRST
+from upswell.policies.slo.slo import SloPolicy
+from upswell.policies.slo.staffing import FAMILY, FIRST
 from upswell.settings import Settings, Slo
 from upswell.simulator.engine import Simulation
 from upswell.simulator.jobs import in_chunks
@@ -54,8 +54,8 @@ class Meter:
         return self.used
 
 
-def policy() -> SloFamilyPolicy:
-    return SloFamilyPolicy(2.0)
+def policy() -> SloPolicy:
+    return SloPolicy(2.0)
 
 
 def seen(seed: int = 5, seconds: float = 3000.0, rate: float = 1.0, app_id: str = "e1") -> list[Snapshot]:

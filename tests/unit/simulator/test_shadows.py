@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from support.processes import exponential, poisson
-from upswell.policies.slo_family import Signals, SloFamilyPolicy
-from upswell.policies.staffing import Family, Services, Setting
+from upswell.policies.slo.slo import Signals, SloPolicy
+from upswell.policies.slo.staffing import Family, Services, Setting
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.plant import Plant
@@ -71,7 +71,7 @@ def test_a_shadow_costs_what_the_engine_does_where_start_up_takes_no_time(slots:
     rng = np.random.default_rng(3)
     arrivals = poisson(rng, 2.0, 1000.0)
     services = exponential(rng, 3.0, len(arrivals)).clip(0, 50)
-    policy = SloFamilyPolicy(2.0, (SETTING,), 0)
+    policy = SloPolicy(2.0, (SETTING,), 0)
     plant = Plant(slo=Slo(0.95, 60.0), start_delay=0.0, slots=slots)
     seen: list[tuple[Signals, tuple[float, ...]]] = []
 

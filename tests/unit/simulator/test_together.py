@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from upswell.errors import SettingsError
-from upswell.policies.celery_autoscale import CeleryAutoscalePolicy
+from upswell.policies.peers.celery_autoscale import CeleryAutoscalePolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import in_chunks

@@ -1,0 +1,1 @@
+"""How other autoscalers decide, for comparison."""

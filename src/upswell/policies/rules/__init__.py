@@ -1,0 +1,1 @@
+"""Rules of the user's own, read from a TOML file with conditions in CEL."""

@@ -25,7 +25,7 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import seconds, size
 from upswell.errors import UpswellError
-from upswell.fleets.table import open_fleet
+from upswell.fleets.registry import open_fleet
 from upswell.safe import safe
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from upswell.cli.connection import run
 from upswell.cli.options import with_settings
 from upswell.cli.text import seconds, size
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError, UpswellError
-from upswell.handlers.load import load_handler
+from upswell.handlers.registry import load_handler
 from upswell.messages import UploadRequest
 from upswell.publisher.sources import local_path
 from upswell.publisher.things import file_uri, guess_type

@@ -41,7 +41,7 @@ def conflict(key: str) -> PermanentUploadError:
     )
 
 
-class Source(Protocol):
+class OpenSource(Protocol):
     """What an object is made from, open; closed at the end of its `with`.
 
     `size` is in bytes (None: not told). `version` differs when the content does (a file's time of last
@@ -84,7 +84,7 @@ class Store(Protocol):
     def put(
         self,
         key: str,
-        source: Source,
+        source: OpenSource,
         *,
         checksum: str | None = None,
         again: bool = False,

@@ -20,8 +20,9 @@ from upswell.cli.plots import write_comparison
 from upswell.cli.recorded import Recorded, application, open_journal, read_recorded
 from upswell.cli.replay_world import ReplaySetup, replay_setup
 from upswell.cli.runs import Run, run_policy
-from upswell.cli.text import clock, counted, plain, seconds
+from upswell.cli.text import clock, counted, seconds
 from upswell.cli.traffic import check_reach
+from upswell.safe import safe
 from upswell.simulator.world import World
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def _told(replayed: Replayed) -> list[str]:
                 f"  {clock(one.begin)} to {clock(one.end)}: {name} wanted {more} workers, "
                 f"{abs(one.worker_seconds) / 3600:.3g} worker-hours; at {clock(one.widest_at)}:"
             ),
-            f"    recorded {one.recorded}: {plain(one.recorded_reason)}",
-            f"    {name} {one.replayed}: {plain(one.replayed_reason)}",
+            f"    recorded {one.recorded}: {safe(one.recorded_reason)}",
+            f"    {name} {one.replayed}: {safe(one.replayed_reason)}",
         ]
     return lines

@@ -12,9 +12,10 @@ from upswell.cli.contenders import choose
 from upswell.cli.cost import bill_of, by_state, each_text
 from upswell.cli.plots import write_comparison
 from upswell.cli.runs import run_policy
-from upswell.cli.text import counted, plain, seconds
+from upswell.cli.text import counted, seconds
 from upswell.cli.traffic import check_reach, read_traffic
 from upswell.cli.traffic_options import traffic_options
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.cli.runs import House, Made, Run
@@ -135,7 +136,7 @@ def _decisions(run: Run, count: int) -> list[str]:
         begin,
         *(
             f"  {made.at:,.0f} s: {made.before} -> {made.decision.desired_workers}, because "
-            f"{plain(made.decision.reason)}"
+            f"{safe(made.decision.reason)}"
             for made in told
         ),
     ]

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from upswell.analysis.ledger import Bill
+from upswell.analysis.billing import Bill
 from upswell.errors import JournalError
 from upswell.journal import Entry
 from upswell.lab.decision_settings import recall

@@ -119,7 +119,7 @@ class Recorder:
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the other's decision."""
         decision = self._policy.decide(snapshot)
-        before = snapshot.workers.requested
+        before = snapshot.workers.desired
         if decision.desired_workers != before:
             self.made.append(Made(snapshot.at, before, decision))
         return decision

@@ -16,7 +16,7 @@ from upswell.cli.lab.compare import unfinished
 from upswell.cli.look.explain import moment
 from upswell.cli.options import app_option, finite
 from upswell.cli.progress import progress
-from upswell.cli.text import clock, counted, plain, seconds
+from upswell.cli.text import clock, counted, seconds
 from upswell.lab.contenders import choose
 from upswell.lab.differences import Difference, differences
 from upswell.lab.plots import write_comparison
@@ -24,10 +24,11 @@ from upswell.lab.recorded import Recorded, read_recorded
 from upswell.lab.replay_world import ReplaySetup, replay_setup
 from upswell.lab.runs import Run, run_policy
 from upswell.lab.traffic import check_reach
+from upswell.safe import safe
 from upswell.simulator.world import World
 
 if TYPE_CHECKING:
-    from upswell.analysis.ledger import Bill
+    from upswell.analysis.billing import Bill
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
@@ -242,7 +243,7 @@ def _told(replayed: Replayed) -> list[str]:
                 f"  {clock(one.begin)} to {clock(one.end)}: {name} wanted {more} workers, "
                 f"{abs(one.worker_seconds) / 3600:.3g} worker-hours; at {clock(one.widest_at)}:"
             ),
-            f"    recorded {one.recorded}: {plain(one.recorded_reason)}",
-            f"    {name} {one.replayed}: {plain(one.replayed_reason)}",
+            f"    recorded {one.recorded}: {safe(one.recorded_reason)}",
+            f"    {name} {one.replayed}: {safe(one.replayed_reason)}",
         ]
     return lines

@@ -11,11 +11,12 @@ from upswell.cli.cost import bill_of, by_state, each_text
 from upswell.cli.lab.compare import figures
 from upswell.cli.lab.traffic_options import traffic_options
 from upswell.cli.progress import progress
-from upswell.cli.text import counted, plain, seconds
+from upswell.cli.text import counted, seconds
 from upswell.lab.contenders import choose
 from upswell.lab.plots import write_comparison
 from upswell.lab.runs import run_policy
 from upswell.lab.traffic import check_reach, read_traffic
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.lab.runs import House, Made, Run
@@ -137,7 +138,7 @@ def _decisions(run: Run, count: int) -> list[str]:
         begin,
         *(
             f"  {made.at:,.0f} s: {made.before} -> {made.decision.desired_workers}, because "
-            f"{plain(made.decision.reason)}"
+            f"{safe(made.decision.reason)}"
             for made in told
         ),
     ]

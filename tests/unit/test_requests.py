@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from upswell.errors import PermanentUploadError
-from upswell.stores.keys import split_key
+from upswell.requests import split_key
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from upswell.broker.protocol import Delivery
 from upswell.errors import MessageError
-from upswell.stores.keys import split_key
-from upswell.worker.requests import identity, named_request, read_request
+from upswell.requests import identity, named_in, split_key
+from upswell.worker.upload import read_request
 
 
 def delivery(fields: dict[str, Any] | bytes, message_id: str | None = None) -> Delivery:
@@ -112,4 +112,4 @@ def test_two_requests_with_one_id_that_ask_for_different_things_have_two_identit
     ],
 )
 def test_what_a_refused_message_names(body: bytes, named: tuple[bool, str | None]) -> None:
-    assert named_request(delivery(body, message_id="m")) == named
+    assert named_in(body, message_id="m") == named

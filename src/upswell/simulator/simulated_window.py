@@ -1,7 +1,7 @@
 """The monitor's window, kept incrementally: percentiles are computed only when a policy asks.
 
 In: what was reported since the decision before. Out: counts and distributions, by the definitions of
-`analysis/window.py`. It must not know an upload before its report, nor how long a waiting one will take.
+`analysis/report_window.py`. It must not know an upload before its report, nor how long a waiting one takes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from upswell.analysis.window import SERVICE_MEMORY
+from upswell.analysis.report_window import SERVICE_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class LazyPercentiles:
         return self._rank(1.0)
 
 
-class Window:
+class SimulatedWindow:
     """Sums over the last `length` decision intervals; percentiles over their newest `capacity` reports."""
 
     def __init__(self, length: int, interval: float, objective: float, capacity: int = CAPACITY) -> None:

@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upswell.analysis.window import NOT_KNOWN, Window
+from upswell.analysis.report_window import NOT_KNOWN, ReportWindow
 
 
-def fill(window: Window, times: list[tuple[float, float]]) -> None:
+def fill(window: ReportWindow, times: list[tuple[float, float]]) -> None:
     for at, seconds in times:
         window.stored(at, seconds, 0.0, seconds, in_time=seconds <= 30)
 
 
 def test_an_empty_window_knows_no_distribution() -> None:
-    summary = Window(60.0, 100).summary(1000.0)
+    summary = ReportWindow(60.0, 100).summary(1000.0)
     assert (summary.stored, summary.response_time, summary.service_time) == (0, None, None)
 
 
 def test_percentiles_are_by_nearest_rank() -> None:
-    window = Window(60.0, 1000)
+    window = ReportWindow(60.0, 1000)
     fill(window, [(1000.0, float(value)) for value in range(1, 101)])
     times = window.summary(1001.0).response_time
     assert times is not None
@@ -39,7 +39,7 @@ def test_percentiles_are_by_nearest_rank() -> None:
 def test_a_window_equals_a_plain_list_of_what_it_was_given(
     times: list[tuple[float, float]], capacity: int, now: float
 ) -> None:
-    window = Window(60.0, capacity)
+    window = ReportWindow(60.0, capacity)
     times.sort()
     fill(window, times)
     seen = [seconds for at, seconds in times if at > now - 60.0][-capacity:]
@@ -59,7 +59,7 @@ def test_a_window_equals_a_plain_list_of_what_it_was_given(
 @given(times=st.lists(st.tuples(st.floats(0, 200), st.floats(0, 60)), max_size=300), now=st.floats(200, 300))
 def test_counts_stay_exact_beyond_the_capacity(times: list[tuple[float, float]], now: float) -> None:
     """Rates and attainment must not depend on how many reports are kept. A bucket is a second here."""
-    window = Window(60.0, 10)
+    window = ReportWindow(60.0, 10)
     times.sort()
     fill(window, times)
     counted = [seconds for at, seconds in times if int(at) > int(now - 60.0)]
@@ -69,7 +69,7 @@ def test_counts_stay_exact_beyond_the_capacity(times: list[tuple[float, float]],
 
 
 def test_failed_and_dead_attempts_tell_service_times_but_no_response_time() -> None:
-    window = Window(60.0, 100)
+    window = ReportWindow(60.0, 100)
     window.stored(1000.0, 5.0, 3.0, 2.0, in_time=True)
     window.unsuccessful(1000.0, NOT_KNOWN, 4.0, dead=False)
     window.unsuccessful(1000.0, NOT_KNOWN, 6.0, dead=True)
@@ -85,7 +85,7 @@ def test_failed_and_dead_attempts_tell_service_times_but_no_response_time() -> N
 
 def test_service_times_older_than_the_window_stand_in_and_are_called_old() -> None:
     """An upload may take longer than the window: what work took is the best guess of what it will take."""
-    window = Window(60.0, 100)
+    window = ReportWindow(60.0, 100)
     fill(window, [(1000.0, 7.0)])
     summary = window.summary(2000.0)
     assert summary.response_time is None
@@ -95,14 +95,14 @@ def test_service_times_older_than_the_window_stand_in_and_are_called_old() -> No
 
 
 def test_a_late_report_counts_in_the_bucket_of_its_time() -> None:
-    window = Window(60.0, 100)
+    window = ReportWindow(60.0, 100)
     fill(window, [(1000.0, 1.0), (1030.0, 1.0), (1005.0, 1.0)])
     assert window.summary(1031.0).stored == 3
     assert window.summary(1066.5).stored == 1
 
 
 def test_a_window_keeps_32_bytes_a_report_and_no_more_than_its_capacity() -> None:
-    window = Window(60.0, 1000)
+    window = ReportWindow(60.0, 1000)
     fill(window, [(1000.0 + number / 1000, 1.0) for number in range(20_000)])
     window.summary(1020.0)
     assert window._rows.nbytes <= 32 * (1000 + 64)

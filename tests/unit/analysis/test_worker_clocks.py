@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from upswell.analysis.clocks import WorkerClocks
+from upswell.analysis.worker_clocks import WorkerClocks
 from upswell.messages import UploadReport, WorkerStatus
 
 

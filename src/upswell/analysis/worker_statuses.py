@@ -20,7 +20,7 @@ DELAYS_KEPT = 10
 """Newest start-ups that the start-up delay is the mean of."""
 
 
-class Count(Struct, frozen=True, gc=False):
+class WorkerCounts(Struct, frozen=True, gc=False):
     """Workers by state; `busy` of them run something, `in_flight` uploads in all; `stale` are silent."""
 
     starting: int = 0
@@ -32,7 +32,7 @@ class Count(Struct, frozen=True, gc=False):
     stale: int = 0
 
 
-class Roster:
+class WorkerStatuses:
     """The newest status of each worker of one application, told every `status_interval` seconds.
 
     `start_seconds` sums, over the workers asked for since `started_at`, the time from the request to the
@@ -80,7 +80,7 @@ class Roster:
         """Mean seconds from asking for a worker to its being ready, of the newest ten; None before one."""
         return sum(self._delays) / len(self._delays) if self._delays else None
 
-    def count(self, now: float) -> Count:
+    def count(self, now: float) -> WorkerCounts:
         """Return the workers by state at `now`, and forget those not heard of for long."""
         states = {"starting": 0, "ready": 0, "standby": 0, "draining": 0}
         busy = in_flight = stale = 0
@@ -97,4 +97,4 @@ class Roster:
                 gone.append(worker_id)
         for worker_id in gone:
             del self._statuses[worker_id]
-        return Count(**states, busy=busy, in_flight=in_flight, stale=stale)
+        return WorkerCounts(**states, busy=busy, in_flight=in_flight, stale=stale)

@@ -31,7 +31,7 @@ SERVICE_MEMORY = 100
 """Older reports that stand in where the window tells no service time."""
 
 
-class Summary(Struct, frozen=True, kw_only=True, gc=False):
+class WindowSummary(Struct, frozen=True, kw_only=True, gc=False):
     """What a window holds: uploads stored, dead and in time, attempts failed, distributions in seconds.
 
     `service_is_old` says that no report of the window told a service time and that the newest older ones
@@ -48,7 +48,7 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     service_is_old: bool
 
 
-class Counts(Struct, gc=False):
+class WindowCounts(Struct, gc=False):
     """Uploads of one bucket, or of all: `number` is the bucket's, counted since 1970."""
 
     number: int = 0
@@ -58,7 +58,7 @@ class Counts(Struct, gc=False):
     in_time: int = 0
 
 
-class Window:
+class ReportWindow:
     """The newest reports in order of arrival, and counting buckets; memory is 32 bytes a report kept.
 
     Args:
@@ -70,8 +70,8 @@ class Window:
         self.seconds = seconds
         self.capacity = capacity
         self._bucket_seconds = seconds / BUCKETS
-        self._buckets: deque[Counts] = deque()
-        self._totals = Counts()
+        self._buckets: deque[WindowCounts] = deque()
+        self._totals = WindowCounts()
         self._pending = array("d")  # four numbers a report, as in the rows
         self._newest_at = 0.0
         # Rows: received at, response time, waiting time, service time; from start to end it is the window's.
@@ -95,7 +95,7 @@ class Window:
             counts.failed += not dead
         self._keep(at, NOT_KNOWN, waiting, service)
 
-    def summary(self, now: float) -> Summary:
+    def summary(self, now: float) -> WindowSummary:
         """Return what the window up to `now` holds."""
         self._expire(now)
         if self._pending:
@@ -110,7 +110,7 @@ class Window:
             (service,) = _percentiles(self._rows[3:, max(0, end - SERVICE_MEMORY) : end])
             service_is_old = service is not None
         totals = self._totals
-        return Summary(
+        return WindowSummary(
             stored=totals.stored,
             dead=totals.dead,
             failed=totals.failed,
@@ -121,11 +121,11 @@ class Window:
             service_is_old=service_is_old,
         )
 
-    def _bucket(self, at: float) -> Counts:
+    def _bucket(self, at: float) -> WindowCounts:
         number = int(at / self._bucket_seconds)
         buckets = self._buckets
         if not buckets or buckets[-1].number < number:
-            buckets.append(Counts(number))
+            buckets.append(WindowCounts(number))
             if len(buckets) > BUCKETS + 1:
                 self._drop_oldest_bucket()
             return buckets[-1]

@@ -14,7 +14,7 @@ from upswell.errors import MessageError
 from upswell.events import get_logger
 from upswell.messages import WorkerStatus, decode
 from upswell.worker.rate_share import RateShare
-from upswell.worker.slots_auto import SlotFinder
+from upswell.worker.slots import SlotFinder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ _log = get_logger()
 _STATUS_PREFETCH = 1000
 
 
-class Pace:
+class Capacity:
     """The slots and the rate of one worker."""
 
     def __init__(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from upswell.analysis.snapshot import Totals
+from upswell.analysis.snapshot import ObservedTotals
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot, Workers
@@ -80,13 +80,13 @@ class _Counts(Struct, frozen=True, gc=False):
         return self.starting + self.standby + self.busy + self.idle + self.draining
 
 
-class Ledger:
+class Billing:
     """Adds up one application's snapshots; goes on from an earlier `bill` where there is one."""
 
     def __init__(self, bill: Bill | None = None) -> None:
         self._bill = bill
         self._counts: _Counts | None = None
-        self._totals = Totals()
+        self._totals = ObservedTotals()
 
     def observe(self, snapshot: Snapshot) -> Bill:
         """Take in a snapshot and return the bill up to it."""

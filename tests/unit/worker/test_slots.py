@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from upswell.worker.slots_auto import SlotFinder
+from upswell.worker.slots import SlotFinder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upswell.simulator.window import Window
+from upswell.simulator.simulated_window import SimulatedWindow
 
 
 @given(st.lists(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 1)), max_size=5), max_size=30))
 def test_the_window_equals_what_its_last_intervals_hold(intervals: list) -> None:
-    window = Window(4, 2.0, 10.0)
+    window = SimulatedWindow(4, 2.0, 10.0)
     for uploads in intervals:
         responses = [response for response, _ in uploads]
         window.add(responses, [response * share for response, share in uploads])
@@ -29,7 +29,7 @@ def test_the_window_equals_what_its_last_intervals_hold(intervals: list) -> None
 
 
 def test_percentiles_of_an_old_snapshot_stay_what_they_were() -> None:
-    window = Window(2, 2.0, 10.0)
+    window = SimulatedWindow(2, 2.0, 10.0)
     window.add([5.0], [3.0])
     seen = window.waiting_time
     for _ in range(3):
@@ -39,7 +39,7 @@ def test_percentiles_of_an_old_snapshot_stay_what_they_were() -> None:
 
 
 def test_percentiles_come_from_the_newest_reports_and_counts_from_all() -> None:
-    window = Window(4, 2.0, 10.0, capacity=3)
+    window = SimulatedWindow(4, 2.0, 10.0, capacity=3)
     window.add([9.0, 1.0], [9.0, 1.0])
     window.add([2.0, 20.0], [2.0, 3.0])
     assert (window.count, window.late) == (4, 1)
@@ -51,7 +51,7 @@ def test_percentiles_come_from_the_newest_reports_and_counts_from_all() -> None:
 
 
 def test_older_service_times_stand_in_where_the_window_has_none() -> None:
-    window = Window(2, 2.0, 10.0)
+    window = SimulatedWindow(2, 2.0, 10.0)
     assert window.service_time is None
     window.add([5.0, 6.0], [3.0, 5.0])
     for _ in range(2):

@@ -13,7 +13,7 @@ from msgspec import Struct
 _SAMPLES_A_WINDOW = 60
 
 
-class Depth(Struct, frozen=True, gc=False):
+class DepthSample(Struct, frozen=True, gc=False):
     """One answer of the broker; `unacknowledged` is None where neither it nor the statuses tell."""
 
     at: float
@@ -22,15 +22,15 @@ class Depth(Struct, frozen=True, gc=False):
     consumers: int
 
 
-class Depths:
+class DepthHistory:
     """The samples of the last window, at most 60 of them and the newest."""
 
     def __init__(self, window: float) -> None:
         self._window = window
-        self._samples: deque[Depth] = deque()
+        self._samples: deque[DepthSample] = deque()
         self._empty_at: float | None = None
 
-    def add(self, depth: Depth) -> None:
+    def add(self, depth: DepthSample) -> None:
         """Take in an answer of the broker."""
         samples = self._samples
         if len(samples) > 1 and depth.at - samples[-2].at < self._window / _SAMPLES_A_WINDOW:
@@ -39,7 +39,7 @@ class Depths:
         if depth.ready == 0:
             self._empty_at = depth.at
 
-    def newest(self, now: float) -> Depth | None:
+    def newest(self, now: float) -> DepthSample | None:
         """Return the newest depth unless it is stale."""
         newest = self._samples[-1] if self._samples else None
         return newest if newest is not None and now - newest.at <= self._window else None

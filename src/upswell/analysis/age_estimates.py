@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from upswell.analysis.depths import Depth
+    from upswell.analysis.queue_depths import DepthSample
 
 
-class Ages:
+class AgeEstimates:
     """One application's; `window` seconds after its report, a waiting time tells nothing any more."""
 
     def __init__(self, window: float) -> None:
@@ -28,7 +28,7 @@ class Ages:
         """Take in that an upload's report came."""
         self._nothing_ended_since = at
 
-    def oldest(self, depth: Depth | None, since_empty: float | None, now: float) -> float | None:
+    def oldest(self, depth: DepthSample | None, since_empty: float | None, now: float) -> float | None:
         """Return an estimate of how long the head of the queue has waited.
 
         The queue is FIFO, so the newest upload that was begun had waited about as long as the head has now;

@@ -7,7 +7,6 @@ twice is stored once. It does not know where the bytes came from.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
@@ -15,8 +14,7 @@ from msgspec import Raw, Struct
 
 from upswell.errors import MessageError
 from upswell.messages import MAX_MESSAGE_BYTES, UploadRequest
-
-MAX_ID_LENGTH = 128  # as messages.RequestId
+from upswell.requests import id_of_parts, valid_id
 
 _objects = msgspec.json.Decoder(dict[str, Any])
 _lists = msgspec.json.Decoder(list[Raw])
@@ -76,11 +74,10 @@ def _id(request: UploadRequest, place: Place, salt: str) -> str:
     """Return the given id (each repetition has its own), or one made of entry, place and salt."""
     if request.id is not None:
         given = f"{request.id}.{place.repetition}" if place.repetition else request.id
-        if len(given) > MAX_ID_LENGTH:
-            raise MessageError(f"{place}: an id must be at most {MAX_ID_LENGTH} characters, got {given!r}")
+        if not valid_id(given):
+            raise MessageError(f"{place}: an id must be at most 128 characters, got {given!r}")
         return given
-    made_of = (
+    return id_of_parts(
         request.app_id, request.type, request.uri, request.key, request.size_bytes, request.checksum,
         place.position, place.repetition, salt,
     )  # fmt: skip
-    return hashlib.sha256(msgspec.json.encode(made_of)).hexdigest()[:32]

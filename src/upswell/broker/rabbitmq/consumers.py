@@ -13,6 +13,7 @@ from upswell.broker.protocol import Delivery
 from upswell.broker.rabbitmq import delivery_count
 from upswell.broker.rabbitmq.channel import AwaitableChannel, LostError, RefusedError
 from upswell.broker.rabbitmq.connection import pause
+from upswell.broker.rabbitmq.pika_client import cancel_consumer
 from upswell.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -207,19 +208,16 @@ class RabbitConsumer:
 class Consumers:
     """All subscriptions, on one channel.
 
-    `canceller` sends a basic.cancel (the channel's own gives what is still on its way back, and that would
-    count as an attempt); `prepare` makes sure that a queue is there before it is consumed again.
+    `prepare` makes sure that a queue is there before it is consumed again.
     """
 
     def __init__(
         self,
-        canceller: Callable[[Any, str, Callable[..., None]], None],
         prepare: Callable[[str], Awaitable[None]],
         *,
         log: Any,
         rng: random.Random,
     ) -> None:
-        self._canceller = canceller
         self._prepare = prepare
         self._log = log
         self._rng = rng
@@ -298,7 +296,7 @@ class Consumers:
     async def _end(self, channel: AwaitableChannel, consumer: RabbitConsumer) -> None:
         tag, consumer.tag = consumer.tag, None
         if tag is not None:
-            await channel.expect(lambda settle: self._canceller(channel.raw, tag, settle))
+            await channel.expect(lambda settle: cancel_consumer(channel.raw, tag, settle))
 
     async def _open_channel(self) -> None:
         channel = await AwaitableChannel.open(self._connection, self._on_channel_closed)

@@ -22,7 +22,6 @@ from upswell.broker.rabbitmq.connection import ReconnectingConnection
 from upswell.broker.rabbitmq.consumers import Consumers, RabbitConsumer, delivery
 from upswell.broker.rabbitmq.publishing import Outgoing, PublishingChannel
 from upswell.broker.rabbitmq.queues import DeclaredQueues
-from upswell.errors import BrokerError
 from upswell.events import get_logger
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from upswell.broker.protocol import Delivery, Message, OnDelivery
     from upswell.broker.rabbitmq.consumers import Held
     from upswell.broker.topology import Queue
+    from upswell.errors import BrokerError
 
 _CLOSE_PATIENCE = 5.0  # seconds that outstanding confirms have at close
 _NACK_UNCOUNTED_SINCE = (4, 3)
@@ -128,9 +128,11 @@ class RabbitBroker:
         Until `cancel` returns, `on_delivery` may still be called.
 
         Raises:
+            QueueInUseError: the queue was declared for a single consumer and has one.
             BrokerError: no such queue, or no permission.
         """
         consumer = RabbitConsumer(queue, on_delivery, prefetch_count, self._consumers)
+        consumer.exclusive = self._queues.has_single_consumer(queue)
         await self._connection.until_done(lambda: self._consumers.start(consumer))
         return consumer
 
@@ -220,13 +222,7 @@ class RabbitBroker:
         self._nack_counts = tuple(map(int, re.findall(r"\d+", version)[:2])) < _NACK_UNCOUNTED_SINCE
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
-        for name in self._queues.names():
-            try:
-                await self._prepare(name)
-            except LostError:
-                raise
-            except BrokerError as error:  # its consumers, when there are any, try again
-                self._log.warning("broker.declare_failed", queue=name, error=error)
+        await self._queues.declare_all(self._connection.call_once)
         self._publishing.forget_refusals()
         await self._open_publishing(connection)
         await self._consumers.attach(connection)

@@ -148,7 +148,7 @@ def delivery(
 
 
 class RabbitConsumer:
-    """One subscription; `tag` is the server's name for it while it runs.
+    """One subscription; `tag` is the server's name for it while it runs; `exclusive` admits no other.
 
     `unsettled` counts what it holds; in `held_back`, where that is a list, settlements wait.
     """
@@ -158,6 +158,7 @@ class RabbitConsumer:
     ) -> None:
         self.queue = queue
         self.prefetch_count = prefetch_count
+        self.exclusive = False
         self.tag: str | None = None
         self.unsettled = 0
         self.held_back: list[tuple[Held, str]] | None = None
@@ -266,7 +267,8 @@ class Consumers:
         Nothing is on its way to one that holds all that it may, so its settlements are held back until then.
         One that does not fill, since the queue is nearly empty, gets a relief of higher priority, to which
         comes what comes next; and that one another, which a single message fills. Where not even that comes,
-        one in the milliseconds of the last cancel is unlikely.
+        one in the milliseconds of the last cancel is unlikely. Queues for a single consumer need
+        none of this: they have no delivery limit.
         """
         if consumer in self._running:
             self._running.remove(consumer)
@@ -277,7 +279,7 @@ class Consumers:
         last = [consumer]
         try:
             filled = await consumer.is_full(_FILL_SECONDS)
-            for prefetch_count in _RELIEFS:
+            for prefetch_count in () if consumer.exclusive else _RELIEFS:
                 if filled:
                     break
                 last.append(last[-1].relief(prefetch_count))
@@ -318,6 +320,7 @@ class Consumers:
                 "basic_consume",
                 queue=consumer.queue,
                 on_message_callback=consumer.on_message,
+                exclusive=consumer.exclusive,
                 arguments={"x-priority": priority} if priority else None,
             )
         consumer.tag = frame.method.consumer_tag

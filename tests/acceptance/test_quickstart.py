@@ -128,6 +128,23 @@ def test_slow_reports_start_workers_which_leave_at_ctrl_c(course: Course) -> Non
 
 
 @pytest.mark.slow
+def test_workers_that_are_not_needed_any_more_leave_by_themselves(course: Course) -> None:
+    """Monitor and scaler share a name and a connection: each must hear every status, not half of them."""
+    course.environment |= {"UPSWELL_WINDOW": "5", "UPSWELL_STABILIZATION_WINDOW": "2"}
+    worker = course.worker("--seconds", "1-2")
+    monitor = course.start("simple_congestion_monitor.py", "--report_queuename", course.reports)
+    wait_until(
+        lambda: "monitor.started" in monitor() and "worker.started" in worker(),
+        60,
+        lambda: worker() + monitor(),
+    )
+    course.publish()
+    wait_until(lambda: "scaler.worker_started" in monitor(), 60, monitor)
+    wait_until(lambda: "scaler.worker_left" in monitor(), 90, monitor)
+    assert "signals_lost" not in monitor()
+
+
+@pytest.mark.slow
 def test_reports_of_an_application_that_is_not_in_the_settings_start_nothing(course: Course) -> None:
     """Anyone can send a report: a report alone must not be able to start a program."""
     worker = course.worker("--seconds", "1-2")

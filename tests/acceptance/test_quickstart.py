@@ -123,7 +123,8 @@ def test_slow_reports_start_workers_which_leave_at_ctrl_c(course: Course) -> Non
     wait_until(lambda: "scaler.worker_started" in monitor(), 60, monitor)
     time.sleep(1)
     assert course.stop() == [0, 0], monitor() + worker()
-    assert monitor().count("scaler.worker_left") == monitor().count("scaler.worker_started")
+    # Ctrl-C may interrupt a start before it is logged; that worker leaves all the same.
+    assert monitor().count("scaler.worker_left") >= monitor().count("scaler.worker_started")
     assert "Traceback" not in monitor() + worker()
 
 

@@ -10,31 +10,32 @@ from bisect import bisect_right
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from upswell.analysis.ages import Ages
+from upswell.analysis.age_estimates import AgeEstimates
 from upswell.analysis.application import RECENT_REPORTS
-from upswell.analysis.depths import Depth, Depths, arrival_rate
-from upswell.analysis.snapshot import Snapshot, Totals, Workers
-from upswell.simulator.window import Window
+from upswell.analysis.queue_depths import DepthHistory, DepthSample, arrival_rate
+from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
+from upswell.simulator.simulated_window import SimulatedWindow
 
 if TYPE_CHECKING:
     from random import Random
 
-    from upswell.simulator.plant import Plant
     from upswell.simulator.pool import Ended, WorkerPool
     from upswell.simulator.slotted import SlottedPool
+    from upswell.simulator.world import World
 
 
 class Observer:
     """One application's, from `begin` on; taken to have watched an empty queue for one window before."""
 
-    def __init__(self, plant: Plant, rng: Random, begin: float) -> None:
-        self._plant = plant
+    def __init__(self, world: World, rng: Random, begin: float) -> None:
+        self._plant = world
         self._rng = rng
-        interval = plant.decision_interval
-        self._window = window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
-        self._ages = Ages(plant.window)
-        self._depths = Depths(window.seconds)
-        self._depths.add(Depth(begin, 0, 0, plant.initial_workers))
+        interval = world.decision_interval
+        intervals = max(1, round(world.window / interval))
+        self._window = window = SimulatedWindow(intervals, interval, world.slo.seconds)
+        self._ages = AgeEstimates(world.window)
+        self._depths = DepthHistory(window.seconds)
+        self._depths.add(DepthSample(begin, 0, 0, world.initial_workers))
         self._late: Ended = ([], [], [])
         """Ended, not yet reported."""
         self._stored = self._in_time = 0
@@ -51,29 +52,28 @@ class Observer:
             pool: whose workers are counted.
             waiting: uploads that wait.
         """
-        plant, window, ages, depths = self._plant, self._window, self._ages, self._depths
+        world, window, ages, depths = self._plant, self._window, self._ages, self._depths
         measured = pool.measured
         ends, responses, services = self._reported(now, ended)
         if ends:
-            ages.begun(responses[-1] - services[-1], ends[-1] + plant.report_lag)
-            ages.ended(ends[-1] + plant.report_lag)
+            ages.begun(responses[-1] - services[-1], ends[-1] + world.report_lag)
+            ages.ended(ends[-1] + world.report_lag)
             self._stored += len(responses)
         self._in_time += len(responses) - window.add(responses, services)
         in_flight = pool.in_flight
         silent, silent_busy, unheard = pool.silent
         ready = pool.size - pool.starting + silent
-        depth = Depth(now, waiting, in_flight, ready)
+        depth = DepthSample(now, waiting, in_flight, ready)
         depths.add(depth)
         return Snapshot(
-            app_id=plant.app_id,
+            app_id=world.app_id,
             at=now,
-            slo=plant.slo,
+            slo=world.slo,
             window=window.seconds,
-            slots_per_worker=plant.slots,
+            slots_per_worker=world.slots,
             # A worker's first status comes when it is ready: of those that start nobody hears.
             workers=Workers(
                 desired=wanted,
-                requested=wanted,
                 ready=ready,
                 busy=pool.busy_workers + silent_busy,
                 standby=pool.standby,
@@ -93,7 +93,7 @@ class Observer:
             attainment=window.attainment,
             recent_response_times=tuple(responses[-RECENT_REPORTS:]) if ends else (),
             recent_service_times=tuple(services[-RECENT_REPORTS:]) if ends else (),
-            totals=Totals(stored=self._stored, in_time=self._in_time, start_seconds=measured.seconds),
+            totals=ObservedTotals(stored=self._stored, in_time=self._in_time, start_seconds=measured.seconds),
             stale=_STALE[window.service_is_old, unheard],
         )
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
-from upswell.errors import SettingsError, mask
+from upswell.errors import SettingsError
 from upswell.messages import APP_ID_PATTERN
+from upswell.safe import safe
 from upswell.settings.fields import PER_APP, Fields
 from upswell.settings.slo import Slo
 from upswell.settings.suggestions import nearest
@@ -86,7 +87,7 @@ def build(values: Mapping[str, Any], where: str = "") -> Settings:
         try:
             checked[name] = msgspec.convert(value, hints[name], strict=False)
         except msgspec.ValidationError as error:
-            shown = mask(repr(value))
+            shown = safe(repr(value))
             raise SettingsError(f"{where}{name} {_rule(str(error))}, got {shown}") from error
         if isinstance(checked[name], float) and not math.isfinite(checked[name]):
             raise SettingsError(f"{where}{name} must be a finite number, got {value}")
@@ -122,7 +123,7 @@ def _check(settings: Settings, where: str) -> None:
         )
     if settings.broker_url and not settings.broker_url.startswith(("amqp://", "amqps://")):
         raise SettingsError(
-            f"broker_url must start with amqp:// or amqps://, got {mask(settings.broker_url)!r}"
+            f"broker_url must start with amqp:// or amqps://, got {safe(settings.broker_url)!r}"
         )
     standby = 0
     for app_id, own in settings.apps.items():

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from upswell import __version__
 from upswell.errors import PermanentUploadError, TemporaryUploadError, UploadError
+from upswell.safe import safe
 from upswell.stores.clients.http.connection import CheckedConnection, tls_context
 from upswell.stores.clients.http.errors import broken, status_error
 from upswell.stores.clients.http.url import Url, redirected
-from upswell.stores.keys import show
 
 if TYPE_CHECKING:
     import ssl
@@ -72,7 +72,7 @@ class HttpAnswer:
             shown = encoding or ", ".join(sorted(lengths))[:80] or "neither"
             raise TemporaryUploadError(
                 "an http source must say where it ends, by one Content-Length or Transfer-Encoding: chunked, "
-                f"got {shown!a} from {show(str(self.url))}"
+                f"got {shown!a} from {safe(str(self.url))}"
             )
         return self._response.length
 
@@ -186,16 +186,16 @@ class HttpClient:
 
     def _redirected(self, asked: Sequence[Url], location: str) -> Url:
         url = redirected(asked[-1], location)
-        shown = show(str(asked[0]))
+        shown = safe(str(asked[0]))
         if url in asked or len(asked) > MAX_REDIRECTS:
-            what = f"in a loop, back to {show(str(url))}" if url in asked else f"on and on from {shown}"
+            what = f"in a loop, back to {safe(str(url))}" if url in asked else f"on and on from {shown}"
             raise PermanentUploadError(
                 f"an http source must be reached within {MAX_REDIRECTS} redirects, got led {what}"
             )
         if asked[-1].scheme == "https" and url.scheme == "http" and not self._allow_downgrade:
             raise PermanentUploadError(
                 "a redirect must not lead from https to http unless source_downgrade is set, "
-                f"got {show(str(url))} from {shown}"
+                f"got {safe(str(url))} from {shown}"
             )
         return url
 
@@ -203,7 +203,7 @@ class HttpClient:
         if not any(origin.holds(url.scheme, url.host, url.port) for origin in self._origins):
             allowed = ", ".join(str(origin) for origin in self._origins) or "empty: no http source is read"
             raise PermanentUploadError(
-                f"an http source must come from one of source_origins ({allowed}), got {show(str(url))}"
+                f"an http source must come from one of source_origins ({allowed}), got {safe(str(url))}"
             )
         request = {"Host": url.authority, **_HEADERS, **headers}
         while (kept := self._idle.take(url)) is not None:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from upswell.messages import UploadRequest
+    from upswell.publisher.items import Thing
     from upswell.publisher.record import Record
     from upswell.publisher.sources import Candidate
-    from upswell.publisher.things import Thing
     from upswell.settings import Settings
 
 AT_ONCE = 16

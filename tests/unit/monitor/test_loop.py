@@ -81,7 +81,7 @@ class House:
             "at": self.now,
         }
         status = WorkerStatus(**{**told, **fields})
-        await self._deliver(Message(body=encode(status), routing_key="upswell.status.m1"))
+        await self._deliver(Message(body=encode(status), routing_key="upswell.status.monitor.m1"))
 
     async def _deliver(self, message: Message) -> None:
         self.broker.publish(message)
@@ -237,7 +237,7 @@ def test_a_report_that_is_none_is_put_aside_with_its_reason_and_stops_nothing(
 def test_a_status_that_is_none_is_counted_and_let_go(log: list[Any]) -> None:
     async def scenario() -> None:
         house = await House().start()
-        await house._deliver(Message(body=b"{}", routing_key="upswell.status.m1"))
+        await house._deliver(Message(body=b"{}", routing_key="upswell.status.monitor.m1"))
         await house.round()
         assert not house.broker.queues["upswell_report.dead"]
         assert len(house.broker.acked) == 1
@@ -490,7 +490,7 @@ def test_the_monitor_runs_until_cancelled_and_then_listens_no_more(log: list[Any
             await running
         assert all(consumer.cancelled for consumer in house.broker.consumers)
         assert house.broker.declared.keys() == {
-            "upswell_report", "upswell_report.dead", "upswell.status.m1", "upswell_scaling",
+            "upswell_report", "upswell_report.dead", "upswell.status.monitor.m1", "upswell_scaling",
         }  # fmt: skip
 
     run(scenario())

@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from upswell.lab.svg import Axis, even_ticks, ratio_ticks
 
 from upswell.errors import TraceError
 from upswell.lab.contenders import choose_all
 from upswell.lab.plots import HEIGHT, WIDTH, picture, write_comparison
 from upswell.lab.runs import clairvoyant, run_policy
-from upswell.lab.svg import Axis, even_ticks, ratio_ticks
 from upswell.lab.traffic import Traffic
 from upswell.settings import Slo
 from upswell.simulator.world import World

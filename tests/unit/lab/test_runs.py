@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from upswell.lab.differences import differences
 
 from upswell.lab.contenders import choose
-from upswell.lab.differences import differences
 from upswell.lab.runs import clairvoyant, fewest_workers, run_policy
 from upswell.lab.traffic import Traffic
 from upswell.settings import Slo

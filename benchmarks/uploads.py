@@ -41,7 +41,7 @@ from side_by_side import (
     started,
 )
 from upswell.broker import topology
-from upswell.broker.rabbitmq.arguments import declaration
+from upswell.broker.rabbitmq.queue_arguments import declaration
 from upswell.settings import Settings
 
 if TYPE_CHECKING:

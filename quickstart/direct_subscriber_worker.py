@@ -10,7 +10,7 @@ from random import SystemRandom
 
 from upswell import events
 from upswell.broker import open_broker
-from upswell.handlers.load import load_handler
+from upswell.handlers.registry import load_handler
 from upswell.settings import load
 from upswell.worker import Worker, new_worker_id
 

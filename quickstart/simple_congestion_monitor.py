@@ -11,7 +11,7 @@ from pathlib import Path
 
 from upswell import events
 from upswell.broker import open_broker
-from upswell.fleets.table import open_fleet
+from upswell.fleets.registry import open_fleet
 from upswell.monitor import Monitor
 from upswell.scaler import Scaler
 from upswell.settings import load

@@ -102,7 +102,7 @@ def run_threads(upload: Callable[[Path], None], files: list[Path], at_once: int)
 
 def run_handler(endpoint: str, files: list[Path], at_once: int) -> Taken:
     """Upload all files through Upswell's upload handler, as a worker calls it."""
-    from upswell.handlers.load import load_handler
+    from upswell.handlers.registry import load_handler
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
 

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from upswell.errors import PermanentUploadError
-from upswell.handlers.load import load_handler
 from upswell.handlers.protocol import Stored
+from upswell.handlers.registry import load_handler
 from upswell.messages import UploadRequest
 from upswell.settings import Settings
 

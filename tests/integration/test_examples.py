@@ -19,7 +19,7 @@ from PIL import Image
 
 from support.system import System
 from upswell.errors import PermanentUploadError, StoreUnavailableError
-from upswell.handlers.load import load_handler
+from upswell.handlers.registry import load_handler
 from upswell.messages import UploadRequest
 from upswell.settings import Settings
 

@@ -22,7 +22,7 @@ from support.inbox import Inbox
 from support.tcp_proxy import TcpProxy
 from upswell.broker import open_broker, topology
 from upswell.broker.protocol import Message
-from upswell.handlers.load import load_handler
+from upswell.handlers.registry import load_handler
 from upswell.messages import UploadReport, UploadRequest, WorkerCommand, WorkerStatus, decode, encode
 from upswell.settings import Settings
 from upswell.worker import Worker

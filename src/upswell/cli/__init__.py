@@ -14,6 +14,8 @@ from typing import Any, NoReturn, cast
 
 import click
 
+from upswell.safe import safe
+
 COMMANDS = {
     "demo": "Watch real files being uploaded while workers come and go.",
     "publish": "Publish directories, lists or requests to be uploaded.",
@@ -88,8 +90,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _fail(message: str, *, status: int, before: str = "") -> NoReturn:
     """Print one line, without secrets and without anything that a terminal would obey, and exit."""
-    from upswell.cli.text import plain  # noqa: PLC0415 - as above
-
     with contextlib.suppress(OSError):
-        click.echo(f"{before}error: {plain(message)}", err=True)
+        click.echo(f"{before}error: {safe(message)}", err=True)
     sys.exit(status)

@@ -8,9 +8,8 @@ import click
 import msgspec
 
 from upswell.cli.options import config_option, load_settings
-from upswell.cli.text import plain
-from upswell.errors import mask
 from upswell.policies.table import policy_for
+from upswell.safe import safe
 from upswell.settings import Settings, describe, variable
 
 
@@ -33,12 +32,12 @@ def check(config: str | None, as_json: bool, explain: bool) -> None:
     shown = {name: _shown(settings, name) for name in Settings.__struct_fields__}
     if as_json:
         both = {name: {"value": value, "origin": origins[name]} for name, value in shown.items()}
-        click.echo(mask(msgspec.json.encode(both).decode()))
+        click.echo(safe(msgspec.json.encode(both).decode(), None))
         return
     width = max(map(len, shown))
     value_width = min(40, max(len(_text(value)) for value in shown.values()))
     for name, value in shown.items():
-        click.echo(f"{name:<{width}}  {_text(value):<{value_width}}  ({plain(origins[name])})")
+        click.echo(f"{name:<{width}}  {_text(value):<{value_width}}  ({safe(origins[name])})")
         if explain:
             click.echo(f"{'':<{width}}  {describe(name)} [{variable(name)}]")
 
@@ -55,4 +54,4 @@ def _shown(settings: Settings, name: str) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return "not set"
-    return plain(value if isinstance(value, str) else msgspec.json.encode(value).decode()) or '""'
+    return safe(value if isinstance(value, str) else msgspec.json.encode(value).decode()) or '""'

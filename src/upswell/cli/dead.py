@@ -14,9 +14,10 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.dead_letters import died_at, reason_of, request_id_of, to_retry
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.replies import peek
-from upswell.cli.text import clock, plain
-from upswell.errors import UpswellError, mask
-from upswell.messages import MAX_EXCERPT_BYTES, shown
+from upswell.cli.text import clock
+from upswell.errors import UpswellError
+from upswell.messages import MAX_EXCERPT_BYTES
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +73,8 @@ def show(app: str, upload_queue: str | None, settings: Settings, request_id: str
             for delivery in await peek(broker, queue, await _ready(broker, queue)):
                 if request_id_of(delivery) == request_id:
                     for name, value in sorted(delivery.headers.items()):
-                        click.echo(f"{plain(name)}: {plain(str(value), 10_000)}")
-                    click.echo(plain(shown(delivery.body), 100_000))
+                        click.echo(f"{safe(name)}: {safe(str(value), 10_000)}")
+                    click.echo(safe(delivery.body, 100_000))
                     return
             raise UpswellError(f"{queue} must hold the request, and holds none with id {request_id!r}")
 
@@ -162,7 +163,7 @@ async def _retry(broker: Broker, queue: str, is_wanted: Callable[[Delivery], boo
 def _line(delivery: Delivery) -> str:
     at = died_at(delivery)
     parts = (request_id_of(delivery), _uri(delivery), reason_of(delivery))
-    return "  ".join((clock(at) if at else "-", *(plain(part, 300) for part in parts)))
+    return "  ".join((clock(at) if at else "-", *(safe(part, 300) for part in parts)))
 
 
 def _json(delivery: Delivery) -> str:
@@ -171,9 +172,9 @@ def _json(delivery: Delivery) -> str:
         "reason": reason_of(delivery),
         "died_at": died_at(delivery),
         "headers": dict(delivery.headers),
-        "body": shown(delivery.body),
+        "body": safe(delivery.body, None),
     }
-    return mask(msgspec.json.encode(fields).decode())
+    return safe(msgspec.json.encode(fields).decode(), None)
 
 
 def _uri(delivery: Delivery) -> str:
@@ -181,4 +182,4 @@ def _uri(delivery: Delivery) -> str:
         body = msgspec.json.decode(delivery.body)
         return str(body["uri"])
     except (msgspec.DecodeError, RecursionError, KeyError, TypeError, UnicodeDecodeError):
-        return shown(delivery.body[:MAX_EXCERPT_BYTES])[:60]
+        return safe(delivery.body[:MAX_EXCERPT_BYTES], 60)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.errors import MessageError
-from upswell.messages import UploadRequest, decode, request_id
-from upswell.worker.requests import valid_id
+from upswell.messages import UploadRequest, decode
+from upswell.requests import id_of_body, valid_id
 
 if TYPE_CHECKING:
     from upswell.broker import Delivery
@@ -24,7 +24,7 @@ def request_id_of(delivery: Delivery) -> str:
         named = decode(UploadRequest, delivery.body).id
     except MessageError:
         named = None
-    return named or valid_id(delivery.message_id) or request_id(delivery.body)
+    return named or valid_id(delivery.message_id) or id_of_body(delivery.body)
 
 
 def reason_of(delivery: Delivery) -> str:

@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from upswell.cli.status_table import attained
-from upswell.cli.text import number, plain, seconds
+from upswell.cli.text import number, seconds
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
@@ -78,7 +79,7 @@ class _Sentences:
         if before == decision.desired_workers:
             return None
         verb = "scale out" if decision.desired_workers > before else "scale in"
-        return plain(f"{verb} {before} -> {decision.desired_workers}: {decision.reason}")
+        return safe(f"{verb} {before} -> {decision.desired_workers}: {decision.reason}")
 
 
 class Lines:

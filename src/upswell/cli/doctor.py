@@ -23,9 +23,10 @@ from msgspec import Struct
 from upswell.broker import Message, topology
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.text import plain, seconds, size
-from upswell.errors import UpswellError, mask
-from upswell.fleets.table import open_fleet
+from upswell.cli.text import seconds, size
+from upswell.errors import UpswellError
+from upswell.fleets.registry import open_fleet
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -58,7 +59,7 @@ def command(app: tuple[str, ...], settings: Settings) -> int:  # noqa: ARG001 - 
 async def _report(settings: Settings) -> int:
     well = True
     async for finding in _findings(settings):
-        click.echo(f"{'ok ' if finding.ok else 'NOT'} {finding.subject}: {plain(finding.words)}")
+        click.echo(f"{'ok ' if finding.ok else 'NOT'} {finding.subject}: {safe(finding.words)}")
         well &= finding.ok
     return 0 if well else 1
 
@@ -73,7 +74,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _broker(settings: Settings) -> AsyncIterator[Finding]:
-    where = mask(settings.broker_url) or f"embedded, in {settings.state_path}"
+    where = safe(settings.broker_url) or f"embedded, in {settings.state_path}"
     try:
         async with connected(settings, "doctor", patience=PATIENCE_SECONDS) as broker:
             yield Finding("broker", True, where)
@@ -200,7 +201,7 @@ def _clock(settings: Settings) -> Finding:
     try:
         theirs = _date_of(settings.management_url)
     except (OSError, ValueError) as error:
-        return Finding("clock", False, f"management_url must answer: {mask(str(error))}")
+        return Finding("clock", False, f"management_url must answer: {safe(str(error))}")
     skew = time.time() - theirs
     if abs(skew) > MOST_SKEW_SECONDS:
         return Finding("clock", False, f"{skew:+.0f} s from the broker's machine: let both follow NTP")

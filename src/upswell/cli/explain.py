@@ -10,8 +10,9 @@ import msgspec
 
 from upswell.cli.options import app_option
 from upswell.cli.recorded import application, open_journal, parse_time
-from upswell.cli.text import counted, number, plain, seconds
+from upswell.cli.text import counted, number, seconds
 from upswell.errors import JournalError
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -78,12 +79,12 @@ def explanation(entry: Entry, instant: float) -> list[str]:
     age = instant - entry.at
     later = f", {duration(age)} before the time asked for" if age >= 1 else ""
     lines = [f"{entry.app_id}, {moment(entry.at)}{later}: {what}", "why:"]
-    lines += [f"  {plain(part)}" for part in decision.reason.split("; ")]
+    lines += [f"  {safe(part)}" for part in decision.reason.split("; ")]
     if decision.numbers:
         lines.append("numbers:")
         lines += [f"  {name.replace('_', ' ')} {value:.4g}" for name, value in decision.numbers.items()]
     lines.append("rejected:")
-    lines += [f"  {plain(option)}" for option in decision.rejected] or ["  nothing was weighed against it"]
+    lines += [f"  {safe(option)}" for option in decision.rejected] or ["  nothing was weighed against it"]
     return [*lines, "what was seen:", *(f"  {line}" for line in seen(snapshot))]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from upswell.cli.connection import unique_name
 from upswell.cli.deciding import remember
 from upswell.errors import SettingsError
-from upswell.fleets.table import open_fleet
+from upswell.fleets.registry import open_fleet
 from upswell.journal import Journal
 from upswell.monitor import Monitor
 from upswell.scaler import Scaler

@@ -26,13 +26,14 @@ from upswell.cli.options import app_option, finite, with_settings
 from upswell.cli.publish_summary import End, Outcome, Verified, print_summary
 from upswell.cli.publish_tally import Tally
 from upswell.cli.replies import MOST_OUTSTANDING, Replies
-from upswell.cli.text import plain
 from upswell.errors import UpswellError
 from upswell.publisher import Publisher
-from upswell.publisher.known import Known, key_of
+from upswell.publisher.known import Known
 from upswell.publisher.objects import list_objects
 from upswell.publisher.record import Record
 from upswell.publisher.sources import Sources, What, local_path
+from upswell.requests import key_of
+from upswell.safe import safe
 from upswell.workload.arrivals import constant
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ async def _list(sources: Sources, known: Known, tally: Tally, job: Job) -> None:
             click.echo(msgspec.json.encode(request).decode())
         else:
             length = "?" if request.size_bytes is None else f"{request.size_bytes:,}"
-            click.echo(f"{length:>15}  {plain(key_of(request))}  {plain(request.uri)}")
+            click.echo(f"{length:>15}  {safe(key_of(request))}  {safe(request.uri)}")
     tally.warn()
     for line in tally.lines(sent="to send"):
         click.echo(line, err=True)
@@ -304,9 +305,7 @@ async def _verify(known: Known, tally: Tally) -> Verified:
 def _warn(settings: Settings, job: Job, known: Known) -> None:
     """Say at the start what would make every upload fail, or what cannot be looked at."""
     if known.destination_error:
-        click.echo(
-            f"what is stored goes by this machine's record: {plain(known.destination_error)}", err=True
-        )
+        click.echo(f"what is stored goes by this machine's record: {safe(known.destination_error)}", err=True)
     if settings.handler != "upload":
         return
     roots = [Path(root).expanduser().resolve() for root in settings.source_roots]
@@ -324,6 +323,6 @@ def _warn(settings: Settings, job: Job, known: Known) -> None:
         if not allowed:
             click.echo(
                 f"workers read only what lies below their {setting}, here {named or 'empty'}: "
-                f"{plain(argument)} does not",
+                f"{safe(argument)} does not",
                 err=True,
             )

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from upswell.cli.replies import Replies
-from upswell.cli.text import counted, plain, seconds, size
-from upswell.errors import mask
+from upswell.cli.text import counted, seconds, size
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,9 +64,9 @@ def print_summary(queue: str, tally: Tally, outcome: Outcome, *, as_json: bool) 
     """Print the summary on standard output, and what failed on standard error."""
     replies, verified = outcome.replies, outcome.verified
     for name, reason in replies.failures if replies else ():
-        click.echo(f"dead {plain(name)}: {plain(reason)}", err=True)
+        click.echo(f"dead {safe(name)}: {safe(reason)}", err=True)
     for finding in verified.findings if verified else ():
-        click.echo(f"{finding.difference} {plain(finding.key)}: {plain(finding.reason)}", err=True)
+        click.echo(f"{finding.difference} {safe(finding.key)}: {safe(finding.reason)}", err=True)
     if as_json:
         click.echo(msgspec.json.encode(_figures(tally, outcome)).decode())
         return
@@ -110,7 +110,7 @@ def _figures(tally: Tally, outcome: Outcome) -> dict[str, Any]:
             "p95_response_time": p95,
             "stored_bytes": replies.stored_bytes,
             "bytes_per_second": _rate(replies, outcome),
-            "failures": [{"name": mask(name), "reason": mask(reason)} for name, reason in replies.failures],
+            "failures": [{"name": safe(name), "reason": safe(reason)} for name, reason in replies.failures],
         }
     figures |= {**tally.figures(), "seconds": outcome.seconds}
     if verified is not None:

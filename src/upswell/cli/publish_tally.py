@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from upswell.cli.text import counted, plain, size
+from upswell.cli.text import counted, size
 from upswell.messages import UploadRequest
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,7 @@ class Tally:
     def warn(self) -> None:
         """Print what was passed over, on standard error."""
         for note in self._shown:
-            click.echo(f"passed over {plain(note.path)}: {plain(note.reason)}", err=True)
+            click.echo(f"passed over {safe(note.path)}: {safe(note.reason)}", err=True)
         more = self.notes.total() - len(self._shown)
         if more:
             click.echo(f"passed over {counted(more, 'name')} more", err=True)

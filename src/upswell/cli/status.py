@@ -17,7 +17,7 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_s
 from upswell.cli.cost import cost_json
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.status_state import AppState, Roster, look
-from upswell.cli.text import plain
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
@@ -76,7 +76,7 @@ def _as_json(state: AppState) -> dict[str, Any]:
         "alarms": latest.decision.alarms if latest else (),
         "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour),
         "decisions": [
-            {"at": e.at, "desired_workers": e.decision.desired_workers, "reason": plain(e.decision.reason)}
+            {"at": e.at, "desired_workers": e.decision.desired_workers, "reason": safe(e.decision.reason)}
             for e in state.decisions
         ],
     }

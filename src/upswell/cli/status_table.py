@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from upswell.cli.cost import cost_text
-from upswell.cli.text import clock, number, plain, seconds
+from upswell.cli.text import clock, number, seconds
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -100,5 +101,5 @@ def _decisions(state: AppState, now: float) -> list[Text]:
         words = (
             f"{clock(entry.at)} {state.app_id} -> {entry.decision.desired_workers}: {entry.decision.reason}"
         )
-        lines.append(Text(plain(words)))
+        lines.append(Text(safe(words)))
     return lines

@@ -19,13 +19,14 @@ from msgspec.structs import replace
 
 from upswell.cli.connection import run
 from upswell.cli.options import with_settings
-from upswell.cli.text import plain, seconds, size
+from upswell.cli.text import seconds, size
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError, UpswellError
-from upswell.handlers.load import load_handler
+from upswell.handlers.registry import load_handler
 from upswell.messages import UploadRequest
 from upswell.publisher.sources import local_path
 from upswell.publisher.things import file_uri, guess_type
-from upswell.stores.keys import PRIVATE
+from upswell.requests import PRIVATE
+from upswell.safe import safe
 from upswell.worker.outcomes import backoff
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ async def _upload(handler: Handler, request: UploadRequest, settings: Settings) 
                 raise UpswellError(f"{reason}; tried {attempt} times") from error
             delay = backoff(attempt, settings.retry_backoff, rng)
             kind = "the store is away" if isinstance(error, StoreUnavailableError) else "failed"
-            click.echo(f"attempt {attempt} {kind}: {plain(reason)}; again in {seconds(delay)}", err=True)
+            click.echo(f"attempt {attempt} {kind}: {safe(reason)}; again in {seconds(delay)}", err=True)
             await asyncio.sleep(delay)
     raise AssertionError("delivery_limit is at least 1")
 
@@ -197,5 +198,5 @@ def _print(stored: Stored | None, where: str, took: float, attempts: int, *, as_
         click.echo(f"done in {seconds(took)}; the handler tells nothing of it")
     else:
         rate = size(stored.bytes / took) if took else "-"
-        click.echo(f"{stored.checksum or 'no checksum'}  {plain(where)}")
+        click.echo(f"{stored.checksum or 'no checksum'}  {safe(where)}")
         click.echo(f"{size(stored.bytes)} stored in {seconds(took)}, {rate}/s", err=True)

@@ -30,7 +30,7 @@ def command(app: str | None, settings: Settings, upload_queue: str | None, stand
     """Take requests from the upload queue, upload, report, acknowledge; drain at SIGTERM or Ctrl-C."""
     from upswell.broker import open_broker  # noqa: PLC0415 - after the options were found to be right
     from upswell.broker.topology import upload_queue_name  # noqa: PLC0415 - as above
-    from upswell.handlers.load import load_handler  # noqa: PLC0415 - as above
+    from upswell.handlers.registry import load_handler  # noqa: PLC0415 - as above
     from upswell.stores.rate_limit import RateLimit  # noqa: PLC0415 - as above
     from upswell.worker import Worker  # noqa: PLC0415 - as above
 

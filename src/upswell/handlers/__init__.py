@@ -1,7 +1,7 @@
 """The handler seam: what a worker does with a request.
 
 `upload.py` stores it, `simulate.py` only takes time; `--handler package.module:function` names your own, and
-its `context` (`context.py`) opens the source and stores what it made. `load.py` turns the setting into a
+its `context` (`context.py`) opens the source and stores what it made. `registry.py` turns the setting into a
 handler.
 """
 

@@ -20,10 +20,10 @@ from msgspec.structs import replace
 
 from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError, UploadError
 from upswell.publisher.sources import LISTED
+from upswell.requests import key_of
 from upswell.stores.destinations import open_store
 from upswell.stores.protocol import StoredObject
-from upswell.stores.sources import Sources
-from upswell.workload.keys import default_key
+from upswell.stores.sources import SourceOpener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +71,7 @@ class Known:
         """
         self.destination_error = ""
         self._record = record
-        self._sources = Sources(_reading_settings(settings))
+        self._sources = SourceOpener(_reading_settings(settings))
         self._silent: set[str] = set()  # where URIs lead that were not answered
         self._settings = settings
         self._store = self._open(settings)
@@ -220,12 +220,6 @@ class _Empty:
     def digest(self, key: str) -> StoredObject | None:
         """Return that nothing is there."""
         del key
-
-
-def key_of(request: UploadRequest) -> str:
-    """Return the key that a worker stores a request under."""
-    assert request.id is not None
-    return request.key or default_key(request.id, request.uri)
 
 
 def _compare_checksum(

@@ -8,7 +8,6 @@ files never become one object.
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
 import os
 from typing import TYPE_CHECKING
@@ -19,8 +18,8 @@ from msgspec import Struct
 
 from upswell.errors import MessageError, PermanentUploadError
 from upswell.messages import UploadRequest
-from upswell.stores.keys import split_key
-from upswell.stores.show import show
+from upswell.requests import id_of_parts, split_key
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.publisher.tree import File
@@ -75,19 +74,18 @@ def request_of(thing: Thing, *, app_id: str, kind: str | None = None, salt: str 
             split_key(thing.key)
         except PermanentUploadError as error:
             raise MessageError(str(error)) from error
-    made_of = (app_id, thing.uri, thing.key, thing.size, thing.version, salt)
     fields = {
         "app_id": app_id,
         "type": kind or guess_type(thing.key or thing.uri),
         "uri": thing.uri,
-        "id": hashlib.sha256(msgspec.json.encode(made_of)).hexdigest()[:32],
+        "id": id_of_parts(app_id, thing.uri, thing.key, thing.size, thing.version, salt),
         "key": thing.key,
         "size_bytes": thing.size,
     }
     try:
         return msgspec.convert(fields, UploadRequest)
     except msgspec.ValidationError as error:
-        raise MessageError(f"not a valid upload request: {error}; got {show(thing.uri)}") from error
+        raise MessageError(f"not a valid upload request: {error}; got {safe(thing.uri)}") from error
 
 
 def guess_type(name: str) -> str:

@@ -1,8 +1,8 @@
-"""The scaler: makes the workers that run the workers that are wanted.
+"""The scaler: starts and drains workers until those that run are those that are desired.
 
-`loop.py` looks and acts, `plan.py` says what is missing, `view.py` how a worker is seen, `mail.py` hears
-and tells; `requests.py` keeps the newest request, `backoff.py` and `ends.py` deal with crashes, `ledger.py`
-with the bill, `lock.py` with a second scaler.
+`loop.py` observes and acts; `plan.py` says what is missing; `phases.py` how far each worker is; `targets.py`
+keeps the newest request; `messaging.py` receives and sends; `exits.py` and `backoff.py` handle crashes;
+`costs.py` counts; `lock.py` keeps a second scaler waiting.
 """
 
 from upswell.scaler.loop import Scaler

@@ -22,13 +22,13 @@ from upswell.errors import FleetError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
-from upswell.scaler.ends import Ends
-from upswell.scaler.ledger import Ledger, Totals
+from upswell.scaler.costs import Ledger, Totals
+from upswell.scaler.exits import Ends
 from upswell.scaler.lock import ScalerLock
-from upswell.scaler.mail import Mail
+from upswell.scaler.messaging import Mail
+from upswell.scaler.phases import see
 from upswell.scaler.plan import Action, Seen, Wish, plan
-from upswell.scaler.requests import wish
-from upswell.scaler.view import see
+from upswell.scaler.targets import wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

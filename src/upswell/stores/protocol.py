@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError
+from upswell.safe import safe
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
-from upswell.stores.show import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,11 +37,11 @@ def unpaced(_count: int) -> None:
 def conflict(key: str) -> PermanentUploadError:
     """Return the error of an upload whose key belongs to other bytes, where the settings say `fail`."""
     return PermanentUploadError(
-        f"an upload must not replace other bytes while on_conflict is fail; they are there under {show(key)}"
+        f"an upload must not replace other bytes while on_conflict is fail; they are there under {safe(key)}"
     )
 
 
-class Source(Protocol):
+class OpenSource(Protocol):
     """What an object is made from, open; closed at the end of its `with`.
 
     `size` is in bytes (None: not told). `version` differs when the content does (a file's time of last
@@ -84,7 +84,7 @@ class Store(Protocol):
     def put(
         self,
         key: str,
-        source: Source,
+        source: OpenSource,
         *,
         checksum: str | None = None,
         again: bool = False,

@@ -6,7 +6,7 @@ import pytest
 
 from upswell.broker import Delivery
 from upswell.cli.dead_letters import died_at, reason_of, request_id_of, to_retry
-from upswell.messages import request_id
+from upswell.requests import id_of_body
 
 BARE = b'{"type": "image", "uri": "file:///a", "app_id": "e1"}'
 
@@ -19,7 +19,7 @@ def dead(body: bytes, message_id: str | None = None, **headers: str | float) -> 
 def test_the_id_is_the_requests_own_or_the_messages_or_made_of_the_bytes() -> None:
     assert request_id_of(dead(BARE[:-1] + b', "id": "own"}', "message")) == "own"
     assert request_id_of(dead(BARE, "message")) == "message"
-    assert request_id_of(dead(BARE)) == request_id(BARE)
+    assert request_id_of(dead(BARE)) == id_of_body(BARE)
 
 
 def test_the_reason_is_the_workers_or_the_brokers() -> None:

@@ -65,7 +65,7 @@ def test_an_upswell_error_is_one_masked_line_and_exit_status_1(
         raise BrokerError("cannot reach amqp://me:secret@host/:\nrefused\x1b[31m")
 
     add_command(monkeypatch, fail)
-    assert run(capsys, "demo") == (1, "", "error: cannot reach amqp://***@host/:\\nrefused\\x1b[31m\n")
+    assert run(capsys, "demo") == (1, "", "error: cannot reach amqp://***@host/:\\nrefused\\u001b[31m\n")
 
 
 def test_what_a_command_returns_is_the_exit_status(
@@ -127,7 +127,7 @@ def test_misuse_is_one_line_after_the_usage_and_exit_status_2(
             "settings file must be readable: missing.toml",
         ),
         (["publish", "--app", "e1", "missing.json"], "request file must be readable: missing.json"),
-        (["publish", "--app", "e1", "bad\x00name"], "request file must be readable: bad\\x00name"),
+        (["publish", "--app", "e1", "bad\x00name"], "request file must be readable: bad\\u0000name"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_the_rule_and_exit_status_1(

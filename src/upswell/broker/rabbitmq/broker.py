@@ -29,12 +29,12 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorWrongState
 
 from upswell.broker.protocol import Consumer, QueueDepth
-from upswell.broker.rabbitmq import attempts
+from upswell.broker.rabbitmq import delivery_count
 from upswell.broker.rabbitmq import url as rabbitmq_url
 from upswell.broker.rabbitmq.channel import NOT_FOUND, AwaitableChannel, LostError, RefusedError
+from upswell.broker.rabbitmq.connection import ReconnectingConnection
 from upswell.broker.rabbitmq.consumers import Consumers, RabbitConsumer, delivery
-from upswell.broker.rabbitmq.link import Link
-from upswell.broker.rabbitmq.outbox import Outbox, Outgoing
+from upswell.broker.rabbitmq.publishing import Outgoing, PublishingChannel
 from upswell.broker.rabbitmq.queues import DeclaredQueues
 from upswell.errors import BrokerError
 from upswell.events import get_logger
@@ -77,10 +77,10 @@ class RabbitBroker:
         self._getting: AwaitableChannel | None = None
         self._get_lock = asyncio.Lock()
         self._got: Callable[..., None] | None = None
-        self._outbox = Outbox(self._log)
+        self._publishing = PublishingChannel(self._log)
         self._tasks: set[asyncio.Task[None]] = set()
         self._consumers = Consumers(_cancel, self._prepare, log=self._log, rng=self._rng)
-        self._link = Link(
+        self._connection = ReconnectingConnection(
             partial(_open, self._address, name),
             self._restore,
             self._on_lost,
@@ -94,19 +94,19 @@ class RabbitBroker:
         Raises:
             BrokerError: wrong credentials, no such vhost or host, no permission, an untrusted certificate.
         """
-        await self._link.connect()
+        await self._connection.connect()
 
     async def close(self) -> None:
         """Wait up to 5 s for outstanding confirms, then disconnect; messages still unconfirmed fail."""
-        pending = self._outbox.pending()
+        pending = self._publishing.pending()
         if pending:
             await asyncio.wait(pending, timeout=_CLOSE_PATIENCE)
             await asyncio.sleep(0)  # lets the acks that wait for these confirms go out
         await self._consumers.close()
         for task in self._tasks:
             task.cancel()
-        await self._link.close()
-        self._outbox.close()
+        await self._connection.close()
+        self._publishing.close()
 
     async def declare(self, queue: Queue) -> None:
         """Make a queue, its exchange and binding; one that differs is used as it is, with one warning.
@@ -115,7 +115,7 @@ class RabbitBroker:
             QueueMismatchError: a stream, another connection's queue, or shared where exclusive was asked.
             BrokerError: no permission.
         """
-        await self._queues.declare(queue, self._link.call)
+        await self._queues.declare(queue, self._connection.call)
 
     def publish(self, message: Message) -> asyncio.Future[None]:
         """Send a message; the future is done when the server has it safe on disk (confirmed).
@@ -126,10 +126,10 @@ class RabbitBroker:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         properties = _Properties(message_id=message.message_id, reply_to=message.reply_to)
         if message.headers:
-            properties.headers = attempts.wire_headers(message.headers)
+            properties.headers = delivery_count.wire_headers(message.headers)
         if message.persistent:
             properties.delivery_mode = 2
-            self._outbox.post(
+            self._publishing.post(
                 Outgoing(
                     exchange=message.exchange,
                     routing_key=message.routing_key,
@@ -140,7 +140,7 @@ class RabbitBroker:
                 )
             )
         else:
-            self._outbox.tell(message.exchange, message.routing_key, message.body, properties)
+            self._publishing.tell(message.exchange, message.routing_key, message.body, properties)
             future.set_result(None)
         return future
 
@@ -153,7 +153,7 @@ class RabbitBroker:
             BrokerError: no such queue, or no permission.
         """
         consumer = RabbitConsumer(queue, on_delivery, prefetch_count, self._consumers)
-        await self._link.until_done(lambda: self._consumers.start(consumer))
+        await self._connection.until_done(lambda: self._consumers.start(consumer))
         return consumer
 
     def ack(self, delivery: Delivery) -> None:
@@ -171,12 +171,14 @@ class RabbitBroker:
         queue = self._queues.get(delivery.queue)
         limit = queue.delivery_limit if queue else None
         classic = self._queues.is_classic(delivery.queue)
-        is_copy = attempts.earlier_attempts(held.properties.headers or {}) > 0
+        is_copy = delivery_count.earlier_attempts(held.properties.headers or {}) > 0
         if (classic or is_copy) and queue and queue.dead_letter_queue and limit and delivery.attempt >= limit:
-            properties = attempts.dead_letter_for(held.properties, delivery.attempt, limit)
+            properties = delivery_count.dead_letter_for(held.properties, delivery.attempt, limit)
             self._replace(delivery, queue.dead_letter_queue, properties)
         elif classic:
-            self._replace(delivery, delivery.queue, attempts.copy_for(held.properties, delivery.attempt))
+            self._replace(
+                delivery, delivery.queue, delivery_count.copy_for(held.properties, delivery.attempt)
+            )
         else:
             held.reject()
 
@@ -194,7 +196,9 @@ class RabbitBroker:
         if unlimited or not self._nack_counts or self._queues.is_classic(delivery.queue):
             held.nack()
         else:
-            self._replace(delivery, delivery.queue, attempts.copy_for(held.properties, delivery.attempt - 1))
+            self._replace(
+                delivery, delivery.queue, delivery_count.copy_for(held.properties, delivery.attempt - 1)
+            )
 
     async def depth(self, queue: str) -> QueueDepth | None:
         """Return a queue's depth, or None when there is no such queue.
@@ -202,7 +206,7 @@ class RabbitBroker:
         Unacknowledged messages are known from the management API alone; without its answer they are None.
         """
         try:
-            frame = await self._link.call("queue_declare", queue=queue, passive=True)
+            frame = await self._connection.call("queue_declare", queue=queue, passive=True)
         except RefusedError as error:
             if error.code == NOT_FOUND:
                 return None
@@ -220,18 +224,18 @@ class RabbitBroker:
             BrokerError: no such queue.
         """
         async with self._get_lock:
-            answer = await self._link.until_done(lambda: self._get(queue))
+            answer = await self._connection.until_done(lambda: self._get(queue))
         return None if answer is None else delivery(queue, *answer)
 
     async def purge(self, queue: str) -> int:
         """Drop all ready messages of a queue; return how many."""
-        frame = await self._link.call("queue_purge", queue=queue)
+        frame = await self._connection.call("queue_purge", queue=queue)
         return int(frame.method.message_count)
 
     async def delete(self, queue: str) -> None:
         """Delete a queue, with what is in it."""
         self._queues.forget(queue)
-        await self._link.call("queue_delete", queue=queue)
+        await self._connection.call("queue_delete", queue=queue)
 
     async def _restore(self, connection: Any) -> None:
         version = str(connection.server_properties.get("version", ""))
@@ -245,50 +249,50 @@ class RabbitBroker:
                 raise
             except BrokerError as error:  # its consumers, when there are any, try again
                 self._log.warning("broker.declare_failed", queue=name, error=error)
-        self._outbox.forget_refusals()
+        self._publishing.forget_refusals()
         await self._open_publishing(connection)
         await self._consumers.attach(connection)
 
     async def _open_publishing(self, connection: Any) -> None:
         channel = await AwaitableChannel.open(connection, self._on_publishing_closed)
-        channel.raw.add_on_return_callback(self._outbox.on_return)
-        await channel.call("confirm_delivery", ack_nack_callback=self._outbox.on_confirm)
-        self._outbox.attach(channel.raw)
+        channel.raw.add_on_return_callback(self._publishing.on_return)
+        await channel.call("confirm_delivery", ack_nack_callback=self._publishing.on_confirm)
+        self._publishing.attach(channel.raw)
 
     def _on_lost(self) -> None:
-        self._outbox.detach()
+        self._publishing.detach()
         self._consumers.detach()
 
     def _on_publishing_closed(self, error: BrokerError) -> None:
         if isinstance(error, RefusedError):
             self._log.warning("broker.publish_refused", error=error)
-            self._outbox.refuse(error)
+            self._publishing.refuse(error)
             task = asyncio.ensure_future(self._reopen_publishing())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _reopen_publishing(self) -> None:
         try:
-            await self._open_publishing(self._link.connection)
+            await self._open_publishing(self._connection.connection)
         except LostError:
             return  # the next connection opens one
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         self._log.warning("broker.blocked", reason=str(frame.method.reason))
-        self._outbox.block()
+        self._publishing.block()
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self._log.info("broker.unblocked")
-        self._outbox.unblock()
+        self._publishing.unblock()
 
     async def _prepare(self, queue: str) -> None:
-        await self._queues.prepare(queue, self._link.call_once)
+        await self._queues.prepare(queue, self._connection.call_once)
 
     async def _get(self, queue: str) -> tuple[Any, Any, Any, bytes] | None:
         if self._getting is None or not self._getting.is_open:
-            if not self._link.is_up:
+            if not self._connection.is_up:
                 raise LostError("there is no connection to RabbitMQ")
-            self._getting = await AwaitableChannel.open(self._link.connection)
+            self._getting = await AwaitableChannel.open(self._connection.connection)
             self._getting.raw.add_callback(self._on_get_empty, [_GetEmpty], one_shot=False)
         channel = self._getting
 
@@ -306,7 +310,7 @@ class RabbitBroker:
         """Publish a message anew, and take the old one away once the new one is confirmed."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.add_done_callback(partial(_settle_replaced, delivery.tag))
-        self._outbox.post(
+        self._publishing.post(
             Outgoing(
                 exchange="",
                 routing_key=queue,
@@ -320,7 +324,7 @@ class RabbitBroker:
     async def _unacknowledged(self, queue: str) -> int | None:
         if not self._management_url:
             return None
-        from upswell.broker.rabbitmq.management import (  # noqa: PLC0415 - an HTTP client that few need
+        from upswell.broker.rabbitmq.management_api import (  # noqa: PLC0415 - an HTTP client that few need
             messages_unacknowledged,
         )
 

@@ -10,9 +10,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from upswell.broker.protocol import Delivery
-from upswell.broker.rabbitmq import attempts
+from upswell.broker.rabbitmq import delivery_count
 from upswell.broker.rabbitmq.channel import AwaitableChannel, LostError, RefusedError
-from upswell.broker.rabbitmq.link import pause
+from upswell.broker.rabbitmq.connection import pause
 from upswell.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -138,11 +138,11 @@ def delivery(
     return Delivery(
         body=body,
         queue=queue,
-        attempt=attempts.attempt(headers, redelivered=method.redelivered) if headers else 1,
+        attempt=delivery_count.attempt(headers, redelivered=method.redelivered) if headers else 1,
         tag=Held(channel, method.delivery_tag, properties, consumer),
         message_id=properties.message_id,
         reply_to=properties.reply_to,
-        headers=attempts.plain_headers(headers),
+        headers=delivery_count.plain_headers(headers),
     )
 
 

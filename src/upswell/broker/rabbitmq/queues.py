@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from upswell.broker.rabbitmq.arguments import as_it_is, declaration, weaker
 from upswell.broker.rabbitmq.channel import (
     ACCESS_REFUSED,
     PRECONDITION_FAILED,
     RESOURCE_LOCKED,
     RefusedError,
 )
+from upswell.broker.rabbitmq.queue_arguments import as_it_is, declaration, weaker
 from upswell.errors import QueueMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from upswell.broker.rabbitmq.arguments import Declaration
+    from upswell.broker.rabbitmq.queue_arguments import Declaration
     from upswell.broker.topology import Queue
 
 

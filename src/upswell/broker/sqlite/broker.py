@@ -6,11 +6,11 @@ before:
 
     sqlite.py           the protocol, on the asyncio loop
     sqlite/thread.py    the thread that waits for the disk
-    sqlite/session.py   one connection: what it declared, consumes and holds
-    sqlite/exchange.py  one turn of it: settle, publish, take
-    sqlite/membership.py, sqlite/doorbell.py    how connections wake each other and see each other die
-    sqlite/queues.py, sqlite/messages.py        the SQL
-    sqlite/file.py, sqlite/schema.py            transactions, tables
+    sqlite/connection.py   one connection: what it declared, consumes and holds
+    sqlite/transaction.py  one turn of it: settle, publish, take
+    sqlite/presence.py, sqlite/wakeup.py    how connections wake each other and see each other die
+    sqlite/queue_rows.py, sqlite/message_rows.py        the SQL
+    sqlite/database.py, sqlite/schema.py            transactions, tables
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from upswell.broker.sqlite.exchange import Subscription
-from upswell.broker.sqlite.messages import encode_headers
+from upswell.broker.sqlite.message_rows import encode_headers
 from upswell.broker.sqlite.thread import SessionThread
+from upswell.broker.sqlite.transaction import ConsumerState
 from upswell.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from upswell.broker.protocol import Delivery, Message, OnDelivery, QueueDepth
-    from upswell.broker.sqlite.session import Outcome
+    from upswell.broker.sqlite.connection import TurnResult
     from upswell.broker.topology import Queue
 
 CLOSE_SECONDS = 5.0
@@ -38,7 +38,7 @@ CLOSE_SECONDS = 5.0
 class SqliteConsumer:
     """A running subscription."""
 
-    def __init__(self, thread: SessionThread, subscription: Subscription) -> None:
+    def __init__(self, thread: SessionThread, subscription: ConsumerState) -> None:
         self._thread = thread
         self._subscription = subscription
 
@@ -96,7 +96,7 @@ class SqliteBroker:
     async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int) -> SqliteConsumer:
         """Call `on_delivery` with each message, at most `prefetch_count` unacknowledged at a time."""
         thread = self._thread
-        subscription = Subscription(queue, on_delivery, prefetch_count)
+        subscription = ConsumerState(queue, on_delivery, prefetch_count)
         await thread.call(lambda session: session.subscribe(subscription))
         return SqliteConsumer(thread, subscription)
 
@@ -139,7 +139,7 @@ class SqliteBroker:
         if self._open_thread is not None:
             self._open_thread.settle((kind, delivery.tag))
 
-    def _on_outcome(self, outcome: Outcome) -> None:
+    def _on_outcome(self, outcome: TurnResult) -> None:
         for future in outcome.confirmed:
             if not future.done():
                 future.set_result(None)

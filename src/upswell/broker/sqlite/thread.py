@@ -16,14 +16,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from upswell import events
+from upswell.broker.sqlite.connection import Session, TurnResult
 from upswell.broker.sqlite.schema import file_error
-from upswell.broker.sqlite.session import Outcome, Session
 from upswell.errors import BrokerError, UpswellError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from upswell.broker.sqlite.exchange import Publish, Settlement
+    from upswell.broker.sqlite.transaction import Publish, Settlement
 
 TICK_SECONDS = 1.0
 """How often a connection shows that it lives, looks for dead ones, and for messages whose ring was lost."""
@@ -40,7 +40,12 @@ class SessionThread:
     """Runs one `Session`; its public methods are called from the loop."""
 
     def __init__(
-        self, path: Path, name: str, *, loop: asyncio.AbstractEventLoop, on_outcome: Callable[[Outcome], None]
+        self,
+        path: Path,
+        name: str,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        on_outcome: Callable[[TurnResult], None],
     ) -> None:
         self._path = path
         self._name = name
@@ -167,7 +172,9 @@ class SessionThread:
         except Exception as error:  # noqa: BLE001 - every publisher must learn that its message is not safe
             failure = self._as_broker_error(error)
             self._log.error("broker.failed", error=error)
-            outcome = Outcome([], [(future, failure) for _, _, future in publishes if future is not None], [])
+            outcome = TurnResult(
+                [], [(future, failure) for _, _, future in publishes if future is not None], []
+            )
         if outcome is not None:
             self._post(self._on_outcome, outcome)
 

@@ -1,0 +1,168 @@
+"""One turn of a connection: settle deliveries, publish, and take what may now be taken, in one transaction.
+
+What comes in: what the connection holds and wants. What goes out: `Changes`, to be remembered once they are
+committed; until then nothing but the file is changed, so that a turn which the disk refused can be run
+again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from upswell.broker.sqlite import message_rows, queue_rows
+from upswell.errors import UnroutableError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from upswell.broker.protocol import Message, OnDelivery
+    from upswell.broker.sqlite.message_rows import DeadMessage, NewMessage, TakenMessage
+    from upswell.broker.sqlite.queue_rows import QueueRow
+
+Publish = tuple["Message", str | None, Any]
+"""A message, its headers as the file keeps them, and whom to tell (a future, or None)."""
+Settlement = tuple[Literal["ack", "retry", "release"], tuple[int, int]]
+"""What to do with a delivery, and its tag: its connection and message."""
+
+
+class ConsumerState:
+    """A consumer of this connection: what it asked for, its place in the file, how much it holds."""
+
+    def __init__(self, queue: str, on_delivery: OnDelivery, prefetch_count: int) -> None:
+        self.queue = queue
+        self.on_delivery = on_delivery
+        self.prefetch_count = prefetch_count
+        self.id = 0
+        self.queue_id = 0
+        self.held = 0
+
+
+class Changes:
+    """What a turn did."""
+
+    def __init__(self) -> None:
+        self.confirmed: list[Any] = []
+        self.refused: list[tuple[Any, Exception]] = []
+        self.settled: list[int] = []
+        self.freed: Counter[ConsumerState] = Counter()
+        self.taken: list[tuple[ConsumerState, list[TakenMessage]]] = []
+        self.dead: list[DeadMessage] = []
+        self.to_ring: set[int] = set()
+
+
+class Transaction:
+    """One turn; `run` it inside a transaction, as often as it takes to commit."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        *,
+        connection: int,
+        held: Mapping[int, ConsumerState | None],
+        subscriptions: Iterable[ConsumerState],
+        now: float,
+        unfair: bool,
+    ) -> None:
+        self._db = db
+        self._connection = connection
+        self._held = held
+        self._subscriptions = subscriptions
+        self._now = now
+        self._unfair = unfair
+
+    def run(self, publishes: Sequence[Publish], settlements: Sequence[Settlement]) -> Changes:
+        """Do it all and return what was done."""
+        changes = Changes()
+        fuller = self._settle(settlements, changes)
+        fuller |= self._publish(publishes, changes)
+        for subscription in self._subscriptions:
+            fuller |= self._take(subscription, changes)
+        changes.to_ring = queue_rows.waiting_connections(self._db, fuller, besides=self._connection)
+        return changes
+
+    def _settle(self, settlements: Sequence[Settlement], changes: Changes) -> set[int]:
+        ours: dict[int, str] = {}
+        for kind, (connection, message) in settlements:
+            if connection == self._connection and message in self._held:
+                ours.setdefault(message, kind)  # the first word counts
+        for message in ours:
+            subscription = self._held[message]
+            if subscription is not None:
+                changes.freed[subscription] += 1
+        changes.settled = list(ours)
+        fuller: set[int] = set()
+        acked = [message for message, kind in ours.items() if kind == "ack"]
+        if acked:
+            message_rows.remove_messages(self._db, self._connection, acked)
+        returned = [(message, kind) for message, kind in ours.items() if kind != "ack"]
+        for kind, group in itertools.groupby(returned, key=lambda entry: entry[1]):
+            ids = [message for message, _ in group]
+            back, dead = message_rows.give_back(self._db, self._connection, ids, counted=kind == "retry")
+            fuller |= back
+            changes.dead += dead
+        return fuller
+
+    def _publish(self, publishes: Sequence[Publish], changes: Changes) -> set[int]:
+        routes: dict[tuple[str, str], list[QueueRow]] = {}
+        rows: list[NewMessage] = []
+        for message, headers, future in publishes:
+            target = (message.exchange, message.routing_key)
+            route = routes.get(target)
+            if route is None:
+                route = routes[target] = self._route(message)
+            for queue in route:
+                expires_at = None if queue.message_ttl is None else self._now + queue.message_ttl
+                row = (queue.id, expires_at, message.message_id, message.reply_to, headers, message.body)
+                rows.append(row)
+            if future is None:
+                continue
+            if route or not message.mandatory:
+                changes.confirmed.append(future)
+            else:
+                changes.refused.append((future, _unroutable(message)))
+        message_rows.insert_messages(self._db, rows)
+        fuller = {queue.id: queue for route in routes.values() for queue in route}
+        for queue in fuller.values():
+            message_rows.forget_expired(self._db, queue, self._now)
+            message_rows.drop_oldest(self._db, queue)
+        return set(fuller)
+
+    def _route(self, message: Message) -> list[QueueRow]:
+        if message.exchange:
+            return queue_rows.bound_queues(self._db, message.exchange)
+        queue = queue_rows.find_queue(self._db, message.routing_key)
+        return [] if queue is None else [queue]
+
+    def _take(self, subscription: ConsumerState, changes: Changes) -> set[int]:
+        """Take what a consumer has room for, within its fair share; return the queue if some is left."""
+        held = subscription.held - changes.freed[subscription]
+        left = False
+        queue = self._queue_of(subscription)
+        if queue is not None:
+            wanted = min(subscription.prefetch_count - held, queue.ready)
+            if wanted > 0:
+                share = queue_rows.fair_share(self._db, queue, subscription.id, held)
+                limit = min(wanted, max(share, int(self._unfair)))
+                taken = message_rows.take_messages(self._db, queue.id, self._connection, limit)
+                if taken:
+                    changes.taken.append((subscription, taken))
+                held += len(taken)
+                left = len(taken) < wanted
+        if held != subscription.held:
+            self._db.execute("UPDATE consumers SET held = ? WHERE id = ?", (held, subscription.id))
+        return {subscription.queue_id} if left else set()
+
+    def _queue_of(self, subscription: ConsumerState) -> QueueRow | None:
+        queue = queue_rows.queue_by_id(self._db, subscription.queue_id)
+        if queue is None or queue.message_ttl is None:
+            return queue
+        message_rows.forget_expired(self._db, queue, self._now)
+        return queue_rows.queue_by_id(self._db, subscription.queue_id)
+
+
+def _unroutable(message: Message) -> UnroutableError:
+    target = f"exchange {message.exchange}" if message.exchange else f"queue {message.routing_key}"
+    return UnroutableError(f"a mandatory message must reach a queue, got none for {target}")

@@ -1,0 +1,101 @@
+"""Workers that ended: who left as told, who crashed, and when a crashed one may be replaced.
+
+What comes in: what the fleet lists and what the scaler knows of it. What goes out: log events, totals, and
+whether an application's workers may be started now. It must not know what is wanted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from upswell.errors import FleetError
+from upswell.events import get_logger
+from upswell.scaler.backoff import HEALTHY_SECONDS, CrashBackoff
+from upswell.scaler.phases import is_leaving
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from upswell.fleets.protocol import Fleet, FleetWorker
+    from upswell.scaler.costs import Ledger
+    from upswell.scaler.phases import Heard, Told
+    from upswell.scaler.plan import Seen
+
+_log = get_logger()
+
+
+class Ends:
+    """Tells each worker's end apart, once."""
+
+    def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
+        """Begin with no crash."""
+        self._fleet = fleet
+        self._ledger = ledger
+        self._noted: set[str] = set()
+        self._backoffs: dict[str, CrashBackoff] = defaultdict(CrashBackoff)
+
+    def may_start(self, app_id: str, now: float) -> bool:
+        """Return whether a worker of this application may be started now, as far as crash loops go."""
+        return self._backoffs[app_id].may_start(now)
+
+    def start_failed(self, app_id: str, error: Exception, now: float) -> None:
+        """Take note of a worker that could not be started; the next try waits as after a crash."""
+        retry_in = self._backoffs[app_id].crashed(now)
+        _log.error("scaler.start_failed", app_id=app_id, error=error, retry_in=retry_in)
+
+    async def note(
+        self,
+        workers: Collection[FleetWorker],
+        seen: Mapping[str, Seen],
+        heard: Mapping[str, Heard],
+        told: Mapping[str, Told],
+        now: float,
+    ) -> None:
+        """Take note of all workers at this instant: of each end once, and of those that live."""
+        self._noted &= {worker.worker_id for worker in workers}
+        young: set[str] = set()
+        for worker in workers:
+            phase, known = seen[worker.worker_id].phase, heard.get(worker.worker_id)
+            if phase not in ("ended", "lost"):
+                self._lives(worker, now)
+            elif worker.worker_id not in self._noted:
+                self._noted.add(worker.worker_id)
+                crashed = await self._note_end(worker, phase, known, told.get(worker.worker_id))
+                if crashed and (known is None or now - worker.requested_at < HEALTHY_SECONDS):
+                    young.add(worker.app_id)
+        for app_id in young:
+            backoff = self._backoffs[app_id]
+            retry_in = backoff.crashed(now)
+            if retry_in:
+                _log.error("scaler.crash_loop", app_id=app_id, crashes=backoff.crashes, retry_in=retry_in)
+
+    def _lives(self, worker: FleetWorker, now: float) -> None:
+        if self._backoffs[worker.app_id].lives(worker.requested_at, now):
+            _log.info("scaler.crash_loop_over", app_id=worker.app_id)
+
+    async def _note_end(
+        self, worker: FleetWorker, phase: str, heard: Heard | None, told: Told | None
+    ) -> bool:
+        """Log how a worker ended; return whether it crashed."""
+        names = {"app_id": worker.app_id, "worker_id": worker.worker_id}
+        if phase == "ended" and is_leaving(heard, told):
+            _log.info("scaler.worker_left", **names, exit_code=worker.exit_code)
+            return False
+        if phase == "ended" and not self._ledger.has_seen_running(worker.worker_id):
+            # It ended while no scaler watched: whether it was told to, nobody knows.
+            _log.info("scaler.worker_gone", **names)
+            return False
+        self._ledger.crashes += 1
+        last_lines = await self._last_lines(worker.worker_id)
+        if phase == "lost":
+            _log.error("scaler.worker_silent", **names, ever_heard=heard is not None, last_lines=last_lines)
+        else:
+            _log.error("scaler.worker_crashed", **names, exit_code=worker.exit_code, last_lines=last_lines)
+        return True
+
+    async def _last_lines(self, worker_id: str) -> str:
+        try:
+            return await self._fleet.last_lines(worker_id)
+        except FleetError as error:
+            return f"(its log cannot be read: {error})"

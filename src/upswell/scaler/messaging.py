@@ -1,0 +1,161 @@
+"""What the scaler hears and says over the broker: scale requests and statuses in, commands out.
+
+What comes in: deliveries, hostile until decoded. What goes out: the newest request of each application, the
+newest status of each worker, and what each was told. It must not know fleets, nor what is done about any of
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from upswell.broker import topology
+from upswell.broker.protocol import Message
+from upswell.errors import BrokerError, MessageError
+from upswell.events import get_logger
+from upswell.messages import CommandName, ScaleRequest, WorkerCommand, WorkerStatus, decode, encode
+from upswell.scaler.phases import Heard, Told
+from upswell.scaler.targets import NewestRequests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from upswell.broker.protocol import Broker, Delivery
+    from upswell.settings import Settings
+
+_log = get_logger()
+
+_REQUEST_PREFETCH, _STATUS_PREFETCH = 100, 1000
+
+_PROBE_SECONDS = 2.0
+"""A broker that takes longer to tell a queue's depth counts as away."""
+
+_STRANGER_SECONDS = 60.0
+"""How long the status of a worker is kept that no fleet lists: it may have been started a moment ago."""
+
+MAX_HEARD = 100_000
+"""Statuses kept at most, whatever is sent."""
+
+
+class Mail:
+    """The scaler's queues."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        settings: Settings,
+        name: str,
+        *,
+        changed: asyncio.Event,
+        clock: Callable[[], float],
+    ) -> None:
+        """Set `changed` whenever something has come in that may need doing at once."""
+        self.requests = NewestRequests()
+        self.heard: dict[str, Heard] = {}
+        self.told: dict[str, Told] = {}
+        self._broker = broker
+        self._apps = frozenset(settings.apps)
+        self._requests_from = topology.scaling_queue(settings.scaling_queue)
+        self._statuses_from = topology.status_queue(name)
+        self._changed = changed
+        self._clock = clock
+        self._unknown_apps: set[str] = set()
+
+    async def open(self) -> None:
+        """Declare the queues and begin to listen."""
+        await self._broker.declare(self._requests_from)
+        await self._broker.declare(self._statuses_from)
+        await self._broker.consume(self._statuses_from.name, self.on_status, prefetch_count=_STATUS_PREFETCH)
+        await self._broker.consume(
+            self._requests_from.name, self.on_request, prefetch_count=_REQUEST_PREFETCH
+        )
+
+    async def reachable(self) -> bool:
+        """Return whether the broker answers: while it does not, a silent worker proves nothing."""
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await self._broker.depth(self._requests_from.name)
+        except (TimeoutError, BrokerError):
+            return False
+        return True
+
+    def on_request(self, delivery: Delivery) -> None:
+        """Take a scale request; acked at once, since the next one says it all again."""
+        self._broker.ack(delivery)
+        try:
+            request = decode(ScaleRequest, delivery.body)
+        except MessageError as error:
+            _log.warning("scaler.bad_message", queue=delivery.queue, error=error)
+            return
+        if request.app_id not in self._apps:
+            self._warn_of_unknown(request.app_id)
+        elif self.requests.offer(request, self._clock()):
+            self._changed.set()
+
+    def on_status(self, delivery: Delivery) -> None:
+        """Take a worker's status."""
+        self._broker.ack(delivery)
+        try:
+            status = decode(WorkerStatus, delivery.body)
+        except MessageError as error:
+            _log.warning("scaler.bad_message", queue=delivery.queue, error=error)
+            return
+        before = self.heard.get(status.worker_id)
+        if before is None and len(self.heard) >= MAX_HEARD:
+            return
+        self.heard[status.worker_id] = Heard(status.state, status.busy, self._clock())
+        if before is None or before.state != status.state:
+            self._changed.set()
+
+    def tell(self, worker_id: str, command: CommandName) -> None:
+        """Send a worker a command; whether it obeys shows in its status."""
+        now = self._clock()
+        self.told[worker_id] = told = Told(command, now)
+        body = encode(WorkerCommand(command=command, sent_at=now))
+        sent = self._broker.publish(Message(body=body, routing_key=topology.control_queue(worker_id).name))
+        sent.add_done_callback(partial(self._on_sent, worker_id, told))
+
+    def note_signal(self, worker_id: str) -> None:
+        """Remember that a worker was asked by SIGTERM to drain: it is never asked so twice."""
+        self.told[worker_id] = Told("drain", self._clock(), by_signal=True)
+
+    def forget(self, worker_id: str) -> None:
+        """Drop what is known of a worker that has gone."""
+        self.heard.pop(worker_id, None)
+        self.told.pop(worker_id, None)
+
+    def prune(self, listed: Collection[str], now: float) -> None:
+        """Drop what is known of workers that no fleet lists."""
+        for worker_id in [w for w in self.told if w not in listed]:
+            del self.told[worker_id]
+        strangers = [
+            w for w, heard in self.heard.items() if w not in listed and now - heard.at > _STRANGER_SECONDS
+        ]
+        for worker_id in strangers:
+            del self.heard[worker_id]
+
+    def restart_clock(self, now: float) -> None:
+        """Count all waiting anew from `now`: the clock was set, or this process stood still."""
+        self.heard = {worker_id: msgspec.structs.replace(h, at=now) for worker_id, h in self.heard.items()}
+        self.told = {worker_id: msgspec.structs.replace(t, at=now) for worker_id, t in self.told.items()}
+
+    def _on_sent(self, worker_id: str, told: Told, sent: asyncio.Future[None]) -> None:
+        if sent.cancelled() or sent.exception() is None:
+            return
+        # Nobody reads the worker's control queue; only the newest command is of interest.
+        if self.told.get(worker_id) is told:
+            self.told[worker_id] = msgspec.structs.replace(told, unroutable=True)
+            self._changed.set()
+
+    def _warn_of_unknown(self, app_id: str) -> None:
+        """Warn once for each application that is not in the settings, and of no more than a hundred."""
+        if app_id not in self._unknown_apps and len(self._unknown_apps) < _MAX_WARNINGS:
+            self._unknown_apps.add(app_id)
+            _log.warning("scaler.unknown_app", app_id=app_id)
+
+
+_MAX_WARNINGS = 100

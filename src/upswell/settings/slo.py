@@ -1,0 +1,45 @@
+"""The objective that a user states: a share of uploads, and the time within which they must be stored."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from upswell.errors import SettingsError
+
+_SLO = re.compile(
+    r"\A\s*(?P<percent>\d+(?:\.\d+)?)\s*%\s*<=?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|h)\s*\Z"
+)
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+class Slo(Struct, frozen=True):
+    """The one thing that a user states: the share of uploads that must be answered within so many seconds."""
+
+    share: float
+    seconds: float
+
+    @classmethod
+    def parse(cls, text: str) -> Slo:
+        """Return the objective that a text states.
+
+        >>> Slo.parse("95% < 30s")
+        Slo(share=0.95, seconds=30.0)
+
+        Raises:
+            SettingsError: not of that form, a share outside 0 to 100 % (exclusive), or no time at all.
+        """
+        match = _SLO.match(text)
+        if match is None:
+            raise SettingsError(f'slo must read like "95% < 30s" (units: ms, s, min, h), got {text!r}')
+        share, seconds = float(match["percent"]) / 100, float(match["number"]) * _UNIT_SECONDS[match["unit"]]
+        if not 0 < share < 1:
+            raise SettingsError(f"slo must ask for more than 0% and less than 100%, got {text!r}")
+        if seconds <= 0:
+            raise SettingsError(f"slo must give a time above 0 s, got {text!r}")
+        return cls(share, seconds)
+
+    def __str__(self) -> str:
+        """Return the form that `parse` reads."""
+        return f"{self.share * 100:g}% < {self.seconds:g}s"

@@ -1,0 +1,71 @@
+"""Requests may be lost, repeated, late or out of order: the newest counts."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upswell.messages import ScaleRequest
+from upswell.scaler.plan import Wish
+from upswell.scaler.targets import ORDER_SECONDS, NewestRequests, wish
+from upswell.settings import Settings
+
+SETTINGS = Settings(min_workers=1, max_workers=5, standby_workers=2)
+
+
+def request(workers: int, *, epoch: int = 1, at: float = 100.0, app: str = "a1") -> ScaleRequest:
+    return ScaleRequest(app_id=app, desired_workers=workers, decided_at=at, reason="because", epoch=epoch)
+
+
+def test_an_older_or_repeated_request_is_ignored() -> None:
+    newest = NewestRequests()
+    assert newest.offer(request(3, at=100.0), now=100.0)
+    assert not newest.offer(request(9, at=99.0), now=101.0)
+    assert not newest.offer(request(3, at=100.0), now=102.0)
+    assert newest.get("a1") == request(3, at=100.0)
+
+
+def test_a_new_monitor_outranks_an_old_one_whatever_the_instants() -> None:
+    newest = NewestRequests()
+    newest.offer(request(3, epoch=1, at=500.0), now=500.0)
+    assert newest.offer(request(4, epoch=2, at=400.0), now=501.0)
+    assert not newest.offer(request(5, epoch=1, at=600.0), now=502.0)
+
+
+def test_applications_do_not_mix() -> None:
+    newest = NewestRequests()
+    newest.offer(request(3, at=500.0, app="a1"), now=500.0)
+    assert newest.offer(request(7, at=400.0, app="b2"), now=500.0)
+    assert newest.get("a1") == request(3, at=500.0, app="a1")
+
+
+def test_a_monitor_whose_clock_was_set_back_is_heard_again_after_a_while() -> None:
+    newest = NewestRequests()
+    newest.offer(request(3, epoch=9_000, at=9_000.0), now=9_000.0)
+    assert not newest.offer(request(4, epoch=8_000, at=8_000.0), now=9_001.0)
+    assert newest.offer(request(5, epoch=8_000, at=8_001.0), now=9_001.0 + ORDER_SECONDS)
+
+
+@given(st.permutations([request(n, epoch=n // 3, at=float(n)) for n in range(9)]))
+def test_the_order_of_arrival_does_not_matter(requests: list[ScaleRequest]) -> None:
+    newest = NewestRequests()
+    for one in requests:
+        newest.offer(one, now=100.0)
+    assert newest.get("a1") == request(8, epoch=2, at=8.0)
+
+
+@given(st.integers(0, 1_000_000))
+def test_no_message_leads_out_of_the_bounds(desired: int) -> None:
+    wanted = wish(SETTINGS, request(desired), adopted=0)
+    assert 1 <= wanted.active <= 5
+    assert wanted.active + wanted.standby <= 5
+
+
+def test_without_a_request_what_runs_goes_on_within_the_bounds() -> None:
+    assert wish(SETTINGS, None, adopted=3) == Wish(3, 2)
+    assert wish(SETTINGS, None, adopted=0) == Wish(1, 2)
+
+
+def test_standby_workers_that_could_never_become_active_are_not_kept() -> None:
+    assert wish(SETTINGS, request(4), adopted=0) == Wish(4, 1)
+    assert wish(SETTINGS, request(5), adopted=0) == Wish(5, 0)

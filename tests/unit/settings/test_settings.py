@@ -1,0 +1,167 @@
+"""Settings: flag over environment over file over default; every error says the rule and the value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upswell import settings as module
+from upswell.errors import SettingsError
+from upswell.settings import PER_APP, Settings, Slo, describe, load
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_flag_stands_over_the_environment_over_the_file_over_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "u.toml"
+    file.write_text("slots = 2\nmin_workers = 2\nmax_workers = 7\n")
+    environment = {"UPSWELL_SLOTS": "3", "UPSWELL_MIN_WORKERS": "3"}
+    settings, origins = load({"slots": 4, "policy": None}, environment, file)
+    assert (settings.slots, settings.min_workers, settings.max_workers, settings.policy) == (4, 3, 7, "slo")
+    assert origins["slots"] == "flag"
+    assert origins["min_workers"] == "UPSWELL_MIN_WORKERS"
+    assert origins["max_workers"] == str(file)
+    assert origins["policy"] == "default"
+
+
+def test_the_broker_is_named_by_amqpurl_as_in_the_course() -> None:
+    settings, origins = load({}, {"AMQPURL": "amqp://u:p@h/v"})
+    assert settings.broker_url == "amqp://u:p@h/v"
+    assert origins["broker_url"] == "AMQPURL"
+
+
+def test_a_file_in_the_current_folder_is_read_without_being_named(tmp_path: Path) -> None:
+    (tmp_path / "upswell.toml").write_text("slots = 9\n")
+    assert load({}, {})[0].slots == 9
+
+
+def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path: Path) -> None:
+    file = tmp_path / "u.toml"
+    file.write_text('slots = 2\n[apps.e1]\nslots = 8\nslo = "99% < 2min"\n[apps.e2]\n')
+    settings, _ = load({}, {}, file)
+    assert settings.for_app("e1").slots == 8
+    assert settings.for_app("e1").objective == Slo(0.99, 120.0)
+    assert settings.for_app("e2").slots == 2
+    assert settings.for_app("someone-else").slots == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"slots": 0}, "slots must be `int` >= 1, got 0"),
+        ({"slots": "many"}, "slots must be `int`"),
+        ({"slotz": 1}, "unknown setting: slotz; did you mean slots?"),
+        ({"tolerance": float("nan")}, "tolerance must be"),
+        ({"window": -1}, "window must be `float` > 0"),
+        ({"min_workers": 12}, "max_workers must be >= min_workers (12), got 10"),
+        (
+            {"max_workers_total": 4, "standby_workers": 2, "apps": {"a": {}, "b": {}}},
+            "max_workers_total must be 0, or more than all standby_workers together (4), got 4",
+        ),
+        ({"slo": "0s"}, 'slo must read like "95% < 30s"'),
+        ({"slo": "120% < 30s"}, "slo must ask for more than 0% and less than 100%, got '120% < 30s'"),
+        ({"slo": "0% < 30s"}, "slo must ask for more than 0%"),
+        ({"slo": "95% < 0s"}, "slo must give a time above 0 s, got '95% < 0s'"),
+        ({"broker_url": "http://guest:secret@h"}, "broker_url must start with amqp:// or amqps://"),
+        ({"fleet": "zeppelin"}, "fleet must be"),
+        ({"report_queue": "a b"}, "report_queue must be `str` matching regex"),
+        ({"apps": {"../x": {}}}, "an application's name must be 1 to 64 letters"),
+        ({"apps": {"e1": {"slotz": 1}}}, "[apps.e1] unknown setting: slotz; did you mean slots?"),
+        ({"apps": {"e1": {"slots": 0}}}, "[apps.e1] slots must be `int` >= 1, got 0"),
+        ({"apps": {"e1": {"report_queue": "r"}}}, "[apps.e1] unknown setting: report_queue"),
+        ({"apps": {"e1": {"slo": "200% < 1s"}}}, "[apps.e1] slo must ask for more than 0%"),
+    ],
+)
+def test_a_bad_setting_is_refused_with_its_rule_and_its_value(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(flags, {})
+    assert message in str(caught.value)
+
+
+def test_a_secret_in_a_bad_broker_url_is_masked() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({}, {"AMQPURL": "redis://user:hunter2@h"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_mistyped_variable_is_an_error_that_suggests_the_nearest() -> None:
+    """It would otherwise be ignored in silence."""
+    with pytest.raises(SettingsError, match="UPSWELL_SLOT; did you mean UPSWELL_SLOTS"):
+        load({}, {"UPSWELL_SLOT": "4"})
+
+
+def test_lists_and_tables_can_stand_in_the_environment() -> None:
+    settings, _ = load({}, {"UPSWELL_SOURCE_ROOTS": "/a:/b", "UPSWELL_APPS": "e1,e2"})
+    assert settings.source_roots == ["/a", "/b"]
+    assert set(settings.apps) == {"e1", "e2"}
+    assert load({}, {"UPSWELL_APPS": '{"e1": {"slots": 2}}'})[0].for_app("e1").slots == 2
+    with pytest.raises(SettingsError, match="UPSWELL_APPS must be a JSON object"):
+        load({}, {"UPSWELL_APPS": '{"e1"'})
+
+
+@pytest.mark.parametrize("text", ["slots = ", "\x00", "[apps"])
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "u.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"must be TOML: .*u\.toml"):
+        load({}, {}, file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"must be readable: .*nowhere\.toml"):
+        load({}, {}, tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("text", ["95% < 30s", "99.9% < 2min", "50%<500ms", " 90 % <= 1 h "])
+def test_an_objective_reads_as_people_write_it(text: str) -> None:
+    slo = Slo.parse(text)
+    assert Slo.parse(str(slo)) == slo
+
+
+def test_every_setting_has_a_reason_and_every_application_setting_exists() -> None:
+    assert all(describe(name) for name in Settings.__struct_fields__)
+    assert set(Settings.__struct_fields__) >= PER_APP
+
+
+def test_state_lies_in_the_xdg_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/x")
+    assert Settings().state_path == Path("/var/x/upswell")
+    assert Settings(state_dir="/s").state_path == Path("/s")
+    assert Settings(state_dir="/s").destination_path == "/s/store"
+    assert module.variable("slots") == "UPSWELL_SLOTS"
+
+
+def test_the_page_of_settings_shows_every_setting_as_it_is() -> None:
+    """Run scripts/write_docs after a change."""
+    root = Path(__file__).parents[3]
+    page = (root / "docs/settings.md").read_text("utf-8")
+    for name in Settings.__struct_fields__:
+        assert f"| `{name}` | `{module.variable(name)}` |" in page
+        assert describe(name) in page
+
+
+def test_slots_auto_begins_with_the_default_and_a_number_of_an_applications_own_stands_over_it() -> None:
+    apps = {"a": {"slots": 3}, "b": {}, "c": {"slots": "auto"}}
+    settings, _ = load({"slots": "auto", "apps": apps}, {})
+    assert (settings.slots, settings.auto_slots) == (Settings().slots, True)
+    own = {name: (settings.for_app(name).slots, settings.for_app(name).auto_slots) for name in apps}
+    assert own == {"a": (3, False), "b": (4, True), "c": (4, True)}
+    assert load({"slots": "8"}, {"UPSWELL_SLOTS": "auto"})[0].auto_slots is False
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values"),
+    [
+        ("SOURCE_ORIGINS", "https://a.example,http://[::1]:8080", ["https://a.example", "http://[::1]:8080"]),
+        ("SOURCE_NETWORKS", "10.0.0.0/8,fd00::/8", ["10.0.0.0/8", "fd00::/8"]),
+        ("SOURCE_STORES", "s3://a/b gs://c", ["s3://a/b", "gs://c"]),
+    ],
+)
+def test_a_list_stands_in_one_variable(name: str, text: str, values: list[str]) -> None:
+    settings, _ = load({}, {f"UPSWELL_{name}": text})
+    assert getattr(settings, name.lower()) == values

@@ -7,6 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from upswell.analysis.sentence import sentence
+
 Alarm = Literal["signals_lost", "bottleneck", "policy_failed"]
 
 RULES = "rules"
@@ -82,6 +84,11 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
             held=self.held,
             alarms=(*self.alarms, alarm),
         )
+
+    @property
+    def reason(self) -> str:
+        """The decision in one sentence; made when asked for."""
+        return sentence(self)
 
     @property
     def before(self) -> int:

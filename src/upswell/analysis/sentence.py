@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _WHOLE = 100
 """From here on a number has no decimals."""
+_MOST_DIGITS = 1e15
 
 
 def sentence(decision: Decision) -> str:
@@ -72,7 +73,9 @@ def number(value: float) -> str:
     >>> number(12.0), number(0.12345), number(1234.5)
     ('12', '0.123', '1234')
     """
-    if math.isfinite(value) and value == int(value):
+    if not abs(value) < _MOST_DIGITS:  # what is no number is not less, either
+        return f"{value:.3g}"
+    if value == int(value):
         return str(int(value))
     return f"{value:.0f}" if abs(value) >= _WHOLE else f"{value:.3g}"
 

@@ -53,6 +53,8 @@ class Watched:
         self.ledger = Ledger(bill)
         self.family = family
         self.last_desired: int | None = None
+        self.reason = ""
+        """Why the number is what it is: the sentence of the decision that changed it."""
         self.policy_fails = False
 
 

@@ -40,10 +40,9 @@ _WHY = {
 }
 BACKLOG = {(*parts, why): f"{work}{takes}" for parts, work in _WORK.items() for why, takes in _WHY.items()}
 """What is said where uploads (queued, running) decide."""
-STREAM = (
-    "{rate} uploads/s, {mean:s} each, keep {load:slot} busy; with {beta} x sqrt({load}) to spare "
-    f"that {_TAKES}"
-)
+_STREAM = "{rate} uploads/s, {mean:s} each, keep {load:slot} busy"
+STREAM = f"{_STREAM}; that {_TAKES}"
+STREAM_SPARE = f"{_STREAM}; with {{beta}} x sqrt({{load}}) to spare that {_TAKES}"
 NOTHING = "nothing queued, nothing running"
 MOST_NEEDED = "the most needed in the last {keep:s} was {most}"
 LAST_ONE = "the last worker stays for {keep:s}: a cold start would be late"
@@ -102,6 +101,7 @@ class SloPolicy:
         self.following = first
         self._told = False
         self._last = RecentMost(1.0)
+        self.why = "nothing rehearsed yet"
         self._rejected: tuple[Reason, ...] = ()
         self.signals: Signals | None = None
         """What the newest decision was made from; None where the depth was not known."""
@@ -119,6 +119,7 @@ class SloPolicy:
         """Follow a setting of the family from the next decision on."""
         self.following = index
         self._told = True
+        self.why = why
         self._rejected = (Reason("other settings", escaped(why)),)
         self._rule = None
 
@@ -229,7 +230,8 @@ def _because(why: str, rule: Rule, signals: Signals, work: Work) -> tuple[str, d
     if why == "stream":
         load, mean = signals.load, signals.mean
         rate = load / mean if mean > 0 else math.nan
-        return STREAM, {"rate": rate, "mean": mean, "load": load, "beta": rule.beta or 0.0}
+        inputs = {"rate": rate, "mean": mean, "load": load}
+        return (STREAM_SPARE, {**inputs, "beta": rule.beta}) if rule.beta else (STREAM, inputs)
     queued, running = work.queued > 0, work.running > 0
     if not (queued or running):
         return NOTHING, {}

@@ -38,6 +38,7 @@ STREAM = (
     "{rate} uploads/s, {service_time:s} each, keep {load:slot} busy; "
     f"that at most {{late:%}} wait longer than {{wait:s}} {_TAKES}"
 )
+RETRIES = STREAM.replace("uploads/s,", "uploads/s ({retries:retry|retries} in the window among them),")
 NO_STREAM = "the arrival rate is unknown"
 _BACKLOG = "{in_system:upload} in the system, {service_time:s} each"
 BACKLOG = f"{_BACKLOG}; to start the last within {{budget:s}} {_TAKES}"
@@ -111,7 +112,7 @@ def _with(decision: Decision | None, need: Need, snapshot: Snapshot) -> Decision
     per_worker = snapshot.slots_per_worker
     workers = math.ceil(need.slots / per_worker)
     inputs = need.inputs
-    if need.inputs is not NO_INPUTS:
+    if inputs:
         inputs = {**inputs, "slots": need.slots, "workers": workers, "slots_per_worker": per_worker}
     if decision is None:
         return Decision.of(WHO, snapshot.workers.desired, workers, need.why, inputs)
@@ -192,6 +193,8 @@ def _stream(snapshot: Snapshot, service: ServiceTime) -> Need:
     wait = max(0.0, snapshot.slo.seconds - service.tail)
     slots = queueing.slots_needed(load, service.mean, wait, late) if load > 0 else 0
     inputs = {"rate": rate, "service_time": service.mean, "load": load, "late": late, "wait": wait}
+    if snapshot.failures:
+        return Need(slots, RETRIES, {**inputs, "retries": snapshot.failures})
     return Need(slots, STREAM, inputs)
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upswell.analysis.application import Application
-from upswell.analysis.ledger import Ledger
+from upswell.analysis.billing import Billing
 from upswell.events import get_logger
+from upswell.messages import check_app_id
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.table import bare_policy_for, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from upswell.analysis.ledger import Bill
+    from upswell.analysis.billing import Bill
     from upswell.policies.protocol import ScalingPolicy
     from upswell.settings import Settings
 
@@ -50,7 +51,7 @@ class Watched:
         self.seen = seen
         self.policy = policy
         self.settings = own
-        self.ledger = Ledger(bill)
+        self.ledger = Billing(bill)
         self.family = family
         self.last_desired: int | None = None
         self.reason = ""
@@ -97,10 +98,15 @@ class Applications:
         return len(self._watched)
 
     def get(self, app_id: str, now: float) -> Application | None:
-        """Return an application that a message names; None where there are too many unknown ones already."""
+        """Return an application that a message names; None where there are too many unknown ones already.
+
+        Raises:
+            MessageError: it is unknown and its name breaks the rule of names.
+        """
         watched = self._watched.get(app_id)
         if watched is not None:
             return watched.seen
+        check_app_id(app_id)
         if len(self._watched) - self._known >= UNKNOWN_LIMIT:
             if not self._refused:
                 self._refused = True

@@ -24,7 +24,7 @@ from upswell.journal import Entry
 from upswell.messages import ScaleRequest, encode
 from upswell.monitor.alarms import Alarms
 from upswell.monitor.applications import Applications
-from upswell.monitor.depths import DepthQueries
+from upswell.monitor.depth_queries import DepthQueries
 from upswell.monitor.intake import Intake
 from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.guards.global_limit import Bid, below_minimums, limited
@@ -139,7 +139,7 @@ class Monitor:
     async def start(self) -> None:
         """Make the queues, begin to listen, and to rehearse what the journal remembers."""
         reports = topology.report_queue(self._settings.report_queue)
-        statuses = topology.status_queue(self._name)
+        statuses = topology.status_queue("monitor", self._name)
         scaling = topology.scaling_queue(self._settings.scaling_queue)
         for queue in (reports, self._refused_queue, statuses, scaling):
             await self._broker.declare(queue)

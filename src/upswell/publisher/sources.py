@@ -22,9 +22,9 @@ from msgspec import Struct
 from upswell.errors import MessageError, UpswellError
 from upswell.messages import UploadRequest
 from upswell.publisher.entries import parse
+from upswell.publisher.items import Thing, file_thing, file_uri, request_of
 from upswell.publisher.request_file import read_entries, stream_entries
 from upswell.publisher.selection import Selection
-from upswell.publisher.things import Thing, file_thing, file_uri, request_of
 from upswell.publisher.tree import Note, Tree
 
 if TYPE_CHECKING:

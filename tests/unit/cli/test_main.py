@@ -26,7 +26,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def add_command(monkeypatch: pytest.MonkeyPatch, body: Callable[[], object]) -> None:
     """Make `upswell demo` a command that does `body`."""
     module = SimpleNamespace(command=click.command()(body))
-    monkeypatch.setitem(sys.modules, "upswell.cli.demo", module)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "upswell.cli.demo.demo", module)  # type: ignore[arg-type]
 
 
 def test_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:

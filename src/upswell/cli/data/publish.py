@@ -1,0 +1,195 @@
+"""`upswell publish`: directories, stores, lists and requests to an upload queue, and what became of it."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import stat
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfileobj
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from msgspec.structs import replace
+
+from upswell.broker.topology import upload_queue_name
+from upswell.cli.connection import connected, run, unique_name
+from upswell.cli.data.publish_summary import print_notes, print_summary, tally_lines
+from upswell.cli.options import app_option, finite, with_settings
+from upswell.errors import UpswellError
+from upswell.publisher.known import Known
+from upswell.publisher.publishing import Publishing, PublishJob
+from upswell.publisher.record import Record
+from upswell.publisher.sources import Sources, What, local_path
+from upswell.requests import key_of
+from upswell.safe import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from upswell.settings import Settings
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status that shells give a command that Ctrl-C ended."""
+
+
+@click.command("publish")
+@app_option()
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Only files that match, as in .gitignore.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="No files or folders that match, likewise.")
+@click.option("--follow-links", is_flag=True, help="Follow symbolic links; default: pass them over.")
+@click.option("--prefix", default="", metavar="TEXT", help="Put before each key, for example photos/.")
+@click.option("--type", "kind", metavar="TYPE", help="Type of all files; default: by their names' endings.")
+@click.option("-0", "--null", is_flag=True, help="Lines on standard input end with NUL, as of find -print0.")
+@click.option("-n", "--dry-run", is_flag=True, help="List what would be sent, and send nothing.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
+    help="Requests per second; default: at once.",
+)
+@click.option("--repeat", type=click.IntRange(min=1), default=1, help="Publish request files so many times.")
+@click.option(
+    "--wait", is_flag=True, help="Wait until each is stored or dead-lettered; exit 1 if any is dead."
+)
+@click.option("--verify", is_flag=True, help="Wait, then compare each source with what is stored.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    callback=finite,
+    help="Wait so many seconds at most, then exit 1.",
+)
+@click.option("--fresh", is_flag=True, help="Make new ids: upload again what was published before.")
+@click.option("--upload-queue", metavar="NAME", help="Queue to publish to; default: {app}_upload.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line.")
+@with_settings("destination", "source_roots", "handler", quiet="warning")
+def command(app: str, sources: tuple[str, ...], settings: Settings, **options: Any) -> int:
+    """Publish upload requests: of each file below a directory, or each object below s3://bucket/prefix/.
+
+    SOURCE may also be a URI, or a file with a JSON list or lines, each a request {"type", "uri"}, a URI or a
+    path; - is standard input, and the default. A file that is stored already is skipped, so that an
+    interrupted command is just run again.
+    """
+    sources = sources or ("-",)
+    with _readable_twice(sources, again=options["repeat"] > 1) as (arguments, descriptor):
+        what = What(
+            app_id=app,
+            arguments=arguments,
+            descriptor=descriptor,
+            separator=b"\0" if options.pop("null") else b"\n",
+            salt=secrets.token_hex(8) if options["fresh"] else "",
+            **{
+                name: options.pop(name)
+                for name in ("include", "exclude", "follow_links", "prefix", "kind", "repeat")
+            },
+        )
+        queue = options.pop("upload_queue") or upload_queue_name(app)
+        dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
+        job = PublishJob(what=what, queue=queue, total=Sources(what, lambda _note: None).count(), **options)
+        return run(_publish(settings.for_app(app), job, dry_run=dry_run, as_json=as_json))
+
+
+@contextmanager
+def _readable_twice(sources: tuple[str, ...], *, again: bool) -> Generator[tuple[tuple[str, ...], int]]:
+    """Give the arguments and the descriptor of standard input; a stream to repeat is copied first."""
+    with tempfile.NamedTemporaryFile(prefix="upswell-publish-") as copy:
+        if not again:
+            yield sources, sys.stdin.fileno() if "-" in sources else -1
+            return
+        streams = [one for one in sources if one == "-" or _is_stream(one)]
+        for stream in streams[:1]:
+            with open(0 if stream == "-" else stream, "rb", closefd=stream != "-") as file:
+                copyfileobj(file, copy)
+        copy.flush()
+        yield tuple(copy.name if one in streams[:1] else one for one in sources), -1
+
+
+def _is_stream(argument: str) -> bool:
+    try:
+        mode = Path(argument).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+async def _publish(settings: Settings, job: PublishJob, *, dry_run: bool, as_json: bool) -> int:
+    if job.verify and settings.handler != "upload":
+        raise UpswellError(
+            "--verify compares objects with their sources, so the handler must be upload, which stores the "
+            f"same bytes, got {settings.handler}"
+        )
+    record = Record(settings.state_path / "stored.sqlite", job.what.app_id)
+    with record, Known(settings, record) as known:
+        _warn(settings, job, known)
+        publishing = Publishing(settings, job, known, record)
+        tally = publishing.tally
+        if dry_run:
+            await _list(publishing, as_json=as_json)
+            return 1 if tally.failed else 0
+        async with connected(settings, "publish") as broker:
+            with _showing(publishing) as show:
+                outcome = await publishing.run(broker, unique_name("publish"), show)
+        if job.verify and outcome.end == "complete":
+            outcome = replace(outcome, verified=await publishing.verify())
+    print_notes(tally)
+    print_summary(job.queue, tally, outcome, as_json=as_json)
+    if outcome.end == "interrupted":
+        click.echo("interrupted: run the same command again to send what is not stored yet", err=True)
+        return INTERRUPTED
+    return 1 if tally.failed or outcome.failed else 0
+
+
+@contextmanager
+def _showing(publishing: Publishing) -> Generator[Callable[[float], None]]:
+    job = publishing.job
+    if not (job.wait or job.verify):
+        yield lambda _now: None
+        return
+    from upswell.cli.data.publish_progress import Progress, shown  # noqa: PLC0415 - it needs rich
+
+    with shown(Progress(publishing.replies, publishing.tally, job.total)) as show:
+        yield show
+
+
+async def _list(publishing: Publishing, *, as_json: bool) -> None:
+    """Print what would be sent: its size, key and source, or a JSON line for each."""
+    async for request in publishing.pending():
+        if as_json:
+            click.echo(msgspec.json.encode(request).decode())
+        else:
+            length = "?" if request.size_bytes is None else f"{request.size_bytes:,}"
+            click.echo(f"{length:>15}  {safe(key_of(request))}  {safe(request.uri)}")
+    print_notes(publishing.tally)
+    for line in tally_lines(publishing.tally, sent="to send"):
+        click.echo(line, err=True)
+
+
+def _warn(settings: Settings, job: PublishJob, known: Known) -> None:
+    """Say at the start what would make every upload fail, or what cannot be looked at."""
+    if known.destination_error:
+        click.echo(f"what is stored goes by this machine's record: {safe(known.destination_error)}", err=True)
+    if settings.handler != "upload":
+        return
+    roots = [Path(root).expanduser().resolve() for root in settings.source_roots]
+    for argument in job.what.arguments:
+        path = local_path(argument)
+        if path is None:
+            allowed = argument.startswith(tuple(settings.source_stores)) or not argument.startswith(
+                ("s3:", "gs:", "az:")
+            )
+            setting, named = "source_stores", ", ".join(settings.source_stores)
+        else:
+            is_folder = argument != "-" and Path(path).is_dir()
+            allowed = not is_folder or any(Path(path).resolve().is_relative_to(root) for root in roots)
+            setting, named = "source_roots", ", ".join(map(str, roots))
+        if not allowed:
+            click.echo(
+                f"workers read only what lies below their {setting}, here {named or 'empty'}: "
+                f"{safe(argument)} does not",
+                err=True,
+            )

@@ -112,7 +112,7 @@ class Stage:
                 objective=own.objective.seconds,
                 share=own.objective.share,
                 interval=own.decision_interval,
-                slots=own.slots,
+                slots=own.initial_slots,
                 workers=min(own.max_workers, max(own.min_workers, seen.ready)),
                 min_workers=own.min_workers,
                 max_workers=own.max_workers,

@@ -24,6 +24,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from upswell.lab.oracle import oracle
+from upswell.lab.score import geometric_mean, score
 from upswell.policies.elasticity_control import ElasticityControlPolicy
 from upswell.policies.guards.wrappers import Bounds
 from upswell.policies.peers.aws_backlog import AwsBacklogPolicy
@@ -41,10 +43,8 @@ from upswell.policies.threshold import ThresholdPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import read_jobs
-from upswell.simulator.oracle import oracle
-from upswell.simulator.plant import Plant
 from upswell.simulator.rehearsal import Caution, RehearsedPolicy
-from upswell.simulator.score import geometric_mean, score
+from upswell.simulator.world import World
 
 
 class Contender(Struct, frozen=True):
@@ -109,7 +109,7 @@ def run(
 ) -> dict[str, float]:
     """Return one policy's figures on one case."""
     arrivals, services = read_jobs(folder / f"{case}.csv.gz")
-    plant = Plant(
+    world = World(
         slo=Slo(facts["share"], facts["slo_s"]),
         start_delay=facts["start_delay_s"],
         initial_workers=1,
@@ -118,7 +118,7 @@ def run(
     )
     policy = contender.make(float(services.mean()), facts["slo_s"])
     begun = time.perf_counter()
-    outcome = simulate(arrivals, services, policy, replace(plant))
+    outcome = simulate(arrivals, services, policy, replace(world))
     return {
         "attainment": outcome.attainment,
         "cost_over_work": outcome.cost_over_work,

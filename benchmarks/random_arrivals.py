@@ -21,9 +21,9 @@ from msgspec.structs import replace
 
 from upswell.cli.contenders import Choice, choose_all
 from upswell.cli.runs import BARE
+from upswell.lab.oracle import oracle
+from upswell.lab.score import geometric_mean, score
 from upswell.simulator.engine import simulate
-from upswell.simulator.oracle import oracle
-from upswell.simulator.score import geometric_mean, score
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.random_cases import Case, draw  # pyright: ignore[reportMissingImports] - the line above
@@ -34,35 +34,35 @@ POLICIES = "slo,dask_adaptive,keda:2,keda:5,knative,flink,aws_backlog,celery_aut
 def clairvoyant(case: Case, kept: dict[str, float]) -> float:
     """Return the oracle's cost in worker-seconds, from what is kept if it is there."""
     if case.name not in kept:
-        objective = case.plant.slo.seconds
-        start_delay = case.plant.start_delay
+        objective = case.world.slo.seconds
+        start_delay = case.world.start_delay
         assert isinstance(start_delay, float)
         span = float(case.arrivals[-1] - case.arrivals[0]) + objective
         found = oracle(
             case.arrivals,
             case.services,
             objective=objective,
-            share=case.plant.slo.share,
+            share=case.world.slo.share,
             start_delay=start_delay,
             rounds=6,
             step=max(objective / 8, span / 4000),
         )
         # Where no schedule on this grid kept the share, what it did is scored as it is. A worker of its own
         # for each upload, ready when that comes, is a schedule too.
-        on_grid = found.cost * max(1.0, (1 - found.attainment) / (1 - case.plant.slo.share))
+        on_grid = found.cost * max(1.0, (1 - found.attainment) / (1 - case.world.slo.share))
         kept[case.name] = min(on_grid, found.work + len(case.arrivals) * start_delay)
     return kept[case.name]
 
 
 def run(case: Case, choice: Choice, cost: float) -> tuple[float, float, float]:
     """Return (R, attainment, CPU seconds) of one policy."""
-    interval = choice.contender.interval or case.plant.decision_interval
-    plant = replace(case.plant, decision_interval=interval)
-    policy = choice.policy(BARE.settings_in(plant), float(case.services.mean()))
+    interval = choice.contender.interval or case.world.decision_interval
+    world = replace(case.world, decision_interval=interval)
+    policy = choice.policy(BARE.settings_in(world), float(case.services.mean()))
     begun = time.process_time()
-    outcome = simulate(case.arrivals, case.services, policy, plant)
+    outcome = simulate(case.arrivals, case.services, policy, world)
     seconds = time.process_time() - begun
-    return score(outcome.cost, cost, outcome.attainment, plant.slo.share), outcome.attainment, seconds
+    return score(outcome.cost, cost, outcome.attainment, world.slo.share), outcome.attainment, seconds
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.table import bare_policy_for, wrapped
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import read_jobs
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 from upswell.workload.arrivals import Phase, piecewise
 from upswell.workload.distributions import service_times
 
@@ -100,7 +100,7 @@ def squeezed(arrivals: Floats, services: Floats, seconds: float, seed: int) -> t
 
 
 class Facts(Struct, kw_only=True):
-    """What the plant is set from: seconds, each measured directly in the real run."""
+    """What the world is set from: seconds, each measured directly in the real run."""
 
     start_delays: list[float]
     stop_delays: list[float]
@@ -221,7 +221,7 @@ def predictions(
 
     found: list[Figures] = []
     for seed in range(count):
-        plant = Plant(
+        world = World(
             slo=settings.objective,
             start_delay=start_delay,
             stop_delay=known.stop_delay,
@@ -238,7 +238,7 @@ def predictions(
         )
         shift = float(1 - arrivals[0] % 1) + interval * seed / count
         outcome = simulate(
-            arrivals + shift, services + max(0.0, known.overhead), AsMonitored(settings), plant
+            arrivals + shift, services + max(0.0, known.overhead), AsMonitored(settings), world
         )
         found.append(
             Figures(

@@ -20,13 +20,13 @@ import numpy as np
 from many_applications import rounds
 from side_by_side import median
 from upswell import events
-from upswell.monitor.stage import Stage
+from upswell.monitor.application_rehearsal import ApplicationRehearsal
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY
 from upswell.settings import Settings, Slo
 from upswell.simulator.engine import Simulation
 from upswell.simulator.jobs import in_chunks
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -41,16 +41,16 @@ def measure(rate: float, seconds: float) -> tuple[float, float]:
     rng = np.random.default_rng(1)
     arrivals = np.sort(rng.uniform(0, seconds, max(2, rng.poisson(rate * seconds))))
     services = rng.lognormal(np.log(5.0) - 0.5, 1.0, len(arrivals)).clip(0, 50)
-    plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0, initial_workers=1)
+    world = World(slo=Slo(0.95, 60.0), start_delay=20.0, initial_workers=1)
     policy = SloPolicy(settings=FAMILY)
-    simulation = Simulation(in_chunks(arrivals, services), policy, plant)
+    simulation = Simulation(in_chunks(arrivals, services), policy, world)
     seen: list[tuple[Snapshot, Signals]] = []
     while not simulation.over:
         snapshot = simulation.observe()
         simulation.apply(policy.decide(snapshot).desired_workers)
         assert policy.signals is not None
         seen.append((snapshot, policy.signals))
-    stage = Stage("e1", SETTINGS, FAMILY, policy.following)
+    stage = ApplicationRehearsal("e1", SETTINGS, FAMILY, policy.following)
     for snapshot, signals in seen[:WARM_UP]:
         stage.note(snapshot, signals)
         stage.step()

@@ -33,8 +33,8 @@ from upswell.policies.slo.slo_formula import SloFormulaPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate, simulate_chunks
 from upswell.simulator.jobs import CHUNK, read_jobs
-from upswell.simulator.plant import Plant
 from upswell.simulator.rehearsal import RehearsedPolicy
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +104,7 @@ class Shares(Struct):
         return ", ".join(f"{name} {seconds:.2f} s ({seconds / total:.0%})" for name, seconds in named)
 
 
-def where_time_goes(arrivals: Any, services: Any, plant: Plant) -> Shares:
+def where_time_goes(arrivals: Any, services: Any, world: World) -> Shares:
     """Run the default policy with a watch around its rule, and one around all of it."""
     shares = Shares()
     policy = RehearsedPolicy()
@@ -121,7 +121,7 @@ def where_time_goes(arrivals: Any, services: Any, plant: Plant) -> Shares:
     vars(policy.policy)["decide"] = watched(policy.policy.decide, "decision")
     vars(policy)["decide"] = watched(policy.decide, "shadows")
     begun = time.perf_counter()
-    simulate(arrivals, services, policy, plant)
+    simulate(arrivals, services, policy, world)
     shares.engine = time.perf_counter() - begun - shares.shadows
     shares.shadows -= shares.decision
     return shares
@@ -130,12 +130,12 @@ def where_time_goes(arrivals: Any, services: Any, plant: Plant) -> Shares:
 def on_a_case(arrivals: Any, services: Any, slo: Slo, start_delay: float, times: int) -> list[Timing]:
     """Return the simulator's speed with a constant and with the default policy."""
     uploads = len(arrivals)
-    plant = Plant(slo=slo, start_delay=start_delay)
+    world = World(slo=slo, start_delay=start_delay)
     span = float(arrivals[-1] - arrivals[0])
     workers = math.ceil(3 * float(services.sum()) / span)
 
     def told(policy: Any, *, every: bool = False, slots: int = 1) -> str:
-        outcome = simulate(arrivals, services, policy, replace(plant, slots=slots), keep_timeline=every)
+        outcome = simulate(arrivals, services, policy, replace(world, slots=slots), keep_timeline=every)
         return f"attained {outcome.attainment:.2%}, {outcome.cost_over_work:.3g} x the work"
 
     return [
@@ -155,7 +155,7 @@ def on_a_case(arrivals: Any, services: Any, slo: Slo, start_delay: float, times:
         timed(
             "slo_formula",
             uploads,
-            lambda: told(Bounds(SloFormulaPolicy(), 0, plant.max_workers)),
+            lambda: told(Bounds(SloFormulaPolicy(), 0, world.max_workers)),
             max(1, times // 3),
         ),
         timed("slo, 4 slots a worker", uploads, lambda: told(RehearsedPolicy(), slots=4), max(1, times // 3)),
@@ -167,13 +167,13 @@ def beside_peers(uploads: int, times: int) -> list[Timing]:
     """Return the speed of the three simulators on one M/M/c."""
     from peers.queues import with_ciw, with_simpy  # noqa: PLC0415 - only this part needs the group `bench`
 
-    plant = Plant(slo=Slo(0.95, 1e9), start_delay=1.0)
+    world = World(slo=Slo(0.95, 1e9), start_delay=1.0)
 
     def ours() -> float:
         rng = np.random.default_rng(1)
         arrivals = np.cumsum(rng.exponential(1 / ARRIVAL_RATE, uploads))
         services = rng.exponential(1 / SERVICE_RATE, uploads)
-        return simulate(arrivals, services, SERVERS, plant).mean_waiting
+        return simulate(arrivals, services, SERVERS, world).mean_waiting
 
     def peer(run: Callable[[int, float, float, int, int], float]) -> str:
         return f"mean wait {run(uploads, ARRIVAL_RATE, SERVICE_RATE, SERVERS, 1):.3f} s"
@@ -213,9 +213,9 @@ def peak_megabytes() -> float:
 
 def long_run(uploads: int) -> None:
     """Simulate so many uploads and print what it took; runs in a process of its own."""
-    plant = Plant(slo=Slo(0.95, 30.0), start_delay=1.0)
+    world = World(slo=Slo(0.95, 30.0), start_delay=1.0)
     wall, cpu = time.perf_counter(), time.process_time()
-    outcome = simulate_chunks(drawn(uploads), ConstantPolicy(LONG_WORKERS), plant)
+    outcome = simulate_chunks(drawn(uploads), ConstantPolicy(LONG_WORKERS), world)
     assert outcome.finished == uploads
     print(
         json.dumps(
@@ -288,7 +288,7 @@ def main() -> None:
     slo = Slo(chosen.share, chosen.slo)
     case = on_a_case(arrivals, services, slo, chosen.start_delay, times)
     constant, asked, default = case[0], case[1], case[-1]
-    shares = where_time_goes(arrivals, services, Plant(slo=slo, start_delay=chosen.start_delay))
+    shares = where_time_goes(arrivals, services, World(slo=slo, start_delay=chosen.start_delay))
     table(f"{chosen.jobs or 'Two days like the World Cup (generated)'}, slo {slo}", case)
     slower = default.wall / constant.wall
     print(

@@ -29,12 +29,12 @@ from support.server_process import free_port
 from support.tcp_proxy import TcpProxy
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
 from upswell.settings import Settings
-from upswell.stores.aws import put_new_parts
+from upswell.stores.clients.aws import put_new_parts
+from upswell.stores.clients.bucket import Bucket
 from upswell.stores.destinations import open_store
-from upswell.stores.directory import DirectoryStore
-from upswell.stores.obstore_client import Bucket
+from upswell.stores.destinations.directory import DirectoryStore
 from upswell.stores.protocol import StoredObject
-from upswell.stores.sources import Sources
+from upswell.stores.sources import SourceOpener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -469,7 +469,7 @@ def test_many_writers_of_one_key_leave_one_whole_object(place: Place) -> None:
 def test_an_object_is_a_source_too(place: Place, content: bytes, tmp_path: Path) -> None:
     place.store().put("in/x", MemorySource(content))
     settings = place.make(source_stores=[place.url], destination=str(tmp_path))
-    with Sources(settings).open(f"{place.url}/in/x") as source:
+    with SourceOpener(settings).open(f"{place.url}/in/x") as source:
         assert source.size == len(content)
         stored = open_store(settings).put("y", source)
     assert stored == StoredObject(len(content), checksum(content))
@@ -482,7 +482,7 @@ def test_an_object_is_copied_to_where_it_came_from(place: Place, content: bytes)
     """While obstore asks for a part it cannot be called, and a source that is an object calls it."""
     place.store().put("in/x", MemorySource(content))
     settings = place.make(source_stores=[place.url])
-    with Sources(settings).open(f"{place.url}/in/x") as source:
+    with SourceOpener(settings).open(f"{place.url}/in/x") as source:
         assert open_store(settings).put("y", source) == StoredObject(len(content), checksum(content))
     assert place.read("y") == content
 
@@ -490,7 +490,7 @@ def test_an_object_is_copied_to_where_it_came_from(place: Place, content: bytes)
 @remotely
 def test_only_objects_below_source_stores_are_opened(place: Place) -> None:
     place.store().put("in/x", MemorySource(SMALL))
-    sources = Sources(place.make(source_stores=[f"{place.url}/in"]))
+    sources = SourceOpener(place.make(source_stores=[f"{place.url}/in"]))
     sources.open(f"{place.url}/in/x")
     for uri in (f"{place.url}/other", f"{place.url}/inside/x", "s3://elsewhere/in/x", f"{place.url}/in/../x"):
         with pytest.raises(PermanentUploadError, match=r"must lie below one of source_stores|key must"):
@@ -502,7 +502,7 @@ def test_only_objects_below_source_stores_are_opened(place: Place) -> None:
 @remotely
 def test_an_object_that_changes_while_it_is_read_is_noticed(place: Place) -> None:
     place.store().put("x", MemorySource(SMALL))
-    with Sources(place.make(source_stores=[place.url])).open(f"{place.url}/x") as source:
+    with SourceOpener(place.make(source_stores=[place.url])).open(f"{place.url}/x") as source:
         source.check_unchanged()
         place.store().put("x", MemorySource(b"other bytes now"))
         with pytest.raises(TemporaryUploadError, match="must not change"):

@@ -18,7 +18,7 @@ from support import rclone, s3_server
 from support.memory_source import checksum
 from upswell.settings import Settings
 from upswell.stores.destinations import open_store
-from upswell.stores.files import open_file
+from upswell.stores.sources.files import open_file
 
 MIB = 1024 * 1024
 SINK = Path(__file__).parents[1] / "support/s3_sink.py"
@@ -50,7 +50,7 @@ ONE_SLOWLY = """
     import sys, time
     from upswell.settings import Settings
     from upswell.stores.destinations import open_store
-    from upswell.stores.files import open_file
+    from upswell.stores.sources.files import open_file
     from pathlib import Path
 
     endpoint, path = sys.argv[1], Path(sys.argv[2])

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from upswell.analysis.decision import Decision
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Draw = Callable[[np.random.Generator, int], np.ndarray]
 
-PLANT = Plant(slo=Slo(0.95, 1e9), start_delay=1.0, max_workers=10_000)
+WORLD = World(slo=Slo(0.95, 1e9), start_delay=1.0, max_workers=10_000)
 REPLICATIONS = 20
 UPLOADS = 20_000
 STUDENT_999 = 3.883
@@ -37,14 +37,14 @@ def erlang_c(servers: int, load: float) -> float:
 
 
 def mean_waits(
-    servers: int, load: float, draw: Draw, replications: int = REPLICATIONS, plant: Plant = PLANT
+    servers: int, load: float, draw: Draw, replications: int = REPLICATIONS, world: World = WORLD
 ) -> np.ndarray:
     """Return each replication's mean waiting time; the mean service time is 1, `servers` are workers."""
     waits = []
     for seed in range(replications):
         rng = np.random.default_rng(seed)
         arrivals = np.cumsum(rng.exponential(1 / load, UPLOADS))
-        waits.append(simulate(arrivals, draw(rng, UPLOADS), servers, plant).mean_waiting)
+        waits.append(simulate(arrivals, draw(rng, UPLOADS), servers, world).mean_waiting)
     return np.array(waits)
 
 
@@ -84,15 +84,15 @@ def test_waits_as_long_as_erlang_c_says_for_mmc(servers: int, load: float) -> No
 @pytest.mark.parametrize(("workers", "slots", "load"), [(1, 2, 1.2), (2, 10, 17.0)])
 def test_slots_are_servers(workers: int, slots: int, load: float) -> None:
     servers = workers * slots
-    plant = replace(PLANT, slots=slots)
-    waits = mean_waits(workers, load, exponential, plant=plant)
+    world = replace(WORLD, slots=slots)
+    waits = mean_waits(workers, load, exponential, world=world)
     assert_within_confidence(waits, erlang_c(servers, load) / (servers - load))
 
 
 def test_a_bottleneck_for_two_is_a_server_of_half_the_speed() -> None:
     # Everything takes twice as long: M/M/1 at twice the load, waits counted in the longer services.
-    plant = replace(PLANT, decision_interval=60.0, slow_down=lambda _running: 2.0)
-    waits = mean_waits(1, 0.4, exponential, plant=plant)
+    world = replace(WORLD, decision_interval=60.0, slow_down=lambda _running: 2.0)
+    waits = mean_waits(1, 0.4, exponential, world=world)
     assert_within_confidence(waits, 2.0 * 0.8 / (1 - 0.8))
 
 
@@ -163,8 +163,8 @@ def test_deciding_often_changes_no_response_time_of_a_fixed_fleet() -> None:
     rng = np.random.default_rng(7)
     arrivals = np.cumsum(rng.exponential(0.25, 5_000))
     services = exponential(rng, 5_000)
-    plant = Plant(slo=Slo(0.95, 1e9), initial_workers=5, decision_interval=0.5, window=30)
-    swept, stepped = simulate(arrivals, services, 5, plant), simulate(arrivals, services, Steady(5), plant)
+    world = World(slo=Slo(0.95, 1e9), initial_workers=5, decision_interval=0.5, window=30)
+    swept, stepped = simulate(arrivals, services, 5, world), simulate(arrivals, services, Steady(5), world)
     assert stepped.mean_waiting == pytest.approx(swept.mean_waiting)
     assert (stepped.p99, stepped.maximum) == pytest.approx((swept.p99, swept.maximum))
     assert stepped.cost == pytest.approx(swept.cost, rel=0.001)
@@ -175,8 +175,8 @@ def test_uploads_in_the_system_follow_littles_law() -> None:
     arrivals = np.cumsum(rng.exponential(0.25, 40_000))
     services = exponential(rng, 40_000)
     policy = Steady(5)
-    plant = Plant(slo=Slo(0.95, 1e9), initial_workers=5, decision_interval=0.5, window=30)
-    outcome = simulate(arrivals, services, policy, plant)
+    world = World(slo=Slo(0.95, 1e9), initial_workers=5, decision_interval=0.5, window=30)
+    outcome = simulate(arrivals, services, policy, world)
     mean_depth = np.mean([depth for depth, _ in policy.seen])
     mean_response = outcome.mean_waiting + services.mean()
     assert mean_depth == pytest.approx(40_000 / arrivals[-1] * mean_response, rel=0.02)

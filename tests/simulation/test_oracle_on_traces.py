@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from upswell.lab.oracle import oracle
 from upswell.simulator.jobs import read_jobs
-from upswell.simulator.oracle import oracle
 
 CASES = os.environ.get("AUTOSCALER_CASES", "")
 """The folder that benchmarks/autoscalers.py is given; real traces are too large to stand here."""

@@ -14,8 +14,8 @@ from upswell.policies.slo.staffing import FAMILY, FIRST, Family, Services
 from upswell.settings import Slo
 from upswell.simulator.engine import Simulation, simulate
 from upswell.simulator.jobs import in_chunks
-from upswell.simulator.plant import Plant
 from upswell.simulator.rehearsal import Caution, Rehearsal, RehearsedPolicy, Seen
+from upswell.simulator.world import World
 
 NEVER = Caution(late_before=1e9)
 """Rehearse, but never change the setting."""
@@ -26,9 +26,9 @@ def test_a_shadow_costs_and_misses_what_the_real_fleet_does_under_the_same_setti
     rng = np.random.default_rng(3)
     arrivals = poisson(rng, 2.0, 3000.0)
     services = lognormal(rng, 3.0, len(arrivals)).clip(0, 50)
-    plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0, decision_interval=1.0, window=60.0)
+    world = World(slo=Slo(0.95, 60.0), start_delay=20.0, decision_interval=1.0, window=60.0)
     policy = RehearsedPolicy(1.0, caution=replace(NEVER, late_remembered=1e9))
-    outcome = simulate(arrivals, services, policy, plant)
+    outcome = simulate(arrivals, services, policy, world)
     assert policy.rehearsal is not None
     shadows = policy.rehearsal.shadows
     assert shadows.count == pytest.approx(outcome.uploads, rel=0.05)
@@ -43,9 +43,9 @@ def test_rehearsal_is_no_dearer_than_the_cautious_setting_and_keeps_the_objectiv
     service = SERVICES[int(rng.integers(len(SERVICES)))]
     arrivals = process(rng, 0.8, 8000.0)
     services = service(rng, 5.0, len(arrivals)).clip(0, 50)
-    plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0)
-    rehearsed = simulate(arrivals, services, RehearsedPolicy(), plant)
-    left_alone = simulate(arrivals, services, SloPolicy(), plant)
+    world = World(slo=Slo(0.95, 60.0), start_delay=20.0)
+    rehearsed = simulate(arrivals, services, RehearsedPolicy(), world)
+    left_alone = simulate(arrivals, services, SloPolicy(), world)
     assert rehearsed.attainment >= 0.94
     assert rehearsed.cost <= 1.02 * left_alone.cost
 
@@ -54,9 +54,9 @@ def test_the_same_snapshots_give_the_same_decisions() -> None:
     rng = np.random.default_rng(5)
     arrivals = poisson(rng, 1.0, 1500.0)
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
-    plant = Plant(slo=Slo(0.95, 60.0), start_delay=20.0)
-    assert simulate(arrivals, services, RehearsedPolicy(), plant) == simulate(
-        arrivals, services, RehearsedPolicy(), plant
+    world = World(slo=Slo(0.95, 60.0), start_delay=20.0)
+    assert simulate(arrivals, services, RehearsedPolicy(), world) == simulate(
+        arrivals, services, RehearsedPolicy(), world
     )
 
 
@@ -66,7 +66,7 @@ def test_a_change_of_setting_says_what_each_would_have_kept_and_cost() -> None:
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
     policy = RehearsedPolicy()
     simulation = Simulation(
-        in_chunks(arrivals, services), policy, Plant(slo=Slo(0.95, 60.0), start_delay=20.0)
+        in_chunks(arrivals, services), policy, World(slo=Slo(0.95, 60.0), start_delay=20.0)
     )
     while not simulation.over:
         simulation.step()
@@ -113,7 +113,7 @@ def test_an_unknown_depth_holds_and_is_not_rehearsed() -> None:
     rng = np.random.default_rng(8)
     arrivals = poisson(rng, 1.0, 100.0)
     simulation = Simulation(
-        in_chunks(arrivals, lognormal(rng, 2.0, len(arrivals))), RehearsedPolicy(), Plant(slo=Slo(0.95, 60.0))
+        in_chunks(arrivals, lognormal(rng, 2.0, len(arrivals))), RehearsedPolicy(), World(slo=Slo(0.95, 60.0))
     )
     snapshot = simulation.observe()
     policy = RehearsedPolicy()

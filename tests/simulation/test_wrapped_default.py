@@ -9,10 +9,10 @@ from support.processes import lognormal, on_off, poisson
 from upswell.policies.table import wrapped
 from upswell.settings import Settings, Slo
 from upswell.simulator.engine import simulate
-from upswell.simulator.plant import Plant
 from upswell.simulator.rehearsal import RehearsedPolicy
+from upswell.simulator.world import World
 
-PLANT = Plant(slo=Slo(0.95, 60.0), start_delay=20.0, max_workers=200)
+WORLD = World(slo=Slo(0.95, 60.0), start_delay=20.0, max_workers=200)
 
 
 @pytest.mark.parametrize("process", [poisson, on_off], ids=lambda process: process.__name__)
@@ -22,8 +22,8 @@ def test_the_wrappers_that_stand_around_slo_by_default_cost_nothing(process) -> 
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
     settings = Settings(slo="95% < 60s", min_workers=0, max_workers=200, slots=1)
     inside = wrapped(RehearsedPolicy(max_workers=200), settings)
-    alone = simulate(arrivals, services, RehearsedPolicy(max_workers=200), PLANT)
-    around = simulate(arrivals, services, inside, PLANT)
+    alone = simulate(arrivals, services, RehearsedPolicy(max_workers=200), WORLD)
+    around = simulate(arrivals, services, inside, WORLD)
     assert around.cost <= 1.01 * alone.cost
     assert around.attainment >= alone.attainment - 0.002
 
@@ -34,6 +34,6 @@ def test_a_minute_of_stabilisation_around_slo_costs_more() -> None:
     arrivals = on_off(rng, 1.0, 3000.0)
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
     settings = Settings(slo="95% < 60s", min_workers=0, max_workers=200, slots=1, stabilization_window=60.0)
-    alone = simulate(arrivals, services, RehearsedPolicy(max_workers=200), PLANT)
-    around = simulate(arrivals, services, wrapped(RehearsedPolicy(max_workers=200), settings), PLANT)
+    alone = simulate(arrivals, services, RehearsedPolicy(max_workers=200), WORLD)
+    around = simulate(arrivals, services, wrapped(RehearsedPolicy(max_workers=200), settings), WORLD)
     assert around.cost > 1.02 * alone.cost

@@ -9,7 +9,7 @@ import numpy as np
 
 from support.processes import PROCESSES, SERVICES
 from upswell.settings import Slo
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from support.processes import Floats
@@ -36,7 +36,7 @@ class Case(NamedTuple):
     name: str
     arrivals: Floats
     services: Floats
-    plant: Plant
+    world: World
 
 
 def draw(seed: int, number: int) -> Case:
@@ -63,5 +63,5 @@ def draw(seed: int, number: int) -> Case:
         f"{process.__name__}, {service.__name__} {mean:.3g} s, within {objective:.3g} s, "
         f"start-up {start_delay:.3g} s, load {load:.3g}"
     )
-    plant = Plant(slo=Slo(0.99, objective), start_delay=start_delay, window=max(60.0, math.ceil(objective)))
-    return Case(name, arrivals, services, plant)
+    world = World(slo=Slo(0.99, objective), start_delay=start_delay, window=max(60.0, math.ceil(objective)))
+    return Case(name, arrivals, services, world)

@@ -15,14 +15,14 @@ from upswell.policies.threshold import ThresholdPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import Simulation
 from upswell.simulator.jobs import in_chunks
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
-    from upswell.simulator.ledger import Outcome
+    from upswell.simulator.outcome import SimulatedOutcome
 
 BEGIN = 1_795_000_000.0
 SLO = Slo(0.95, 10.0)
@@ -79,7 +79,7 @@ def _plain(times: Percentiles | None) -> Percentiles | None:
 
 def write_journal(
     path: Path, *, app: str = "e1", told: bool = True, settings: dict[str, Any] | None = None
-) -> Outcome:
+) -> SimulatedOutcome:
     """Write it and return what the recorded fleet really cost and missed.
 
     `told`: whether the reports tell service times. `settings`: what the application was scaled under.
@@ -90,8 +90,8 @@ def write_journal(
     journal = Journal(path, 50_000_000)
     if settings is not None:
         journal.remember_settings({app: settings})
-    plant = Plant(slo=SLO, start_delay=5.0, slots=2)
-    simulation = Simulation(in_chunks(arrivals, services), _Recording(journal, app, told=told), plant)
+    world = World(slo=SLO, start_delay=5.0, slots=2)
+    simulation = Simulation(in_chunks(arrivals, services), _Recording(journal, app, told=told), world)
     while not simulation.over:
         simulation.step()
     journal.close()

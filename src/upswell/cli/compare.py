@@ -18,7 +18,7 @@ from upswell.cli.traffic_options import traffic_options
 if TYPE_CHECKING:
     from upswell.cli.runs import Bound, House, Run
     from upswell.cli.traffic import Source, Traffic
-    from upswell.simulator.plant import Plant
+    from upswell.simulator.world import World
 
 
 @click.command("compare")
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 )
 def command(  # noqa: PLR0917 - click passes them by name
     source: Source,
-    plant: Plant,
+    world: World,
     house: House,
     policies: str,
     no_oracle: bool,
@@ -51,13 +51,13 @@ def command(  # noqa: PLR0917 - click passes them by name
     """
     choices = choose_all(policies, with_rules=bool(house.settings.rules_file))
     traffic = read_traffic(source)
-    possible, notes = check_reach(traffic.services, plant.slo)
-    bound = None if no_oracle else clairvoyant(traffic, plant, possible)
+    possible, notes = check_reach(traffic.services, world.slo)
+    bound = None if no_oracle else clairvoyant(traffic, world, possible)
     best = bound.result if bound else None
-    runs = [run_policy(traffic, plant, choice, best, house=house) for choice in choices]
+    runs = [run_policy(traffic, world, choice, best, house=house) for choice in choices]
     if plot:
-        write_comparison(plot, traffic, plant, runs, best)
-    compared = Compared(traffic, plant, bound, runs, notes, house.price)
+        write_comparison(plot, traffic, world, runs, best)
+    compared = Compared(traffic, world, bound, runs, notes, house.price)
     if as_json:
         click.echo(msgspec.json.encode(_as_json(compared)).decode())
     else:
@@ -68,7 +68,7 @@ class Compared(NamedTuple):
     """All that a comparison found; `price` of a worker an hour, 0 where that is not known."""
 
     traffic: Traffic
-    plant: Plant
+    world: World
     bound: Bound | None
     runs: list[Run]
     notes: tuple[str, ...]
@@ -76,11 +76,11 @@ class Compared(NamedTuple):
 
 
 def _as_json(compared: Compared) -> dict[str, Any]:
-    traffic, plant, bound, runs, notes, price = compared
+    traffic, world, bound, runs, notes, price = compared
     best = bound.result if bound else None
     return {
         "case": traffic.case,
-        "slo": str(plant.slo),
+        "slo": str(world.slo),
         "uploads": len(traffic.arrivals),
         "work_s": traffic.work,
         "notes": [*traffic.notes, *notes, *([bound.why_none] if bound and bound.why_none else [])],
@@ -123,16 +123,16 @@ def figures(run: Run, price: float) -> dict[str, Any]:
 
 
 def _show(compared: Compared) -> None:
-    traffic, plant, bound, runs, notes, price = compared
+    traffic, world, bound, runs, notes, price = compared
     from rich.table import Table  # noqa: PLC0415 - rich is for who looks on
 
     from upswell.cli.status_table import console  # noqa: PLC0415 - as above
 
     out = console()
-    share = plant.slo.share
+    share = world.slo.share
     out.print(
         f"{traffic.case}: {counted(len(traffic.arrivals), 'upload')} of {traffic.mean_service:.3g} s, "
-        f"{traffic.work / 3600:.4g} worker-hours of work; slo {plant.slo}, start-up {plant.start_delay:g} s",
+        f"{traffic.work / 3600:.4g} worker-hours of work; slo {world.slo}, start-up {world.start_delay:g} s",
         soft_wrap=True,
         highlight=False,
         markup=False,

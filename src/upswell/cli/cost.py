@@ -8,10 +8,10 @@ from upswell.analysis.ledger import HOUR, Bill
 from upswell.cli.text import seconds
 
 if TYPE_CHECKING:
-    from upswell.simulator.ledger import Outcome
+    from upswell.simulator.outcome import SimulatedOutcome
 
 
-def bill_of(outcome: Outcome) -> Bill:
+def bill_of(outcome: SimulatedOutcome) -> Bill:
     """Return what a simulated fleet cost, as the monitor would have added it up."""
     return Bill(
         since=0.0,

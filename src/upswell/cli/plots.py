@@ -13,15 +13,15 @@ import numpy as np
 
 from upswell.cli.svg import CHARACTER, FAINT, INK, Axis, Canvas, Panel, even_ticks, ratio_ticks
 from upswell.errors import TraceError
-from upswell.simulator.oracle import work_curve
+from upswell.lab.oracle import work_curve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from upswell.cli.runs import Run
     from upswell.cli.traffic import Traffic
-    from upswell.simulator.oracle import OracleResult
-    from upswell.simulator.plant import Plant
+    from upswell.lab.oracle import OracleResult
+    from upswell.simulator.world import World
 
     Box = tuple[float, float, float, float]
 
@@ -45,31 +45,31 @@ SLOWEST = 8
 
 
 def write_comparison(
-    path: str, traffic: Traffic, plant: Plant, runs: list[Run], best: OracleResult | None
+    path: str, traffic: Traffic, world: World, runs: list[Run], best: OracleResult | None
 ) -> None:
     """Write the pictures of these runs.
 
     Raises:
         TraceError: the file cannot be written.
     """
-    text = picture(traffic, plant, runs, best)
+    text = picture(traffic, world, runs, best)
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise TraceError(f"the plot must be a writable file: {path}: {error.strerror}") from error
 
 
-def picture(traffic: Traffic, plant: Plant, runs: list[Run], best: OracleResult | None) -> str:
+def picture(traffic: Traffic, world: World, runs: list[Run], best: OracleResult | None) -> str:
     """Return the pictures as SVG."""
-    title = f"{traffic.case}: {len(traffic.arrivals):,} uploads, slo {plant.slo}"
+    title = f"{traffic.case}: {len(traffic.arrivals):,} uploads, slo {world.slo}"
     alone = len(runs) == 1 and best is None  # nothing to compare its cost with
     canvas = Canvas(WIDTH, HEIGHT - (PANEL_HEIGHT + 105 if alone else 0), title)
     canvas.label((LEFT, 34), title, size=17, bold=True)
-    colours = {run.asked: COLOURS[index % len(COLOURS)] for index, run in enumerate(_ordered(runs, plant))}
-    _over_time(canvas, _top(1), traffic, plant, _ordered(runs, plant)[:OVER_TIME], colours)
-    _slower_than(canvas, _top(2), plant, _ordered(runs, plant)[:SLOWEST], colours)
+    colours = {run.asked: COLOURS[index % len(COLOURS)] for index, run in enumerate(_ordered(runs, world))}
+    _over_time(canvas, _top(1), traffic, world, _ordered(runs, world)[:OVER_TIME], colours)
+    _slower_than(canvas, _top(2), world, _ordered(runs, world)[:SLOWEST], colours)
     if not alone:
-        _cost_against_attainment(canvas, _top(3), plant, runs, best, colours)
+        _cost_against_attainment(canvas, _top(3), world, runs, best, colours)
     return canvas.text()
 
 
@@ -77,14 +77,14 @@ def _top(number: int) -> float:
     return 90 + (number - 1) * (PANEL_HEIGHT + 105)
 
 
-def _ordered(runs: list[Run], plant: Plant) -> list[Run]:
+def _ordered(runs: list[Run], world: World) -> list[Run]:
     """Return the best first: those that met the objective, then by cost."""
-    missed = plant.slo.share
+    missed = world.slo.share
     return sorted(runs, key=lambda run: (run.outcome.attainment < missed, run.cost_over_work))
 
 
 def _over_time(  # noqa: PLR0917 - a picture has many parts
-    canvas: Canvas, top: float, traffic: Traffic, plant: Plant, runs: list[Run], colours: dict[str, str]
+    canvas: Canvas, top: float, traffic: Traffic, world: World, runs: list[Run], colours: dict[str, str]
 ) -> None:
     begin = float(np.floor(traffic.arrivals[0]))
     end = max(
@@ -96,7 +96,7 @@ def _over_time(  # noqa: PLR0917 - a picture has many parts
     )
     edges = np.linspace(begin, end, COLUMNS + 1)
     done = work_curve(edges, traffic.arrivals, traffic.services)
-    demand = np.diff(done) / np.diff(edges) / plant.slots
+    demand = np.diff(done) / np.diff(edges) / world.slots
     lines = {run.asked: _most_in_each(run, edges) for run in runs}
     highest = [max(float(demand.max()), float(line.max())) for line in lines.values()]
     most = max(1.0, *highest[:SCALED])  # a dear one must not flatten the others: its line is cut
@@ -139,8 +139,8 @@ def _most_in_each(run: Run, edges: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(present >= 0, line[present], first)
 
 
-def _slower_than(canvas: Canvas, top: float, plant: Plant, runs: list[Run], colours: dict[str, str]) -> None:
-    slo = plant.slo
+def _slower_than(canvas: Canvas, top: float, world: World, runs: list[Run], colours: dict[str, str]) -> None:
+    slo = world.slo
     x = Axis(low=0, high=2 * slo.seconds, begin=LEFT, end=RIGHT)
     y = Axis(low=FEWEST_SHOWN, high=1, begin=top + PANEL_HEIGHT, end=top, log=True)
     panel = Panel(canvas, "Uploads slower than a response time", x, y)
@@ -173,7 +173,7 @@ def _slower_than(canvas: Canvas, top: float, plant: Plant, runs: list[Run], colo
 def _cost_against_attainment(  # noqa: PLR0917 - as above
     canvas: Canvas,
     top: float,
-    plant: Plant,
+    world: World,
     runs: list[Run],
     best: OracleResult | None,
     colours: dict[str, str],
@@ -181,7 +181,7 @@ def _cost_against_attainment(  # noqa: PLR0917 - as above
     costs = [run.cost_over_work for run in runs if np.isfinite(run.cost_over_work) and run.cost_over_work > 0]
     ideal = best.cost_over_work if best else 1.0
     low, high = min([ideal, *costs]) / 1.15, max([ideal, *costs]) * 1.35
-    allowed = 1 - plant.slo.share
+    allowed = 1 - world.slo.share
     x = Axis(low=low, high=high, begin=LEFT, end=RIGHT, log=True)
     y = Axis(low=FEWEST_SHOWN, high=1, begin=top, end=top + PANEL_HEIGHT, log=True)
     panel = Panel(
@@ -199,7 +199,7 @@ def _cost_against_attainment(  # noqa: PLR0917 - as above
         x_title="billed time over useful work", y_title="attained",
     )  # fmt: skip
     canvas.line((LEFT, y(allowed)), (RIGHT, y(allowed)), colour=MISSED, dashes="5 4")
-    canvas.label((RIGHT - 6, y.end - 8), f"misses slo {plant.slo}", anchor="end", colour=MISSED)
+    canvas.label((RIGHT - 6, y.end - 8), f"misses slo {world.slo}", anchor="end", colour=MISSED)
     dots = [
         ((x(run.cost_over_work), y(1 - run.outcome.attainment)), run.name, colours[run.asked]) for run in runs
     ]

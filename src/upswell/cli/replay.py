@@ -18,11 +18,11 @@ from upswell.cli.explain import moment
 from upswell.cli.options import app_option, finite
 from upswell.cli.plots import write_comparison
 from upswell.cli.recorded import Recorded, application, open_journal, read_recorded
-from upswell.cli.replay_world import World, world
+from upswell.cli.replay_world import ReplaySetup, replay_setup
 from upswell.cli.runs import Run, run_policy
 from upswell.cli.text import clock, counted, plain, seconds
 from upswell.cli.traffic import check_reach
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from upswell.analysis.ledger import Bill
@@ -33,7 +33,7 @@ class Replayed(Struct, frozen=True, kw_only=True):
 
     recorded: Recorded
     run: Run
-    plant: Plant
+    world: World
     base: float
     price: float
     notes: tuple[str, ...]
@@ -42,7 +42,7 @@ class Replayed(Struct, frozen=True, kw_only=True):
     @property
     def bills(self) -> tuple[Bill | None, Bill]:
         """What was paid, and what would have been."""
-        return self.recorded.bill(self.plant.slo), bill_of(self.run.outcome)
+        return self.recorded.bill(self.world.slo), bill_of(self.run.outcome)
 
 
 @click.command("replay")
@@ -83,14 +83,14 @@ def command(
     choice = choose(policy)
     reader = open_journal(journal)
     recorded, base = _from_zero(read_recorded(reader, application(reader, app)))
-    around: World = world(recorded, base, choice, **options)
-    plant = around.plant
-    _, late = check_reach(recorded.traffic.services, plant.slo)
-    run = run_policy(recorded.traffic, plant, around.choice, house=around.house, until=recorded.ended - base)
+    around: ReplaySetup = replay_setup(recorded, base, choice, **options)
+    world = around.world
+    _, late = check_reach(recorded.traffic.services, world.slo)
+    run = run_policy(recorded.traffic, world, around.choice, house=around.house, until=recorded.ended - base)
     replayed = Replayed(
         recorded=recorded,
         run=run,
-        plant=plant,
+        world=world,
         base=base,
         price=around.house.price,
         notes=(
@@ -102,7 +102,7 @@ def command(
         differences=differences(recorded.entries, run, base, count),
     )
     if plot:
-        write_comparison(plot, recorded.traffic, plant, [run], None)
+        write_comparison(plot, recorded.traffic, world, [run], None)
     if as_json:
         click.echo(msgspec.json.encode(_as_json(replayed)).decode())
     else:
@@ -119,21 +119,21 @@ def _from_zero(recorded: Recorded) -> tuple[Recorded, float]:
 
 
 def _as_json(replayed: Replayed) -> dict[str, Any]:
-    recorded, run, plant = replayed.recorded, replayed.run, replayed.plant
+    recorded, run, world = replayed.recorded, replayed.run, replayed.world
     paid, would = replayed.bills
     return {
         "app": recorded.app_id,
-        "slo": str(plant.slo),
+        "slo": str(world.slo),
         "uploads": len(recorded.traffic.arrivals),
-        "start_delay": plant.start_delay,
-        "min_workers": plant.min_workers,
-        "max_workers": plant.max_workers,
-        "slots": plant.slots,
+        "start_delay": world.start_delay,
+        "min_workers": world.min_workers,
+        "max_workers": world.max_workers,
+        "slots": world.slots,
         "notes": replayed.notes,
         "recorded": {
             "policy": recorded.settings.policy if recorded.settings else None,
-            "attainment": recorded.attainment(plant.slo),
-            "late": len(recorded.responses) + recorded.dead - recorded.in_time(plant.slo),
+            "attainment": recorded.attainment(world.slo),
+            "late": len(recorded.responses) + recorded.dead - recorded.in_time(world.slo),
             "worker_seconds": paid.worker_seconds if paid else None,
             **(each_json(paid, replayed.price) if paid else {}),
             "peak_workers": _recorded_peak(recorded),
@@ -165,25 +165,25 @@ def _recorded_scalings(recorded: Recorded) -> int:
 
 
 def _lines(replayed: Replayed) -> list[str]:
-    recorded, run, plant = replayed.recorded, replayed.run, replayed.plant
+    recorded, run, world = replayed.recorded, replayed.run, replayed.world
     outcome = run.outcome
     last = replayed.base + float(recorded.traffic.arrivals[-1])
     paid, would = replayed.bills
     of = f" ({recorded.settings.policy})" if recorded.settings else ""
-    assert not callable(plant.start_delay)
+    assert not callable(world.start_delay)
     return [
         (
             f"{recorded.app_id}: {counted(len(recorded.traffic.arrivals), 'upload')} of "
             f"{seconds(recorded.traffic.mean_service)} on average, {moment(replayed.base)} to {moment(last)}"
         ),
         (
-            f"slo {plant.slo}, {plant.min_workers} to {counted(plant.max_workers, 'worker')} of "
-            f"{counted(plant.slots, 'slot')}, start-up {seconds(plant.start_delay)}, "
-            f"a decision every {seconds(plant.decision_interval)}"
+            f"slo {world.slo}, {world.min_workers} to {counted(world.max_workers, 'worker')} of "
+            f"{counted(world.slots, 'slot')}, start-up {seconds(world.start_delay)}, "
+            f"a decision every {seconds(world.decision_interval)}"
         ),
         f"{'':22}{'attained':>10}{'cost, per upload in time':>30}{'peak':>7}{'scalings':>10}",
         (
-            f"{'recorded' + of:22}{recorded.attainment(plant.slo):>10.2%}"
+            f"{'recorded' + of:22}{recorded.attainment(world.slo):>10.2%}"
             f"{cost_text(paid, replayed.price):>30}"
             f"{_recorded_peak(recorded):>7}{_recorded_scalings(recorded):>10}"
         ),
@@ -211,7 +211,7 @@ def _states(paid: Bill | None, would: Bill, name: str) -> list[str]:
 
 
 def _verdict(replayed: Replayed, paid: Bill | None) -> str:
-    outcome, slo = replayed.run.outcome, replayed.plant.slo
+    outcome, slo = replayed.run.outcome, replayed.world.slo
     met = "met" if outcome.attainment >= slo.share else "missed"
     sentence = f"{replayed.run.name} would have {met} the slo, with {outcome.late:,} late"
     if paid is None or not paid.worker_seconds:

@@ -1,6 +1,6 @@
 """The world that recorded traffic is replayed in: as it was recorded, but for what was asked to be different.
 
-In: what was recorded, what was typed. Out: a plant, what stands around the policy, and the sentences that say
+In: what was recorded, what was typed. Out: a world, what stands around the policy, and the sentences that say
 what had to be assumed.
 """
 
@@ -18,7 +18,7 @@ from upswell.cli.contenders import Choice
 from upswell.cli.runs import House
 from upswell.cli.traffic import parse_slo
 from upswell.settings import Settings
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -30,16 +30,16 @@ UNKNOWN_MAX_WORKERS = 500
 _SHORTEST_INTERVAL = 0.05
 
 
-class World(Struct, frozen=True, kw_only=True):
+class ReplaySetup(Struct, frozen=True, kw_only=True):
     """Where a policy is replayed, and the policy itself, guarded by the rules that there were."""
 
-    plant: Plant
+    world: World
     house: House
     choice: Choice
     notes: tuple[str, ...]
 
 
-def world(
+def replay_setup(
     recorded: Recorded,
     base: float,
     choice: Choice,
@@ -51,8 +51,8 @@ def world(
     max_workers: int | None,
     rules_file: str | None,
     wrappers: bool,
-) -> World:
-    """Return the world; None stands for "as recorded".
+) -> ReplaySetup:
+    """Return the setup; None stands for "as recorded".
 
     Raises:
         SettingsError: it cannot be; the message says the rule and the value.
@@ -64,7 +64,7 @@ def world(
         start_delay, more = _start_delay(snapshots)
         notes += more
     began = next((seen for seen in snapshots if seen.at >= base), newest)
-    plant = Plant(
+    world = World(
         slo=_objective(newest.slo, slo, share),
         start_delay=start_delay,
         slots=newest.slots_per_worker,
@@ -75,10 +75,10 @@ def world(
         decision_interval=settings.decision_interval,
         window=max(newest.window, settings.decision_interval),
     )
-    plant.check()
+    world.check()
     choice, settings, rules = _ruled(choice, settings, rules_file)
-    return World(
-        plant=plant,
+    return ReplaySetup(
+        world=world,
         house=House(settings, wrappers=wrappers and recorded.settings is not None),
         choice=choice,
         notes=(*notes, *rules),

@@ -1,6 +1,6 @@
 """One policy tried on some traffic, and the clairvoyant beside it, with their progress shown.
 
-In: traffic, a plant, a choice of policy. Out: a `Run` with everything that a table, a plot or a sentence
+In: traffic, a world, a choice of policy. Out: a `Run` with everything that a table, a plot or a sentence
 needs. It prints nothing.
 """
 
@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from upswell.analysis.decision import Decision
 from upswell.cli.progress import progress
 from upswell.errors import SettingsError
+from upswell.lab.oracle import OracleResult, oracle, work_curve
+from upswell.lab.score import score
 from upswell.settings import Settings
 from upswell.simulator.engine import Simulation, simulate_fixed
 from upswell.simulator.jobs import in_chunks
-from upswell.simulator.ledger import Outcome
-from upswell.simulator.oracle import OracleResult, oracle, work_curve
-from upswell.simulator.score import score
+from upswell.simulator.outcome import SimulatedOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from upswell.cli.traffic import Traffic
     from upswell.policies.protocol import ScalingPolicy
     from upswell.simulator.jobs import Chunk
-    from upswell.simulator.plant import Plant
+    from upswell.simulator.world import World
 
 CURVE_POINTS = 200
 _TOLD_EVERY = 200
@@ -61,7 +61,7 @@ class Run(Struct, frozen=True, kw_only=True):
     name: str
     """The policy with what was found out about it."""
     note: str
-    outcome: Outcome
+    outcome: SimulatedOutcome
     cost_over_work: float
     """Billed slot-seconds over the sum of the service times."""
     r: float | None
@@ -81,7 +81,7 @@ class House(Struct, frozen=True):
     """What stands around every policy that is tried.
 
     `settings` are a monitor's, `wrappers` whether they all stand around (then a peer decides as often as the
-    monitor does); else a policy is tried bare, within the plant's bounds.
+    monitor does); else a policy is tried bare, within the world's bounds.
     """
 
     settings: Settings
@@ -92,16 +92,16 @@ class House(Struct, frozen=True):
         """What a worker costs an hour; 0 where that is not known."""
         return self.settings.price_per_worker_hour
 
-    def settings_in(self, plant: Plant) -> Settings:
-        """Return the settings as they hold in a plant."""
+    def settings_in(self, world: World) -> Settings:
+        """Return the settings as they hold in a world."""
         return replace(
             self.settings,
-            slo=str(plant.slo),
-            slots=plant.slots,
-            min_workers=plant.min_workers,
-            max_workers=plant.max_workers,
-            decision_interval=plant.decision_interval,
-            window=plant.window,
+            slo=str(world.slo),
+            slots=world.slots,
+            min_workers=world.min_workers,
+            max_workers=world.max_workers,
+            decision_interval=world.decision_interval,
+            window=world.window,
         )
 
 
@@ -126,7 +126,7 @@ class Recorder:
 
 def run_policy(
     traffic: Traffic,
-    plant: Plant,
+    world: World,
     choice: Choice,
     best: OracleResult | None = None,
     *,
@@ -138,18 +138,18 @@ def run_policy(
     It ends when all uploads have, or one objective after the last came; not before the instant `until`.
 
     Raises:
-        SettingsError: the plant cannot be, or the policy lacks its rules.
+        SettingsError: the world is invalid, or the policy lacks its rules.
     """
     if not house.wrappers:
-        interval = choice.contender.interval or plant.decision_interval
-        plant = replace(plant, decision_interval=interval, window=max(plant.window, interval))
+        interval = choice.contender.interval or world.decision_interval
+        world = replace(world, decision_interval=interval, window=max(world.window, interval))
     asked, note = choice.text, choice.note
     with progress(f"trying {asked}") as on_progress:
         if choice.is_constant:
-            choice, plant, note = _settled(traffic, plant, choice)
-        policy = choice.policy(house.settings_in(plant), traffic.mean_service, in_wrappers=house.wrappers)
+            choice, world, note = _settled(traffic, world, choice)
+        policy = choice.policy(house.settings_in(world), traffic.mean_service, in_wrappers=house.wrappers)
         recorder = Recorder(policy)
-        simulation = Simulation(_chunks(traffic), recorder, plant, keep_timeline=True)
+        simulation = Simulation(_chunks(traffic), recorder, world, keep_timeline=True)
         _pass_time(simulation, float(traffic.arrivals[-1]), until, on_progress)
     outcome = simulation.outcome()
     return Run(
@@ -157,8 +157,8 @@ def run_policy(
         name=choice.text,
         note=note,
         outcome=outcome,
-        cost_over_work=outcome.cost_over_work * plant.slots,
-        r=_r(outcome, plant, best),
+        cost_over_work=outcome.cost_over_work * world.slots,
+        r=_r(outcome, world, best),
         response_times=_curve(simulation, outcome),
         made=tuple(recorder.made),
     )
@@ -179,50 +179,50 @@ def _pass_time(simulation: Simulation, last: float, until: float, on_progress: O
             on_progress(min(1.0, (simulation.now - begin) / span))
 
 
-def _settled(traffic: Traffic, plant: Plant, choice: Choice) -> tuple[Choice, Plant, str]:
-    """Return a constant fleet's number, the plant that begins with it, and what to say of it."""
+def _settled(traffic: Traffic, world: World, choice: Choice) -> tuple[Choice, World, str]:
+    """Return a constant fleet's number, the world that begins with it, and what to say of it."""
     note = choice.note
     workers = int(choice.number or 0)
     if choice.number is None:
-        workers = fewest_workers(traffic, plant)
-        if simulate_fixed(_chunks(traffic), workers, plant).attainment < plant.slo.share:
+        workers = fewest_workers(traffic, world)
+        if simulate_fixed(_chunks(traffic), workers, world).attainment < world.slo.share:
             note = f"no more than max_workers, {workers}, which do not meet the objective"
     settled = replace(choice, text=f"constant:{workers}", number=float(workers))
-    return settled, replace(plant, initial_workers=workers, max_workers=max(workers, plant.max_workers)), note
+    return settled, replace(world, initial_workers=workers, max_workers=max(workers, world.max_workers)), note
 
 
-def _r(outcome: Outcome, plant: Plant, best: OracleResult | None) -> float | None:
+def _r(outcome: SimulatedOutcome, world: World, best: OracleResult | None) -> float | None:
     if best is None:
         return None
-    return score(outcome.cost, best.cost / plant.slots, outcome.attainment, plant.slo.share)
+    return score(outcome.cost, best.cost / world.slots, outcome.attainment, world.slo.share)
 
 
-def _curve(simulation: Simulation, outcome: Outcome) -> tuple[tuple[float, float], ...]:
+def _curve(simulation: Simulation, outcome: SimulatedOutcome) -> tuple[tuple[float, float], ...]:
     """Return the distribution of response times; its tail is drawn finer than its body."""
     ended = outcome.finished / outcome.uploads if outcome.uploads else 1.0
     shares = np.unique(np.concatenate((np.linspace(0, 1, CURVE_POINTS), 1 - np.logspace(-4, -1, 50))))
     return tuple((simulation.response_time(float(share)), float(share) * ended) for share in shares)
 
 
-def fewest_workers(traffic: Traffic, plant: Plant) -> int:
+def fewest_workers(traffic: Traffic, world: World) -> int:
     """Return the smallest constant fleet that meets the objective, or `max_workers` where none does."""
-    few, enough = 0, plant.max_workers
+    few, enough = 0, world.max_workers
     while enough - few > 1:
         middle = (few + enough) // 2
-        if simulate_fixed(_chunks(traffic), middle, plant).attainment >= plant.slo.share:
+        if simulate_fixed(_chunks(traffic), middle, world).attainment >= world.slo.share:
             enough = middle
         else:
             few = middle
     return enough
 
 
-def clairvoyant(traffic: Traffic, plant: Plant, possible: float) -> Bound:
+def clairvoyant(traffic: Traffic, world: World, possible: float) -> Bound:
     """Return what the cheapest fleet would have cost that knew every upload in advance.
 
     `possible` is the share of uploads that any fleet could answer in time.
     """
-    slo = plant.slo
-    if callable(plant.start_delay):
+    slo = world.slo
+    if callable(world.start_delay):
         raise SettingsError("the oracle needs one start-up delay, not a distribution")
     if possible < slo.share:
         return Bound(result=None, why_none=f"no fleet can answer {slo.share:.4g} of the uploads in time")
@@ -241,7 +241,7 @@ def clairvoyant(traffic: Traffic, plant: Plant, possible: float) -> Bound:
             traffic.services,
             objective=slo.seconds,
             share=slo.share,
-            start_delay=plant.start_delay,
+            start_delay=world.start_delay,
         )
     return Bound(result=result)
 

@@ -19,7 +19,7 @@ from upswell.cli.traffic_options import traffic_options
 if TYPE_CHECKING:
     from upswell.cli.runs import House, Made, Run
     from upswell.cli.traffic import Source, Traffic
-    from upswell.simulator.plant import Plant
+    from upswell.simulator.world import World
 
 
 @click.command("simulate")
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--plot", metavar="FILE.svg", help="Draw workers over time and response times.")
 def command(  # noqa: PLR0917 - click passes them by name
     source: Source,
-    plant: Plant,
+    world: World,
     house: House,
     policy: str,
     decisions: int,
@@ -48,14 +48,14 @@ def command(  # noqa: PLR0917 - click passes them by name
     """Try one policy on uploads in virtual time."""
     choice = choose(policy)
     traffic = read_traffic(source)
-    _, notes = check_reach(traffic.services, plant.slo)
-    run = run_policy(traffic, plant, choice, house=house)
+    _, notes = check_reach(traffic.services, world.slo)
+    run = run_policy(traffic, world, choice, house=house)
     if plot:
-        write_comparison(plot, traffic, plant, [run], None)
+        write_comparison(plot, traffic, world, [run], None)
     if as_json:
         told = {
             "case": traffic.case,
-            "slo": str(plant.slo),
+            "slo": str(world.slo),
             "policy": run.name,
             "uploads": len(traffic.arrivals),
             "notes": [*traffic.notes, *notes],
@@ -67,7 +67,7 @@ def command(  # noqa: PLR0917 - click passes them by name
         click.echo(msgspec.json.encode(told).decode())
         return
     for line in (
-        *summary(traffic, plant, run, house.price),
+        *summary(traffic, world, run, house.price),
         *traffic.notes,
         *notes,
         *_decisions(run, decisions),
@@ -75,9 +75,9 @@ def command(  # noqa: PLR0917 - click passes them by name
         click.echo(line)
 
 
-def summary(traffic: Traffic, plant: Plant, run: Run, price: float = 0.0) -> list[str]:
+def summary(traffic: Traffic, world: World, run: Run, price: float = 0.0) -> list[str]:
     """Return what became of the run, in sentences."""
-    outcome, slo, bill = run.outcome, plant.slo, bill_of(run.outcome)
+    outcome, slo, bill = run.outcome, world.slo, bill_of(run.outcome)
     met = "met" if outcome.attainment >= slo.share else "MISSED"
     states = ", ".join(
         f"{name} {value / 3600:.3g} ({value / outcome.cost:.0%})"

@@ -1,6 +1,6 @@
 """The options of a command that simulates: its traffic, its objective, the world that a policy is tried in.
 
-In: what was typed. Out: a `Source`, a `Plant` and a `House`, checked.
+In: what was typed. Out: a `Source`, a `World` and a `House`, checked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from upswell.cli.options import finite
 from upswell.cli.runs import House
 from upswell.cli.traffic import DEFAULT_SHARE, Source, parse_slo
 from upswell.settings import Settings
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 from upswell.workload import distributions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -24,7 +24,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 def traffic_options() -> Callable[[Command], Command]:
-    """Return a decorator that gives a command its traffic (`source`), its `plant` and its `house`."""
+    """Return a decorator that gives a command its traffic (`source`), its `world` and its `house`."""
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
@@ -36,7 +36,7 @@ def traffic_options() -> Callable[[Command], Command]:
                 **{name: given.pop(name) for name in ("jobs", "trace", "service", "thin", "squeeze")},
                 seed=given["seed"],
             )
-            plant = Plant(
+            world = World(
                 slo=slo,
                 start_delay=given.pop("start_delay"),
                 slots=given.pop("slots"),
@@ -45,12 +45,12 @@ def traffic_options() -> Callable[[Command], Command]:
                 decision_interval=given.pop("interval"),
                 seed=given.pop("seed"),
             )
-            plant.check()
+            world.check()
             settings = Settings(
                 rules_file=given.pop("rules_file") or "", price_per_worker_hour=given.pop("price")
             )
             house = House(settings, given.pop("wrappers"))
-            return function(source=source, plant=plant, house=house, **given)
+            return function(source=source, world=world, house=house, **given)
 
         for option in reversed(_options()):
             command = option(command)

@@ -17,7 +17,7 @@ from upswell.errors import TemporaryUploadError
 from upswell.handlers.protocol import Stored
 from upswell.stores.destinations import open_store
 from upswell.stores.rate_limit import RateLimit
-from upswell.stores.sources import Sources
+from upswell.stores.sources import SourceOpener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from upswell.handlers.threads import Threads
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
-    from upswell.stores.protocol import Source, Store
+    from upswell.stores.protocol import OpenSource, Store
 
 BUFFER_BYTES = 256 * 1024
 
@@ -36,7 +36,7 @@ class Workplace:
     """What all uploads of a worker share: sources, the store (opened when first used), the rate limit."""
 
     def __init__(self, settings: Settings, threads: Threads, limit: RateLimit | None = None) -> None:
-        self.sources = Sources(settings)
+        self.sources = SourceOpener(settings)
         self.limit = limit or RateLimit(settings.upload_rate_limit)
         self.threads = threads
         self.upload_timeout = settings.upload_timeout
@@ -153,13 +153,13 @@ class Context:
 class SourceFile(io.BufferedReader):
     """A source as a binary file: to be read once, from its start. `size` is in bytes, None: not told."""
 
-    def __init__(self, source: Source, progress: Callable[[int], None]) -> None:
+    def __init__(self, source: OpenSource, progress: Callable[[int], None]) -> None:
         super().__init__(_Raw(source, progress), BUFFER_BYTES)
         self.size = source.size
 
 
 class _Raw(io.RawIOBase):
-    def __init__(self, source: Source, progress: Callable[[int], None]) -> None:
+    def __init__(self, source: OpenSource, progress: Callable[[int], None]) -> None:
         super().__init__()
         self._source = source
         self._progress = progress

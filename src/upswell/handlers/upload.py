@@ -13,8 +13,8 @@ from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.handlers.protocol import ATTEMPT, Stored
 from upswell.stores.destinations import open_store
 from upswell.stores.rate_limit import RateLimit
-from upswell.stores.sized import held_to
-from upswell.stores.sources import Sources
+from upswell.stores.sources import SourceOpener
+from upswell.stores.sources.expected_size import held_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class UploadHandler:
         Raises:
             SettingsError: the destination is no folder, or cannot be written to.
         """
-        self._sources = Sources(settings)
+        self._sources = SourceOpener(settings)
         self._store = open_store(settings)
         self._limit = limit or RateLimit(settings.upload_rate_limit)
         self._threads = threads

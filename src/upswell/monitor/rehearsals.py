@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from upswell.errors import JournalError
 from upswell.events import get_logger
-from upswell.monitor.recollection import pasts, rounds
-from upswell.monitor.stage import Choice, Stage
+from upswell.monitor.application_rehearsal import ApplicationRehearsal, Choice
+from upswell.monitor.history import histories, rounds
 from upswell.policies.slo.staffing import FAMILY
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from upswell.analysis.snapshot import Snapshot
     from upswell.journal import JournalReader
-    from upswell.monitor.recollection import Past
+    from upswell.monitor.history import History
     from upswell.policies.slo.slo import SloPolicy
     from upswell.settings import Settings
 
@@ -63,9 +63,9 @@ class Rehearsals:
         self._a_round = share * interval
         self._credit = 0.0
         self._turn = 0
-        self._stages: dict[str, Stage] = {}
+        self._stages: dict[str, ApplicationRehearsal] = {}
         self._policies: dict[str, SloPolicy] = {}
-        self._pasts: dict[str, Past] = {}
+        self._pasts: dict[str, History] = {}
         self._choices: deque[Choice] = deque()
         self._working: Future[None] | None = None
 
@@ -87,7 +87,7 @@ class Rehearsals:
             past = self._pasts.pop(app_id, None)
             if len(self._stages) >= MOST_REHEARSED or not (past or snapshot.recent_service_times):
                 return
-            stage = self._stages[app_id] = Stage(app_id, settings, FAMILY, policy.following)
+            stage = self._stages[app_id] = ApplicationRehearsal(app_id, settings, FAMILY, policy.following)
             self._policies[app_id] = policy
             if past is not None:
                 policy.learn(service for _, _, service in past.uploads)
@@ -115,7 +115,7 @@ class Rehearsals:
 
     def _read(self, journal: JournalReader, since: float) -> None:
         try:
-            found = pasts(journal.reports(since=since))
+            found = histories(journal.reports(since=since))
             for app_id, past in found.items():
                 latest = journal.latest(app_id)
                 past.start_delay = None if latest is None else latest.snapshot.start_delay
@@ -124,7 +124,7 @@ class Rehearsals:
         else:
             self._pasts = found
 
-    def _rehearse(self, stages: Sequence[Stage]) -> None:
+    def _rehearse(self, stages: Sequence[ApplicationRehearsal]) -> None:
         """Spend what is saved: most of it on the busiest, the rest in turn."""
         self._credit = min(self._credit + self._a_round, _MOST_ROUNDS_SAVED * self._a_round)
         begun = self._clock()
@@ -138,7 +138,7 @@ class Rehearsals:
                 self._turn += 1
         self._credit -= self._clock() - begun
 
-    def _step(self, stage: Stage, until: float) -> bool:
+    def _step(self, stage: ApplicationRehearsal, until: float) -> bool:
         """Rehearse all that waits at a stage, while there is time; return whether there was any."""
         worked = False
         while stage.waiting and self._clock() < until:

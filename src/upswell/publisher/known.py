@@ -22,7 +22,7 @@ from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadE
 from upswell.publisher.sources import LISTED
 from upswell.stores.destinations import open_store
 from upswell.stores.protocol import StoredObject
-from upswell.stores.sources import Sources
+from upswell.stores.sources import SourceOpener
 from upswell.workload.keys import default_key
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Known:
         """
         self.destination_error = ""
         self._record = record
-        self._sources = Sources(_reading_settings(settings))
+        self._sources = SourceOpener(_reading_settings(settings))
         self._silent: set[str] = set()  # where URIs lead that were not answered
         self._settings = settings
         self._store = self._open(settings)

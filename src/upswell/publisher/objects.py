@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from upswell.errors import UpswellError
 from upswell.publisher.things import Thing
-from upswell.stores.cloud import open_bucket
+from upswell.stores.clients.cloud import open_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

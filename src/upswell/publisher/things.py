@@ -19,8 +19,7 @@ from msgspec import Struct
 
 from upswell.errors import MessageError, PermanentUploadError
 from upswell.messages import UploadRequest
-from upswell.stores.keys import split_key
-from upswell.stores.show import show
+from upswell.stores.keys import show, split_key
 
 if TYPE_CHECKING:
     from upswell.publisher.tree import File

@@ -1,7 +1,7 @@
 """Virtual time: uploads arrive, workers serve them, and at each interval the policy decides.
 
-In: a trace, a policy (the very object that the monitor runs) and a plant. Out: an `Outcome`. Between two
-decisions only the uploads that start cost time; a fleet that never changes is served in one sweep.
+In: a trace, a policy (the very object that the monitor runs) and a world. Out: a `SimulatedOutcome`.
+Between two decisions only the uploads that start cost time; a fleet that never changes is one sweep.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from upswell.analysis.decision import Decision
 from upswell.policies.constant import ConstantPolicy
 from upswell.simulator.jobs import JobStream, check, in_chunks
-from upswell.simulator.ledger import Ledger, Outcome
 from upswell.simulator.observer import Observer
+from upswell.simulator.outcome import Accounts, SimulatedOutcome
 from upswell.simulator.pool import Due, WorkerPool
 from upswell.simulator.slotted import SlottedPool
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.protocol import ScalingPolicy
     from upswell.simulator.jobs import Chunk
-    from upswell.simulator.plant import Plant
+    from upswell.simulator.world import World
 
 
 class Simulation:
-    """One application in virtual time, a decision interval at a time (`step`); several can run in step.
+    """One application in virtual time, a decision interval at a time (`step`).
 
     The monitor is taken to have watched an empty queue for one window before the first upload, with the
     initial workers ready.
@@ -43,24 +43,24 @@ class Simulation:
         self,
         chunks: Iterable[Chunk],
         policy: ScalingPolicy,
-        plant: Plant,
+        world: World,
         *,
         keep_timeline: bool = False,
     ) -> None:
-        plant.check()
-        self.plant = plant
+        world.check()
+        self.world = world
         self._policy = policy
-        self._rng = Random(plant.seed)  # noqa: S311 - chance in a model, no secret
+        self._rng = Random(world.seed)  # noqa: S311 - chance in a model, no secret
         self.stream = JobStream(chunks)
         self._begin = math.floor(self.stream.first)
         self.now = float(self._begin)
-        self._ledger = Ledger(plant.slo.seconds)
-        pool = WorkerPool if plant.single else SlottedPool
-        self.pool = pool(plant, self._ledger, self._rng, self.now)
-        self._observer = Observer(plant, self._rng, self.now)
+        self._accounts = Accounts(world.slo.seconds)
+        pool = WorkerPool if world.single else SlottedPool
+        self.pool = pool(world, self._accounts, self._rng, self.now)
+        self._observer = Observer(world, self._rng, self.now)
         self._number = 0
-        self.wanted = plant.initial_workers
-        self._peak = plant.initial_workers
+        self.wanted = world.initial_workers
+        self._peak = world.initial_workers
         self._scalings = 0
         self._timeline: list[tuple[float, int, int, int]] | None = [] if keep_timeline else None
 
@@ -70,35 +70,30 @@ class Simulation:
         if not self.stream.ended:
             return False
         idle = self.stream.over and self.pool.in_flight == 0 and self.pool.waiting(self.stream) == 0
-        return idle or self.now > self.stream.last + self.plant.slo.seconds
+        return idle or self.now > self.stream.last + self.world.slo.seconds
 
     def step(self) -> None:
         """Let one decision interval pass, then decide."""
-        _, decision = self.opinion()
-        self.apply(min(max(decision.desired_workers, self.plant.min_workers), self.plant.max_workers))
-
-    def opinion(self) -> tuple[Snapshot, Decision]:
-        """Let one decision interval pass and return what was seen, and what the policy makes of it."""
-        snapshot = self.observe()
-        return snapshot, self._policy.decide(snapshot)
+        decision = self._policy.decide(self.observe())
+        self.apply(min(max(decision.desired_workers, self.world.min_workers), self.world.max_workers))
 
     def observe(self) -> Snapshot:
         """Let one decision interval pass and return what the monitor sees at its end."""
-        plant, pool, stream = self.plant, self.pool, self.stream
+        world, pool, stream = self.world, self.pool, self.stream
         number = self._number
         self._number = number + 1
-        now = self._begin + (number + 1) * plant.decision_interval
+        now = self._begin + (number + 1) * world.decision_interval
         self.now = now
         stream.arrive_until(now)
         pool.serve(stream, now)
         ended = pool.take_ended(number)
         if ended[0]:
-            self._ledger.respond(ended[1], math.fsum(ended[2]))
+            self._accounts.respond(ended[1], math.fsum(ended[2]))
         pool.tick(now)
         return self._observer.look(now, ended, self.wanted, pool, pool.waiting(stream))
 
     def apply(self, wanted: int) -> None:
-        """Scale the fleet to a number within the plant's bounds."""
+        """Scale the fleet to a number within the world's bounds."""
         pool = self.pool
         if wanted != self.wanted:
             self._scalings += 1
@@ -121,61 +116,63 @@ class Simulation:
         under_way, pool.due = pool.due.rest(), Due(math.inf)
         more = True
         while more:
-            self._ledger.respond(under_way[1::3], math.fsum(under_way[2::3]))
+            self._accounts.respond(under_way[1::3], math.fsum(under_way[2::3]))
             more = stream.arrive_chunk()
             pool.serve(stream, math.inf)
             under_way = pool.due.take(0)
-        self._ledger.respond(under_way[1::3], math.fsum(under_way[2::3]))
+        self._accounts.respond(under_way[1::3], math.fsum(under_way[2::3]))
         pool.in_flight = 0
         last = max(self.now, pool.last_end())
-        self.now = min(last, max(self.now, stream.last + self.plant.slo.seconds))
+        self.now = min(last, max(self.now, stream.last + self.world.slo.seconds))
 
     def response_time(self, share: float) -> float:
         """Return the seconds within which a share of the uploads answered so far were."""
-        return self._ledger.percentile(share)
+        return self._accounts.percentile(share)
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> SimulatedOutcome:
         """Return what the run cost and missed; call it once, at the end."""
-        ledger = self._ledger
-        ledger.uploads, ledger.work = self.stream.total, self.stream.work
+        accounts = self._accounts
+        accounts.uploads, accounts.work = self.stream.total, self.stream.work
         self.pool.close(self.now)
-        ledger.close(self.now)
-        return ledger.outcome(peak=self._peak, scalings=self._scalings, timeline=tuple(self._timeline or ()))
+        accounts.close(self.now)
+        return accounts.outcome(
+            peak=self._peak, scalings=self._scalings, timeline=tuple(self._timeline or ())
+        )
 
 
 def simulate(
     arrivals: NDArray[np.float64],
     services: NDArray[np.float64],
     policy: ScalingPolicy | int,
-    plant: Plant,
+    world: World,
     *,
     keep_timeline: bool = False,
-) -> Outcome:
+) -> SimulatedOutcome:
     """Return what a policy makes of a trace.
 
     Args:
         arrivals: sorted instants, in seconds.
         services: seconds that each upload takes.
-        policy: decides every `plant.decision_interval` seconds; a number is a fleet that never changes.
-        plant: the world it is tried in.
+        policy: decides every `world.decision_interval` seconds; a number is a fleet that never changes.
+        world: the world it is tried in.
         keep_timeline: whether the outcome holds one entry a decision.
 
     Raises:
         TraceError: the uploads are not sorted, not finite, or take less than no time.
-        SettingsError: the plant cannot be.
+        SettingsError: the world is invalid.
     """
     check(arrivals, services)
-    return simulate_chunks(in_chunks(arrivals, services), policy, plant, keep_timeline=keep_timeline)
+    return simulate_chunks(in_chunks(arrivals, services), policy, world, keep_timeline=keep_timeline)
 
 
 def simulate_chunks(
-    chunks: Iterable[Chunk], policy: ScalingPolicy | int, plant: Plant, *, keep_timeline: bool = False
-) -> Outcome:
+    chunks: Iterable[Chunk], policy: ScalingPolicy | int, world: World, *, keep_timeline: bool = False
+) -> SimulatedOutcome:
     """Return what a policy makes of a trace larger than memory, which comes in pieces."""
     if isinstance(policy, int):
-        return simulate_fixed(chunks, policy, plant)
-    simulation = Simulation(chunks, policy, plant, keep_timeline=keep_timeline)
-    never_changes = isinstance(policy, ConstantPolicy) and plant.plain and not keep_timeline
+        return simulate_fixed(chunks, policy, world)
+    simulation = Simulation(chunks, policy, world, keep_timeline=keep_timeline)
+    never_changes = isinstance(policy, ConstantPolicy) and world.plain and not keep_timeline
     while not simulation.over:
         simulation.step()
         if never_changes and simulation.settled:
@@ -184,10 +181,10 @@ def simulate_chunks(
     return simulation.outcome()
 
 
-def simulate_fixed(chunks: Iterable[Chunk], workers: int, plant: Plant) -> Outcome:
+def simulate_fixed(chunks: Iterable[Chunk], workers: int, world: World) -> SimulatedOutcome:
     """Return what a fleet makes of a trace that has `workers` from the start and never changes."""
-    simulation = Simulation(chunks, _Never(), replace(plant, initial_workers=workers))
-    if plant.plain:
+    simulation = Simulation(chunks, _Never(), replace(world, initial_workers=workers))
+    if world.plain:
         simulation.sweep()
     else:
         while not simulation.over:

@@ -19,22 +19,22 @@ from upswell.simulator.window import Window
 if TYPE_CHECKING:
     from random import Random
 
-    from upswell.simulator.plant import Plant
     from upswell.simulator.pool import Ended, WorkerPool
     from upswell.simulator.slotted import SlottedPool
+    from upswell.simulator.world import World
 
 
 class Observer:
     """One application's, from `begin` on; taken to have watched an empty queue for one window before."""
 
-    def __init__(self, plant: Plant, rng: Random, begin: float) -> None:
-        self._plant = plant
+    def __init__(self, world: World, rng: Random, begin: float) -> None:
+        self._plant = world
         self._rng = rng
-        interval = plant.decision_interval
-        self._window = window = Window(max(1, round(plant.window / interval)), interval, plant.slo.seconds)
-        self._ages = Ages(plant.window)
+        interval = world.decision_interval
+        self._window = window = Window(max(1, round(world.window / interval)), interval, world.slo.seconds)
+        self._ages = Ages(world.window)
         self._depths = Depths(window.seconds)
-        self._depths.add(Depth(begin, 0, 0, plant.initial_workers))
+        self._depths.add(Depth(begin, 0, 0, world.initial_workers))
         self._late: Ended = ([], [], [])
         """Ended, not yet reported."""
         self._stored = self._in_time = 0
@@ -51,12 +51,12 @@ class Observer:
             pool: whose workers are counted.
             waiting: uploads that wait.
         """
-        plant, window, ages, depths = self._plant, self._window, self._ages, self._depths
+        world, window, ages, depths = self._plant, self._window, self._ages, self._depths
         measured = pool.measured
         ends, responses, services = self._reported(now, ended)
         if ends:
-            ages.begun(responses[-1] - services[-1], ends[-1] + plant.report_lag)
-            ages.ended(ends[-1] + plant.report_lag)
+            ages.begun(responses[-1] - services[-1], ends[-1] + world.report_lag)
+            ages.ended(ends[-1] + world.report_lag)
             self._stored += len(responses)
         self._in_time += len(responses) - window.add(responses, services)
         in_flight = pool.in_flight
@@ -65,11 +65,11 @@ class Observer:
         depth = Depth(now, waiting, in_flight, ready)
         depths.add(depth)
         return Snapshot(
-            app_id=plant.app_id,
+            app_id=world.app_id,
             at=now,
-            slo=plant.slo,
+            slo=world.slo,
             window=window.seconds,
-            slots_per_worker=plant.slots,
+            slots_per_worker=world.slots,
             # A worker's first status comes when it is ready: of those that start nobody hears.
             workers=Workers(
                 desired=wanted,

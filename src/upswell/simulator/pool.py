@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upswell.simulator.starts import Standby, Starts
+from upswell.simulator.startup import Standby, Starts
 
 if TYPE_CHECKING:
     from random import Random
 
     from upswell.simulator.jobs import JobStream
-    from upswell.simulator.ledger import Ledger
-    from upswell.simulator.plant import Plant
-    from upswell.simulator.starts import Coming
+    from upswell.simulator.outcome import Accounts
+    from upswell.simulator.startup import Coming
+    from upswell.simulator.world import World
 
 Ended = tuple[list[float], list[float], list[float]]
 """Ends, response times and service times of uploads, oldest end first."""
@@ -72,21 +72,21 @@ def in_order(values: list[float]) -> Ended:
 class WorkerPool:
     """One slot a worker. Times count from the stream's first arrival's clock; `now` never goes back."""
 
-    def __init__(self, plant: Plant, ledger: Ledger, rng: Random, begin: float) -> None:
-        self._stop_delay = plant.stop_delay
-        self._ledger = ledger
+    def __init__(self, world: World, accounts: Accounts, rng: Random, begin: float) -> None:
+        self._stop_delay = world.stop_delay
+        self._accounts = accounts
         self._rng = rng
         self._begin = begin
-        self.free_at: list[float] = [begin] * plant.initial_workers
-        self.measured = Starts(plant, ledger, rng)
+        self.free_at: list[float] = [begin] * world.initial_workers
+        self.measured = Starts(world, accounts, rng)
         self._coming: list[Coming] = []
         """Those on their way, by the instant of their request."""
         self._next_ready = math.inf
-        self._standby = Standby(self.measured, ledger, plant.standby_workers, begin)
+        self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
         self._leaving: list[float] = []
         self.in_flight = 0
-        self.due = Due(plant.decision_interval)
-        ledger.cost -= begin * plant.initial_workers
+        self.due = Due(world.decision_interval)
+        accounts.cost -= begin * world.initial_workers
 
     def serve(self, stream: JobStream, until: float) -> None:
         """Start every upload that can start by `until`, oldest first, on the worker that is free first."""
@@ -135,19 +135,19 @@ class WorkerPool:
         heappush(self.free_at, ready)
 
     def _remove(self, now: float, count: int) -> None:
-        free_at, ledger = self.free_at, self._ledger
+        free_at, accounts = self.free_at, self._accounts
         while count and self._coming:
             youngest = self._coming.pop()  # the scaler knows no better, either
             free_at.remove(youngest[1])
             self.measured.called_off(youngest, now)
-            ledger.cost += now
-            ledger.stopping(now, self._stop_delay)
+            accounts.cost += now
+            accounts.stopping(now, self._stop_delay)
             count -= 1
         heapify(free_at)
         while count and free_at[0] <= now:
             heappop(free_at)
-            ledger.cost += now
-            ledger.stopping(now, self._stop_delay)
+            accounts.cost += now
+            accounts.stopping(now, self._stop_delay)
             count -= 1
         for _ in range(count):
             index = self._rng.randrange(len(free_at))
@@ -156,9 +156,9 @@ class WorkerPool:
             free_at.pop()
             heapify(free_at)
             heappush(self._leaving, leave)
-            ledger.draining += leave - now
-            ledger.cost += leave
-            ledger.stopping(leave, self._stop_delay)
+            accounts.draining += leave - now
+            accounts.cost += leave
+            accounts.stopping(leave, self._stop_delay)
 
     def tick(self, now: float) -> None:
         """Let workers become ready, and drained ones leave."""
@@ -190,15 +190,15 @@ class WorkerPool:
 
     def close(self, now: float) -> None:
         """Stop billing."""
-        ledger = self._ledger
+        accounts = self._accounts
         for requested, ready in self._coming:
-            ledger.starting += min(now, ready) - requested
+            accounts.starting += min(now, ready) - requested
         self._standby.close(now)
-        ledger.cost += now * len(self.free_at)
+        accounts.cost += now * len(self.free_at)
         for leave in self._leaving:
             if leave > now:
-                ledger.cost -= leave - now
-                ledger.draining -= leave - now
+                accounts.cost -= leave - now
+                accounts.draining -= leave - now
 
     @property
     def size(self) -> int:

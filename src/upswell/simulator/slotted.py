@@ -1,6 +1,6 @@
 """Workers with several slots, that may crash, behind a bottleneck.
 
-In and out as in `pool.py`, whose place it takes where a plant needs it. A crashed worker's uploads are
+In and out as in `pool.py`, whose place it takes where a world needs it. A crashed worker's uploads are
 redelivered before all others, until the delivery limit; the fleet starts another worker at the next decision,
 and the monitor counts the crashed one until it has been silent for too long.
 """
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 from upswell.analysis.roster import FORGOTTEN_AFTER_INTERVALS, STALE_AFTER_INTERVALS
 from upswell.simulator.pool import Due
-from upswell.simulator.starts import Standby, Starts
+from upswell.simulator.startup import Standby, Starts
 
 if TYPE_CHECKING:
     from random import Random
 
     from upswell.simulator.jobs import JobStream
-    from upswell.simulator.ledger import Ledger
-    from upswell.simulator.plant import Plant
+    from upswell.simulator.outcome import Accounts
     from upswell.simulator.pool import Ended
-    from upswell.simulator.starts import Coming
+    from upswell.simulator.startup import Coming
+    from upswell.simulator.world import World
 
 
 class Worker:
@@ -57,8 +57,8 @@ class Worker:
 class SlottedPool:
     """See the module; the methods are those of `WorkerPool`."""
 
-    def __init__(self, plant: Plant, ledger: Ledger, rng: Random, begin: float) -> None:
-        self._plant, self._ledger, self._rng, self._zero = plant, ledger, rng, begin
+    def __init__(self, world: World, accounts: Accounts, rng: Random, begin: float) -> None:
+        self._plant, self._accounts, self._rng, self._zero = world, accounts, rng, begin
         self._numbers = 0
         self._serial = 0
         self._workers: dict[int, Worker] = {}
@@ -73,14 +73,14 @@ class SlottedPool:
         self._ends: list[float] = []
         """When what is under way ends; kept where a bottleneck must know how many those are."""
         self._coming: list[Worker] = []
-        self.measured = Starts(plant, ledger, rng)
-        self._standby = Standby(self.measured, ledger, plant.standby_workers, begin)
+        self.measured = Starts(world, accounts, rng)
+        self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
         self.in_flight = 0
-        self.due = Due(plant.decision_interval)
+        self.due = Due(world.decision_interval)
         self._now = begin
-        ledger.busy_is_work = False
-        ledger.cost -= begin * plant.initial_workers
-        for _ in range(plant.initial_workers):
+        accounts.busy_is_work = False
+        accounts.cost -= begin * world.initial_workers
+        for _ in range(world.initial_workers):
             self._enter((begin, begin))
 
     def _enter(self, coming: Coming) -> Worker:
@@ -141,7 +141,7 @@ class SlottedPool:
             else:
                 bucket += (finish, finish - arrival, service)
             index += 1
-        self._ledger.busy += busy
+        self._accounts.busy += busy
         self.in_flight += index - head
         stream.head = index
 
@@ -168,7 +168,7 @@ class SlottedPool:
         seconds = service * self._slowness(start)
         finish = start + seconds
         heapreplace(self._free, (finish, serial, worker))
-        self._ledger.busy += worker.occupy(start, finish)
+        self._accounts.busy += worker.occupy(start, finish)
         if self._plant.slow_down is not None:
             heappush(self._ends, finish)
         if self._plant.mean_time_between_crashes:
@@ -195,26 +195,26 @@ class SlottedPool:
         leaving = worker.number not in self._workers
         if leaving and not any(one is worker for _, one in self._leaving):
             return  # it left in time
-        ledger = self._ledger
+        accounts = self._accounts
         in_hand = sorted((upload for upload in worker.uploads if upload[0] > at), key=lambda one: -one[1])
         for finish, arrival, service, seconds, attempt in in_hand:
             self._take_back(finish, finish - arrival, seconds)
-            ledger.redelivered += 1
+            accounts.redelivered += 1
             if attempt >= self._plant.delivery_limit:
-                ledger.dead += 1
+                accounts.dead += 1
             else:
                 self._returned.appendleft((arrival, service, attempt))
         self._returned_at = at
         too_much = max(0.0, worker.busy_until - at)
-        ledger.busy -= too_much
+        accounts.busy -= too_much
         worker.consuming = False
         if leaving:
-            ledger.cost -= too_much
-            ledger.draining -= too_much
+            accounts.cost -= too_much
+            accounts.draining -= too_much
             self._leaving = [entry for entry in self._leaving if entry[1] is not worker]
             heapify(self._leaving)
         else:
-            ledger.cost += at
+            accounts.cost += at
             del self._workers[worker.number]
             self._silent.append((at, bool(in_hand)))
 
@@ -254,16 +254,16 @@ class SlottedPool:
         worker.consuming = False
         del self._workers[worker.number]
         self.measured.called_off(worker.coming, now)
-        self._ledger.cost += now
-        self._ledger.stopping(now, self._plant.stop_delay)
+        self._accounts.cost += now
+        self._accounts.stopping(now, self._plant.stop_delay)
 
     def _drain(self, now: float, worker: Worker) -> None:
         worker.consuming = False
         del self._workers[worker.number]
         leave = max(now, worker.busy_until)
-        self._ledger.cost += leave
-        self._ledger.draining += leave - now
-        self._ledger.stopping(leave, self._plant.stop_delay)
+        self._accounts.cost += leave
+        self._accounts.draining += leave - now
+        self._accounts.stopping(leave, self._plant.stop_delay)
         if leave > now:
             heappush(self._leaving, (leave, worker))
 
@@ -287,18 +287,18 @@ class SlottedPool:
 
     def close(self, now: float) -> None:
         """Stop billing."""
-        ledger = self._ledger
+        accounts = self._accounts
         for worker in self._coming:
-            ledger.starting += min(now, worker.ready_at) - worker.coming[0]
+            accounts.starting += min(now, worker.ready_at) - worker.coming[0]
         self._standby.close(now)
-        ledger.cost += now * len(self._workers)
+        accounts.cost += now * len(self._workers)
         for worker in self._workers.values():
-            ledger.busy -= max(0.0, worker.busy_until - max(now, worker.ready_at))
+            accounts.busy -= max(0.0, worker.busy_until - max(now, worker.ready_at))
         for leave, _ in self._leaving:
             if leave > now:
-                ledger.busy -= leave - now
-                ledger.cost -= leave - now
-                ledger.draining -= leave - now
+                accounts.busy -= leave - now
+                accounts.cost -= leave - now
+                accounts.draining -= leave - now
 
     def last_end(self) -> float:
         """Return when the last upload begun ends on a worker that stays."""

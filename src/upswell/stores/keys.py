@@ -1,10 +1,10 @@
-"""The names of objects in a store: checked, never repaired, so that two keys never become one object."""
+"""Keys of objects: checked, never repaired, so two keys never become one object; and how to show one."""
 
 from __future__ import annotations
 
 import re
 
-from upswell.errors import PermanentUploadError
+from upswell.errors import PermanentUploadError, mask
 
 MAX_KEY_BYTES = 1024
 MAX_COMPONENT_BYTES = 255
@@ -47,3 +47,13 @@ def split_key(key: str) -> list[str]:
 
 def _refusal(rule: str, key: str) -> PermanentUploadError:
     return PermanentUploadError(f"an object's key {rule}, got {key[:200]!a}")
+
+
+def show(text: str) -> str:
+    """Return `text` fit to be read by a person.
+
+    >>> show("https://user:secret@host/a b?signature=1")
+    "'https://***@host/a b?***'"
+    """
+    address, query, _rest = text[:5000].partition("?")
+    return ascii(mask(address + (query and "?***"))[:300])

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError
+from upswell.stores.keys import show
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
-from upswell.stores.show import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def conflict(key: str) -> PermanentUploadError:
     )
 
 
-class Source(Protocol):
+class OpenSource(Protocol):
     """What an object is made from, open; closed at the end of its `with`.
 
     `size` is in bytes (None: not told). `version` differs when the content does (a file's time of last
@@ -84,7 +84,7 @@ class Store(Protocol):
     def put(
         self,
         key: str,
-        source: Source,
+        source: OpenSource,
         *,
         checksum: str | None = None,
         again: bool = False,

@@ -16,12 +16,12 @@ from upswell.cli.svg import Axis, even_ticks, ratio_ticks
 from upswell.cli.traffic import Traffic
 from upswell.errors import TraceError
 from upswell.settings import Slo
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLANT = Plant(slo=Slo(0.9, 10.0), start_delay=3.0)
+WORLD = World(slo=Slo(0.9, 10.0), start_delay=3.0)
 
 
 def traffic(count: int = 200) -> Traffic:
@@ -35,9 +35,9 @@ def traffic(count: int = 200) -> Traffic:
 
 def test_the_picture_names_every_policy_and_the_objective_and_stays_on_its_canvas() -> None:
     uploads = traffic()
-    best = clairvoyant(uploads, PLANT, 1.0).result
-    runs = [run_policy(uploads, PLANT, choice, best) for choice in choose_all("constant,keda,dask_adaptive")]
-    text = picture(uploads, PLANT, runs, best)
+    best = clairvoyant(uploads, WORLD, 1.0).result
+    runs = [run_policy(uploads, WORLD, choice, best) for choice in choose_all("constant,keda,dask_adaptive")]
+    text = picture(uploads, WORLD, runs, best)
     root = ET.fromstring(text)
     labels = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
     for name in ("keda", "dask_adaptive", runs[0].name, "clairvoyant"):
@@ -54,15 +54,15 @@ def test_the_picture_names_every_policy_and_the_objective_and_stays_on_its_canva
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_policy_and_next_to_no_traffic_can_be_drawn(count: int) -> None:
     uploads = traffic(count)
-    run = run_policy(uploads, PLANT, choose_all("slo")[0])
-    root = ET.fromstring(picture(uploads, PLANT, [run], None))
+    run = run_policy(uploads, WORLD, choose_all("slo")[0])
+    root = ET.fromstring(picture(uploads, WORLD, [run], None))
     assert float(root.get("height", "0")) < HEIGHT
 
 
 def test_a_plot_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    run = run_policy(traffic(), PLANT, choose_all("keda")[0])
+    run = run_policy(traffic(), WORLD, choose_all("keda")[0])
     with pytest.raises(TraceError, match="the plot must be a writable file"):
-        write_comparison(str(tmp_path / "none" / "plot.svg"), traffic(), PLANT, [run], None)
+        write_comparison(str(tmp_path / "none" / "plot.svg"), traffic(), WORLD, [run], None)
 
 
 def test_an_axis_turns_values_into_places_and_keeps_outliers_at_its_ends() -> None:

@@ -11,7 +11,7 @@ from support.recorded_journal import BEGIN, write_journal
 from upswell.cli.contenders import choose
 from upswell.cli.deciding import DECIDING, recall, remember
 from upswell.cli.recorded import open_journal, read_recorded
-from upswell.cli.replay_world import World, world
+from upswell.cli.replay_world import ReplaySetup, replay_setup
 from upswell.cli.runs import run_policy
 from upswell.errors import JournalError, SettingsError
 from upswell.journal import Journal
@@ -33,17 +33,17 @@ ASKED: dict[str, Any] = {
 }  # fmt: skip
 
 
-def replayed(folder: Path, settings: dict[str, Any] | None, **asked: Any) -> World:
+def replayed(folder: Path, settings: dict[str, Any] | None, **asked: Any) -> ReplaySetup:
     write_journal(folder / "journal.sqlite", settings=settings)
     recorded = read_recorded(open_journal(str(folder)), "e1")
-    return world(recorded, BEGIN, choose("slo"), **{**ASKED, **asked})
+    return replay_setup(recorded, BEGIN, choose("slo"), **{**ASKED, **asked})
 
 
 def test_all_is_as_it_was_recorded(tmp_path: Path) -> None:
     found = replayed(tmp_path, UNDER)
-    plant = found.plant
-    assert (plant.min_workers, plant.max_workers, plant.slots) == (2, 20, 2)
-    assert (plant.start_delay, plant.decision_interval) == (5.0, 2.0)
+    world = found.world
+    assert (world.min_workers, world.max_workers, world.slots) == (2, 20, 2)
+    assert (world.start_delay, world.decision_interval) == (5.0, 2.0)
     assert found.house.wrappers
     assert found.house.settings.tolerance == 0.2
     assert found.notes == ()
@@ -51,8 +51,8 @@ def test_all_is_as_it_was_recorded(tmp_path: Path) -> None:
 
 def test_what_is_asked_for_stands_over_what_was_recorded(tmp_path: Path) -> None:
     found = replayed(tmp_path, UNDER, slo="3", share=0.5, start_delay=1.0, max_workers=7, wrappers=False)
-    assert str(found.plant.slo) == "50% < 3s"
-    assert (found.plant.start_delay, found.plant.max_workers) == (1.0, 7)
+    assert str(found.world.slo) == "50% < 3s"
+    assert (found.world.start_delay, found.world.max_workers) == (1.0, 7)
     assert not found.house.wrappers
 
 
@@ -64,17 +64,17 @@ def test_bounds_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
 def test_a_journal_that_does_not_tell_its_settings_is_replayed_bare_and_that_is_said(tmp_path: Path) -> None:
     found = replayed(tmp_path, None)
     assert not found.house.wrappers
-    assert found.plant.max_workers == 500
+    assert found.world.max_workers == 500
     assert "does not tell the bounds and wrappers" in found.notes[0]
 
 
 def test_standby_workers_are_replayed_and_billed_with_several_slots_as_well(tmp_path: Path) -> None:
     write_journal(tmp_path / "journal.sqlite", settings={**UNDER, "standby_workers": 3})
     recorded = read_recorded(open_journal(str(tmp_path)), "e1")
-    found = world(recorded, BEGIN, choose("slo"), **ASKED)
-    assert (found.plant.slots, found.plant.standby_workers) == (2, 3)
+    found = replay_setup(recorded, BEGIN, choose("slo"), **ASKED)
+    assert (found.world.slots, found.world.standby_workers) == (2, 3)
     assert found.notes == ()
-    run = run_policy(recorded.traffic, found.plant, found.choice, house=found.house)
+    run = run_policy(recorded.traffic, found.world, found.choice, house=found.house)
     assert run.outcome.cost_standby > 0
 
 

@@ -14,15 +14,15 @@ import structlog
 
 from support.processes import lognormal, poisson
 from upswell.journal import Journal
-from upswell.monitor.recollection import pasts, rounds
+from upswell.monitor.application_rehearsal import ApplicationRehearsal, Choice
+from upswell.monitor.history import histories, rounds
 from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
-from upswell.monitor.stage import Choice, Stage
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY, FIRST
 from upswell.settings import Settings, Slo
 from upswell.simulator.engine import Simulation
 from upswell.simulator.jobs import in_chunks
-from upswell.simulator.plant import Plant
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,8 +63,8 @@ def seen(seed: int = 5, seconds: float = 3000.0, rate: float = 1.0, app_id: str 
     rng = np.random.default_rng(seed)
     arrivals = poisson(rng, rate, seconds)
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
-    plant = Plant(app_id=app_id, slo=Slo(0.95, 60.0), start_delay=20.0, initial_workers=3)
-    simulation = Simulation(in_chunks(arrivals, services), policy(), plant)
+    world = World(app_id=app_id, slo=Slo(0.95, 60.0), start_delay=20.0, initial_workers=3)
+    simulation = Simulation(in_chunks(arrivals, services), policy(), world)
     snapshots: list[Snapshot] = []
     while not simulation.over:
         snapshots.append(simulation.observe())
@@ -82,13 +82,13 @@ def costly(monkeypatch: pytest.MonkeyPatch) -> tuple[Meter, list[str]]:
     """Let each step cost 10 ms and rehearse one round; return the meter and whose steps were made."""
     meter, steps = Meter(), list[str]()
 
-    def step(stage: Stage) -> Choice | None:
+    def step(stage: ApplicationRehearsal) -> Choice | None:
         meter.used += 0.01
         steps.append(stage.app_id)
         stage._next()
         return None
 
-    monkeypatch.setattr(Stage, "step", step)
+    monkeypatch.setattr(ApplicationRehearsal, "step", step)
     return meter, steps
 
 
@@ -188,15 +188,15 @@ def test_what_waits_for_rehearsal_is_bounded_and_so_are_the_applications(traffic
 def test_a_rehearsal_that_fails_stops_no_other(
     traffic: list[Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = Stage.step
+    good = ApplicationRehearsal.step
 
-    def step(stage: Stage) -> Choice | None:
+    def step(stage: ApplicationRehearsal) -> Choice | None:
         if stage.app_id == "bad":
             stage._next()
             raise ZeroDivisionError
         return good(stage)
 
-    monkeypatch.setattr(Stage, "step", step)
+    monkeypatch.setattr(ApplicationRehearsal, "step", step)
     rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce())
     bad, fine = policy(), policy()
     with structlog.testing.capture_logs() as log:
@@ -260,7 +260,7 @@ def test_a_journal_that_cannot_be_read_is_told_and_rehearsal_begins_without(tmp_
 
 def test_the_past_is_told_round_by_round_with_every_upload_in_it_once(tmp_path: Path) -> None:
     journal = journal_of(tmp_path / "journal.sqlite", 500, np.random.default_rng(2))
-    past = pasts(journal.reports())["e1"]
+    past = histories(journal.reports())["e1"]
     told = list(rounds("e1", past, SETTINGS))
     journal.close()
     assert sum(len(snapshot.recent_service_times) for snapshot, _ in told) == len(past.uploads)
@@ -270,7 +270,7 @@ def test_the_past_is_told_round_by_round_with_every_upload_in_it_once(tmp_path: 
 
 
 def test_a_choice_names_a_member_of_the_family(traffic: list[Snapshot]) -> None:
-    stage = Stage("e1", SETTINGS, FAMILY, FIRST)
+    stage = ApplicationRehearsal("e1", SETTINGS, FAMILY, FIRST)
     one = policy()
     choices: list[Choice] = []
     for snapshot in traffic:

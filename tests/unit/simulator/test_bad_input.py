@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 
 from upswell.errors import SettingsError, TraceError
+from upswell.lab.oracle import oracle
+from upswell.policies.constant import ConstantPolicy
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
-from upswell.simulator.jobs import in_chunks
-from upswell.simulator.oracle import oracle
-from upswell.simulator.plant import Plant
 from upswell.simulator.rehearsal import RehearsedPolicy
-from upswell.simulator.together import Entrant, simulate_together
+from upswell.simulator.world import World
 
-PLANT = Plant(slo=Slo(0.95, 30.0), start_delay=5.0)
+WORLD = World(slo=Slo(0.95, 30.0), start_delay=5.0)
 
 IMPOSSIBLE = pytest.mark.parametrize(
     ("arrivals", "services", "rule"),
@@ -39,18 +38,15 @@ def test_a_trace_that_cannot_be_is_refused_everywhere(
 ) -> None:
     at, seconds = np.array(arrivals), np.array(services)
     with pytest.raises(TraceError, match=rule):
-        simulate(at, seconds, RehearsedPolicy(), PLANT)
+        simulate(at, seconds, RehearsedPolicy(), WORLD)
     with pytest.raises(TraceError, match=rule):
         oracle(at, seconds, objective=30.0, share=0.95, start_delay=5.0)
-    with pytest.raises(TraceError, match=rule):
-        simulate_together({"one": Entrant([(at, seconds)], ThresholdPolicy(), PLANT)}, limit=9)
 
 
 def test_an_empty_trace_costs_nothing_and_has_no_clairvoyant() -> None:
     none = np.empty(0)
-    outcome = simulate(none, none, RehearsedPolicy(), PLANT)
+    outcome = simulate(none, none, RehearsedPolicy(), WORLD)
     assert (outcome.uploads, outcome.attainment, outcome.cost) == (0, 1.0, 0.0)
-    assert simulate_together({"one": Entrant([], ThresholdPolicy(), PLANT)}, limit=9)["one"].cost == 0.0
     with pytest.raises(TraceError, match="at least one upload"):
         oracle(none, none, objective=30.0, share=0.95, start_delay=5.0)
 
@@ -69,7 +65,7 @@ def test_a_goal_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
 def test_uploads_longer_than_the_objective_are_late_and_the_rest_are_served() -> None:
     arrivals = np.arange(0.0, 400.0, 2.0)
     services = np.where(np.arange(200) % 4 == 0, 50.0, 1.0)
-    outcome = simulate(arrivals, services, RehearsedPolicy(), PLANT)
+    outcome = simulate(arrivals, services, RehearsedPolicy(), WORLD)
     assert outcome.late >= 50
     assert outcome.attainment > 0.5
     best = oracle(arrivals, services, objective=30.0, share=0.95, start_delay=5.0)
@@ -78,23 +74,23 @@ def test_uploads_longer_than_the_objective_are_late_and_the_rest_are_served() ->
 
 def test_an_objective_shorter_than_every_service_is_missed_by_all_without_a_failure() -> None:
     arrivals, services = np.arange(0.0, 100.0), np.full(100, 60.0)
-    outcome = simulate(arrivals, services, RehearsedPolicy(), PLANT)
+    outcome = simulate(arrivals, services, RehearsedPolicy(), WORLD)
     assert outcome.attainment == 0.0
-    assert outcome.peak_workers <= PLANT.max_workers
+    assert outcome.peak_workers <= WORLD.max_workers
     assert oracle(arrivals, services, objective=30.0, share=0.95, start_delay=5.0).attainment == 0.0
 
 
 @pytest.mark.parametrize("delay", [0.0, 5.0])
 def test_one_upload_is_enough(delay: float) -> None:
-    plant = Plant(slo=Slo(0.99, 30.0), start_delay=delay)
-    outcome = simulate(np.array([3.5]), np.array([2.0]), RehearsedPolicy(), plant)
+    world = World(slo=Slo(0.99, 30.0), start_delay=delay)
+    outcome = simulate(np.array([3.5]), np.array([2.0]), RehearsedPolicy(), world)
     assert (outcome.attainment, outcome.finished) == (1.0, 1)
     best = oracle(np.array([3.5]), np.array([2.0]), objective=30.0, share=0.99, start_delay=delay)
     assert best.cost == pytest.approx(2.0 + delay, abs=2.0)
 
 
 def test_services_of_no_time_are_served() -> None:
-    outcome = simulate(np.array([0.0, 1.0]), np.zeros(2), RehearsedPolicy(), PLANT)
+    outcome = simulate(np.array([0.0, 1.0]), np.zeros(2), RehearsedPolicy(), WORLD)
     assert (outcome.finished, outcome.work, outcome.cost_over_work) == (2, 0.0, math.inf)
 
 
@@ -103,7 +99,7 @@ def test_services_of_no_time_are_served() -> None:
 def test_a_million_uploads_in_one_second_are_simulated_and_judged(seconds: float) -> None:
     arrivals, services = np.linspace(0, 1, 1_000_000), np.full(1_000_000, seconds)
     for policy in (ThresholdPolicy(), RehearsedPolicy()):
-        assert simulate(arrivals, services, policy, PLANT).uploads == 1_000_000
+        assert simulate(arrivals, services, policy, WORLD).uploads == 1_000_000
     best = oracle(arrivals, services, objective=30.0, share=0.95, start_delay=5.0)
     assert best.attainment >= 0.95
     assert best.cost < 1.2 * services.sum()
@@ -119,7 +115,6 @@ def test_a_flood_is_scheduled_by_the_dozen_and_hardly_dearer() -> None:
 
 
 def test_a_policy_that_wants_the_impossible_is_bounded() -> None:
-    chunks = in_chunks(np.array([0.0, 5.0]), np.array([1.0, 1.0]))
-    plant = Plant(slo=Slo(0.95, 30.0), start_delay=5.0, max_workers=3)
-    outcome = simulate_together({"one": Entrant(chunks, ThresholdPolicy(), plant)}, limit=2)["one"]
-    assert outcome.peak_workers <= 2
+    world = World(slo=Slo(0.95, 30.0), start_delay=5.0, max_workers=2)
+    outcome = simulate(np.array([0.0, 5.0]), np.array([1.0, 1.0]), ConstantPolicy(9), world)
+    assert outcome.peak_workers == 2

@@ -14,15 +14,15 @@ from upswell.messages import UploadReport, WorkerStatus
 from upswell.settings import Slo
 from upswell.simulator.engine import Simulation, simulate
 from upswell.simulator.jobs import in_chunks
-from upswell.simulator.plant import Plant
 from upswell.simulator.slotted import SlottedPool
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Percentiles, Snapshot
 
 WINDOW = 12.0
 BUCKET = WINDOW / 60
-PLANT = Plant(slo=Slo(0.9, 4.0), start_delay=2.5, decision_interval=1.0, window=WINDOW, initial_workers=2)
+WORLD = World(slo=Slo(0.9, 4.0), start_delay=2.5, decision_interval=1.0, window=WINDOW, initial_workers=2)
 
 
 class Story:
@@ -36,18 +36,18 @@ class Story:
         self.reports: list[tuple[float, float, float]] = []
         self.heard_at: list[float] = []
         self.known: dict[int, Any] = {}
-        plant, begin = simulation.plant, simulation.now
+        world, begin = simulation.world, simulation.now
         self.monitor = Application(
-            plant.app_id,
-            slo=plant.slo,
-            window=plant.window,
-            slots=plant.slots,
-            status_interval=plant.status_interval,
+            world.app_id,
+            slo=world.slo,
+            window=world.window,
+            slots=world.slots,
+            status_interval=world.status_interval,
             capacity=10_000,
-            started_at=begin - plant.window,
+            started_at=begin - world.window,
         )
-        self.monitor.decided(plant.initial_workers)
-        self.monitor.depth(0, 0, plant.initial_workers, begin)
+        self.monitor.decided(world.initial_workers)
+        self.monitor.depth(0, 0, world.initial_workers, begin)
 
     def _take_ended(self, number: int) -> Any:
         ended = self.take_ended(number)
@@ -59,18 +59,18 @@ class Story:
         simulation, monitor = self.simulation, self.monitor
         seen = simulation.observe()
         now = simulation.now
-        while self.reports and self.reports[0][0] + simulation.plant.report_lag <= now:
+        while self.reports and self.reports[0][0] + simulation.world.report_lag <= now:
             end, response, service = self.reports.pop(0)
-            self.heard_at.append(end + simulation.plant.report_lag)
+            self.heard_at.append(end + simulation.world.report_lag)
             monitor.report(
                 UploadReport(
-                    app_id=simulation.plant.app_id,
+                    app_id=simulation.world.app_id,
                     response_time=response,
                     waiting_time=response - service,
                     service_time=service,
                     outcome="stored",
                 ),
-                end + simulation.plant.report_lag,
+                end + simulation.world.report_lag,
             )
         self._statuses(now)
         monitor.depth(self.pool.waiting(simulation.stream), self.pool.in_flight, 1, now)
@@ -105,7 +105,7 @@ class Story:
     def _status(self, worker: Any, state: Any, busy: int, *, at: float, requested: Any, now: float) -> None:
         self.monitor.status(
             WorkerStatus(
-                app_id=self.simulation.plant.app_id,
+                app_id=self.simulation.world.app_id,
                 worker_id=str(worker.number),
                 state=state,
                 busy=busy,
@@ -141,10 +141,10 @@ NEARLY = ("start_delay", "oldest_age", "in_flight_age", "recent_response_times",
 @pytest.mark.parametrize("lag", [0.0, 0.3, 2.6])
 @pytest.mark.parametrize("slots", [1, 2])
 def test_the_policy_sees_field_by_field_what_the_monitor_would(slots: int, lag: float) -> None:
-    plant = replace(PLANT, slots=slots, report_lag=lag, slow_down=lambda _running: 1.0)
+    world = replace(WORLD, slots=slots, report_lag=lag, slow_down=lambda _running: 1.0)
     rng = np.random.default_rng(3)
     policy = Script(*np.repeat(rng.integers(1, 7, 60), 3).tolist())
-    simulation = Simulation(in_chunks(*jobs(slots)), policy, plant)
+    simulation = Simulation(in_chunks(*jobs(slots)), policy, world)
     story = Story(simulation)
     compared = 0
     while not simulation.over:
@@ -172,8 +172,8 @@ def test_both_pools_are_seen_alike() -> None:
     # Scale-out only: which of the busy ones leaves is drawn in the one and known in the other.
     wished = [2] * 20 + [3] * 20 + [5]
     fast, followed = Script(*wished), Script(*wished)
-    simulate(arrivals, services, fast, PLANT)
-    simulate(arrivals, services, followed, replace(PLANT, slow_down=lambda _running: 1.0))
+    simulate(arrivals, services, fast, WORLD)
+    simulate(arrivals, services, followed, replace(WORLD, slow_down=lambda _running: 1.0))
     assert len(fast.seen) == len(followed.seen)
     for one, other in zip(fast.seen, followed.seen, strict=True):
         for name in ("service_time", "waiting_time", "response_time"):
@@ -184,18 +184,18 @@ def test_both_pools_are_seen_alike() -> None:
 
 def test_the_age_of_the_queues_head_is_estimated_and_not_known() -> None:
     policy = Script(1)
-    simulate(np.array([0.2, 0.5, 0.6]), np.array([2.5, 2.0, 1.0]), policy, replace(PLANT, initial_workers=1))
+    simulate(np.array([0.2, 0.5, 0.6]), np.array([2.5, 2.0, 1.0]), policy, replace(WORLD, initial_workers=1))
     ages = [snapshot.oldest_age for snapshot in policy.seen]
     assert ages[:2] == [1.0, 2.0]  # since the queue was last seen empty; the true ages are 0.5 and 1.5
     assert ages[2] == 0.0  # the one reported last had not waited at all; the true age is 2.4
 
 
 def test_a_crashed_worker_is_counted_until_it_missed_three_statuses() -> None:
-    plant = replace(
-        PLANT, slots=2, initial_workers=3, start_delay=100.0, mean_time_between_crashes=25.0, seed=2
+    world = replace(
+        WORLD, slots=2, initial_workers=3, start_delay=100.0, mean_time_between_crashes=25.0, seed=2
     )
     policy = Script(3)
-    simulation = Simulation(in_chunks(np.array([0.0, 90.0]), np.array([0.1, 0.1])), policy, plant)
+    simulation = Simulation(in_chunks(np.array([0.0, 90.0]), np.array([0.1, 0.1])), policy, world)
     sizes = []
     while not simulation.over:
         snapshot = simulation.observe()

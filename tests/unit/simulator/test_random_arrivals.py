@@ -10,9 +10,9 @@ import pytest
 
 from support.processes import PROCESSES
 from support.random_cases import LOADS, OBJECTIVES, Case, draw
+from upswell.lab.score import score
 from upswell.simulator.engine import simulate
 from upswell.simulator.rehearsal import RehearsedPolicy
-from upswell.simulator.score import score
 
 LEAST_WORK = 0.6
 """Least share of a case's worker-seconds that is work, where start-up is short."""
@@ -20,8 +20,8 @@ LEAST_WORK = 0.6
 
 def dearest(case: Case) -> float:
     """Return what a worker of its own for each upload would cost."""
-    assert isinstance(case.plant.start_delay, float)
-    return float(case.services.sum()) + len(case.arrivals) * case.plant.start_delay
+    assert isinstance(case.world.start_delay, float)
+    return float(case.services.sum()) + len(case.arrivals) * case.world.start_delay
 
 
 def test_the_same_seed_and_number_draw_the_same_case_and_others_another() -> None:
@@ -35,8 +35,8 @@ def test_the_same_seed_and_number_draw_the_same_case_and_others_another() -> Non
 def test_drawn_cases_span_every_ratio() -> None:
     drawn = [draw(2, number) for number in range(48)]
     loads = [case.services.sum() / np.ptp(case.arrivals) for case in drawn]
-    objectives = [case.plant.slo.seconds for case in drawn]
-    starts = [case.plant.start_delay / case.plant.slo.seconds for case in drawn]  # type: ignore[operator]
+    objectives = [case.world.slo.seconds for case in drawn]
+    starts = [case.world.start_delay / case.world.slo.seconds for case in drawn]  # type: ignore[operator]
     assert min(loads) < 4 * LOADS[0]
     assert max(loads) > LOADS[1] / 4
     assert min(objectives) >= OBJECTIVES[0]
@@ -49,8 +49,8 @@ def test_drawn_cases_span_every_ratio() -> None:
 @pytest.mark.parametrize("number", [2, 10, 12, 18])
 def test_where_start_up_is_short_nearly_all_is_in_time_and_most_of_what_is_paid_is_work(number: int) -> None:
     case = draw(1, number)
-    outcome = simulate(case.arrivals, case.services, RehearsedPolicy(), case.plant)
-    assert outcome.attainment >= case.plant.slo.share
+    outcome = simulate(case.arrivals, case.services, RehearsedPolicy(), case.world)
+    assert outcome.attainment >= case.world.slo.share
     assert outcome.cost_over_work <= 1 / LEAST_WORK
 
 
@@ -59,10 +59,10 @@ def test_where_start_up_is_short_nearly_all_is_in_time_and_most_of_what_is_paid_
 def test_without_a_start_up_delay_hardly_a_worker_is_idle(number: int) -> None:
     """The clairvoyant's bill is then the work: a worker comes with each upload and goes with it."""
     case = draw(1, number)
-    assert case.plant.start_delay == 0
-    outcome = simulate(case.arrivals, case.services, RehearsedPolicy(), case.plant)
+    assert case.world.start_delay == 0
+    outcome = simulate(case.arrivals, case.services, RehearsedPolicy(), case.world)
     # A worker idles until the next decision, half an interval in the mean, and comes half of one late.
-    idle = case.plant.decision_interval * len(case.arrivals) / float(case.services.sum())
+    idle = case.world.decision_interval * len(case.arrivals) / float(case.services.sum())
     assert score(outcome.cost, dearest(case), outcome.attainment, 0.99) <= 1.2 + idle
 
 
@@ -71,6 +71,6 @@ def test_without_a_start_up_delay_hardly_a_worker_is_idle(number: int) -> None:
 def test_a_short_storm_at_the_start_is_survived(number: int) -> None:
     """Some were missed by nine points while the choice counted uploads and not episodes."""
     case = draw(1, number)
-    outcome = simulate(case.arrivals, case.services, RehearsedPolicy(), case.plant)
-    assert outcome.attainment >= case.plant.slo.share
+    outcome = simulate(case.arrivals, case.services, RehearsedPolicy(), case.world)
+    assert outcome.attainment >= case.world.slo.share
     assert outcome.cost_over_work <= 3.0

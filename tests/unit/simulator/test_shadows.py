@@ -10,8 +10,8 @@ from upswell.policies.slo.slo import Signals, SloPolicy
 from upswell.policies.slo.staffing import Family, Services, Setting
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
-from upswell.simulator.plant import Plant
 from upswell.simulator.shadows import Shadows
+from upswell.simulator.world import World
 
 SETTING = Setting(0.2, foresight=False, beta=0.0, keep=3.0)
 NOTHING = np.empty(0)
@@ -72,7 +72,7 @@ def test_a_shadow_costs_what_the_engine_does_where_start_up_takes_no_time(slots:
     arrivals = poisson(rng, 2.0, 1000.0)
     services = exponential(rng, 3.0, len(arrivals)).clip(0, 50)
     policy = SloPolicy(2.0, (SETTING,), 0)
-    plant = Plant(slo=Slo(0.95, 60.0), start_delay=0.0, slots=slots)
+    world = World(slo=Slo(0.95, 60.0), start_delay=0.0, slots=slots)
     seen: list[tuple[Signals, tuple[float, ...]]] = []
 
     class Noted:
@@ -82,7 +82,7 @@ def test_a_shadow_costs_what_the_engine_does_where_start_up_takes_no_time(slots:
             seen.append((policy.signals, snapshot.recent_service_times))
             return decision
 
-    outcome = simulate(arrivals, services, Noted(), plant)
+    outcome = simulate(arrivals, services, Noted(), world)
     family, known = Family((SETTING,), 60.0, seen[0][0].start_delay), Services()
     stage = Shadows(family, objective=60.0, interval=2.0, slots=slots, memory=1e12)
     begin = np.floor(arrivals[0])

@@ -63,23 +63,23 @@ def test_a_depth_counts_as_lost_after_a_quarter_of_the_window_or_five_rounds() -
 def test_an_outage_of_signals_changes_no_worker_and_its_end_makes_no_jump() -> None:
     """The story: steady load, five minutes without any answer of the broker, then signals again."""
     settings = Settings(min_workers=1, max_workers=50, bottleneck_check=False)
-    plant = VirtualPlant(
+    world = VirtualPlant(
         policy_for(settings, "e123456"),
         arrivals=lambda at: 10.0,
         draw=lambda rng: rng.expovariate(1 / 2.0),
     ).run(400)
-    before = plant.desired
-    plant.blind = True
-    plant.run(300)
-    blind = plant.history[-142:]  # from 16 s after the last answer on
+    before = world.desired
+    world.blind = True
+    world.run(300)
+    blind = world.history[-142:]  # from 16 s after the last answer on
     assert set(blind) == {blind[0]}
-    assert plant.decision is not None
-    assert plant.decision.alarms == ("signals_lost",)
-    plant.blind = False
-    plant.run(58)
-    back = plant.history[-29:]
+    assert world.decision is not None
+    assert world.decision.alarms == ("signals_lost",)
+    world.blind = False
+    world.run(58)
+    back = world.history[-29:]
     assert min(back) >= blind[0]
     assert max(back) <= 2 * before
-    plant.run(300)
-    assert plant.decision.alarms == ()
-    assert abs(plant.desired - before) <= 1 + before // 4
+    world.run(300)
+    assert world.decision.alarms == ()
+    assert abs(world.desired - before) <= 1 + before // 4

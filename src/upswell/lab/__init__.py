@@ -1,0 +1,1 @@
+"""Everything that judges policies in virtual time. It imports no loop."""

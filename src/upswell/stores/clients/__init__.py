@@ -1,0 +1,1 @@
+"""Clients of other people's servers: the only importers of obstore, botocore and the HTTP client."""

@@ -1,0 +1,219 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# botocore has no types; this is the one file that imports it.
+"""What obstore cannot do on S3: credentials in profile files, unfinished and conditional multipart uploads.
+
+botocore does all three, as the AWS command line does. It takes a third of a second to import, so that happens
+only when a profile file is there to be read, when leftovers are looked for, or when a large object may not
+replace another.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upswell.errors import SettingsError, StoreUnavailableError
+from upswell.events import get_logger
+from upswell.stores.clients.errors import store_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping
+    from concurrent.futures import Future
+
+    from upswell.settings import Settings
+
+_log = get_logger()
+
+_ELSEWHERE = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+              "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
+"""Variables of which obstore reads credentials by itself. They are the vendor's, hence not settings."""
+
+_CODE = re.compile(r"\A[A-Za-z0-9.]{1,64}\Z")
+
+_LIFETIME = timedelta(minutes=5)
+"""How long obstore keeps what it was given; botocore refreshes what expires."""
+
+
+def credential_provider() -> Callable[[], Any] | None:
+    """Return what obstore asks for credentials, or None where it finds them by itself.
+
+    Raises:
+        SettingsError: those of the environment cannot be sent: a line break at the end, most likely.
+    """
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        value = os.environ.get(name, "")
+        if not (value.isascii() and value.isprintable()):
+            raise SettingsError(
+                f"{name} must be printable ASCII in one line, without a line break at its end"
+            )
+    if any(os.environ.get(name) for name in _ELSEWHERE) or not _has_profile():
+        return None
+    return _ProfileCredentials()
+
+
+def _has_profile() -> bool:
+    files = (
+        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
+    )
+    return bool(os.environ.get("AWS_PROFILE")) or any(Path(file).expanduser().is_file() for file in files)
+
+
+class _ProfileCredentials:
+    """A profile's credentials: keys, SSO, an assumed role, a credential process; refreshed as they expire."""
+
+    def __init__(self) -> None:
+        self._found: Any = None
+
+    def __call__(self) -> dict[str, Any]:
+        if self._found is None:
+            import botocore.session  # noqa: PLC0415 - see the module's docstring
+
+            self._found = botocore.session.get_session().get_credentials()
+        if self._found is None:
+            raise StoreUnavailableError("AWS credentials must be found in a profile or the environment")
+        frozen = self._found.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + _LIFETIME,
+        }
+
+
+def discard_unfinished(bucket: str, key: str, settings: Settings) -> int:
+    """Abort the multipart uploads of one key that were never completed; return how many there were.
+
+    What the store does not let us list stays: a lifecycle rule of the bucket removes it.
+    """
+    import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
+
+    count = 0
+    try:
+        client = _client_of(settings)
+        for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key):
+            for upload in page.get("Uploads", ()):
+                if upload["Key"] == key:
+                    with suppress(client.exceptions.NoSuchUpload):
+                        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload["UploadId"])
+                    count += 1
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        _log.warning("store.leftovers_unknown", bucket=bucket, key=key, reason=type(error).__name__)
+    if count:
+        _log.info("store.parts_removed", bucket=bucket, key=key, uploads=count)
+    return count
+
+
+def put_new_parts(
+    bucket: str,
+    key: str,
+    parts: Iterator[memoryview],
+    metadata: Mapping[str, str],
+    *,
+    in_flight: int,
+    settings: Settings,
+) -> str:
+    """Store a large object where there is none, `in_flight` parts (3 at least) in memory; return its ETag.
+
+    The condition is on the last request (`If-None-Match: *`): of several at the same moment one succeeds.
+    Whatever is raised stops the upload and deletes the parts that were sent; so with what `parts` raises.
+
+    Raises:
+        FileExistsError: an object is there by now (a store that knows no conditions replaces it).
+        UploadError: the store's.
+    """
+    client = _client_of(settings)
+    upload: dict[str, Any] = {"Bucket": bucket, "Key": key}
+
+    def send(number: int, body: bytes) -> dict[str, Any]:
+        answer = client.upload_part(**upload, PartNumber=number, Body=body)
+        return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    with _told(f"s3://{bucket}/{key}"):
+        begun = client.create_multipart_upload(**upload, Metadata=dict(metadata))
+        upload["UploadId"] = begun["UploadId"]
+        try:
+            sent: list[dict[str, Any]] = []
+            under_way: deque[Future[dict[str, Any]]] = deque()
+            most = max(1, in_flight - 2)  # beside one that is read, and one that waits to be sent
+            with ThreadPoolExecutor(most) as pool:
+                for number, part in enumerate(parts, 1):
+                    if len(under_way) == most:
+                        sent.append(under_way.popleft().result())
+                    under_way.append(pool.submit(send, number, bytes(part)))
+                sent.extend(future.result() for future in under_way)
+            done = client.complete_multipart_upload(
+                **upload, MultipartUpload={"Parts": sent}, IfNoneMatch="*"
+            )
+        except BaseException:
+            with suppress(Exception):  # what happened before counts; a retry finds what is left
+                client.abort_multipart_upload(**upload)
+            raise
+    return str(done["ETag"]).strip('"')
+
+
+@contextmanager
+def _told(url: str) -> Generator[None]:
+    """Tell botocore's errors as ours; what the caller's own iterator raised passes as it is."""
+    import botocore.exceptions as theirs  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        yield
+    except theirs.ClientError as error:
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if status == "412":
+            raise FileExistsError(url) from None
+        raise store_error(status, code if _CODE.match(code) else "", "", url) from None
+    except theirs.BotoCoreError as error:
+        is_ours = isinstance(error, (theirs.NoCredentialsError, theirs.PartialCredentialsError,
+                                     theirs.CredentialRetrievalError, theirs.SSOError))  # fmt: skip
+        kind = (
+            "Timeout" if isinstance(error, theirs.ReadTimeoutError)
+            else "Request" if isinstance(error, theirs.HTTPClientError)
+            else "Connect" if isinstance(error, theirs.ConnectionError)
+            else type(error).__name__
+        )  # fmt: skip
+        raise store_error("", "", kind, url, has_credentials=not is_ours) from None
+
+
+def _client_of(settings: Settings) -> Any:
+    return _client(
+        settings.store_endpoint or None,
+        settings.store_region or os.environ.get("AWS_REGION") or "us-east-1",
+        settings.store_addressing,
+        settings.store_anonymous,
+        settings.store_timeout,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _client(endpoint: str | None, region: str, addressing: str, anonymous: bool, timeout: float) -> Any:
+    import botocore.session  # noqa: PLC0415 - see the module's docstring
+    from botocore import UNSIGNED  # noqa: PLC0415 - as above
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    options: dict[str, Any] = {"signature_version": UNSIGNED} if anonymous else {}
+    return botocore.session.get_session().create_client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region,
+        config=Config(
+            s3={"addressing_style": addressing},
+            connect_timeout=5,
+            read_timeout=timeout,
+            retries={"mode": "standard", "max_attempts": 3},
+            # Not every store knows the newer checksums; the ETag is compared all the same.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            max_pool_connections=50,
+            **options,
+        ),
+    )

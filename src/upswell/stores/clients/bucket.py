@@ -1,0 +1,306 @@
+# pyright: reportUnknownMemberType=false
+# obstore.list can also return arrow tables, whose types are those of a package that is not here.
+"""One bucket of an object store: the only place that knows obstore.
+
+What comes in: a store's URL, settings, keys, bytes. What goes out: what the store answered, or an UploadError
+from the table in `store_errors.py`. obstore's own texts hold request URLs (an Azure one carries its
+signature) and what a server chose to send, so only a status, an error code and our own key are taken from
+them.
+
+Credentials are found the vendors' ways, by obstore (environment, workload identity, the machine's own) and
+for AWS by `aws.py`; they never pass through here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import obstore
+from msgspec import Struct
+from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from upswell.errors import SettingsError, StoreUnavailableError, TemporaryUploadError
+from upswell.stores.clients.errors import TEMPORARY_CODES, store_error
+from upswell.stores.keys import show
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from typing import NoReturn
+
+    from upswell.settings import Settings
+
+    Chunk = bytes | memoryview
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
+
+
+class ObjectInfo(Struct, frozen=True):
+    """What a store tells of an object: its size in bytes, its ETag without quotes, its metadata."""
+
+    size: int
+    etag: str | None
+    metadata: Mapping[str, str]
+
+
+class ListedObject(Struct, frozen=True):
+    """One object of a listing: its key, its size in bytes, its ETag without quotes."""
+
+    key: str
+    size: int
+    etag: str | None = None
+
+
+class Bucket:
+    """A bucket or container; used by many threads at once."""
+
+    def __init__(self, scheme: str, name: str, settings: Settings) -> None:
+        """Say which bucket; nobody is asked yet.
+
+        Raises:
+            SettingsError: plain HTTP to another machine without `store_allow_http`, or what obstore refuses.
+        """
+        self.scheme = scheme
+        self.name = name
+        self.endpoint = settings.store_endpoint
+        self.is_encrypted = not self.endpoint or urlsplit(self.endpoint).scheme == "https"
+        """Whether the bytes travel over TLS, where none can change unnoticed."""
+        check_endpoint(settings)
+        try:
+            self._store = _MAKERS[scheme](name, settings)
+        except (exceptions.BaseError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise SettingsError(f"{scheme}://{name} cannot be used as a store: {reason}") from None
+
+    def put(self, key: str, body: Chunk, metadata: Mapping[str, str], *, only_new: bool) -> str | None:
+        """Store a small object in one request; return its ETag.
+
+        Raises:
+            FileExistsError: `only_new`, and an object is there (some stores never say so and replace it).
+        """
+        with self._told(key):
+            result = obstore.put(
+                self._store,
+                key,
+                body,
+                attributes=dict(metadata),
+                mode="create" if only_new else "overwrite",
+                use_multipart=False,
+            )
+        return _bare(result["e_tag"])
+
+    def put_parts(
+        self,
+        key: str,
+        parts: Iterator[Chunk],
+        metadata: Mapping[str, str],
+        *,
+        part_bytes: int,
+        in_flight: int,
+    ) -> str | None:
+        """Store a large object with `in_flight` parts (2 at least) in memory; return its ETag.
+
+        `parts` are of `part_bytes` each, the last may be shorter. Whatever is raised while one is asked for
+        stops the upload, deletes the parts that were sent, and comes out here.
+        """
+        with _elsewhere(parts) as asked, self._told(key):
+            result = obstore.put(
+                self._store,
+                key,
+                asked,
+                attributes=dict(metadata),
+                use_multipart=True,
+                chunk_size=part_bytes,
+                max_concurrency=in_flight - 2,  # beside one that is read, and one that waits to be sent
+            )
+        return _bare(result["e_tag"])
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return what the store tells of an object, or None where there is none."""
+        try:
+            with self._told(key):
+                result = obstore.get(self._store, key, options={"head": True})
+        except FileNotFoundError:
+            return None
+        return _answer(result)
+
+    def read(self, key: str, *, etag: str | None = None) -> tuple[ObjectInfo, Iterator[Chunk]]:
+        """Return what the store tells of an object, and its bytes as they come; of that `etag`, if given.
+
+        Raises:
+            FileNotFoundError: there is none.
+            TemporaryUploadError: it is another one by now.
+        """
+        with self._told(key):
+            result = obstore.get(self._store, key, options={"if_match": f'"{etag}"'} if etag else None)
+        answer = _answer(result)
+        if etag is not None and answer.etag != etag:  # a store that takes no conditions
+            raise TemporaryUploadError(f"an object must not change while it is used, got another {show(key)}")
+        return answer, self._chunks(key, result)
+
+    def _chunks(self, key: str, result: Any) -> Generator[Chunk]:
+        with self._told(key):
+            yield from result.stream(min_chunk_size=1024 * 1024)
+
+    def list(self, prefix: str) -> Generator[ListedObject]:
+        """Yield the objects below `prefix` (whole components), a page at a time."""
+        with self._told(prefix):
+            for page in obstore.list(self._store, prefix or None, chunk_size=1000, return_arrow=False):
+                for found in page:
+                    yield ListedObject(found["path"], found["size"], _bare(found["e_tag"]))
+
+    def delete(self, key: str) -> None:
+        """Delete an object; there may be none."""
+        try:
+            with self._told(key):
+                obstore.delete(self._store, key)
+        except FileNotFoundError:
+            pass
+
+    @contextmanager
+    def _told(self, key: str) -> Generator[None]:
+        """Tell obstore's errors as ours; what the caller's own iterator raised passes as it is."""
+        try:
+            yield
+        except exceptions.AlreadyExistsError:
+            raise FileExistsError(key) from None
+        except (exceptions.BaseError, FileNotFoundError) as error:
+            _raise(error, f"{self.scheme}://{self.name}/{key}")
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # Rust's; it has no name that can be imported
+                raise
+            where = show(f"{self.scheme}://{self.name}/{key}")
+            raise TemporaryUploadError(f"obstore must not fail inside, as it did for {where}") from None
+
+
+@contextmanager
+def _elsewhere(parts: Iterator[Chunk]) -> Generator[Iterator[Chunk]]:
+    """Give the same parts, each asked for in a thread of its own.
+
+    obstore asks for a part from within its runtime, where it panics when it is called once more: to read from
+    a source that is an object, too, or to ask whether that has changed.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="parts") as thread:
+        yield iter(lambda: thread.submit(next, parts, end).result(), end)  # type: ignore[arg-type] - or the end
+
+
+def check_endpoint(settings: Settings) -> None:
+    """Raise a SettingsError unless `store_endpoint` is https://, on this machine, or allowed all the same."""
+    endpoint = settings.store_endpoint
+    if not endpoint:
+        return
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        raise SettingsError(
+            f"store_endpoint must be http(s)://host[:port], without credentials, got {show(endpoint)}"
+        )
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not settings.store_allow_http:
+        raise SettingsError(
+            "store_endpoint must be https:// unless it is on this machine or store_allow_http is set, "
+            f"got {show(endpoint)}"
+        )
+
+
+def _raise(error: Exception, url: str) -> NoReturn:
+    """Raise the UploadError that the table has for an error of obstore's; FileNotFoundError for no object."""
+    text = str(error)
+    status, code, kind = (
+        found[1] if (found := pattern.search(text)) else "" for pattern in (_STATUS, _CODE, _KIND)
+    )
+    told = store_error(
+        "412" if isinstance(error, exceptions.PreconditionError) else status,
+        code,
+        kind or type(error).__name__,
+        url,
+        has_credentials=not isinstance(error, exceptions.UnauthenticatedError),
+    )
+    is_missing = isinstance(error, FileNotFoundError) and code not in TEMPORARY_CODES
+    if is_missing and not isinstance(told, StoreUnavailableError):
+        raise FileNotFoundError(url) from None
+    raise told from None
+
+
+def _answer(result: Any) -> ObjectInfo:
+    metadata = {str(name): str(value) for name, value in result.attributes.items()}
+    return ObjectInfo(result.meta["size"], _bare(result.meta["e_tag"]), metadata)
+
+
+def _bare(etag: str | None) -> str | None:
+    return etag.strip('"') if etag else None
+
+
+def _client(settings: Settings) -> Any:
+    return {
+        "allow_http": settings.store_endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=5),
+        "timeout": timedelta(seconds=settings.store_timeout),
+        "user_agent": "upswell",
+    }
+
+
+def _retries(settings: Settings) -> Any:
+    return {
+        "max_retries": 3,
+        "retry_timeout": timedelta(seconds=settings.store_timeout),
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=200),
+            "max_backoff": timedelta(seconds=5),
+            "base": 3,
+        },
+    }
+
+
+def _options(settings: Settings, endpoint_name: str, endpoint: str) -> dict[str, Any]:
+    """Return what all three are told alike; each has a name of its own for an endpoint."""
+    options: dict[str, Any] = {"client_options": _client(settings), "retry_config": _retries(settings)}
+    if endpoint:
+        options[endpoint_name] = endpoint
+    if settings.store_anonymous:
+        options["skip_signature"] = True
+    return options
+
+
+def _s3(bucket: str, settings: Settings) -> S3Store:
+    from upswell.stores.clients.aws import credential_provider  # noqa: PLC0415 - only S3 needs it
+
+    options = _options(settings, "endpoint", _s3_endpoint(bucket, settings))
+    if settings.store_region:
+        options["region"] = settings.store_region
+    if not settings.store_anonymous:
+        options["credential_provider"] = credential_provider()
+    return S3Store(
+        bucket,
+        virtual_hosted_style_request=settings.store_addressing == "virtual",
+        # The bytes are checked against the store's answer instead: that holds for the way back, too.
+        unsigned_payload=True,
+        **options,
+    )
+
+
+def _s3_endpoint(bucket: str, settings: Settings) -> str:
+    """Return the endpoint as obstore wants it: with the bucket before the host in virtual addressing."""
+    if not settings.store_endpoint or settings.store_addressing != "virtual":
+        return settings.store_endpoint
+    scheme, _, host = settings.store_endpoint.partition("://")
+    return f"{scheme}://{bucket}.{host}"
+
+
+def _gcs(bucket: str, settings: Settings) -> GCSStore:
+    return GCSStore(bucket, **_options(settings, "base_url", settings.store_endpoint))
+
+
+def _azure(container: str, settings: Settings) -> AzureStore:
+    return AzureStore(container, **_options(settings, "endpoint", settings.store_endpoint))
+
+
+_MAKERS = {"s3": _s3, "gs": _gcs, "az": _azure}

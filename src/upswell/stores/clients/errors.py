@@ -1,0 +1,68 @@
+"""What an object store's refusal means for an upload: one table for every client of ours. Pure.
+
+What comes in: a status, an error code, the kind of a failure to get any answer. What goes out: an
+UploadError, worded by us: a client's own text may hold request URLs, signatures, and what a server chose to
+send.
+"""
+
+from __future__ import annotations
+
+from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
+from upswell.stores.keys import show
+
+_DOWN_STATUSES = frozenset({"401", "408", "429", "502", "503", "504", "507"})
+_DOWN_KINDS = frozenset({"Connect", "Timeout"})
+_DOWN_CODES = frozenset(
+    {
+        "AccountIsDisabled", "AuthenticationFailed", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
+        "NoSuchBucket", "ContainerNotFound", "QuotaExceeded", "RequestTimeTooSkewed", "ServerBusy",
+        "ServiceUnavailable", "SignatureDoesNotMatch", "SlowDown", "TokenRefreshRequired",
+        "XMinioStorageFull",
+    }
+)  # fmt: skip
+"""What is wrong with the store or our standing there: every upload meets it, so none is to blame."""
+
+_DENIED_CODES = frozenset({"AccessDenied", "AuthorizationPermissionMismatch"})
+"""Codes of a 403 that is about this key; any other, an identity service's for one, is about our standing."""
+
+TEMPORARY_CODES = frozenset(
+    {
+        "BadDigest", "ConditionalRequestConflict", "IncompleteBody", "InvalidPart", "InvalidBlockList",
+        "Md5Mismatch", "NoSuchUpload", "OperationAborted", "RequestTimeout", "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+    }
+)  # fmt: skip
+"""Refusals (400 to 499) of these bytes on their way, not of the upload."""
+
+_KINDS = {
+    "Connect": "nothing (cannot connect)",
+    "Timeout": "nothing in time",
+    "Request": "nothing (connection broken)",
+    "Interrupted": "nothing (connection broken)",
+}
+
+
+def store_error(
+    status: str, code: str, kind: str, url: str, *, has_credentials: bool = True
+) -> PermanentUploadError | TemporaryUploadError:
+    """Return the error for what a store answered about `url`.
+
+    Args:
+        status: three digits, or nothing where there was no answer.
+        code: the vendor's error code, letters and digits, or nothing.
+        kind: how the request failed, where there was no answer.
+        url: where the object is, without credentials or query.
+        has_credentials: False: the client had none that it could send.
+    """
+    what = f"{status} {code}".strip() or _KINDS.get(kind, kind)
+    message = f"the store answered {what} for {show(url)}"
+    stands_badly = status == "403" and code not in _DENIED_CODES
+    if code in _DOWN_CODES or status in _DOWN_STATUSES or kind in _DOWN_KINDS or stands_badly:
+        return StoreUnavailableError(f"the store must be there and let us in; {message}")
+    if not has_credentials:
+        return StoreUnavailableError(f"the store must be given valid credentials; {message}")
+    if status == "412":
+        return TemporaryUploadError(f"an object must not change while it is used; {message}")
+    if status.startswith("4") and code not in TEMPORARY_CODES and status != "409":
+        return PermanentUploadError(f"the store must accept the request; {message}")
+    return TemporaryUploadError(f"the store must finish the request; {message}")

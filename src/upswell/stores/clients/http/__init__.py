@@ -1,0 +1,1 @@
+"""Asking a web server: `client.py` is where to begin reading."""

@@ -1,0 +1,279 @@
+"""A bucket as a store: S3 and what speaks it, Google Cloud Storage, Azure Blob Storage.
+
+What comes in: a key and an open source. What goes out: the object under its key, whole and proven, or an
+UploadError and no parts left behind. It must not know obstore, nor what a request is.
+
+A small object is one conditional request, a large one a multipart upload with some parts under way at once.
+The object carries its SHA-256 as metadata where it is known in time, so that a redelivered upload is seen
+to be done; else its ETag is compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from upswell.errors import TemporaryUploadError
+from upswell.stores.clients.aws import discard_unfinished, put_new_parts
+from upswell.stores.clients.cloud import open_bucket
+from upswell.stores.destinations.part_reader import PartReader, part_size
+from upswell.stores.keys import split_key
+from upswell.stores.protocol import StoredObject, conflict, unpaced
+from upswell.stores.rate_limit import MAX_CHUNK_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from upswell.settings import Settings
+    from upswell.stores.clients.bucket import Bucket, ObjectInfo
+    from upswell.stores.protocol import OpenSource
+
+CHECKSUM = "upswellsha256"
+"""The metadata in which an object carries its SHA-256, in hex; Azure allows letters and digits only."""
+
+
+@dataclass
+class _Upload:
+    """One upload on its way: where to, from what, and what it must have."""
+
+    key: str
+    path: str
+    parts: PartReader
+    source: OpenSource
+    checksum: str | None
+    again: bool
+
+
+class ObjectStore:
+    """Objects below `prefix` in a bucket."""
+
+    def __init__(self, bucket: Bucket, prefix: str, settings: Settings) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._settings = settings
+        # Azure's ETags are no checksums, nor are they compared when each object is read back.
+        self._takes_md5 = settings.verify == "checksum" and bucket.scheme != "az"
+
+    def put(
+        self,
+        key: str,
+        source: OpenSource,
+        *,
+        checksum: str | None = None,
+        again: bool = False,
+        pace: Callable[[int], None] = unpaced,
+        chunk_bytes: int = MAX_CHUNK_BYTES,
+    ) -> StoredObject:
+        """Store a source's bytes under `key`; see `protocol.Store.put`."""
+
+        def parts() -> PartReader:
+            return PartReader(
+                source, part_bytes=part_bytes, pace=pace, chunk_bytes=chunk_bytes, md5=self._takes_md5
+            )
+
+        part_bytes = part_size(source.size, self._settings.part_size)
+        upload = _Upload(key, self._path(key), parts(), source, checksum, again)
+        first = upload.parts.first()
+        if upload.parts.is_at_end:
+            return self._put_small(upload, first)
+        del first
+        there = self._bucket.stat(upload.path)
+        if there is not None:
+            kept = self._large_is_there(upload, there)
+            if kept is not None:
+                return kept
+            source.rewind()
+            upload.parts = parts()
+        return self._put_large(upload, part_bytes)
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return an object's length, and its checksum where it carries one, or None."""
+        there = self._bucket.stat(self._path(key))
+        return None if there is None else StoredObject(there.size, _checksum(there))
+
+    def digest(self, key: str) -> StoredObject | None:
+        """Read an object and return its length and checksum, or None."""
+        return self._digest(self._path(key))
+
+    def _path(self, key: str) -> str:
+        split_key(key)
+        return f"{self._prefix}/{key}" if self._prefix else key
+
+    def _digest(self, path: str, etag: str | None = None) -> StoredObject | None:
+        try:
+            _answer, chunks = self._bucket.read(path, etag=etag)
+        except FileNotFoundError:
+            return None
+        digest = hashlib.sha256()
+        length = 0
+        for chunk in chunks:
+            view = memoryview(chunk)
+            digest.update(view)
+            length += view.nbytes
+        return StoredObject(length, f"sha256:{digest.hexdigest()}")
+
+    def _put_small(self, upload: _Upload, body: memoryview) -> StoredObject:
+        """Store what is in memory already, so that everything is known before the first request."""
+        stored = upload.parts.check(upload.checksum)
+        assert stored.checksum is not None
+        metadata = {CHECKSUM: stored.checksum.removeprefix("sha256:")}
+        overwrites = self._settings.on_conflict == "overwrite"
+        # Some stores take a conditional put for a plain one: look first where that would matter.
+        there = self._bucket.stat(upload.path) if upload.again or not overwrites else None
+        answered: str | None = None
+        if there is None:
+            try:
+                answered = self._bucket.put(upload.path, body, metadata, only_new=True)
+            except FileExistsError:
+                there = self._bucket.stat(upload.path)
+        if there is not None:
+            if self._is_same(upload, there):
+                return stored
+            if not (overwrites or self._is_damaged(upload, there)):
+                return self._kept(upload, there)
+            answered = self._bucket.put(upload.path, body, metadata, only_new=False)
+        return self._prove(upload, answered)
+
+    def _large_is_there(self, upload: _Upload, there: ObjectInfo) -> StoredObject | None:
+        """Return what is there when it is right, or must stay; None when the upload has to go on.
+
+        The source is read to its end where only that can tell.
+        """
+        size = upload.source.size
+        same_size = size is None or size == there.size
+        is_known = upload.checksum is not None and _checksum(there) == upload.checksum
+        if same_size and is_known and self._bucket.is_encrypted:
+            return StoredObject(there.size, upload.checksum)
+        overwrites = self._settings.on_conflict == "overwrite"
+        if is_known or (same_size and (upload.again or not overwrites)):
+            for _part in upload.parts.rest():
+                pass
+            stored = upload.parts.check(upload.checksum)
+            if self._is_same(upload, there):
+                return stored
+        if self._is_damaged(upload, there):
+            self._bucket.delete(upload.path)
+        elif not overwrites:
+            return self._kept(upload, there)
+        return None
+
+    def _put_large(self, upload: _Upload, part_bytes: int) -> StoredObject:
+        if upload.again and self._bucket.scheme == "s3":
+            discard_unfinished(self._bucket.name, upload.path, self._settings)
+        metadata = {CHECKSUM: upload.checksum.removeprefix("sha256:")} if upload.checksum else {}
+
+        def checked() -> Generator[memoryview]:
+            yield from upload.parts.rest()
+            upload.parts.check(upload.checksum)  # raised here, it stops the upload before its last request
+
+        in_flight = self._settings.parts_in_flight
+        if self._bucket.scheme == "s3" and self._settings.on_conflict != "overwrite":
+            try:
+                answered = put_new_parts(
+                    self._bucket.name,
+                    upload.path,
+                    checked(),
+                    metadata,
+                    in_flight=in_flight,
+                    settings=self._settings,
+                )
+            except FileExistsError:
+                return self._overtaken(upload)
+        else:
+            answered = self._bucket.put_parts(
+                upload.path, checked(), metadata, part_bytes=part_bytes, in_flight=in_flight
+            )
+        if self._bucket.scheme == "s3":
+            # Also at a first attempt: where the answer to a request is lost, it is made again inside obstore,
+            # and what the lost one began is known to nobody.
+            discard_unfinished(self._bucket.name, upload.path, self._settings)
+        return self._prove(upload, answered)
+
+    def _overtaken(self, upload: _Upload) -> StoredObject:
+        """Return what another upload stored under the key meanwhile, when it is right or may stay."""
+        there = self._bucket.stat(upload.path)
+        if there is None:
+            raise TemporaryUploadError("another upload had an object under the same key, which is gone")
+        if self._is_same(upload, there):
+            return upload.parts.stored
+        if self._is_damaged(upload, there):  # our own, whose answer was lost
+            self._bucket.delete(upload.path)
+            raise TemporaryUploadError("the store must have the bytes that it was sent; others are there")
+        return self._kept(upload, there)
+
+    def _prove(self, upload: _Upload, etag: str | None) -> StoredObject:
+        """Return what the store has, when it is what was sent.
+
+        Its ETag says so, where it is made of MD5 sums. Where it is not (Azure, objects encrypted with a key
+        of the customer's), TLS has kept the bytes whole, and the length is asked for; without TLS the object
+        is read back.
+
+        Raises:
+            TemporaryUploadError: it has something else, which is deleted.
+        """
+        path, stored, verify = upload.path, upload.parts.stored, self._settings.verify
+        if verify != "read" and upload.parts.has_etag(etag):
+            return stored
+        there = self._bucket.stat(path)
+        if there is not None and there.etag != etag:
+            raise TemporaryUploadError("another upload stored an object under the same key meanwhile")
+        if verify == "length" or (verify == "checksum" and self._bucket.is_encrypted):
+            found = None if there is None else StoredObject(there.size, None)
+            right = there is not None and there.size == stored.bytes
+        else:
+            found = self._digest(path, etag)
+            right = found == stored
+        if right:
+            return stored
+        self._bucket.delete(path)
+        got = "nothing" if found is None else f"{found.bytes} bytes with {found.checksum or 'no checksum'}"
+        raise TemporaryUploadError(
+            f"the store must have the {stored.bytes} bytes with {stored.checksum} that it was sent, got {got}"
+        )
+
+    def _is_same(self, upload: _Upload, there: ObjectInfo) -> bool:
+        """Return whether what is there has the bytes that were read; if nothing else tells, it is read.
+
+        The checksum that it carries was sent with it: without TLS, the bytes may have changed on their way.
+        """
+        stored, carried = upload.parts.stored, _checksum(there)
+        if there.size != stored.bytes or carried not in {None, stored.checksum}:
+            return False
+        if upload.parts.has_etag(there.etag) or (carried and self._bucket.is_encrypted):
+            return True
+        return self._digest(upload.path) == stored
+
+    def _is_damaged(self, upload: _Upload, there: ObjectInfo) -> bool:
+        """Return whether other bytes are there that claim to be this upload's own.
+
+        They changed on their way, and whoever sent them ended before the proof: nobody's bytes, so they are
+        replaced whatever `on_conflict` says.
+        """
+        return _checksum(there) == upload.parts.stored.checksum
+
+    def _kept(self, upload: _Upload, there: ObjectInfo) -> StoredObject:
+        """Return what stays there, when `on_conflict` is skip.
+
+        Raises:
+            PermanentUploadError: it is `fail`.
+        """
+        if self._settings.on_conflict == "skip":
+            return StoredObject(there.size, _checksum(there))
+        raise conflict(upload.key)
+
+
+def _checksum(there: ObjectInfo) -> str | None:
+    carried = there.metadata.get(CHECKSUM)
+    return f"sha256:{carried}" if carried else None
+
+
+def open_object_store(destination: str, settings: Settings) -> ObjectStore:
+    """Return the store behind `s3://bucket/prefix`, `gs://...` or `az://...`; nobody is asked yet.
+
+    Raises:
+        SettingsError: it is no such URL, or the settings do not fit together.
+    """
+    scheme, _, rest = destination.partition("://")
+    name, _, prefix = rest.partition("/")
+    return ObjectStore(open_bucket(scheme.lower(), name, settings), prefix.strip("/"), settings)

@@ -1,1 +1,0 @@
-"""Sources on the web; `source.py` is where to begin reading."""

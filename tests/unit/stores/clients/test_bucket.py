@@ -1,0 +1,134 @@
+"""The table of errors: what obstore says in its words, and what becomes of it."""
+
+from __future__ import annotations
+
+import pytest
+from obstore import exceptions
+
+from upswell.errors import (
+    PermanentUploadError,
+    SettingsError,
+    StoreUnavailableError,
+    TemporaryUploadError,
+    UploadError,
+)
+from upswell.settings import Settings
+from upswell.stores.clients.bucket import _raise
+from upswell.stores.destinations import open_store
+
+URL = "s3://bucket/key"
+SECRET = "sig=TOPSECRET"
+
+
+def refusal(status: int, code: str = "") -> exceptions.GenericError:
+    body = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>" if code else ""
+    return exceptions.GenericError(
+        f"Generic S3 error: Error performing PUT https://host/bucket/key?{SECRET} in 3ms - Server returned "
+        f"non-2xx status code: {status} Whatever: {body}"
+    )
+
+
+def broken(kind: str) -> exceptions.GenericError:
+    return exceptions.GenericError(
+        f"Generic S3 error: Error performing PUT https://host/bucket/key?{SECRET} - HTTP error\n\n"
+        f"Debug source:\nHttpError {{\n    kind: {kind},\n    source: {SECRET}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "becomes"),
+    [
+        (broken("Connect"), StoreUnavailableError),
+        (broken("Timeout"), StoreUnavailableError),
+        (broken("Request"), TemporaryUploadError),
+        (broken("Interrupted"), TemporaryUploadError),
+        (refusal(429), StoreUnavailableError),
+        (refusal(503, "SlowDown"), StoreUnavailableError),
+        (refusal(502), StoreUnavailableError),
+        (refusal(504), StoreUnavailableError),
+        (refusal(507), StoreUnavailableError),
+        (refusal(500, "InternalError"), TemporaryUploadError),
+        (refusal(401), StoreUnavailableError),
+        (refusal(403), StoreUnavailableError),
+        (refusal(403, "InvalidAccessKeyId"), StoreUnavailableError),
+        (refusal(403, "SignatureDoesNotMatch"), StoreUnavailableError),
+        (refusal(400, "ExpiredToken"), StoreUnavailableError),
+        (refusal(403, "RequestTimeTooSkewed"), StoreUnavailableError),
+        (refusal(403, "QuotaExceeded"), StoreUnavailableError),
+        (refusal(403, "AccessDenied"), PermanentUploadError),
+        (refusal(404, "NoSuchBucket"), StoreUnavailableError),
+        (refusal(404, "NoSuchUpload"), TemporaryUploadError),
+        (refusal(409, "OperationAborted"), TemporaryUploadError),
+        (refusal(400, "BadDigest"), TemporaryUploadError),
+        (refusal(400, "IncompleteBody"), TemporaryUploadError),
+        (refusal(400, "EntityTooLarge"), PermanentUploadError),
+        (refusal(400, "KeyTooLongError"), PermanentUploadError),
+        (refusal(413), PermanentUploadError),
+        (exceptions.UnauthenticatedError("no credentials"), StoreUnavailableError),
+        (exceptions.PreconditionError("changed"), TemporaryUploadError),
+        (exceptions.GenericError("something new"), TemporaryUploadError),
+    ],
+    ids=range(29),
+)
+def test_an_error_becomes_what_the_table_in_the_docs_says(
+    error: Exception, becomes: type[UploadError]
+) -> None:
+    with pytest.raises(UploadError) as caught:
+        _raise(error, URL)
+    assert type(caught.value) is becomes
+    assert URL in str(caught.value)
+    assert "TOPSECRET" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"destination": "s3://b"}, "a bucket's name must be 2 to 222 letters"),
+        ({"destination": "s3://user:TOPSECRET@b/x"}, "a bucket's name must be 2 to 222 letters"),
+        ({"destination": "s3://../x"}, "a bucket's name must be 2 to 222 letters"),
+        ({"destination": "ftp://host/x"}, "destination must be a folder or start with"),
+        (
+            {"destination": "s3://bucket", "store_endpoint": "http://store.example"},
+            "store_endpoint must be https:// unless it is on this machine or store_allow_http is set",
+        ),
+        (
+            {"destination": "s3://bucket", "store_endpoint": "https://user:TOPSECRET@store.example"},
+            "store_endpoint must be http",
+        ),
+        ({"destination": "s3://bucket", "store_endpoint": "store.example"}, "store_endpoint must be http"),
+    ],
+    ids=range(7),
+)
+def test_settings_that_lead_nowhere_are_refused_at_the_start(settings: dict[str, str], rule: str) -> None:
+    with pytest.raises(SettingsError, match=rule) as caught:
+        open_store(Settings(**settings))
+    assert "TOPSECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+@pytest.mark.parametrize("value", ["TOPSECRET\n", "TOPSECRÉT"])
+def test_keys_that_no_header_can_hold_are_refused_at_the_start(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them, obstore panics at each request."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name} must be printable ASCII in one line") as caught:
+        open_store(Settings(destination="s3://bucket/x"))
+    assert "TOPSECR" not in str(caught.value)
+
+
+def test_a_panic_in_obstore_is_an_error_of_one_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no Exception, so that it would end the worker's loop."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a token that no header can hold\n")
+    monkeypatch.setattr(
+        "upswell.stores.clients.aws.credential_provider", lambda: None
+    )  # which would refuse it
+    store = open_store(Settings(destination="s3://bucket/x", store_endpoint="http://127.0.0.1:1"))
+    with pytest.raises(TemporaryUploadError, match="obstore must not fail inside, as it did for 's3://buck"):
+        store.head("y")
+
+
+def test_opening_a_store_asks_nobody() -> None:
+    open_store(Settings(destination="s3://bucket/x", store_endpoint="http://127.0.0.1:1"))

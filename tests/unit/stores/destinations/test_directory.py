@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.stores.destinations.directory import DirectoryStore, StoredObject
+from upswell.stores.keys import PRIVATE
+
+
+class Bytes:
+    """A source in memory; `changed` makes it one that was written to meanwhile."""
+
+    def __init__(self, content: bytes, *, changed: bool = False) -> None:
+        self.size = len(content)
+        self.content = content
+        self.position = 0
+        self.read = 0
+        self.changed = changed
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read."""
+        part = self.content[self.position : self.position + len(buffer)]
+        buffer[: len(part)] = part
+        self.position += len(part)
+        self.read += len(part)
+        return len(part)
+
+    def rewind(self) -> None:
+        """Start again."""
+        self.position = 0
+
+    def check_unchanged(self) -> None:
+        """Complain, if so made."""
+        if self.changed:
+            raise TemporaryUploadError("changed")
+
+
+def checksum(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "store"
+
+
+@pytest.fixture
+def store(root: Path) -> DirectoryStore:
+    return DirectoryStore(root)
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def leftovers(root: Path) -> list[str]:
+    return [path.name for path in (root / PRIVATE).iterdir()]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 3_000_000])
+def test_an_object_is_stored_whole_with_its_length_and_checksum(
+    store: DirectoryStore, root: Path, size: int
+) -> None:
+    content = os.urandom(size)
+    stored = store.put("e1/2026/é.bin", Bytes(content), checksum=checksum(content))
+    assert stored == StoredObject(size, checksum(content))
+    assert (root / "e1/2026/é.bin").read_bytes() == content
+    assert leftovers(root) == []
+
+
+def test_an_upload_done_twice_writes_once(store: DirectoryStore, root: Path) -> None:
+    content = b"x" * 100
+    store.put("k", Bytes(content))
+    before = (root / "k").stat()
+    assert store.put("k", Bytes(content)) == StoredObject(100, checksum(content))
+    source = Bytes(content)
+    store.put("k", source, checksum=checksum(content))
+    after = (root / "k").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert source.read == 0, "a known checksum spares even the reading"
+
+
+@pytest.mark.parametrize("other", [b"y" * 100, b"y" * 99])
+def test_other_bytes_under_the_same_key_replace_the_object(
+    store: DirectoryStore, root: Path, other: bytes
+) -> None:
+    store.put("k", Bytes(b"x" * 100))
+    store.put("k", Bytes(other))
+    assert (root / "k").read_bytes() == other
+
+
+def test_bytes_with_a_wrong_checksum_are_never_seen_in_the_store(store: DirectoryStore, root: Path) -> None:
+    with pytest.raises(
+        TemporaryUploadError, match=r"must have the request's checksum sha256:0+, got sha256:"
+    ):
+        store.put("k", Bytes(b"x"), checksum="sha256:" + "0" * 64)
+    assert not (root / "k").exists()
+    assert leftovers(root) == []
+
+
+def test_a_wrong_checksum_leaves_the_object_that_is_there_alone(store: DirectoryStore, root: Path) -> None:
+    store.put("k", Bytes(b"x"))
+    with pytest.raises(TemporaryUploadError):
+        store.put("k", Bytes(b"y"), checksum="sha256:" + "0" * 64)
+    assert (root / "k").read_bytes() == b"x"
+
+
+def test_a_source_that_changed_is_not_stored(store: DirectoryStore, root: Path) -> None:
+    with pytest.raises(TemporaryUploadError, match="changed"):
+        store.put("k", Bytes(b"x", changed=True))
+    assert not (root / "k").exists()
+    assert leftovers(root) == []
+
+
+def test_an_upload_can_be_stopped_between_two_chunks(store: DirectoryStore, root: Path) -> None:
+    moved: list[int] = []
+
+    def pace(count: int) -> None:
+        moved.append(count)
+        if len(moved) == 3:
+            raise TemporaryUploadError("stopped")
+
+    with pytest.raises(TemporaryUploadError, match="stopped"):
+        store.put("k", Bytes(b"x" * 1000), pace=pace, chunk_bytes=10)
+    assert moved == [10, 10, 10]
+    assert not (root / "k").exists()
+    assert leftovers(root) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_a_temporary_error(
+    store: DirectoryStore, root: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(TemporaryUploadError, match="its disk is full: cannot store 'k'"):
+        store.put("k", Bytes(b"x"))
+    monkeypatch.undo()
+    assert leftovers(root) == []
+
+
+def test_what_is_not_read_back_the_same_is_not_stored(
+    store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that loses bytes: write() says yes and the object is short."""
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda target, chunk: real(target, chunk[:-1]) + 1)
+    with pytest.raises(TemporaryUploadError, match="must be read back the same, got 9 bytes"):
+        store.put("k", Bytes(b"0123456789"))
+    assert not (root / "k").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [
+        ("object/below", "must not lead through another object"),
+        ("folder", "must not be the folder of other objects"),
+        ("out/stolen", "must not lead through a symbolic link"),
+        ("../x", "must be relative"),
+        (".upswell-tmp/x", "own folder"),
+    ],
+)
+def test_a_key_that_cannot_be_is_a_permanent_error(
+    store: DirectoryStore, root: Path, tmp_path: Path, key: str, rule: str
+) -> None:
+    store.put("object", Bytes(b"x"))
+    store.put("folder/object", Bytes(b"x"))
+    (tmp_path / "elsewhere").mkdir()
+    (root / "out").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermanentUploadError, match=rule):
+        store.put(key, Bytes(b"y"))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert (root / "object").read_bytes() == b"x"
+
+
+def test_a_link_in_an_objects_place_is_replaced_and_never_written_through(
+    store: DirectoryStore, root: Path, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"y")
+    (root / "k").symlink_to(victim)
+    store.put("k", Bytes(b"y"))
+    assert victim.read_bytes() == b"y"
+    assert not (root / "k").is_symlink()
+
+
+def test_a_fifo_in_an_objects_place_hangs_nobody(store: DirectoryStore, root: Path) -> None:
+    os.mkfifo(root / "k")
+    store.put("k", Bytes(b"x"))
+    assert (root / "k").read_bytes() == b"x"
+
+
+def test_many_writers_of_one_key_leave_one_whole_object(store: DirectoryStore, root: Path) -> None:
+    contents = [bytes([number]) * 100_000 for number in range(8)]
+    writers = [
+        threading.Thread(target=lambda c=content: store.put("a/b/k", Bytes(c), chunk_bytes=999))
+        for content in contents
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert (root / "a/b/k").read_bytes() in contents
+    assert leftovers(root) == []
+
+
+def test_what_a_killed_worker_left_is_swept_out_and_what_is_being_written_is_not(root: Path) -> None:
+    DirectoryStore(root)
+    for name in ("killed", "writing", "fresh"):
+        (root / PRIVATE / name).write_bytes(b"half")
+    hour_ago = time.time() - 3600
+    for name in ("killed", "writing"):
+        os.utime(root / PRIVATE / name, (hour_ago, hour_ago))
+    with (root / PRIVATE / "writing").open("rb") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        DirectoryStore(root)
+        assert sorted(leftovers(root)) == ["fresh", "writing"]
+
+
+def test_a_link_in_place_of_the_stores_own_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / PRIVATE).symlink_to("/tmp")
+    with pytest.raises(OSError, match=r"Not a directory|symbolic"):
+        DirectoryStore(tmp_path)
+
+
+def test_a_put_leaves_no_descriptor_behind(store: DirectoryStore) -> None:
+    before = descriptors()
+    store.put("a/b", Bytes(b"x"))
+    store.put("a/b", Bytes(b"x"))
+    with pytest.raises(PermanentUploadError):
+        store.put("a/b/c", Bytes(b"x"))
+    assert descriptors() == before

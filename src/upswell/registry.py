@@ -41,7 +41,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     extra: str | None = None
     summary: str = ""
     described: bool = True
-    """Not described is what stands at a place alone: `package.module:name`, in a setting or an entry point."""
+    """False: found by its place alone, `package.module:name`, in a setting or an entry point."""
 
 
 class Registry(Generic[Factory]):

@@ -90,7 +90,7 @@ def _as_text(name: str, value: Any) -> str:
         parts = [absolute_folder(part) if setting.path else part for part in value]
         if wrong := next((part for part in parts if setting.separator in part), None):
             raise SettingsError(
-                f"{name} must hold no {setting.separator!r}, which separates them in a variable, got {wrong!r}"
+                f"{name} must hold no {setting.separator!r}, which separates values, got {wrong!r}"
             )
         text = setting.separator.join(parts)
     else:

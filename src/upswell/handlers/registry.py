@@ -41,10 +41,10 @@ def load_handler(
     """Return the handler that the settings name.
 
     The user's own is an async function of one request, or a plain one, which runs in one of `slots` threads.
-    `on_bytes` is called with the size of each chunk read, from a thread; `limit` is kept to, and counts the bytes.
+    `on_bytes` is called with the size of each chunk, from a thread; `limit` is kept to, and counts the bytes.
 
     Raises:
-        SettingsError: there is none of that name, or it cannot be one; the message says where it was looked for.
+        SettingsError: there is none of that name, or it cannot be one.
     """
     threads = Threads(settings.max_slots if settings.auto_slots else settings.initial_slots)
     found = REGISTRY.load(settings.handler)
@@ -53,6 +53,4 @@ def load_handler(
     from upswell.handlers.context import Workplace  # noqa: PLC0415 - only a function of one's own needs it
     from upswell.handlers.own import OwnHandler  # noqa: PLC0415 - as above
 
-    return OwnHandler(
-        found, Workplace(settings, threads, limit), name=settings.handler, on_bytes=on_bytes
-    )
+    return OwnHandler(found, Workplace(settings, threads, limit), name=settings.handler, on_bytes=on_bytes)

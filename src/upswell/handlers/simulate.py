@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct
 
 from upswell.errors import SettingsError
-
 from upswell.settings import Setting
 
 if TYPE_CHECKING:

@@ -53,7 +53,8 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def upload_queue_of(self, app_id: str) -> str:
         """Return the name of an application's upload queue."""
-        return self.for_app(app_id).upload_queue.replace("{app_id}", app_id)
+        template: str = self.apps.get(app_id, {}).get("upload_queue", self.upload_queue)
+        return template.replace("{app_id}", app_id)
 
     @property
     def objective(self) -> Slo:

@@ -11,14 +11,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from upswell.errors import SettingsError
+from upswell.registry import Registry
 from upswell.settings.checking import build
+from upswell.settings.setting import settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from msgspec import Struct
 
-    from upswell.registry import Registry
+    from upswell.settings.setting import Setting
 
 KINDS = ("fleets", "handlers", "policies")
 """Settings that hold such tables."""
@@ -26,7 +28,10 @@ KINDS = ("fleets", "handlers", "policies")
 
 def registry(kind: str) -> Registry[Any]:
     """Return the registry whose entries have their settings in the tables of this kind."""
-    return importlib.import_module(f"upswell.{kind}.registry").REGISTRY
+    try:
+        return importlib.import_module(f"upswell.{kind}.registry").REGISTRY
+    except ModuleNotFoundError:
+        return Registry(kind, f"upswell.{kind}", [])
 
 
 def struct_of(kind: str, name: str) -> type[Struct] | None:
@@ -53,6 +58,17 @@ def check_tables(kind: str, tables: Mapping[str, Mapping[str, Any]], where: str 
         struct = struct_of(kind, name)
         if struct is not None:
             build(struct, table, f"{where}{kind}.{name}.")
+
+
+def table_settings() -> Iterator[tuple[str, str, str, Any, Setting]]:
+    """Yield (kind, entry, name, default, what it is for) of every setting in a table, as far as extras are installed."""
+    for kind in KINDS:
+        for name in registry(kind).names():
+            struct = struct_of(kind, name) if registry(kind).entry(name).settings else None
+            if struct is not None:
+                default = build(struct, {})
+                for field, said in settings_of(struct).items():
+                    yield kind, name, field, getattr(default, field), said
 
 
 def merged(general: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

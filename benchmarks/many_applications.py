@@ -25,7 +25,7 @@ from monitor import NoBroker, report
 from side_by_side import median
 from upswell import events
 from upswell.analysis.application import Application
-from upswell.analysis.snapshot import Percentiles, Snapshot, Totals, Workers
+from upswell.analysis.snapshot import ObservedTotals, Percentiles, Snapshot, Workers
 from upswell.journal import Journal
 from upswell.monitor import Monitor
 from upswell.monitor.rehearsals import Rehearsals
@@ -180,7 +180,7 @@ def busy_snapshot(at: float, waiting: int, app_id: str) -> Snapshot:
         slo=Settings().objective,
         window=60.0,
         slots_per_worker=4,
-        workers=Workers(desired=10, requested=10, ready=10, busy=10),
+        workers=Workers(desired=10, ready=10, busy=10),
         start_delay=2.0,
         arrival_rate=20.0,
         throughput=20.0,
@@ -191,7 +191,7 @@ def busy_snapshot(at: float, waiting: int, app_id: str) -> Snapshot:
         service_time=times,
         response_time=times,
         attainment=0.97,
-        totals=Totals(stored=int(20 * at)),
+        totals=ObservedTotals(stored=int(20 * at)),
     )
 
 

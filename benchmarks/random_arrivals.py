@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from upswell.cli.contenders import Choice, choose_all
-from upswell.cli.runs import BARE
+from upswell.lab.contenders import Choice, choose_all
 from upswell.lab.oracle import oracle
+from upswell.lab.runs import BARE
 from upswell.lab.score import geometric_mean, score
 from upswell.simulator.engine import simulate
 

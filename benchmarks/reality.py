@@ -30,10 +30,10 @@ from msgspec import Struct
 from reality_run import APP, Measured, RealRun, settings_for
 from side_by_side import conclude, print_table, rabbitmq
 from upswell import events
-from upswell.cli.replies import nearest_rank
 from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.table import bare_policy_for, wrapped
+from upswell.publisher.replies import nearest_rank
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import read_jobs
 from upswell.simulator.world import World

@@ -19,24 +19,6 @@ A message states the rule and the value: ``max_workers must be >= min_workers (2
 
 from __future__ import annotations
 
-import re
-
-# One match for each URL, from its start to its end: linear in the longest text.
-_URL = re.compile(r"""(\bhttps?://[^\s?'"\\<>]*)(\?)?[^\s'"\\<>]*""", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # without the scheme before it, for the same reason
-
-
-def mask(text: str) -> str:
-    """Return `text` with the user and password of every URL in it hidden, and the query of a web address.
-
-    A query may hold a signature that lets whoever has it in.
-
-    >>> mask("cannot reach amqp://guest:secret@host/vh, https://host/a?signature=1 neither")
-    'cannot reach amqp://***@host/vh, https://host/a?*** neither'
-    """
-    shown = _URL.sub(lambda url: f"{url[1]}?***" if url[2] else url[0], text)
-    return _CREDENTIALS.sub("***@", shown)
-
 
 class UpswellError(Exception):
     """Root of the tree; the command line prints it in one line, without a traceback."""

@@ -20,7 +20,7 @@ if _rich_is_hidden:
     sys.modules["rich"] = None  # type: ignore[assignment]
 import structlog  # noqa: E402 - only now
 
-from upswell.errors import mask  # noqa: E402 - as above
+from upswell.safe import safe  # noqa: E402 - as above
 
 if _rich_is_hidden:
     del sys.modules["rich"]
@@ -117,7 +117,7 @@ def _plain_exceptions(
 
 def _mask_line(_logger: Any, _method: str, line: Any) -> str:
     """Mask last, when the line is whole: no value, however deep, gets past it."""
-    return mask(line)
+    return safe(line, None)
 
 
 def configure(*, level: str = "info", json: bool = False) -> None:

@@ -11,14 +11,14 @@ its rule, or a `MessageError` that says the rule and the value. Instants (`..._a
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Annotated, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
-from upswell.errors import MessageError, mask
+from upswell.errors import MessageError
+from upswell.safe import safe
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 """A larger body is refused unread; the largest honest request is a few KiB."""
@@ -28,7 +28,8 @@ APP_ID_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 
 AppId = Annotated[str, Meta(pattern=APP_ID_PATTERN)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
-RequestId = Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,128}\Z")]
+REQUEST_ID_PATTERN = r"\A[\x21-\x7e]{1,128}\Z"
+RequestId = Annotated[str, Meta(pattern=REQUEST_ID_PATTERN)]
 WorkerId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")]
 # JSON has no NaN, and msgspec turns 1e999 into a decode error or inf: the upper bound refuses that too.
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
@@ -125,8 +126,6 @@ class WorkerCommand(Struct, frozen=True, kw_only=True):
 MAX_EXCERPT_BYTES = 16_384
 """Longer than any URI."""
 
-_ESCAPE = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|/)")
-
 AnyMessage = UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand
 M = TypeVar("M", UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand)
 
@@ -156,11 +155,6 @@ def decode(kind: type[M], body: bytes) -> M:
         raise MessageError(f"not a valid {kind.__name__}: {error}; got {_excerpt(body)}") from error
 
 
-def request_id(body: bytes) -> str:
-    """Return the id of a request that came without one: the same bytes always have the same id."""
-    return hashlib.sha256(body).hexdigest()[:32]
-
-
 def check_app_id(app_id: str) -> str:
     """Return `app_id`, or raise a `MessageError` when it breaks `APP_ID_PATTERN`."""
     if not re.match(APP_ID_PATTERN, app_id):
@@ -173,21 +167,5 @@ def check_app_id(app_id: str) -> str:
 
 def _excerpt(body: bytes, length: int = 80) -> str:
     """Return the start of a body, printable, short enough for a log line."""
-    text = shown(body[:MAX_EXCERPT_BYTES])  # masked before it is cut: half a password looks like none
-    return ascii(text[:length]) + ("" if len(text) <= length else f" and more, {len(body)} bytes in all")
-
-
-def shown(body: bytes) -> str:
-    r"""Return a message's body as text for people, without secrets.
-
-    JSON may write the characters of a URL as escapes, behind which nothing would be found.
-
-    >>> shown(rb'{"uri": "https:\/\/me:secret@host\/a?x\u0026signature=1"}')
-    '{"uri": "https://***@host/a?***"}'
-    """
-    return mask(_ESCAPE.sub(_plain, body.decode("utf-8", "backslashreplace")))
-
-
-def _plain(escape: re.Match[str]) -> str:
-    character = chr(int(escape[1] or "2f", 16))
-    return escape[0] if character in '"\\' else character
+    text = safe(body[:MAX_EXCERPT_BYTES], length)
+    return text if len(body) <= length else f"{text} ({len(body)} bytes in all)"

@@ -96,7 +96,7 @@ def test_policy_without_any_signal_keeps_the_workers_that_run(name: str) -> None
         slo=ordinary().slo,
         window=60.0,
         slots_per_worker=4,
-        workers=Workers(desired=7, requested=7),
+        workers=Workers(desired=7),
     )
     if name != "constant":
         assert wrapped(name).decide(snapshot).desired_workers == 7
@@ -108,7 +108,7 @@ def test_policy_without_any_signal_keeps_the_workers_that_run(name: str) -> None
 def test_whatever_waits_gets_a_worker_though_none_may_be_the_minimum(name: str, snapshot: Snapshot) -> None:
     """At zero workers nothing ends and nothing is reported: a policy that holds then would hold for ever."""
     policy = policy_for(settings_of(name, min_workers=0), "e123456")
-    waiting = replace(snapshot, messages_ready=1, workers=Workers(desired=0, requested=0))
+    waiting = replace(snapshot, messages_ready=1, workers=Workers(desired=0))
     assert policy.decide(waiting).desired_workers >= 1
 
 
@@ -121,7 +121,7 @@ def test_constant_load_settles(name: str, snapshot: Snapshot) -> None:
     wanted: list[int] = []
     current = snapshot.workers.desired
     for number in range(450):
-        workers = Workers(desired=current, requested=current, ready=current)
+        workers = Workers(desired=current, ready=current)
         at = 1000.0 + BETWEEN_DECISIONS.get(name, 2.0) * number
         seen = replace(snapshot, at=at, workers=workers, warming_up=False)
         current = policy.decide(seen).desired_workers
@@ -158,6 +158,6 @@ def test_nobody_is_drained_while_the_monitor_has_not_seen_one_full_window(
     name: str, snapshot: Snapshot
 ) -> None:
     current = min(MAX, max(MIN, snapshot.workers.desired))
-    workers = Workers(desired=current, requested=current)
+    workers = Workers(desired=current)
     new = replace(snapshot, workers=workers, warming_up=True)
     assert wrapped(name, stabilization_window=0.0).decide(new).desired_workers >= current

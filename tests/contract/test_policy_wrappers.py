@@ -58,7 +58,7 @@ def test_more_backlog_never_means_fewer_workers_after_any_history(
 def test_missing_data_holds_after_any_history(name: str, seen: list[Snapshot], last: Snapshot) -> None:
     wrapper = WRAPPERS[name](Backlog())
     current = min(50, max(1, last.workers.desired))
-    workers = Workers(desired=current, requested=current)
+    workers = Workers(desired=current)
     blind = replace(last, messages_ready=None, workers=workers)
     *_, decision = [wrapper.decide(snapshot) for snapshot in later([*seen, blind])]
     assert decision.held

@@ -75,7 +75,7 @@ def test_more_backlog_never_means_fewer_workers_after_any_history(
 def test_missing_data_holds_after_any_history(name: str, seen: list[Snapshot], last: Snapshot) -> None:
     policy = stack(name)
     current = min(MAX, max(MIN, last.workers.desired))
-    blind = replace(last, messages_ready=None, workers=Workers(desired=current, requested=current))
+    blind = replace(last, messages_ready=None, workers=Workers(desired=current))
     *_, decision = [policy.decide(snapshot) for snapshot in later([*seen, blind])]
     assert decision.desired_workers == current
 

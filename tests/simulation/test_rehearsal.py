@@ -120,4 +120,4 @@ def test_an_unknown_depth_holds_and_is_not_rehearsed() -> None:
     assert policy.decide(replace(snapshot, messages_ready=None)).held
     assert policy.rehearsal is None
     blind = policy.decide(replace(snapshot, messages_unacknowledged=None))
-    assert blind.desired_workers >= snapshot.workers.requested
+    assert blind.desired_workers >= snapshot.workers.desired

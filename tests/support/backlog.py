@@ -30,7 +30,7 @@ def wanted_under_constant_load(policy: ScalingPolicy, snapshot: Snapshot) -> lis
     current = snapshot.workers.desired
     wanted: list[int] = []
     for number in range(450):
-        workers = Workers(desired=current, requested=current, ready=current)
+        workers = Workers(desired=current, ready=current)
         seen = replace(snapshot, at=1000.0 + 2 * number, workers=workers, warming_up=False)
         current = policy.decide(seen).desired_workers
         wanted.append(current)

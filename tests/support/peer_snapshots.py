@@ -29,7 +29,7 @@ def seen(
         slo=Slo(0.95, seconds),
         window=60.0,
         slots_per_worker=slots,
-        workers=Workers(desired=workers, requested=workers, ready=workers, busy=busy),
+        workers=Workers(desired=workers, ready=workers, busy=busy),
         messages_ready=ready,
         messages_unacknowledged=in_flight,
         service_time=None if mean is None else service(mean),

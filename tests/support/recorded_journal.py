@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec.structs import replace
 
-from upswell.analysis.ledger import Ledger
+from upswell.analysis.billing import Billing
 from upswell.analysis.snapshot import Percentiles
 from upswell.journal import Entry, Journal
 from upswell.policies.guards.wrappers import Bounds
@@ -34,7 +34,7 @@ class _Recording:
     def __init__(self, journal: Journal, app: str, *, told: bool) -> None:
         self._journal, self._app, self._told = journal, app, told
         self._policy = Bounds(ThresholdPolicy(), 1, 20)
-        self._ledger = Ledger()
+        self._ledger = Billing()
         self._round = 0
 
     def decide(self, snapshot: Snapshot) -> Decision:
@@ -53,7 +53,7 @@ class _Recording:
             waiting_time=_plain(snapshot.waiting_time),
             response_time=_plain(snapshot.response_time),
         )
-        changed = decision.desired_workers != snapshot.workers.requested
+        changed = decision.desired_workers != snapshot.workers.desired
         entry = Entry(
             app_id=self._app,
             at=at,

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from upswell.analysis.snapshot import Percentiles, Snapshot, Totals, Workers
+from upswell.analysis.snapshot import ObservedTotals, Percentiles, Snapshot, Workers
 from upswell.settings import Slo
 
 
@@ -24,7 +24,7 @@ def ordinary(*, current: int = 2, **changes: Any) -> Snapshot:
         slo=Slo(0.95, 30.0),
         window=60.0,
         slots_per_worker=4,
-        workers=Workers(desired=current, requested=current, ready=current, busy=min(current, 1)),
+        workers=Workers(desired=current, ready=current, busy=min(current, 1)),
         start_delay=1.0,
         arrival_rate=2.0,
         throughput=2.0,
@@ -70,7 +70,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         slo=Slo(draw(st.floats(0.01, 0.999)), draw(st.floats(0.1, 1000))),
         window=draw(st.floats(1, 600)),
         slots_per_worker=draw(st.integers(1, 64)),
-        workers=Workers(desired=current, requested=current, ready=ready, busy=draw(st.integers(0, ready))),
+        workers=Workers(desired=current, ready=ready, busy=draw(st.integers(0, ready))),
         start_delay=draw(st.none() | _seconds),
         arrival_rate=draw(st.none() | st.floats(0, 1e4)),
         throughput=draw(st.none() | st.floats(0, 1e4)),
@@ -83,7 +83,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         response_time=draw(st.none() | percentiles()),
         attainment=draw(st.none() | st.floats(0, 1)),
         recent_response_times=tuple(draw(st.lists(_seconds, max_size=12))),
-        totals=draw(st.none() | st.builds(Totals, stored=st.integers(0, 3), failed=st.integers(0, 1000))),
+        totals=draw(
+            st.none() | st.builds(ObservedTotals, stored=st.integers(0, 3), failed=st.integers(0, 1000))
+        ),
         failures=draw(st.integers(0, 1000)),
         stale=draw(st.sampled_from([(), ("service_time",), ("workers",)])),
         warming_up=draw(st.booleans()),

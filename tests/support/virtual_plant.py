@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from support.snapshots import constant_time
-from upswell.analysis.snapshot import Percentiles, Snapshot, Totals, Workers
+from upswell.analysis.snapshot import ObservedTotals, Percentiles, Snapshot, Workers
 from upswell.settings import Slo
 
 if TYPE_CHECKING:
@@ -148,7 +148,6 @@ class VirtualPlant:
             slots_per_worker=self._slots,
             workers=Workers(
                 desired=self.desired,
-                requested=self.desired,
                 starting=len(self._starting),
                 ready=self.ready,
                 busy=min(self.ready, -(-running // self._slots)),
@@ -166,7 +165,7 @@ class VirtualPlant:
             response_time=_percentiles(response),
             attainment=sum(r <= 30.0 for r in response) / len(response) if response else None,
             recent_response_times=tuple(reported),
-            totals=Totals(stored=self.stored, in_time=self.in_time),
+            totals=ObservedTotals(stored=self.stored, in_time=self.in_time),
             warming_up=self.now < WINDOW,
         )
 

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from upswell import events
 
 ROOT = Path(__file__).parents[2]
@@ -29,23 +27,6 @@ def test_the_page_of_log_events_shows_the_table() -> None:
     page = (ROOT / "docs/log-events.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", page, re.MULTILINE))
     assert rows == events.EVENTS
-
-
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("amqp://guest:secret@host:5672/vh", "amqp://***@host:5672/vh"),
-        ("amqps://u@host", "amqps://***@host"),
-        ("a https://u:p@ss@h/x b http://h/@y", "a https://***@h/x b http://h/@y"),
-        ("file:///home/a@b", "file:///home/a@b"),
-        ("see 'https://h/a?b=c&d', http://h/?x", "see 'https://h/a?***', http://h/?***"),
-        ('{"uri":"HTTPS://u:p@h?s","n":"why?"}', '{"uri":"HTTPS://***@h?***","n":"why?"}'),
-        ("http://a/?b http://c/d file:///e?f", "http://a/?*** http://c/d file:///e?f"),
-        ("nobody@example.org", "nobody@example.org"),
-    ],
-)
-def test_credentials_in_urls_are_masked(text: str, masked: str) -> None:
-    assert events.mask(text) == masked
 
 
 def test_no_value_of_an_event_lets_a_secret_out() -> None:

@@ -52,7 +52,7 @@ def test_the_formula_asks_for_what_the_page_says() -> None:
         slo=Slo(0.95, 30.0),
         window=60.0,
         slots_per_worker=1,
-        workers=Workers(desired=6, requested=6, ready=6, busy=6),
+        workers=Workers(desired=6, ready=6, busy=6),
         start_delay=20.0,
         arrival_rate=1.5,
         messages_ready=60,

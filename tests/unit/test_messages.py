@@ -19,9 +19,9 @@ from upswell.messages import (
     check_app_id,
     decode,
     encode,
-    request_id,
-    shown,
 )
+from upswell.requests import id_of_body
+from upswell.safe import safe
 
 BARE_REQUEST = b'{"type": "file", "uri": "file:///a", "app_id": "e123456"}'
 BARE_REPORT = b'{"response_time": 31.5, "app_id": "e123456"}'
@@ -49,7 +49,7 @@ def test_a_message_that_is_refused_tells_no_secret(uri: str) -> None:
     with pytest.raises(MessageError, match="not a valid UploadRequest") as caught:
         decode(UploadRequest, body)
     assert "hunter" not in str(caught.value)
-    assert "hunter" not in shown(body)
+    assert "hunter" not in safe(body)
 
 
 def test_a_bare_report_of_the_course_is_accepted() -> None:
@@ -122,8 +122,8 @@ def test_a_control_character_in_a_body_cannot_forge_a_log_line() -> None:
 
 def test_the_same_bytes_always_have_the_same_id() -> None:
     """A bare request that is redelivered must get the same key again."""
-    assert request_id(BARE_REQUEST) == request_id(bytes(BARE_REQUEST))
-    assert request_id(BARE_REQUEST) != request_id(BARE_REPORT)
+    assert id_of_body(BARE_REQUEST) == id_of_body(bytes(BARE_REQUEST))
+    assert id_of_body(BARE_REQUEST) != id_of_body(BARE_REPORT)
 
 
 @given(st.binary(max_size=200))

@@ -10,11 +10,11 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from upswell.analysis.ages import Ages
-from upswell.analysis.depths import Depth, Depths, arrival_rate
-from upswell.analysis.roster import Count, Roster
-from upswell.analysis.snapshot import Snapshot, Totals, Workers
-from upswell.analysis.window import NOT_KNOWN, Summary, Window
+from upswell.analysis.age_estimates import AgeEstimates
+from upswell.analysis.queue_depths import DepthHistory, DepthSample, arrival_rate
+from upswell.analysis.report_window import NOT_KNOWN, ReportWindow, WindowSummary
+from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
+from upswell.analysis.worker_statuses import WorkerCounts, WorkerStatuses
 
 if TYPE_CHECKING:
     from upswell.messages import UploadReport, WorkerStatus
@@ -50,17 +50,17 @@ class Application:
     ) -> None:
         self.app_id = app_id
         self.heard_at = started_at
-        self.window = Window(window, capacity)
+        self.window = ReportWindow(window, capacity)
         self._slo = slo
         self._slots = slots
         self._started_at = started_at
-        self._roster = Roster(status_interval, started_at)
-        self._depths = Depths(window)
+        self._roster = WorkerStatuses(status_interval, started_at)
+        self._depths = DepthHistory(window)
         self._desired: int | None = None
         # Since the snapshot before, one of each a report.
         self._response_times: deque[float] = deque(maxlen=RECENT_REPORTS)
         self._service_times: deque[float] = deque(maxlen=RECENT_REPORTS)
-        self._ages = Ages(window)
+        self._ages = AgeEstimates(window)
         self._heard = False
         self._stored = self._in_time = self._dead = self._failed = 0
 
@@ -104,7 +104,7 @@ class Application:
         if unacknowledged is None:
             count = self._roster.count(at)
             unacknowledged = count.in_flight if count.ready == consumers else None
-        self._depths.add(Depth(at, ready, unacknowledged, consumers))
+        self._depths.add(DepthSample(at, ready, unacknowledged, consumers))
 
     def decided(self, desired_workers: int) -> None:
         """Take in what was decided: from now on it is the number that `desired` stands at."""
@@ -133,7 +133,6 @@ class Application:
             slots_per_worker=self._slots,
             workers=Workers(
                 desired=desired,
-                requested=desired if self._desired is None else self._desired,
                 starting=count.starting,
                 ready=count.ready,
                 busy=count.busy,
@@ -155,7 +154,7 @@ class Application:
             recent_response_times=responses,
             recent_service_times=services,
             failures=summary.failed + summary.dead,
-            totals=Totals(
+            totals=ObservedTotals(
                 stored=self._stored,
                 in_time=self._in_time,
                 dead=self._dead,
@@ -166,7 +165,7 @@ class Application:
             warming_up=warming_up,
         )
 
-    def _current(self, count: Count, depth: Depth | None, *, warming_up: bool) -> int:
+    def _current(self, count: WorkerCounts, depth: DepthSample | None, *, warming_up: bool) -> int:
         """Return the number of workers that stands until another is decided.
 
         At first it is the number that run, so that a monitor's restart changes nothing: those whose status
@@ -185,7 +184,9 @@ class Application:
         self._service_times.clear()
         return responses, () if math.isnan(sum(services)) else services
 
-    def _stale(self, summary: Summary, count: Count, depth: Depth | None) -> tuple[str, ...]:
+    def _stale(
+        self, summary: WindowSummary, count: WorkerCounts, depth: DepthSample | None
+    ) -> tuple[str, ...]:
         stale: list[str] = []
         if depth is None and self._depths.known:
             stale.append("messages_ready")
@@ -196,7 +197,7 @@ class Application:
         return tuple(stale)
 
 
-def _in_flight(count: Count, depth: Depth | None) -> int:
+def _in_flight(count: WorkerCounts, depth: DepthSample | None) -> int:
     """Return the uploads in flight as the broker tells, else as the statuses do."""
     known = depth.unacknowledged if depth is not None else None
     return count.in_flight if known is None else known

@@ -37,7 +37,7 @@ _STUDENT = (
 )  # fmt: skip
 
 
-class Batch(Struct, frozen=True, gc=False):
+class SlotBatch(Struct, frozen=True, gc=False):
     """One stretch: when it ended, its ready workers, its length, the uploads finished in it, slot-seconds.
 
     `saturated`: all slots were busy and uploads waited, from a service time before the begin to the end.
@@ -60,12 +60,12 @@ class Estimate(Struct, frozen=True):
     stored: int
 
 
-def throughput(batches: Sequence[Batch]) -> Estimate:
+def throughput(batches: Sequence[SlotBatch]) -> Estimate:
     """Return the uploads a second, from two batches or more."""
     return _ratio([b.stored for b in batches], [b.seconds for b in batches])
 
 
-def slot_rate(batches: Sequence[Batch]) -> Estimate:
+def slot_rate(batches: Sequence[SlotBatch]) -> Estimate:
     """Return the uploads a second and busy slot, from two batches or more."""
     return _ratio([b.stored for b in batches], [b.slot_seconds for b in batches])
 
@@ -115,7 +115,7 @@ class SlotRates:
 
     def __init__(self, memory: float) -> None:
         self._memory = memory
-        self._batches: dict[int, deque[Batch]] = {}
+        self._batches: dict[int, deque[SlotBatch]] = {}
         self._last: tuple[float, int] | None = None  # when, and the busy slots
         self._stored_now = 0
         self._workers = 0
@@ -125,7 +125,7 @@ class SlotRates:
         self._stored = 0
         self._slot_seconds = 0.0
 
-    def observe(self, snapshot: Snapshot) -> Batch | None:
+    def observe(self, snapshot: Snapshot) -> SlotBatch | None:
         """Take in a snapshot; return the batch that it completes, if any."""
         self._count(snapshot)
         now, busy = snapshot.at, snapshot.messages_unacknowledged
@@ -147,11 +147,11 @@ class SlotRates:
             return None
         return self._close(self._begin, now, _settling(snapshot))
 
-    def of(self, workers: int) -> list[Batch]:
+    def of(self, workers: int) -> list[SlotBatch]:
         """Return the batches of so many workers, oldest first."""
         return list(self._batches.get(workers, ()))
 
-    def below(self, workers: float) -> list[list[Batch]]:
+    def below(self, workers: float) -> list[list[SlotBatch]]:
         """Return the batches of each smaller number of workers."""
         return [list(batches) for number, batches in sorted(self._batches.items()) if number < workers]
 
@@ -162,8 +162,8 @@ class SlotRates:
     def _start(self, now: float) -> None:
         self._begin, self._stored, self._slot_seconds = now, self._stored_now, 0.0
 
-    def _close(self, begin: float, now: float, settling: float) -> Batch:
-        batch = Batch(
+    def _close(self, begin: float, now: float, settling: float) -> SlotBatch:
+        batch = SlotBatch(
             now,
             self._workers,
             now - begin,

@@ -11,14 +11,13 @@ from upswell.settings import Slo
 
 
 class Workers(Struct, frozen=True, kw_only=True, gc=False):
-    """Five numbers that are never mixed, and two more states that a worker can be in.
+    """Four numbers that are never mixed, and two more states that a worker can be in.
 
-    `desired`: what the last decision wanted. `requested`: what the scaler was told. `starting`: asked for,
-    not yet ready. `ready`: consuming. `busy`: those of the ready and draining that run at least one upload.
+    `desired`: the last decision, which is what the scaler was sent. `starting`: requested, not yet ready.
+    `ready`: consuming. `busy`: those of the ready and draining that run at least one upload.
     """
 
     desired: int
-    requested: int
     starting: int = 0
     ready: int = 0
     busy: int = 0
@@ -37,7 +36,7 @@ class Percentiles(Struct, frozen=True, kw_only=True, gc=False):
     maximum: float
 
 
-class Totals(Struct, frozen=True, kw_only=True, gc=False):
+class ObservedTotals(Struct, frozen=True, kw_only=True, gc=False):
     """Sums since the observation began; they only grow.
 
     `stored` uploads, `in_time` of them within the objective, `dead` ones given up, `failed` attempts that are
@@ -91,7 +90,7 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     """
     failures: int = 0
     """Attempts in the window that ended `failed` or `dead`."""
-    totals: Totals | None = None
+    totals: ObservedTotals | None = None
     stale: tuple[str, ...] = ()
     warming_up: bool = False
     """The monitor has not yet watched one full window."""

@@ -1,4 +1,4 @@
-"""The command line: one file per command, and the only place where the parts are wired together.
+"""The command line, in rooms by what a user wants; the only place where the parts are wired together.
 
 `main` is the command `upswell`. A command's file is imported when the command is called, not before, so that
 `--help` and `upswell worker` stay quick.
@@ -13,6 +13,17 @@ import sys
 from typing import Any, NoReturn, cast
 
 import click
+
+from upswell.safe import safe
+
+ROOMS = {
+    "run": ("worker", "monitor", "scaler", "up"),
+    "data": ("publish", "upload", "dead"),
+    "look": ("status", "explain", "doctor", "config"),
+    "lab": ("compare", "simulate", "replay"),
+    "demo": ("demo",),
+}
+"""Where a command lives: `cli/{room}/{command}.py`, in which the click command is called `command`."""
 
 COMMANDS = {
     "demo": "Watch real files being uploaded while workers come and go.",
@@ -31,7 +42,7 @@ COMMANDS = {
     "config": "Show each setting, its value and where it came from.",
     "doctor": "Check broker, disk, Docker and clock; say what to do.",
 }
-"""Command -> what it does. In its file, `cli/{command}.py`, the click command is called `command`."""
+"""Command -> what it does, in the order of `--help`."""
 
 
 class _LazyGroup(click.Group):
@@ -43,7 +54,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         if cmd_name not in COMMANDS:
             return None
-        return cast("click.Command", importlib.import_module(f"upswell.cli.{cmd_name}").command)
+        room = next(room for room, commands in ROOMS.items() if cmd_name in commands)
+        return cast("click.Command", importlib.import_module(f"upswell.cli.{room}.{cmd_name}").command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         with formatter.section("Commands"):
@@ -88,8 +100,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _fail(message: str, *, status: int, before: str = "") -> NoReturn:
     """Print one line, without secrets and without anything that a terminal would obey, and exit."""
-    from upswell.cli.text import plain  # noqa: PLC0415 - as above
-
     with contextlib.suppress(OSError):
-        click.echo(f"{before}error: {plain(message)}", err=True)
+        click.echo(f"{before}error: {safe(message)}", err=True)
     sys.exit(status)

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from upswell.broker import open_broker
-from upswell.errors import BrokerError, mask
+from upswell.errors import BrokerError
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
@@ -107,7 +108,7 @@ async def connected(
             await broker.connect()
     except TimeoutError:
         await broker.close()
-        where = mask(settings.broker_url)
+        where = safe(settings.broker_url)
         raise BrokerError(
             f"the broker must be reachable, and {where} was not within {patience:g} s"
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from upswell.analysis.ledger import HOUR, Bill
+from upswell.analysis.billing import HOUR, Bill
 from upswell.cli.text import seconds
 
 if TYPE_CHECKING:

@@ -1,24 +1,9 @@
-"""Values as text for people: durations, bytes, instants, and strings that came from a message."""
+"""Numbers as text for people: durations, bytes, instants."""
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import timedelta
-
-from upswell.errors import mask
-
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def plain(text: str, length: int = 1000) -> str:
-    r"""Return `text` in one line, without secrets and without what a terminal would obey (escape sequences).
-
-    >>> plain("two\nlines, and amqp://me:secret@host")
-    'two\\nlines, and amqp://***@host'
-    """
-    shown = _NOT_PRINTABLE.sub(lambda match: repr(match[0])[1:-1], mask(text))
-    return shown if len(shown) <= length else f"{shown[:length]}…"
 
 
 def seconds(value: float | None) -> str:

@@ -20,10 +20,11 @@ import docker.errors as _docker_errors
 import requests
 from msgspec import Meta, Struct
 
-from upswell.errors import FleetError, mask
+from upswell.errors import FleetError
 from upswell.fleets.environment import identity
 from upswell.fleets.mounts import mounts
 from upswell.fleets.protocol import FleetWorker, WorkerSpec
+from upswell.safe import safe
 from upswell.settings import Setting
 
 if TYPE_CHECKING:
@@ -132,11 +133,11 @@ class DockerFleet:
                 self._client = docker.from_env()
             return question(self._client)
         except errors.APIError as error:
-            raise FleetError(f"the Docker engine refused: {mask(str(error.explanation or error))}") from error
+            raise FleetError(f"the Docker engine refused: {safe(str(error.explanation or error))}") from error
         except (errors.DockerException, requests.exceptions.RequestException, OSError) as error:
             raise FleetError(
                 "the Docker engine must be reachable (does it run? may you use it? DOCKER_HOST says where), "
-                f"got {mask(str(error))}"
+                f"got {safe(str(error))}"
             ) from error
 
     def _start(self, client: Any, worker: WorkerSpec) -> None:

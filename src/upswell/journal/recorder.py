@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from upswell.analysis.billing import Bill
 from upswell.analysis.decision import Decision
-from upswell.analysis.ledger import Bill
 from upswell.analysis.snapshot import Snapshot
 from upswell.errors import JournalError
 from upswell.journal.writer import Batch, Writer, connect

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upswell.analysis.application import Application
-from upswell.analysis.ledger import Ledger
+from upswell.analysis.billing import Billing
 from upswell.events import get_logger
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.table import bare_policy_for, wrapped
@@ -18,7 +18,7 @@ from upswell.policies.table import bare_policy_for, wrapped
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from upswell.analysis.ledger import Bill
+    from upswell.analysis.billing import Bill
     from upswell.policies.protocol import ScalingPolicy
     from upswell.settings import Settings
 
@@ -50,7 +50,7 @@ class Watched:
         self.seen = seen
         self.policy = policy
         self.settings = own
-        self.ledger = Ledger(bill)
+        self.ledger = Billing(bill)
         self.family = family
         self.last_desired: int | None = None
         self.policy_fails = False

@@ -66,7 +66,7 @@ def rounds(app_id: str, past: History, settings: Settings) -> Iterator[tuple[Sna
             slo=settings.objective,
             window=settings.window,
             slots_per_worker=settings.initial_slots,
-            workers=Workers(desired=settings.min_workers, requested=settings.min_workers),
+            workers=Workers(desired=settings.min_workers),
             start_delay=past.start_delay,
             messages_ready=max(0, come - begun),
             messages_unacknowledged=max(0, begun - over),

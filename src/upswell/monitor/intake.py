@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from upswell.analysis.clocks import WorkerClocks
 from upswell.analysis.duplicates import Duplicates
+from upswell.analysis.worker_clocks import WorkerClocks
 from upswell.broker.protocol import Message
 from upswell.errors import MessageError
 from upswell.events import get_logger

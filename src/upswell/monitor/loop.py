@@ -22,7 +22,7 @@ from upswell.journal import Entry
 from upswell.messages import ScaleRequest, encode
 from upswell.monitor.alarms import Alarms
 from upswell.monitor.applications import Applications
-from upswell.monitor.depths import DepthQueries
+from upswell.monitor.depth_queries import DepthQueries
 from upswell.monitor.intake import Intake
 from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.guards.global_limit import Bid, below_minimums, limited

@@ -20,18 +20,18 @@ from msgspec.structs import replace
 
 from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError, UploadError
 from upswell.publisher.sources import LISTED
+from upswell.requests import key_of
 from upswell.stores.destinations import open_store
 from upswell.stores.protocol import StoredObject
 from upswell.stores.sources import SourceOpener
-from upswell.workload.keys import default_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from upswell.messages import UploadRequest
+    from upswell.publisher.items import Thing
     from upswell.publisher.record import Record
     from upswell.publisher.sources import Candidate
-    from upswell.publisher.things import Thing
     from upswell.settings import Settings
 
 AT_ONCE = 16
@@ -220,12 +220,6 @@ class _Empty:
     def digest(self, key: str) -> StoredObject | None:
         """Return that nothing is there."""
         del key
-
-
-def key_of(request: UploadRequest) -> str:
-    """Return the key that a worker stores a request under."""
-    assert request.id is not None
-    return request.key or default_key(request.id, request.uri)
 
 
 def _compare_checksum(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upswell.errors import UpswellError
-from upswell.publisher.things import Thing
+from upswell.publisher.items import Thing
 from upswell.stores.clients.cloud import open_bucket
 
 if TYPE_CHECKING:

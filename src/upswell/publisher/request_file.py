@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from upswell.errors import UpswellError
 from upswell.messages import MAX_MESSAGE_BYTES
-from upswell.workload.requests import Place, parse, split_list
+from upswell.publisher.entries import Place, parse, split_list
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from upswell.errors import SettingsError, mask
+from upswell.errors import SettingsError
 from upswell.messages import APP_ID_PATTERN
+from upswell.safe import safe
 from upswell.settings.checking import build, nearest
 from upswell.settings.fields import REMOVED, Fields
 from upswell.settings.setting import settings_of
@@ -125,7 +126,7 @@ def checked(values: Mapping[str, Any], where: str = "") -> Settings:
         )
     if settings.broker_url and not settings.broker_url.startswith(("amqp://", "amqps://")):
         raise SettingsError(
-            f"broker_url must start with amqp:// or amqps://, got {mask(settings.broker_url)!r}"
+            f"broker_url must start with amqp:// or amqps://, got {safe(settings.broker_url)!r}"
         )
     for kind in KINDS:
         check_tables(kind, getattr(settings, kind), where)

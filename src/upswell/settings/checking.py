@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from upswell.errors import SettingsError, mask
+from upswell.errors import SettingsError
+from upswell.safe import safe
 from upswell.settings.setting import choices, hints, settings_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def build(struct: type[Checked], values: Mapping[str, Any], where: str = "") -> 
             checked[name] = msgspec.convert(value, types[name], strict=False)
         except msgspec.ValidationError as error:
             rule = setting.form or _rule(str(error), types[name])
-            raise SettingsError(f"{where}{name} must be {rule}, got {mask(repr(value))}") from error
+            raise SettingsError(f"{where}{name} must be {rule}, got {safe(repr(value))}") from error
         if isinstance(checked[name], float) and not math.isfinite(checked[name]):
             raise SettingsError(f"{where}{name} must be a finite number, got {value}")
     try:

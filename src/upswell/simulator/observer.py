@@ -10,11 +10,11 @@ from bisect import bisect_right
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from upswell.analysis.ages import Ages
+from upswell.analysis.age_estimates import AgeEstimates
 from upswell.analysis.application import RECENT_REPORTS
-from upswell.analysis.depths import Depth, Depths, arrival_rate
-from upswell.analysis.snapshot import Snapshot, Totals, Workers
-from upswell.simulator.window import Window
+from upswell.analysis.queue_depths import DepthHistory, DepthSample, arrival_rate
+from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
+from upswell.simulator.simulated_window import SimulatedWindow
 
 if TYPE_CHECKING:
     from random import Random
@@ -31,10 +31,11 @@ class Observer:
         self._plant = world
         self._rng = rng
         interval = world.decision_interval
-        self._window = window = Window(max(1, round(world.window / interval)), interval, world.slo.seconds)
-        self._ages = Ages(world.window)
-        self._depths = Depths(window.seconds)
-        self._depths.add(Depth(begin, 0, 0, world.initial_workers))
+        intervals = max(1, round(world.window / interval))
+        self._window = window = SimulatedWindow(intervals, interval, world.slo.seconds)
+        self._ages = AgeEstimates(world.window)
+        self._depths = DepthHistory(window.seconds)
+        self._depths.add(DepthSample(begin, 0, 0, world.initial_workers))
         self._late: Ended = ([], [], [])
         """Ended, not yet reported."""
         self._stored = self._in_time = 0
@@ -62,7 +63,7 @@ class Observer:
         in_flight = pool.in_flight
         silent, silent_busy, unheard = pool.silent
         ready = pool.size - pool.starting + silent
-        depth = Depth(now, waiting, in_flight, ready)
+        depth = DepthSample(now, waiting, in_flight, ready)
         depths.add(depth)
         return Snapshot(
             app_id=world.app_id,
@@ -73,7 +74,6 @@ class Observer:
             # A worker's first status comes when it is ready: of those that start nobody hears.
             workers=Workers(
                 desired=wanted,
-                requested=wanted,
                 ready=ready,
                 busy=pool.busy_workers + silent_busy,
                 standby=pool.standby,
@@ -93,7 +93,7 @@ class Observer:
             attainment=window.attainment,
             recent_response_times=tuple(responses[-RECENT_REPORTS:]) if ends else (),
             recent_service_times=tuple(services[-RECENT_REPORTS:]) if ends else (),
-            totals=Totals(stored=self._stored, in_time=self._in_time, start_seconds=measured.seconds),
+            totals=ObservedTotals(stored=self._stored, in_time=self._in_time, start_seconds=measured.seconds),
             stale=_STALE[window.service_is_old, unheard],
         )
 

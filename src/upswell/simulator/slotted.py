@@ -13,7 +13,7 @@ from collections import Counter, deque
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
-from upswell.analysis.roster import FORGOTTEN_AFTER_INTERVALS, STALE_AFTER_INTERVALS
+from upswell.analysis.worker_statuses import FORGOTTEN_AFTER_INTERVALS, STALE_AFTER_INTERVALS
 from upswell.simulator.pool import Due
 from upswell.simulator.startup import Standby, Starts
 

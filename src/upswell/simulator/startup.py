@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from upswell.analysis.roster import DELAYS_KEPT
+from upswell.analysis.worker_statuses import DELAYS_KEPT
 
 if TYPE_CHECKING:
     from random import Random

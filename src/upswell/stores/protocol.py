@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError
-from upswell.stores.keys import show
+from upswell.safe import safe
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def unpaced(_count: int) -> None:
 def conflict(key: str) -> PermanentUploadError:
     """Return the error of an upload whose key belongs to other bytes, where the settings say `fail`."""
     return PermanentUploadError(
-        f"an upload must not replace other bytes while on_conflict is fail; they are there under {show(key)}"
+        f"an upload must not replace other bytes while on_conflict is fail; they are there under {safe(key)}"
     )
 
 

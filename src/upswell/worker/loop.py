@@ -21,8 +21,8 @@ from upswell.errors import BrokerError, MessageError, SettingsError
 from upswell.events import get_logger
 from upswell.messages import WorkerCommand, WorkerState, WorkerStatus, check_app_id, decode, encode
 from upswell.stores.rate_limit import RateLimit
+from upswell.worker.capacity import Capacity
 from upswell.worker.outcomes import MAX_BACKOFF_SECONDS
-from upswell.worker.pace import Pace
 from upswell.worker.subscription import Subscription
 from upswell.worker.uploads import Uploads
 
@@ -111,7 +111,7 @@ class Worker:
             on_idle=self._changed.set,
             clock=clock,
         )
-        self._pace = Pace(
+        self._capacity = Capacity(
             app_id=app_id,
             worker_id=worker_id,
             broker=broker,
@@ -217,7 +217,7 @@ class Worker:
             slots=settings.initial_slots,
             handler=settings.handler,
         )
-        await self._pace.listen()
+        await self._capacity.listen()
 
     async def run_once(self) -> bool:
         """Do what is wanted now: consume, pause or drain; return whether the worker is done for good."""
@@ -306,7 +306,7 @@ class Worker:
             if loop.time() - due > BLOCKED_SECONDS:
                 late = round(loop.time() - due, 1)
                 _log.warning("worker.loop_blocked", worker_id=self._worker_id, seconds=late)
-            if self._pace.adapt():
+            if self._capacity.adapt():
                 self._changed.set()  # the subscription follows
             self._publish_status()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from upswell.broker.protocol import Delivery, Message
 from upswell.broker.topology import REPLY_PREFIX
-from upswell.errors import mask
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     import random
@@ -37,7 +37,7 @@ def backoff(attempt: int, first: float, rng: random.Random) -> float:
 def reason_of(error: BaseException) -> str:
     """Return an error as a reason: one line, no credentials, not too long, text that any encoding takes."""
     text = str(error) if type(error).__module__ == "upswell.errors" else f"{type(error).__name__}: {error}"
-    line = " ".join(mask(text).split())
+    line = " ".join(safe(text).split())
     return line[:MAX_REASON_LENGTH].encode("utf-8", "backslashreplace").decode()
 
 

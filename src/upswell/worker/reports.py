@@ -16,15 +16,15 @@ from upswell.broker.topology import Queue, dead_letter_queue, report_queue
 from upswell.errors import BrokerError, UploadError
 from upswell.events import get_logger
 from upswell.messages import Outcome, UploadReport, encode
+from upswell.requests import named_in
 from upswell.worker.outcomes import dead_letter, reason_of, reply, waiting_time
-from upswell.worker.requests import named_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.broker.protocol import Broker, Delivery
     from upswell.handlers.protocol import Stored
-    from upswell.worker.requests import Upload
+    from upswell.worker.upload import Upload
 
 _log = get_logger()
 
@@ -85,7 +85,7 @@ class Reports:
         reason = reason_of(error)
         first = upload.deliveries[0]
         if upload.request is None:
-            app_is_valid, request_id = named_request(first)
+            app_is_valid, request_id = named_in(first.body, first.message_id)
         else:
             app_is_valid, request_id = True, upload.request.id
         _log.warning(

@@ -24,9 +24,10 @@ from upswell.errors import (
 )
 from upswell.events import get_logger
 from upswell.handlers.protocol import ATTEMPT, Stored
+from upswell.requests import identity
 from upswell.worker.outcomes import MAX_BACKOFF_SECONDS, backoff
 from upswell.worker.reports import Reports
-from upswell.worker.requests import Upload, identity, read_request
+from upswell.worker.upload import Upload, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,15 +10,15 @@ import pytest
 
 from support.snapshots import constant_time, ordinary
 from upswell.analysis.slot_rates import (
-    Batch,
     Estimate,
+    SlotBatch,
     SlotRates,
     ratio_bounds,
     slot_rate,
     student,
     throughput,
 )
-from upswell.analysis.snapshot import Snapshot, Totals
+from upswell.analysis.snapshot import ObservedTotals, Snapshot
 
 
 def full(at: float, stored: int, **fields: Any) -> Snapshot:
@@ -27,12 +27,12 @@ def full(at: float, stored: int, **fields: Any) -> Snapshot:
         at=at,
         **{
             "current": 2, "messages_ready": 100, "messages_unacknowledged": 8,
-            "totals": Totals(stored=stored), "service_time": constant_time(2.0), **fields,
+            "totals": ObservedTotals(stored=stored), "service_time": constant_time(2.0), **fields,
         },
     )  # fmt: skip
 
 
-def batches(*seen: Snapshot) -> list[Batch]:
+def batches(*seen: Snapshot) -> list[SlotBatch]:
     rates = SlotRates(3600.0)
     return [batch for snapshot in seen if (batch := rates.observe(snapshot)) is not None]
 
@@ -40,7 +40,7 @@ def batches(*seen: Snapshot) -> list[Batch]:
 def test_a_batch_begins_a_service_time_after_the_last_change_and_lasts_two() -> None:
     found = batches(*(full(1000.0 + 2 * n, 8 * n) for n in range(6)))
     assert found == [
-        Batch(at, 2, seconds=4.0, stored=16, slot_seconds=32.0, saturated=True) for at in (1006.0, 1010.0)
+        SlotBatch(at, 2, seconds=4.0, stored=16, slot_seconds=32.0, saturated=True) for at in (1006.0, 1010.0)
     ]
 
 
@@ -77,7 +77,8 @@ def test_without_uploads_that_wait_a_batch_is_not_saturated() -> None:
 
 def test_rates_are_sums_over_sums_with_the_error_of_a_ratio() -> None:
     made = [
-        Batch(0.0, 1, seconds, stored, 4 * seconds, saturated=True) for seconds, stored in ((2, 4), (6, 12))
+        SlotBatch(0.0, 1, seconds, stored, 4 * seconds, saturated=True)
+        for seconds, stored in ((2, 4), (6, 12))
     ]
     assert throughput(made) == Estimate(2.0, 0.0, 2, 16)
     assert slot_rate(made) == Estimate(0.5, 0.0, 2, 16)
@@ -93,7 +94,7 @@ def test_the_error_shown_is_the_error_made() -> None:
             seconds, stored, at = rng.uniform(2, 6), 0, rng.expovariate(5.0)
             while at < seconds:
                 stored, at = stored + 1, at + rng.expovariate(5.0)
-            made.append(Batch(0.0, 1, seconds, stored, seconds, saturated=True))
+            made.append(SlotBatch(0.0, 1, seconds, stored, seconds, saturated=True))
         estimate = throughput(made)
         inside += abs(estimate.mean - 5.0) <= estimate.error
     assert 0.58 < inside / 400 < 0.75

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from upswell.analysis.ledger import Bill
+from upswell.analysis.billing import Bill
 from upswell.cli.cost import cost_json, cost_text
 
 BILL = Bill(

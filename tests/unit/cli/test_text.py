@@ -1,15 +1,6 @@
 from __future__ import annotations
 
-from upswell.cli.text import number, plain, seconds, size
-
-
-def test_text_from_a_message_cannot_steer_a_terminal() -> None:
-    assert plain("a\x1b[2J\r\n\x9bb\u202ec") == "a\\x1b[2J\\r\\n\\x9bb\\u202ec"
-    assert plain("grüße 日本") == "grüße 日本"
-
-
-def test_text_is_cut_to_length() -> None:
-    assert len(plain("x" * 10_000_000)) == 1001
+from upswell.cli.text import number, seconds, size
 
 
 def test_durations_sizes_and_numbers_read_well() -> None:

@@ -12,7 +12,7 @@ from support.snapshots import ordinary
 from upswell.analysis.snapshot import Workers
 from upswell.errors import SettingsError
 from upswell.policies.table import POLICIES, policy_for
-from upswell.settings import Settings, describe, load
+from upswell.settings import SETTINGS, Settings, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def test_an_unknown_policy_lists_the_known_ones_and_suggests_the_nearest() -> No
 
 
 def test_the_setting_is_described_with_every_policy_that_there_is() -> None:
-    described = describe("policy")
+    described = SETTINGS["policy"].text
     assert all(re.search(rf"\b{name}\b", described) for name in POLICIES)
 
 
@@ -40,7 +40,7 @@ def lull(settings: Settings) -> int:
     policy = policy_for(settings, "e123456")
     number = 4
     for at, waiting in ((1000.0, 60), *((1000.0 + 2 * n, 0) for n in range(1, 16))):
-        workers = Workers(desired=number, requested=number, ready=number)
+        workers = Workers(desired=number, ready=number)
         snapshot = ordinary(at=at, workers=workers, messages_ready=waiting, messages_unacknowledged=0)
         number = policy.decide(replace(snapshot, arrival_rate=0.0, start_delay=1.0)).desired_workers
     return number
@@ -59,7 +59,7 @@ def test_slo_makes_small_changes_unless_a_tolerance_is_asked_for() -> None:
             current=100,
             messages_ready=0,
             messages_unacknowledged=4,
-            workers=Workers(desired=100, requested=100, ready=100, busy=95),
+            workers=Workers(desired=100, ready=100, busy=95),
         )
         policy = policy_for(Settings(max_workers=500, **own), "e123456")
         policy.decide(snapshot)  # the number found at first counts as a wish

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from upswell.publisher.known import Known, key_of
+from upswell.publisher.items import Thing, file_uri, request_of
+from upswell.publisher.known import Known
 from upswell.publisher.record import Record
 from upswell.publisher.sources import Candidate
-from upswell.publisher.things import Thing, file_uri, request_of
+from upswell.requests import key_of
 from upswell.settings import Settings
 
 if TYPE_CHECKING:

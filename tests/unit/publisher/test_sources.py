@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from upswell.errors import MessageError, UpswellError
+from upswell.publisher.items import Thing
 from upswell.publisher.sources import Candidate, Sources, What
-from upswell.publisher.things import Thing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

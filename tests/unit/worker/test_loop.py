@@ -28,7 +28,7 @@ from upswell.messages import (
 )
 from upswell.settings import Settings
 from upswell.worker.loop import Worker, check_time_limit, new_worker_id
-from upswell.worker.slots_auto import SlotFinder
+from upswell.worker.slots import SlotFinder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -403,11 +403,11 @@ def test_a_worker_whose_slots_are_found_fetches_and_shows_as_many_as_it_has(
                 rig.upload(f"r{number}")
             await settle()
             assert (rig.worker.status.busy, rig.worker.status.slots) == (3, 3)
-            assert rig.worker._pace.adapt()
+            assert rig.worker._capacity.adapt()
             rig.worker._changed.set()
             await settle()
             assert (rig.worker.status.busy, rig.worker.status.slots) == (5, 5)
-            rig.worker._pace.adapt()
+            rig.worker._capacity.adapt()
             rig.worker._changed.set()
             await settle()
             assert rig.worker.status.slots == 2
@@ -427,7 +427,7 @@ def test_workers_of_one_application_share_its_rate() -> None:
             rig.broker.publish(Message(body=encode(other), routing_key=queue))
             rig.broker.publish(Message(body=b"no status", routing_key=queue))
             await settle()
-            rig.worker._pace.adapt()
-            assert rig.worker._pace._limit.reserve(250) == pytest.approx(1.0, abs=0.01)
+            rig.worker._capacity.adapt()
+            assert rig.worker._capacity._limit.reserve(250) == pytest.approx(1.0, abs=0.01)
 
     asyncio.run(scenario())

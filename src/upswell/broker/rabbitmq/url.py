@@ -23,7 +23,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
-from upswell.errors import SettingsError, mask
+from upswell.errors import SettingsError
+from upswell.safe import safe
 
 _OPTIONS = (
     "heartbeat",
@@ -65,9 +66,9 @@ def parse(url: str) -> Address:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise SettingsError(f"broker_url must be a URL ({error}), got {mask(url)!r}") from error
+        raise SettingsError(f"broker_url must be a URL ({error}), got {safe(url)!r}") from error
     if parts.scheme not in ("amqp", "amqps"):
-        raise SettingsError(f"broker_url must start with amqp:// or amqps://, got {mask(url)!r}")
+        raise SettingsError(f"broker_url must start with amqp:// or amqps://, got {safe(url)!r}")
     options = _options(parts)
     return Address(
         host=parts.hostname or "localhost",

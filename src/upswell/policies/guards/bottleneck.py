@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from upswell.analysis.slot_rates import Batch, Estimate, SlotRates, ratio_bounds, slot_rate, throughput
+from upswell.analysis.slot_rates import Estimate, SlotBatch, SlotRates, ratio_bounds, slot_rate, throughput
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
@@ -111,7 +111,7 @@ class BottleneckCheck:
         self._trial: Trial | None = None
         self._cap: int | None = None
         self._slot_rate = 0.0
-        self._measured: list[Batch] = []  # of the trial, or of the cap, newest last
+        self._measured: list[SlotBatch] = []  # of the trial, or of the cap, newest last
         self._pause = 0.0  # seconds; doubled by each trial that changed nothing
         self._again_at = -math.inf
         self._why = self._capped_because = ""
@@ -151,7 +151,7 @@ class BottleneckCheck:
         elif batch is not None and snapshot.at >= self._again_at:
             self._suspect(batch, self._rates, snapshot)
 
-    def _suspect(self, batch: Batch, rates: SlotRates, snapshot: Snapshot) -> None:
+    def _suspect(self, batch: SlotBatch, rates: SlotRates, snapshot: Snapshot) -> None:
         """Begin a trial where the slots of fewer workers were, each, much faster."""
         if batch.workers < 2 or not batch.saturated:  # noqa: PLR2004 - one worker cannot become fewer
             return
@@ -240,7 +240,7 @@ class BottleneckCheck:
         longest = LONGEST_PAUSE_WINDOWS * snapshot.window
         self._pause = min(longest, max(least, 2 * self._pause)) if false_alarm else 0.0
 
-    def _watch_cap(self, cap: int, batch: Batch | None, snapshot: Snapshot, wanted: int) -> None:
+    def _watch_cap(self, cap: int, batch: SlotBatch | None, snapshot: Snapshot, wanted: int) -> None:
         """Keep the cap's throughput fresh, and try more when the pause is over and more are wanted."""
         if batch is not None and batch.saturated and batch.workers == cap:
             self._measured = [*self._measured[1 - MOST_BATCHES :], batch]
@@ -249,5 +249,5 @@ class BottleneckCheck:
             self._try_more(cap, throughput(self._measured), snapshot)
 
 
-def _is_enough(batches: list[Batch]) -> bool:
+def _is_enough(batches: list[SlotBatch]) -> bool:
     return len(batches) >= LEAST_BATCHES and sum(b.stored for b in batches) >= LEAST_UPLOADS

@@ -35,7 +35,7 @@ class AwsBacklogPolicy:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the present number unless an alarm rings."""
-        current = snapshot.workers.requested
+        current = snapshot.workers.desired
         backlog = snapshot.messages_ready
         seconds = self._processing_time or (snapshot.service_time.mean if snapshot.service_time else None)
         if backlog is None:

@@ -28,7 +28,7 @@ class CeleryAutoscalePolicy:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the number of reserved requests, in workers."""
-        current = snapshot.workers.requested
+        current = snapshot.workers.desired
         depth = snapshot.queue_depth
         if depth is None:
             return Decision.hold(current, "the queue's depth is not known")

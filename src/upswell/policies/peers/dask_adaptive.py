@@ -28,7 +28,7 @@ class DaskAdaptivePolicy:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return more at once, fewer after three proposals running, idle ones only."""
-        current = snapshot.workers.requested
+        current = snapshot.workers.desired
         tasks = snapshot.queue_depth
         seconds = self._processing_time or (snapshot.service_time.mean if snapshot.service_time else None)
         if tasks is None:

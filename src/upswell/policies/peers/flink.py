@@ -41,7 +41,7 @@ class FlinkPolicy:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the workers that the capacity needs, or the present number within the boundary."""
-        current = snapshot.workers.requested
+        current = snapshot.workers.desired
         lag, rate, service = snapshot.messages_ready, snapshot.arrival_rate, snapshot.service_time
         if lag is None or rate is None:
             return Decision.hold(current, "the queue's depth or the arrival rate is not known")

@@ -33,7 +33,7 @@ class JudoscalePolicy:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return one more, one fewer or the present number."""
-        current = snapshot.workers.requested
+        current = snapshot.workers.desired
         if snapshot.messages_ready is None:
             return Decision.hold(current, "the queue's depth is not known")
         now = snapshot.at

@@ -42,7 +42,7 @@ class KedaPolicy:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the present number between two syncs, else what the autoscaler wants."""
-        current = snapshot.workers.requested
+        current = snapshot.workers.desired
         depth = snapshot.queue_depth if self._over_http else snapshot.messages_ready
         if depth is None:
             return Decision.hold(current, "the queue's depth is not known")

@@ -38,7 +38,7 @@ class KnativePolicy:
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the stable window's wish, or in panic the larger of both, never fewer than before in it."""
-        current = snapshot.workers.requested
+        current = snapshot.workers.desired
         depth = snapshot.queue_depth
         if depth is None:
             return Decision.hold(current, "the queue's depth is not known")

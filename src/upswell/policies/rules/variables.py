@@ -157,9 +157,6 @@ VARIABLES: dict[str, Variable] = {
         "arrival_rate x service_time: slots that the stream keeps busy", _offered_load, "service_time"
     ),
     "utilisation": Variable("uploads in flight / slots of the ready workers", _utilisation, "workers"),
-    "workers_requested": Variable(
-        "workers that the scaler was told", lambda sight: float(sight.snapshot.workers.requested)
-    ),
     "workers_starting": _workers("starting", "workers asked for and not yet ready"),
     "workers_ready": _workers("ready", "workers that consume"),
     "workers_busy": _workers("busy", "workers with at least one upload"),

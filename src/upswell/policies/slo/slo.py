@@ -87,7 +87,7 @@ class SloPolicy:
         """Return the workers that the setting followed wants."""
         self.signals = None
         workers = snapshot.workers
-        current = workers.requested
+        current = workers.desired
         waiting, in_flight = snapshot.messages_ready, snapshot.messages_unacknowledged
         if waiting is None:
             return Decision.hold(current, "the queue's depth is not known")

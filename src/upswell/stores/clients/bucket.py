@@ -27,8 +27,8 @@ from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from upswell.errors import SettingsError, StoreUnavailableError, TemporaryUploadError
+from upswell.safe import safe
 from upswell.stores.clients.errors import TEMPORARY_CODES, store_error
-from upswell.stores.keys import show
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -144,7 +144,7 @@ class Bucket:
             result = obstore.get(self._store, key, options={"if_match": f'"{etag}"'} if etag else None)
         answer = _answer(result)
         if etag is not None and answer.etag != etag:  # a store that takes no conditions
-            raise TemporaryUploadError(f"an object must not change while it is used, got another {show(key)}")
+            raise TemporaryUploadError(f"an object must not change while it is used, got another {safe(key)}")
         return answer, self._chunks(key, result)
 
     def _chunks(self, key: str, result: Any) -> Generator[Chunk]:
@@ -178,7 +178,7 @@ class Bucket:
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # Rust's; it has no name that can be imported
                 raise
-            where = show(f"{self.scheme}://{self.name}/{key}")
+            where = safe(f"{self.scheme}://{self.name}/{key}")
             raise TemporaryUploadError(f"obstore must not fail inside, as it did for {where}") from None
 
 
@@ -202,12 +202,12 @@ def check_endpoint(settings: Settings) -> None:
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
         raise SettingsError(
-            f"store_endpoint must be http(s)://host[:port], without credentials, got {show(endpoint)}"
+            f"store_endpoint must be http(s)://host[:port], without credentials, got {safe(endpoint)}"
         )
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not settings.store_allow_http:
         raise SettingsError(
             "store_endpoint must be https:// unless it is on this machine or store_allow_http is set, "
-            f"got {show(endpoint)}"
+            f"got {safe(endpoint)}"
         )
 
 

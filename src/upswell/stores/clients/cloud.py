@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from upswell.errors import SettingsError
-from upswell.stores.keys import show
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
@@ -23,7 +23,7 @@ def open_bucket(scheme: str, name: str, settings: Settings) -> Bucket:
     """
     if not _NAME.match(name):
         raise SettingsError(
-            f"a bucket's name must be 2 to 222 letters, digits, '.', '_' or '-', got {show(f'{scheme}://{name}')}"
+            f"a bucket's name must be 2 to 222 letters, digits, '.', '_' or '-', got {safe(f'{scheme}://{name}')}"
         )
     try:
         from upswell.stores.clients.bucket import Bucket  # noqa: PLC0415 - only who opens one pays for it

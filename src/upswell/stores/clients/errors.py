@@ -8,7 +8,7 @@ send.
 from __future__ import annotations
 
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
-from upswell.stores.keys import show
+from upswell.safe import safe
 
 _DOWN_STATUSES = frozenset({"401", "408", "429", "502", "503", "504", "507"})
 _DOWN_KINDS = frozenset({"Connect", "Timeout"})
@@ -55,7 +55,7 @@ def store_error(
         has_credentials: False: the client had none that it could send.
     """
     what = f"{status} {code}".strip() or _KINDS.get(kind, kind)
-    message = f"the store answered {what} for {show(url)}"
+    message = f"the store answered {what} for {safe(url)}"
     stands_badly = status == "403" and code not in _DENIED_CODES
     if code in _DOWN_CODES or status in _DOWN_STATUSES or kind in _DOWN_KINDS or stands_badly:
         return StoreUnavailableError(f"the store must be there and let us in; {message}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upswell.errors import SettingsError
-from upswell.stores.keys import show
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ def _directory(destination: str, settings: Settings) -> Store:
         return DirectoryStore(path, on_conflict=settings.on_conflict)
     except OSError as error:
         raise SettingsError(
-            f"destination must be a folder that can be written to, got {show(destination)}: {error.strerror}"
+            f"destination must be a folder that can be written to, got {safe(destination)}: {error.strerror}"
         ) from error
 
 
@@ -53,5 +53,5 @@ def open_store(settings: Settings) -> Store:
     make = STORES.get(scheme.lower() if mark else "file")
     if make is None:
         known = ", ".join(f"{known}://" for known in STORES)
-        raise SettingsError(f"destination must be a folder or start with {known}; got {show(destination)}")
+        raise SettingsError(f"destination must be a folder or start with {known}; got {safe(destination)}")
     return make(destination, settings)

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.events import get_logger
+from upswell.requests import PRIVATE, split_key
+from upswell.safe import safe
 from upswell.stores.folders import descend
-from upswell.stores.keys import PRIVATE, show, split_key
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
 
@@ -286,7 +287,7 @@ def _digest(
 
 
 def _upload_error(error: OSError, key: str) -> PermanentUploadError | TemporaryUploadError:
-    shown = show(key)
+    shown = safe(key)
     rule = _PERMANENT.get(error.errno or 0)
     if rule is not None:
         return PermanentUploadError(f"{rule}, got {shown}")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from upswell.errors import TemporaryUploadError
+from upswell.requests import split_key
 from upswell.stores.clients.aws import discard_unfinished, put_new_parts
 from upswell.stores.clients.cloud import open_bucket
 from upswell.stores.destinations.part_reader import PartReader, part_size
-from upswell.stores.keys import split_key
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError
-from upswell.stores.keys import show
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ class SourceOpener:
             if make is None:
                 known = ", ".join(OPENERS)
                 raise PermanentUploadError(
-                    f"a source must be a URI of one of these schemes: {known}; got {show(uri)}"
+                    f"a source must be a URI of one of these schemes: {known}; got {safe(uri)}"
                 )
             opener = self._openers[scheme] = make(self._settings)
         return opener(uri)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.safe import safe
 from upswell.stores.folders import descend, refuse_link
-from upswell.stores.keys import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ class FileSource:
         try:
             return os.readv(self._descriptor, [buffer])
         except OSError as error:
-            raise TemporaryUploadError(f"cannot read {show(self._uri)}: {error.strerror}") from error
+            raise TemporaryUploadError(f"cannot read {safe(self._uri)}: {error.strerror}") from error
 
     def rewind(self) -> None:
         """Start again at the first byte."""
@@ -88,7 +88,7 @@ class FileSource:
         now = os.fstat(self._descriptor)
         if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
             raise TemporaryUploadError(
-                f"a source must not change during its upload, got {show(self._uri)}: {self._opened.st_size} "
+                f"a source must not change during its upload, got {safe(self._uri)}: {self._opened.st_size} "
                 f"bytes at the start, {now.st_size} at the end, last written at {now.st_mtime:.3f}"
             )
 
@@ -105,7 +105,7 @@ def open_file(uri: str, roots: Sequence[Path]) -> FileSource:
     if not roots:
         raise PermanentUploadError(
             "the setting source_roots must name the folders that sources may lie in; it is empty, "
-            f"got {show(uri)}"
+            f"got {safe(uri)}"
         )
     try:
         root, names = _below(path, roots, uri)
@@ -116,27 +116,27 @@ def open_file(uri: str, roots: Sequence[Path]) -> FileSource:
     except OSError as error:
         rule = _RULES.get(error.errno or 0)
         if rule is None:
-            raise TemporaryUploadError(f"cannot open {show(uri)}: {error.strerror}") from error
-        raise PermanentUploadError(f"{rule}, got {show(uri)}") from error
+            raise TemporaryUploadError(f"cannot open {safe(uri)}: {error.strerror}") from error
+        raise PermanentUploadError(f"{rule}, got {safe(uri)}") from error
 
 
 def _path(uri: str) -> str:
     scheme, colon, rest = uri.partition(":")
     if not colon or scheme.lower() != "file":
-        raise PermanentUploadError(f"upload sources must be file:// URIs, got {show(uri)}")
+        raise PermanentUploadError(f"upload sources must be file:// URIs, got {safe(uri)}")
     if rest.startswith("//"):
         host, slash, rest = rest[2:].partition("/")
         if host.lower() not in {"", "localhost"}:
-            raise PermanentUploadError(f"a file:// URI must name no other host, got {show(uri)}")
+            raise PermanentUploadError(f"a file:// URI must name no other host, got {safe(uri)}")
         rest = slash + rest
     if "?" in rest or "#" in rest:
         raise PermanentUploadError(
-            f"a file:// URI must have '?' and '#' percent-encoded (%3F, %23), got {show(uri)}"
+            f"a file:// URI must have '?' and '#' percent-encoded (%3F, %23), got {safe(uri)}"
         )
     # Names are bytes on this system: what is no UTF-8 comes through as os.fsdecode would have it.
     path = unquote(rest, errors="surrogateescape")
     if "\0" in path or not path.startswith("/"):
-        raise PermanentUploadError(f"a file:// URI must hold an absolute path without NUL, got {show(uri)}")
+        raise PermanentUploadError(f"a file:// URI must hold an absolute path without NUL, got {safe(uri)}")
     return path
 
 
@@ -151,7 +151,7 @@ def _below(path: str, roots: Sequence[Path], uri: str) -> tuple[Path, list[str]]
                 if len(names) > depth and tuple(names[:depth]) == top.parts[1:]:
                     return top, names[depth:]
     allowed = ", ".join(str(root) for root in roots)
-    raise PermanentUploadError(f"a source must lie below one of source_roots ({allowed}), got {show(uri)}")
+    raise PermanentUploadError(f"a source must lie below one of source_roots ({allowed}), got {safe(uri)}")
 
 
 def _open_regular(folder: int | None, name: str, uri: str) -> FileSource:
@@ -173,4 +173,4 @@ def _open_regular(folder: int | None, name: str, uri: str) -> FileSource:
 def _check_regular(status: os.stat_result, uri: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
-        raise PermanentUploadError(f"a source must be a regular file, got {kind}: {show(uri)}")
+        raise PermanentUploadError(f"a source must be a regular file, got {kind}: {safe(uri)}")

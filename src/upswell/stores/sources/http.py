@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.safe import safe
 from upswell.stores.clients.http.addresses import parse_networks
 from upswell.stores.clients.http.client import Client, HttpAnswer
 from upswell.stores.clients.http.origins import parse_origins
 from upswell.stores.clients.http.url import Url, parse_url
 from upswell.stores.clients.http.wire import Patience
-from upswell.stores.keys import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -183,7 +183,7 @@ class HttpSource:
 
     @property
     def _shown(self) -> str:
-        return show(str(self._url))
+        return safe(str(self._url))
 
     def _ask(self, headers: Mapping[str, str]) -> HttpAnswer:
         """Ask, a few times at once where it may help."""

@@ -11,8 +11,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.requests import split_key
+from upswell.safe import safe
 from upswell.stores.clients.cloud import open_bucket
-from upswell.stores.keys import show, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,16 +96,16 @@ def opener(settings: Settings) -> Callable[[str], ObjectSource]:
         if not any(address == prefix or address.startswith(f"{prefix}/") for prefix in allowed):
             raise PermanentUploadError(
                 f"a source must lie below one of source_stores ({', '.join(allowed) or 'none'}), "
-                f"got {show(uri)}"
+                f"got {safe(uri)}"
             )
         with lock:
             bucket = buckets.get((scheme, name))
             if bucket is None:
                 bucket = buckets[scheme, name] = open_bucket(scheme, name, settings)
         try:
-            return ObjectSource(bucket, key, show(uri))
+            return ObjectSource(bucket, key, safe(uri))
         except FileNotFoundError:
-            raise PermanentUploadError(f"a source must exist, got {show(uri)}") from None
+            raise PermanentUploadError(f"a source must exist, got {safe(uri)}") from None
 
     return open_object
 
@@ -114,6 +115,6 @@ def _split(uri: str) -> tuple[str, str, str]:
     scheme, mark, rest = uri.partition("://")
     name, _, key = rest.partition("/")
     if not mark:
-        raise PermanentUploadError(f"an object's URI must read scheme://bucket/key, got {show(uri)}")
+        raise PermanentUploadError(f"an object's URI must read scheme://bucket/key, got {safe(uri)}")
     split_key(key)
     return scheme.lower(), name, key

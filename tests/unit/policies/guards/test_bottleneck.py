@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from support.snapshots import ordinary
 from support.virtual_plant import VirtualPlant
 from upswell.analysis.decision import Decision
-from upswell.analysis.snapshot import Totals
+from upswell.analysis.snapshot import ObservedTotals
 from upswell.policies.guards.bottleneck import PAUSE_WINDOWS, BottleneckCheck
 from upswell.policies.table import policy_for
 from upswell.settings import Settings
@@ -68,7 +68,7 @@ class Wish:
 
 
 def failing(at: float, *, stored: int, failed: int, ready: int = 2) -> Snapshot:
-    return replace(ordinary(current=ready), at=at, totals=Totals(stored=stored, failed=failed))
+    return replace(ordinary(current=ready), at=at, totals=ObservedTotals(stored=stored, failed=failed))
 
 
 def wanted(*seen: Snapshot) -> tuple[int, tuple[str, ...]]:

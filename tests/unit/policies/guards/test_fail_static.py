@@ -36,7 +36,7 @@ def test_every_worker_silent_is_a_lost_signal_and_some_silent_are_not() -> None:
     policy = FailStatic(ConstantPolicy(3), 15.0)
     some = ordinary(current=8, stale=("workers",))
     assert policy.decide(some).desired_workers == 3
-    silent = policy.decide(replace(some, workers=Workers(desired=8, requested=8)))
+    silent = policy.decide(replace(some, workers=Workers(desired=8)))
     assert silent.held
     assert "every worker is silent (0 of 8 are heard)" in silent.reason
 

@@ -249,7 +249,7 @@ def test_without_any_signal_rules_hold(current: int, at: float, warming_up: bool
         slo=Slo(0.95, 30.0),
         window=60.0,
         slots_per_worker=4,
-        workers=Workers(desired=current, requested=current),
+        workers=Workers(desired=current),
         warming_up=warming_up,
     )
     decision = alone(MANY).decide(blind)

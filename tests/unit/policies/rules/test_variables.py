@@ -77,7 +77,7 @@ def test_numbers_are_read_from_where_their_meaning_says() -> None:
 def test_shares_of_nothing_are_not_known() -> None:
     assert values(ordinary(failures=0, throughput=0.0))["failure_share"] is None
     assert values(ordinary(failures=3, warming_up=True))["failure_share"] is None
-    assert values(ordinary(workers=Workers(desired=2, requested=2)))["utilisation"] is None
+    assert values(ordinary(workers=Workers(desired=2)))["utilisation"] is None
 
 
 def test_what_is_stale_is_not_known() -> None:

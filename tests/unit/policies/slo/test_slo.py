@@ -57,7 +57,7 @@ def test_more_backlog_never_means_fewer_workers_under_any_setting(
 
 @given(index=members, snapshot=snapshots())
 def test_missing_depths_hold_and_never_let_workers_go(index: int, snapshot: Snapshot) -> None:
-    current = snapshot.workers.requested
+    current = snapshot.workers.desired
     policy = following(index)
     decision = policy.decide(replace(snapshot, messages_ready=None))
     assert decision.held
@@ -76,7 +76,7 @@ def test_constant_load_settles_under_any_setting(index: int, snapshot: Snapshot,
     wanted: list[int] = []
     current = snapshot.workers.desired
     for number in range(450):
-        workers = Workers(desired=current, requested=current, ready=current)
+        workers = Workers(desired=current, ready=current)
         seen = replace(snapshot, at=1000.0 + 2 * number, workers=workers, warming_up=False)
         current = policy.decide(seen).desired_workers  # type: ignore[attr-defined]
         wanted.append(current)
@@ -109,8 +109,7 @@ def test_workers_that_another_setting_wanted_go_no_sooner_than_its_own() -> None
     lavish = policy.decide(replace(busy, start_delay=10.0)).desired_workers
     policy.follow(THRIFTY, "it costs less")
     wanted = [
-        policy.decide(replace(calm, at=1002.0 + 2 * n, workers=Workers(desired=lavish, requested=lavish)))
-        for n in range(20)
+        policy.decide(replace(calm, at=1002.0 + 2 * n, workers=Workers(desired=lavish))) for n in range(20)
     ]
     assert wanted[0].desired_workers == lavish
     assert wanted[-1].desired_workers < lavish
@@ -118,7 +117,7 @@ def test_workers_that_another_setting_wanted_go_no_sooner_than_its_own() -> None
 
 def kept_through_a_pause(policy: SloPolicy, start_delay: float) -> int:
     """Return the workers wanted 20 start-ups after the only upload."""
-    idle = Workers(desired=1, requested=1, ready=1)
+    idle = Workers(desired=1, ready=1)
     calm = ordinary(
         workers=idle, messages_unacknowledged=0, recent_response_times=(), start_delay=start_delay
     )
@@ -159,7 +158,7 @@ def test_slots_are_counted_before_workers() -> None:
                 messages_unacknowledged=0,
                 recent_response_times=(60.0,) * 50,
                 recent_service_times=(60.0,) * 50,
-                workers=Workers(desired=1, requested=1, ready=1),
+                workers=Workers(desired=1, ready=1),
             )
         )
         for slots in (1, 4)

@@ -23,7 +23,7 @@ def test_the_sentence_shows_both_questions_and_their_numbers() -> None:
         service_time=Percentiles(count=700, mean=2.1, p50=2.0, p95=12.0, p99=15.0, maximum=20.0),
         messages_ready=200,
         messages_unacknowledged=40,
-        workers=Workers(desired=10, requested=10, ready=10, busy=10),
+        workers=Workers(desired=10, ready=10, busy=10),
     )
     decision = SloFormulaPolicy().decide(snapshot)
     assert decision.reason == (
@@ -77,7 +77,7 @@ def test_a_slow_start_of_workers_asks_for_more_of_them() -> None:
 
 
 def test_the_start_up_delay_does_not_matter_where_present_workers_are_enough() -> None:
-    enough = ordinary(messages_ready=8, workers=Workers(desired=2, requested=2, ready=2))
+    enough = ordinary(messages_ready=8, workers=Workers(desired=2, ready=2))
     assert SloFormulaPolicy().decide(enough) == SloFormulaPolicy().decide(replace(enough, start_delay=25.0))
 
 

@@ -126,7 +126,7 @@ def test_a_panic_in_obstore_is_an_error_of_one_upload(monkeypatch: pytest.Monkey
         "upswell.stores.clients.aws.credential_provider", lambda: None
     )  # which would refuse it
     store = open_store(Settings(destination="s3://bucket/x", store_endpoint="http://127.0.0.1:1"))
-    with pytest.raises(TemporaryUploadError, match="obstore must not fail inside, as it did for 's3://buck"):
+    with pytest.raises(TemporaryUploadError, match="obstore must not fail inside, as it did for s3://buck"):
         store.head("y")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.requests import PRIVATE
 from upswell.stores.destinations.directory import DirectoryStore, StoredObject
-from upswell.stores.keys import PRIVATE
 
 
 class Bytes:
@@ -143,7 +143,7 @@ def test_a_full_disk_is_a_temporary_error(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(TemporaryUploadError, match="its disk is full: cannot store 'k'"):
+    with pytest.raises(TemporaryUploadError, match="its disk is full: cannot store k"):
         store.put("k", Bytes(b"x"))
     monkeypatch.undo()
     assert leftovers(root) == []

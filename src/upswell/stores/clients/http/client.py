@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from upswell import __version__
 from upswell.errors import PermanentUploadError, TemporaryUploadError, UploadError
+from upswell.safe import safe
 from upswell.stores.clients.http.connect import connect
 from upswell.stores.clients.http.errors import broken, status_error
 from upswell.stores.clients.http.url import Url, redirected
 from upswell.stores.clients.http.wire import Patience, Wire
-from upswell.stores.keys import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +69,7 @@ class HttpAnswer:
             shown = encoding or ", ".join(sorted(lengths))[:80] or "neither"
             raise TemporaryUploadError(
                 "an http source must say where it ends, by one Content-Length or Transfer-Encoding: chunked, "
-                f"got {shown!a} from {show(str(self.url))}"
+                f"got {shown!a} from {safe(str(self.url))}"
             )
         return self._response.length
 
@@ -153,16 +153,16 @@ class Client:
 
     def _redirected(self, asked: Sequence[Url], location: str) -> Url:
         url = redirected(asked[-1], location)
-        shown = show(str(asked[0]))
+        shown = safe(str(asked[0]))
         if url in asked or len(asked) > MAX_REDIRECTS:
-            what = f"in a loop, back to {show(str(url))}" if url in asked else f"on and on from {shown}"
+            what = f"in a loop, back to {safe(str(url))}" if url in asked else f"on and on from {shown}"
             raise PermanentUploadError(
                 f"an http source must be reached within {MAX_REDIRECTS} redirects, got led {what}"
             )
         if asked[-1].scheme == "https" and url.scheme == "http" and not self._allow_downgrade:
             raise PermanentUploadError(
                 "a redirect must not lead from https to http unless source_downgrade is set, "
-                f"got {show(str(url))} from {shown}"
+                f"got {safe(str(url))} from {shown}"
             )
         return url
 
@@ -195,7 +195,7 @@ class Client:
         if not any(origin.holds(url.scheme, url.host, url.port) for origin in self._origins):
             allowed = ", ".join(str(origin) for origin in self._origins) or "empty: no http source is read"
             raise PermanentUploadError(
-                f"an http source must come from one of source_origins ({allowed}), got {show(str(url))}"
+                f"an http source must come from one of source_origins ({allowed}), got {safe(str(url))}"
             )
 
     def _context(self) -> ssl.SSLContext:

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError, UploadError
-from upswell.stores.keys import show
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.stores.clients.http.url import Url
@@ -36,7 +36,7 @@ _SECONDS = re.compile(r"\A\d{1,9}\Z")
 
 def status_error(status: int, retry_after: str | None, url: Url, now: float) -> UploadError:
     """Return the error of an answer that holds no source; `now` is in UTC seconds since 1970."""
-    told = f"an http source must be answered with 200, got {status}{_phrase(status)} for {show(str(url))}"
+    told = f"an http source must be answered with 200, got {status}{_phrase(status)} for {safe(str(url))}"
     if status in TEMPORARY or (status in _SERVER_ERRORS and status not in PERMANENT):
         return TemporaryUploadError(told, retry_after=seconds_asked_for(retry_after, now))
     return PermanentUploadError(told)
@@ -62,7 +62,7 @@ def seconds_asked_for(retry_after: str | None, now: float) -> float:
 
 def broken(error: OSError | HTTPException, url: Url) -> UploadError:
     """Return the error of a server that cannot be reached, or broke off, or talks nonsense."""
-    shown = show(str(url))
+    shown = safe(str(url))
     if isinstance(error, ssl.SSLCertVerificationError):
         return PermanentUploadError(
             f"an http source must have a valid certificate, got {shown}: {error.verify_message}"

@@ -13,8 +13,8 @@ from urllib.parse import quote, urljoin
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError
+from upswell.safe import safe
 from upswell.stores.clients.http.origins import DEFAULT_PORTS
-from upswell.stores.keys import show
 
 _URL = re.compile(r"\A(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<target>[^#]*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"\A(?P<host>[a-z0-9_.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::(?P<port>\d{0,5}))?\Z")
@@ -31,7 +31,7 @@ class Url(Struct, frozen=True):
     target: str
 
     def __str__(self) -> str:
-        """Return the URL in full; a query may hold a signature, so an error shows `show(str(url))`."""
+        """Return the URL in full; a query may hold a signature, so an error shows `safe(str(url))`."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
     @property
@@ -90,4 +90,4 @@ def _ascii(authority: str, text: str) -> str:
 
 
 def _refusal(rule: str, text: str) -> PermanentUploadError:
-    return PermanentUploadError(f"an http source {rule}, got {show(text)}")
+    return PermanentUploadError(f"an http source {rule}, got {safe(text)}")

@@ -1,0 +1,120 @@
+"""What one application's workers cost: snapshots come in, billed worker-seconds by state go out. Pure.
+
+A worker is billed from the request to start it until its end, whatever it does meanwhile. The counts of a
+snapshot hold for the interval that it ends, joined by straight lines (trapezoids), so that each change of a
+worker's state is placed to half a decision interval on average and a whole one at worst; errors of either
+sign cancel. The time before a worker is first heard of is known from its own status. Known to be wrong: a
+crashed worker is billed until it counts as silent; one that is started and never speaks is not billed; what
+happened while no monitor ran is not billed, and told as `unobserved`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from upswell.analysis.snapshot import ObservedTotals
+
+if TYPE_CHECKING:
+    from upswell.analysis.snapshot import Snapshot, Workers
+
+HOUR = 3600.0
+
+
+class Bill(Struct, frozen=True, kw_only=True, gc=False):
+    """Worker-seconds by state since `since`, and the uploads that they bought.
+
+    `busy`: a worker that runs at least one upload; `idle`: ready, and runs none. `unobserved`: seconds (not
+    worker-seconds) in which no monitor ran.
+    """
+
+    since: float
+    at: float
+    starting: float = 0.0
+    standby: float = 0.0
+    busy: float = 0.0
+    idle: float = 0.0
+    draining: float = 0.0
+    unobserved: float = 0.0
+    stored: int = 0
+    in_time: int = 0
+    dead: int = 0
+
+    @property
+    def worker_seconds(self) -> float:
+        """All billed worker-seconds."""
+        return self.starting + self.standby + self.busy + self.idle + self.draining
+
+    def price(self, per_worker_hour: float) -> float:
+        """Return what that costs, in the currency of the price."""
+        return self.worker_seconds / HOUR * per_worker_hour
+
+    def price_per_upload_in_time(self, per_worker_hour: float) -> float | None:
+        """Return the whole cost over the uploads that met their objective; None where none did."""
+        return self.price(per_worker_hour) / self.in_time if self.in_time else None
+
+    @property
+    def seconds_per_upload_in_time(self) -> float | None:
+        """Worker-seconds for each upload that met its objective: the same without a price."""
+        return self.worker_seconds / self.in_time if self.in_time else None
+
+
+class _Counts(Struct, frozen=True, gc=False):
+    """Workers by billed state: each worker in one."""
+
+    starting: int
+    standby: int
+    busy: int
+    idle: int
+    draining: int
+
+    @classmethod
+    def of(cls, workers: Workers) -> _Counts:
+        # Draining workers still upload, and `busy` counts them too.
+        busy = min(workers.ready, max(0, workers.busy - workers.draining))
+        return cls(workers.starting, workers.standby, busy, workers.ready - busy, workers.draining)
+
+    @property
+    def total(self) -> int:
+        return self.starting + self.standby + self.busy + self.idle + self.draining
+
+
+class Billing:
+    """Adds up one application's snapshots; goes on from an earlier `bill` where there is one."""
+
+    def __init__(self, bill: Bill | None = None) -> None:
+        self._bill = bill
+        self._counts: _Counts | None = None
+        self._totals = ObservedTotals()
+
+    def observe(self, snapshot: Snapshot) -> Bill:
+        """Take in a snapshot and return the bill up to it."""
+        before, counts = self._counts, _Counts.of(snapshot.workers)
+        bill = self._bill or Bill(since=snapshot.at, at=snapshot.at)
+        at, seconds = max(snapshot.at, bill.at), max(0.0, snapshot.at - bill.at)
+        unobserved, half = 0.0, seconds / 2
+        if before is None:
+            # An earlier monitor's clock may have been ahead: from now on ours counts.
+            before, at, unobserved, half = counts, snapshot.at, seconds, 0.0
+        elif "workers" in snapshot.stale and counts.total < before.total:
+            counts = before  # silent workers most likely run on
+        self._counts = counts
+        # What the totals grew by: they begin at 0 with each observation, the bill does not.
+        told = self._totals
+        totals = self._totals = told if snapshot.totals is None else snapshot.totals
+        started = totals.start_seconds - told.start_seconds
+        self._bill = Bill(
+            since=bill.since,
+            at=at,
+            starting=bill.starting + half * (before.starting + counts.starting) + started,
+            standby=bill.standby + half * (before.standby + counts.standby),
+            busy=bill.busy + half * (before.busy + counts.busy),
+            idle=bill.idle + half * (before.idle + counts.idle),
+            draining=bill.draining + half * (before.draining + counts.draining),
+            unobserved=bill.unobserved + unobserved,
+            stored=bill.stored + totals.stored - told.stored,
+            in_time=bill.in_time + totals.in_time - told.in_time,
+            dead=bill.dead + totals.dead - told.dead,
+        )
+        return self._bill

@@ -1,0 +1,80 @@
+"""How full a queue was over the last window: samples come in, the newest and the change go out.
+
+Zero, missing and stale are three values: a depth that could not be asked for is no sample, and one older
+than the window is stale.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from msgspec import Struct
+
+_SAMPLES_A_WINDOW = 60
+
+
+class DepthSample(Struct, frozen=True, gc=False):
+    """One answer of the broker; `unacknowledged` is None where neither it nor the statuses tell."""
+
+    at: float
+    ready: int
+    unacknowledged: int | None
+    consumers: int
+
+
+class DepthHistory:
+    """The samples of the last window, at most 60 of them and the newest."""
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._samples: deque[DepthSample] = deque()
+        self._empty_at: float | None = None
+
+    def add(self, depth: DepthSample) -> None:
+        """Take in an answer of the broker."""
+        samples = self._samples
+        if len(samples) > 1 and depth.at - samples[-2].at < self._window / _SAMPLES_A_WINDOW:
+            samples.pop()
+        samples.append(depth)
+        if depth.ready == 0:
+            self._empty_at = depth.at
+
+    def newest(self, now: float) -> DepthSample | None:
+        """Return the newest depth unless it is stale."""
+        newest = self._samples[-1] if self._samples else None
+        return newest if newest is not None and now - newest.at <= self._window else None
+
+    def age(self, now: float) -> float | None:
+        """Return the seconds since the broker last answered; None where it never did."""
+        return max(0.0, now - self._samples[-1].at) if self._samples else None
+
+    @property
+    def known(self) -> bool:
+        """Whether the broker ever answered."""
+        return bool(self._samples)
+
+    def change(self, now: float) -> int | None:
+        """Return by how many uploads the queue grew within the window; None while it is not known.
+
+        Uploads in flight count where both ends of the window know them.
+        """
+        samples = self._samples
+        while len(samples) > 1 and samples[1].at <= now - self._window:
+            samples.popleft()
+        newest = self.newest(now)
+        if newest is None:
+            return None
+        first = samples[0]
+        change = newest.ready - first.ready
+        if newest.unacknowledged is not None and first.unacknowledged is not None:
+            change += newest.unacknowledged - first.unacknowledged
+        return change
+
+    def seconds_since_empty(self, now: float) -> float | None:
+        """Return how long ago nothing waited; None where the queue was never seen empty."""
+        return None if self._empty_at is None else max(0.0, now - self._empty_at)
+
+
+def arrival_rate(ended: int, change: int | None, watched: float) -> float | None:
+    """Return arrivals a second: what left the system in `watched` seconds, and what the queue grew by."""
+    return None if change is None or watched <= 0 else max(0.0, (ended + change) / watched)

@@ -1,0 +1,100 @@
+"""The workers of one application: statuses come in, counts by state and the start-up delay go out.
+
+A worker whose newest status is older than three status intervals is not counted: nobody knows what it does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from upswell.messages import WorkerStatus
+
+STALE_AFTER_INTERVALS = 3
+FORGOTTEN_AFTER_INTERVALS = 30
+_MAX_WORKERS = 20_000
+DELAYS_KEPT = 10
+"""Newest start-ups that the start-up delay is the mean of."""
+
+
+class WorkerCounts(Struct, frozen=True, gc=False):
+    """Workers by state; `busy` of them run something, `in_flight` uploads in all; `stale` are silent."""
+
+    starting: int = 0
+    ready: int = 0
+    standby: int = 0
+    draining: int = 0
+    busy: int = 0
+    in_flight: int = 0
+    stale: int = 0
+
+
+class WorkerStatuses:
+    """The newest status of each worker of one application, told every `status_interval` seconds.
+
+    `start_seconds` sums, over the workers asked for since `started_at`, the time from the request to the
+    first status: they are billed for it, and no later count can show it.
+    """
+
+    def __init__(self, status_interval: float, started_at: float = 0.0) -> None:
+        self.start_seconds = 0.0
+        self._started_at = started_at
+        self._billed: dict[str, None] = {}  # in order, the oldest is forgotten first
+        self._stale_after = STALE_AFTER_INTERVALS * status_interval
+        self._forgotten_after = FORGOTTEN_AFTER_INTERVALS * status_interval
+        self._statuses: dict[str, tuple[WorkerStatus, float]] = {}
+        self._delays: deque[float] = deque(maxlen=DELAYS_KEPT)
+
+    def heard(self, status: WorkerStatus, at: float) -> None:
+        """Take in a status received at `at`."""
+        before = self._statuses.get(status.worker_id)
+        if status.state == "stopped":
+            self._statuses.pop(status.worker_id, None)
+            return
+        if before is None and len(self._statuses) >= _MAX_WORKERS:
+            return
+        self._statuses[status.worker_id] = (status, at)
+        if before is None:
+            self._bill_start(status, at)
+        first_ready = status.ready_at is not None and (before is None or before[0].ready_at is None)
+        if first_ready and status.requested_at is not None and status.ready_at is not None:
+            # The two instants come from two clocks: a difference below 0 counts as 0.
+            self._delays.append(max(0.0, status.ready_at - status.requested_at))
+
+    def _bill_start(self, status: WorkerStatus, at: float) -> None:
+        """Add the time from the request to the first status of a worker that was never heard before."""
+        requested_at = status.requested_at
+        if requested_at is None or requested_at < self._started_at or status.worker_id in self._billed:
+            return
+        if len(self._billed) >= _MAX_WORKERS:
+            del self._billed[next(iter(self._billed))]
+        self._billed[status.worker_id] = None
+        # Never more than has passed here: the other two clocks may be wrong.
+        self.start_seconds += min(max(0.0, status.at - requested_at), at - self._started_at)
+
+    @property
+    def start_delay(self) -> float | None:
+        """Mean seconds from asking for a worker to its being ready, of the newest ten; None before one."""
+        return sum(self._delays) / len(self._delays) if self._delays else None
+
+    def count(self, now: float) -> WorkerCounts:
+        """Return the workers by state at `now`, and forget those not heard of for long."""
+        states = {"starting": 0, "ready": 0, "standby": 0, "draining": 0}
+        busy = in_flight = stale = 0
+        gone: list[str] = []
+        for worker_id, (status, at) in self._statuses.items():
+            silent = now - at
+            if silent <= self._stale_after:
+                states[status.state] += 1
+                in_flight += status.busy
+                busy += status.busy > 0
+            elif silent <= self._forgotten_after:
+                stale += 1
+            else:
+                gone.append(worker_id)
+        for worker_id in gone:
+            del self._statuses[worker_id]
+        return WorkerCounts(**states, busy=busy, in_flight=in_flight, stale=stale)

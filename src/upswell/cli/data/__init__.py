@@ -1,0 +1,1 @@
+"""Commands that move data: publish, upload, and what was dead-lettered."""

@@ -1,0 +1,177 @@
+"""`upswell dead list|show|retry|purge`: what can never be stored, or was tried too often."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from upswell.broker.protocol import Delivery, Message
+from upswell.broker.topology import dead_letter_queue, upload_queue
+from upswell.cli.connection import PATIENCE_SECONDS, connected, run
+from upswell.cli.data.dead_letters import died_at, reason_of, request_id_of, to_retry
+from upswell.cli.options import app_option, with_settings
+from upswell.cli.text import clock
+from upswell.errors import UpswellError
+from upswell.messages import MAX_EXCERPT_BYTES
+from upswell.publisher.replies import peek
+from upswell.safe import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.broker import Broker
+    from upswell.settings import Settings
+
+
+@click.group("dead")
+def command() -> None:
+    """List, show, retry or purge the dead-lettered requests of an application."""
+
+
+@command.command("list")
+@app_option()
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@with_settings("dead", quiet="warning")
+def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
+    """List dead-lettered requests, the oldest first, and leave them where they are."""
+
+    async def work() -> None:
+        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
+            queue = dead_letter_queue(settings.upload_queue_of(app)).name
+            depth = await broker.depth(queue)
+            held = await peek(broker, queue, limit) if depth else []
+            for delivery in held:
+                click.echo(_json(delivery) if as_json else _line(delivery))
+            total = depth.messages_ready if depth else 0
+            if not as_json:
+                more = f", the oldest {len(held)} shown" if total > len(held) else ""
+                click.echo(f"{total} dead-lettered in {queue}{more}", err=True)
+
+    run(work())
+
+
+@command.command("show")
+@app_option()
+@click.argument("request_id")
+@with_settings("dead", quiet="warning")
+def show(app: str, settings: Settings, request_id: str) -> None:
+    """Show one dead-lettered request: its headers and its body."""
+
+    async def work() -> None:
+        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
+            queue = dead_letter_queue(settings.upload_queue_of(app)).name
+            for delivery in await peek(broker, queue, await _ready(broker, queue)):
+                if request_id_of(delivery) == request_id:
+                    for name, value in sorted(delivery.headers.items()):
+                        click.echo(f"{safe(name)}: {safe(str(value), 10_000)}")
+                    click.echo(safe(delivery.body, 100_000))
+                    return
+            raise UpswellError(f"{queue} must hold the request, and holds none with id {request_id!r}")
+
+    run(work())
+
+
+@command.command("retry")
+@app_option()
+@click.argument("request_ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="Retry every one of them.")
+@with_settings("dead", quiet="warning")
+def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything: bool) -> None:
+    """Publish dead-lettered requests again, under their own ids; each leaves once that is confirmed."""
+    if everything == bool(request_ids):
+        raise click.UsageError("give the ids to retry, or --all")
+    queue, wanted = settings.upload_queue_of(app), set(request_ids)
+
+    def is_wanted(delivery: Delivery) -> bool:
+        return everything or request_id_of(delivery) in wanted
+
+    async def work() -> None:
+        own = settings.for_app(app)
+        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
+            await _declare(broker, queue, own.delivery_limit)
+            count = await _retry(broker, queue, is_wanted)
+        click.echo(f"retried {count} of {queue}.dead")
+        if count < len(wanted):
+            raise UpswellError(f"{queue}.dead must hold each id to retry, and held {count} of {len(wanted)}")
+
+    run(work())
+
+
+@command.command("purge")
+@app_option()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_settings("dead", quiet="warning")
+def purge(app: str, settings: Settings, yes: bool) -> None:
+    """Forget all dead-lettered requests of an application, for good."""
+
+    async def work() -> None:
+        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
+            queue = dead_letter_queue(settings.upload_queue_of(app)).name
+            count = await _ready(broker, queue)
+            if count and not yes:
+                click.confirm(f"forget {count} requests of {queue} for good?", abort=True)
+            click.echo(f"purged {await broker.purge(queue) if count else 0} of {queue}")
+
+    run(work())
+
+
+async def _ready(broker: Broker, queue: str) -> int:
+    depth = await broker.depth(queue)
+    return depth.messages_ready if depth else 0
+
+
+async def _declare(broker: Broker, queue: str, delivery_limit: int) -> None:
+    await broker.declare(dead_letter_queue(queue))
+    await broker.declare(upload_queue(queue, delivery_limit=delivery_limit))
+
+
+async def _retry(broker: Broker, queue: str, is_wanted: Callable[[Delivery], bool]) -> int:
+    """Return how many were retried; those that die again meanwhile are left for another time."""
+    count, kept = 0, list[Delivery]()
+    try:
+        for _ in range(await _ready(broker, f"{queue}.dead")):
+            delivery = await broker.get(f"{queue}.dead")
+            if delivery is None:
+                break
+            if not is_wanted(delivery):
+                kept.append(delivery)
+                continue
+            body = to_retry(delivery, time.time())
+            await broker.publish(Message(body=body, routing_key=queue, message_id=request_id_of(delivery)))
+            broker.ack(delivery)
+            count += 1
+    finally:
+        for delivery in kept:
+            broker.release(delivery)
+    return count
+
+
+def _line(delivery: Delivery) -> str:
+    at = died_at(delivery)
+    parts = (request_id_of(delivery), _uri(delivery), reason_of(delivery))
+    return "  ".join((clock(at) if at else "-", *(safe(part, 300) for part in parts)))
+
+
+def _json(delivery: Delivery) -> str:
+    fields = {
+        "id": request_id_of(delivery),
+        "reason": reason_of(delivery),
+        "died_at": died_at(delivery),
+        "headers": dict(delivery.headers),
+        "body": safe(delivery.body, None),
+    }
+    return safe(msgspec.json.encode(fields).decode(), None)
+
+
+def _uri(delivery: Delivery) -> str:
+    try:
+        body = msgspec.json.decode(delivery.body)
+        return str(body["uri"])
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, UnicodeDecodeError):
+        return safe(delivery.body[:MAX_EXCERPT_BYTES], 60)

@@ -1,0 +1,200 @@
+"""`upswell upload`: one upload in the foreground, without a broker, through the handler that workers use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import stat
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from msgspec.structs import replace
+
+from upswell.cli.connection import run
+from upswell.cli.options import with_settings
+from upswell.cli.text import seconds, size
+from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError, UpswellError
+from upswell.handlers.registry import load_handler
+from upswell.messages import UploadRequest
+from upswell.publisher.items import file_uri, guess_type
+from upswell.publisher.sources import local_path
+from upswell.requests import PRIVATE
+from upswell.safe import safe
+from upswell.worker.outcomes import backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.handlers import Handler, Stored
+    from upswell.settings import Settings
+
+APP = "upload"
+"""The application's name in a request that nobody but the handler sees."""
+
+
+@click.command("upload")
+@click.argument("source")
+@click.argument("destination")
+@click.option("--type", "kind", metavar="TYPE", help="What the source is; default: by its name's ending.")
+@click.option("--checksum", metavar="SHA256", help="What the bytes must have: sha256: and 64 hex digits.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is stored as one JSON line.")
+@with_settings("upload", quiet="error")
+def command(
+    source: str, destination: str, settings: Settings, *, as_json: bool, **options: str | None
+) -> int:
+    """Upload SOURCE, a file or URI, to DESTINATION, and print its checksum.
+
+    DESTINATION is a folder or a URI such as s3://bucket/folder/ (the source's name is added), or, where it
+    ends with another name than a folder's, the object itself. What may pass is tried again.
+    """
+    path = local_path(source)
+    if path is not None and Path(path).is_dir():
+        raise UpswellError(
+            f"a source must be one file, got a directory: {source}; for all files below it: "
+            f"upswell publish --app APP {source}"
+        )
+    top, key = split_destination(destination, source)
+    request = _request(source, path, key, **options)
+    allowed = replace(
+        settings,
+        destination=top,
+        source_roots=["/"],  # whoever types the command may read what the system lets them
+        source_stores=["s3://", "gs://", "az://"],
+        slots=1,
+    )
+    started = time.monotonic()
+    bar = _Bar(request.size_bytes)
+    try:
+        with bar:
+            handler = load_handler(allowed, bar.add)
+            stored, attempts = run(_upload(handler, request, allowed))
+    finally:
+        with suppress(OSError):  # not there, or in use by workers
+            os.rmdir(os.path.join(top, PRIVATE))  # noqa: PTH106, PTH118 - a name may be no text
+    _print(stored, f"{top.rstrip('/')}/{key}", time.monotonic() - started, attempts, as_json=as_json)
+    return 0
+
+
+def split_destination(destination: str, source: str) -> tuple[str, str]:
+    """Return the store and the key that `cp SOURCE DESTINATION` would mean.
+
+    >>> split_destination("s3://bucket/photos/", "holiday.jpg")
+    ('s3://bucket/photos', 'holiday.jpg')
+    >>> split_destination("s3://bucket/photos/beach.jpg", "holiday.jpg")
+    ('s3://bucket/photos', 'beach.jpg')
+    """
+    name = (local_path(source) or source.partition("?")[0]).rstrip("/").rpartition("/")[2]
+    scheme, mark, rest = destination.partition("://")
+    is_folder = destination.endswith("/") or (mark and "/" not in rest)
+    if not mark or scheme.lower() == "file":
+        folder = Path(local_path(destination) or destination).expanduser()
+        if is_folder or folder.is_dir():
+            return str(folder), name
+        return str(folder.parent), folder.name
+    if is_folder:
+        return destination.rstrip("/"), name
+    top, _, key = destination.rpartition("/")
+    return top, key
+
+
+def _request(
+    source: str, path: str | None, key: str, kind: str | None, checksum: str | None
+) -> UploadRequest:
+    fields: dict[str, object] = {
+        "app_id": APP,
+        "id": secrets.token_hex(8),
+        "type": kind or guess_type(key),
+        "uri": source if path is None else file_uri(os.path.realpath(path)),
+        "key": key,
+        "checksum": checksum,
+    }
+    if path is not None:
+        try:
+            status = os.stat(path)  # noqa: PTH116 - a name may be no text
+        except (OSError, ValueError) as error:  # the latter: a NUL in it
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UpswellError(f"a source must be readable: {source}: {reason}") from error
+        if stat.S_ISFIFO(status.st_mode):  # such as /dev/stdin, which has no other name
+            raise UpswellError(f"a source must be a regular file, got a pipe: {source}")
+        fields["size_bytes"] = status.st_size
+    try:
+        return msgspec.convert(
+            {name: value for name, value in fields.items() if value is not None}, UploadRequest
+        )
+    except msgspec.ValidationError as error:
+        raise UpswellError(f"not a valid upload: {error}") from error
+
+
+async def _upload(handler: Handler, request: UploadRequest, settings: Settings) -> tuple[Stored | None, int]:
+    """Call the handler until it has stored, as often as a worker would; return how often."""
+    rng = random.Random()  # noqa: S311 - jitter is no secret
+    for attempt in range(1, settings.delivery_limit + 1):
+        try:
+            async with asyncio.timeout(settings.upload_timeout):
+                return await handler(request), attempt
+        except PermanentUploadError:
+            raise
+        except (TemporaryUploadError, TimeoutError) as error:
+            reason = str(error) or f"an upload must end within upload_timeout ({settings.upload_timeout:g} s)"
+            if attempt == settings.delivery_limit:
+                raise UpswellError(f"{reason}; tried {attempt} times") from error
+            delay = backoff(attempt, settings.retry_backoff, rng)
+            kind = "the store is away" if isinstance(error, StoreUnavailableError) else "failed"
+            click.echo(f"attempt {attempt} {kind}: {safe(reason)}; again in {seconds(delay)}", err=True)
+            await asyncio.sleep(delay)
+    raise AssertionError("delivery_limit is at least 1")
+
+
+class _Bar:
+    """Bytes, rate and time left on a terminal; elsewhere nothing."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._advance: Callable[[int], None] = lambda _count: None
+        self._stop: Callable[[], None] = lambda: None
+
+    def add(self, count: int) -> None:
+        """Show that more bytes are moved; called from threads."""
+        self._advance(count)
+
+    def __enter__(self) -> None:
+        if not sys.stderr.isatty():
+            return
+        from rich import progress  # noqa: PLC0415 - for who looks on
+        from rich.console import Console  # noqa: PLC0415 - as above
+
+        bar = progress.Progress(
+            progress.BarColumn(),
+            progress.DownloadColumn(binary_units=True),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        task = bar.add_task("upload", total=self._total)
+        self._advance = lambda count: bar.advance(task, count)
+        self._stop = bar.stop
+        bar.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+
+def _print(stored: Stored | None, where: str, took: float, attempts: int, *, as_json: bool) -> None:
+    if as_json:
+        figures = {"destination": where, "seconds": took, "attempts": attempts}
+        told = {} if stored is None else msgspec.structs.asdict(stored)
+        click.echo(msgspec.json.encode({**told, **figures}).decode())
+    elif stored is None:
+        click.echo(f"done in {seconds(took)}; the handler tells nothing of it")
+    else:
+        rate = size(stored.bytes / took) if took else "-"
+        click.echo(f"{stored.checksum or 'no checksum'}  {safe(where)}")
+        click.echo(f"{size(stored.bytes)} stored in {seconds(took)}, {rate}/s", err=True)

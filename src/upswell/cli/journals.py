@@ -1,0 +1,103 @@
+"""The journal that a command reads: where it is, which application of it is meant, which instant."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upswell.errors import JournalError
+from upswell.journal import JournalReader
+from upswell.lab.traffic import UNITS
+
+if TYPE_CHECKING:
+    from upswell.settings import Settings
+
+_AGO = re.compile(r"\A-\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)\Z")
+_CLOCK = re.compile(r"\A\d{1,2}:\d{2}(:\d{2})?\Z")
+
+
+def journal_path(settings: Settings) -> Path:
+    """Return where the journal is."""
+    return settings.state_path / "journal.sqlite"
+
+
+def open_journal(path: str) -> JournalReader:
+    """Return a reader of the journal, or of the one in a state folder.
+
+    Raises:
+        JournalError: there is none.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file /= "journal.sqlite"
+    if not file.is_file():
+        raise JournalError(f"the journal must be a file, or a state folder that has one: {file} is not there")
+    return JournalReader(file)
+
+
+def application(journal: JournalReader, app: str | None) -> str:
+    """Return the application meant: the one named, or the only one.
+
+    Raises:
+        JournalError: the journal does not know it, or knows several and none was named.
+    """
+    known = journal.applications()
+    if app is None and len(known) == 1:
+        return known[0]
+    names = ", ".join(known) or "no decision at all"
+    if app is None:
+        raise JournalError(f"--app must name one of the journal's applications: {names}")
+    if app not in known:
+        raise JournalError(f"--app must name one of the journal's applications: {names}; got {app}")
+    return app
+
+
+def parse_time(text: str, newest: float, now: float) -> float:
+    """Return the instant that a text names, in seconds since 1970.
+
+    Args:
+        text: ISO 8601 (without a zone: local time), seconds since 1970, `-5min` (before now), `14:03:20`
+            (the last such time of day before the newest decision), or `latest`.
+        newest: instant of the newest decision.
+        now: the present.
+
+    Raises:
+        JournalError: it is none of these.
+    """
+    ago = _AGO.match(text)
+    if ago:
+        return now - float(ago["number"]) * UNITS[ago["unit"]]
+    if text == "latest":
+        return newest
+    try:
+        if _CLOCK.match(text):
+            return _time_of_day(text, newest)
+        number = _number(text)
+        at = datetime.fromisoformat(text).timestamp() if number is None else number
+    except (ValueError, OverflowError, OSError):
+        at = math.nan
+    if not math.isfinite(at):
+        raise JournalError(
+            "at must be an instant such as 2026-11-24T14:03:20, 14:03:20, -5min, 1795000000 or latest, "
+            f"got {text!r}"
+        )
+    return at
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _time_of_day(text: str, newest: float) -> float:
+    day = time.strftime("%Y-%m-%d", time.localtime(newest))
+    padded = text if text.index(":") == 2 else f"0{text}"  # noqa: PLR2004 - two digits of hours
+    at = datetime.fromisoformat(f"{day}T{padded}").timestamp()
+    # A second of grace: what is shown is rounded down.
+    return at if at <= newest + 1 else at - 86400

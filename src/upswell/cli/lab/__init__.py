@@ -1,0 +1,1 @@
+"""Commands that judge policies in virtual time: compare, simulate, replay."""

@@ -1,0 +1,188 @@
+"""`upswell compare`: every autoscaler on the same uploads, and how far each is from a clairvoyant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+import msgspec
+
+from upswell.cli.cost import bill_of, each_json, each_text
+from upswell.cli.lab.traffic_options import traffic_options
+from upswell.cli.progress import progress
+from upswell.cli.text import counted, number, seconds
+from upswell.lab.contenders import choose_all
+from upswell.lab.plots import write_comparison
+from upswell.lab.runs import clairvoyant, run_policy
+from upswell.lab.traffic import check_reach, read_traffic
+
+if TYPE_CHECKING:
+    from upswell.lab.runs import Bound, House, Run
+    from upswell.lab.traffic import Source, Traffic
+    from upswell.simulator.world import World
+
+
+@click.command("compare")
+@traffic_options()
+@click.option(
+    "--policies",
+    default="all",
+    show_default=True,
+    metavar="NAMES",
+    help="Separated by commas; a number may follow a colon (keda:5, constant:12). An unknown one lists all.",
+)
+@click.option("--no-oracle", is_flag=True, help="Skip the clairvoyant, and R with it: it may take minutes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--plot", metavar="FILE.svg", help="Draw workers over time, response times, cost against attainment."
+)
+def command(  # noqa: PLR0917 - click passes them by name
+    source: Source,
+    world: World,
+    house: House,
+    policies: str,
+    no_oracle: bool,
+    as_json: bool,
+    plot: str | None,
+) -> None:
+    """Try every policy on the same uploads in virtual time, and show what each missed and cost.
+
+    R is the cost over that of a clairvoyant fleet, times the share missed over the share allowed where that
+    is more; 1 is perfect. "each" is what one upload in time cost: worker-seconds, or money with --price.
+    """
+    choices = choose_all(policies, with_rules=bool(house.settings.rules_file))
+    traffic = read_traffic(source)
+    possible, notes = check_reach(traffic.services, world.slo)
+    bound = None
+    if not no_oracle:
+        with progress("asking the oracle", known=False):
+            bound = clairvoyant(traffic, world, possible)
+    best = bound.result if bound else None
+    runs: list[Run] = []
+    for choice in choices:
+        with progress(f"trying {choice.text}") as on_progress:
+            runs.append(run_policy(traffic, world, choice, best, house=house, on_progress=on_progress))
+    if plot:
+        write_comparison(plot, traffic, world, runs, best)
+    compared = Compared(traffic, world, bound, runs, notes, house.price)
+    if as_json:
+        click.echo(msgspec.json.encode(_as_json(compared)).decode())
+    else:
+        _show(compared)
+
+
+class Compared(NamedTuple):
+    """All that a comparison found; `price` of a worker an hour, 0 where that is not known."""
+
+    traffic: Traffic
+    world: World
+    bound: Bound | None
+    runs: list[Run]
+    notes: tuple[str, ...]
+    price: float
+
+
+def _as_json(compared: Compared) -> dict[str, Any]:
+    traffic, world, bound, runs, notes, price = compared
+    best = bound.result if bound else None
+    return {
+        "case": traffic.case,
+        "slo": str(world.slo),
+        "uploads": len(traffic.arrivals),
+        "work_s": traffic.work,
+        "notes": [*traffic.notes, *notes, *([bound.why_none] if bound and bound.why_none else [])],
+        "oracle": None
+        if best is None
+        else {
+            "attainment": best.attainment,
+            "cost_over_work": best.cost_over_work,
+            "lower_bound_over_work": best.lower_bound / best.work,
+        },
+        "policies": {run.asked: figures(run, price) for run in runs},
+    }
+
+
+def unfinished(run: Run) -> str:
+    """Return what to say of uploads that had not ended when the run did; empty where all had."""
+    left = run.outcome.uploads - run.outcome.finished
+    if not left:
+        return ""
+    return f"{counted(left, 'upload')} not finished: late, outside the percentiles, and not yet paid for"
+
+
+def figures(run: Run, price: float) -> dict[str, Any]:
+    """Return a run's figures as JSON has them; times in seconds, `price` of a worker an hour."""
+    outcome = run.outcome
+    return {
+        "attainment": outcome.attainment,
+        "cost_over_work": run.cost_over_work,
+        "r": run.r,
+        "p50": outcome.p50,
+        "p95": outcome.p95,
+        "p99": outcome.p99,
+        "peak_workers": outcome.peak_workers,
+        "scalings": outcome.scalings,
+        "worker_seconds": outcome.cost,
+        **each_json(bill_of(outcome), price),
+        "late": outcome.late,
+        "unfinished": outcome.uploads - outcome.finished,
+    }
+
+
+def _show(compared: Compared) -> None:
+    traffic, world, bound, runs, notes, price = compared
+    from rich.table import Table  # noqa: PLC0415 - rich is for who looks on
+
+    from upswell.cli.look.status_table import console  # noqa: PLC0415 - as above
+
+    out = console()
+    share = world.slo.share
+    out.print(
+        f"{traffic.case}: {counted(len(traffic.arrivals), 'upload')} of {traffic.mean_service:.3g} s, "
+        f"{traffic.work / 3600:.4g} worker-hours of work; slo {world.slo}, start-up {world.start_delay:g} s",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits a terminal of 80 columns
+    for title in ("policy", "attained", "p50", "p95", "p99", "cost/work", "R", "each", "peak", "scalings"):
+        table.add_column(title, justify="left" if title == "policy" else "right", no_wrap=True)
+    best = bound.result if bound else None
+    if best is not None:
+        attained, cost = _attained(best.attainment, share), f"{best.cost_over_work:.3f}"
+        table.add_row("clairvoyant", attained, "", "", "", cost, "1.00", "", "", "")
+    for run in sorted(runs, key=lambda run: _rank(run, share)):
+        outcome = run.outcome
+        table.add_row(
+            run.name,
+            _attained(outcome.attainment, share),
+            seconds(outcome.p50),
+            seconds(outcome.p95),
+            seconds(outcome.p99),
+            f"{run.cost_over_work:.3f}",
+            "-" if run.r is None else f"{run.r:.2f}",
+            each_text(bill_of(outcome), price),
+            number(outcome.peak_workers),
+            number(outcome.scalings),
+        )
+    out.print(table)
+    for line in (
+        *traffic.notes,
+        *notes,
+        *([f"no oracle: {bound.why_none}"] if bound and bound.why_none else []),
+        *(f"{run.name}: {run.note}" for run in runs if run.note),
+        *(f"{run.name}: {unfinished(run)}" for run in runs if unfinished(run)),
+    ):
+        out.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _attained(attainment: float, share: float) -> str:
+    return f"[{'green' if attainment >= share else 'red'}]{attainment:.2%}"
+
+
+def _rank(run: Run, share: float) -> tuple[float, float]:
+    """Return what to sort by: R; where there is none, those that met the objective first, by their cost."""
+    if run.r is not None:
+        return 0.0, run.r
+    missed = run.outcome.attainment < share
+    return float(missed), 1 - run.outcome.attainment if missed else run.cost_over_work

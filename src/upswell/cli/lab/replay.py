@@ -1,0 +1,249 @@
+"""`upswell replay`: what another policy or objective would have made of recorded traffic."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from upswell.cli.cost import bill_of, by_state, cost_text, each_json
+from upswell.cli.journals import application, open_journal
+from upswell.cli.lab.compare import unfinished
+from upswell.cli.look.explain import moment
+from upswell.cli.options import app_option, finite
+from upswell.cli.progress import progress
+from upswell.cli.text import clock, counted, seconds
+from upswell.lab.contenders import choose
+from upswell.lab.differences import Difference, differences
+from upswell.lab.plots import write_comparison
+from upswell.lab.recorded import Recorded, read_recorded
+from upswell.lab.replay_world import ReplaySetup, replay_setup
+from upswell.lab.runs import Run, run_policy
+from upswell.lab.traffic import check_reach
+from upswell.safe import safe
+from upswell.simulator.world import World
+
+if TYPE_CHECKING:
+    from upswell.analysis.billing import Bill
+
+
+class Replayed(Struct, frozen=True, kw_only=True):
+    """The past and its replay. `base` is the instant at which the simulated time is 0."""
+
+    recorded: Recorded
+    run: Run
+    world: World
+    base: float
+    price: float
+    notes: tuple[str, ...]
+    differences: list[Difference]
+
+    @property
+    def bills(self) -> tuple[Bill | None, Bill]:
+        """What was paid, and what would have been."""
+        return self.recorded.bill(self.world.slo), bill_of(self.run.outcome)
+
+
+@click.command("replay")
+@click.argument("journal")
+@click.option(
+    "--policy", default="slo", show_default=True, metavar="NAME", help="Try this policy (keda:5, slo+rules)."
+)
+@click.option(
+    "--slo", metavar="SLO", help='Try this objective: seconds, or "99% < 60s". [default: as recorded]'
+)
+@click.option(
+    "--share", type=float, callback=finite, help="Of the uploads that must be answered in that time."
+)
+@app_option(required=False, help="The application; not needed where the journal has only one.")
+@click.option(
+    "--start-delay", type=click.FloatRange(0), callback=finite, help="Seconds. [default: as measured]"
+)
+@click.option("--min-workers", type=click.IntRange(0), help="Never fewer. [default: as recorded]")
+@click.option("--max-workers", type=click.IntRange(1), help="Never more. [default: as recorded]")
+@click.option("--rules-file", metavar="FILE.toml", help="Rules to guard with. [default: as recorded]")
+@click.option(
+    "--wrappers/--bare",
+    default=True,
+    help="Inside what the monitor put around its policy, or within the bounds only. [default: wrappers]",
+)
+@click.option(
+    "--differences", "count", type=click.IntRange(0), default=5, show_default=True, help="Tell so many."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--plot", metavar="FILE.svg", help="Draw workers over time and response times.")
+def command(
+    journal: str, *, policy: str, app: str | None, count: int, as_json: bool, plot: str | None, **options: Any
+) -> None:
+    """Replay the traffic in JOURNAL (its file, or the state folder) under another policy or objective.
+
+    All else is as it was recorded: bounds, slots, start-up delay, wrappers.
+    """
+    choice = choose(policy)
+    reader = open_journal(journal)
+    recorded, base = _from_zero(read_recorded(reader, application(reader, app)))
+    around: ReplaySetup = replay_setup(recorded, base, choice, **options)
+    world = around.world
+    _, late = check_reach(recorded.traffic.services, world.slo)
+    with progress(f"trying {around.choice.text}") as on_progress:
+        run = run_policy(
+            recorded.traffic,
+            world,
+            around.choice,
+            house=around.house,
+            until=recorded.ended - base,
+            on_progress=on_progress,
+        )
+    replayed = Replayed(
+        recorded=recorded,
+        run=run,
+        world=world,
+        base=base,
+        price=around.house.price,
+        notes=(
+            *recorded.traffic.notes,
+            *around.notes,
+            *late,
+            *(f"{run.name}: {note}" for note in (run.note, unfinished(run)) if note),
+        ),
+        differences=differences(recorded.entries, run, base, count),
+    )
+    if plot:
+        write_comparison(plot, recorded.traffic, world, [run], None)
+    if as_json:
+        click.echo(msgspec.json.encode(_as_json(replayed)).decode())
+    else:
+        for line in _lines(replayed):
+            click.echo(line)
+
+
+def _from_zero(recorded: Recorded) -> tuple[Recorded, float]:
+    """Return the past on a clock that begins with it, and that instant."""
+    traffic = recorded.traffic
+    base = math.floor(float(traffic.arrivals[0]))
+    shifted = replace(traffic, arrivals=traffic.arrivals - base)
+    return replace(recorded, traffic=shifted), float(base)
+
+
+def _as_json(replayed: Replayed) -> dict[str, Any]:
+    recorded, run, world = replayed.recorded, replayed.run, replayed.world
+    paid, would = replayed.bills
+    return {
+        "app": recorded.app_id,
+        "slo": str(world.slo),
+        "uploads": len(recorded.traffic.arrivals),
+        "start_delay": world.start_delay,
+        "min_workers": world.min_workers,
+        "max_workers": world.max_workers,
+        "slots": world.slots,
+        "notes": replayed.notes,
+        "recorded": {
+            "policy": recorded.settings.policy if recorded.settings else None,
+            "attainment": recorded.attainment(world.slo),
+            "late": len(recorded.responses) + recorded.dead - recorded.in_time(world.slo),
+            "worker_seconds": paid.worker_seconds if paid else None,
+            **(each_json(paid, replayed.price) if paid else {}),
+            "peak_workers": _recorded_peak(recorded),
+            "scalings": _recorded_scalings(recorded),
+        },
+        "replayed": {
+            "policy": run.name,
+            "attainment": run.outcome.attainment,
+            "late": run.outcome.late,
+            "worker_seconds": run.outcome.cost,
+            **each_json(would, replayed.price),
+            "peak_workers": run.outcome.peak_workers,
+            "scalings": run.outcome.scalings,
+            "p50": run.outcome.p50,
+            "p95": run.outcome.p95,
+            "p99": run.outcome.p99,
+        },
+        "differences": replayed.differences,
+    }
+
+
+def _recorded_peak(recorded: Recorded) -> int:
+    workers = [entry.snapshot.workers for entry in recorded.entries]
+    return max(w.starting + w.ready + w.standby + w.draining for w in workers)
+
+
+def _recorded_scalings(recorded: Recorded) -> int:
+    return sum(entry.changed for entry in recorded.entries)
+
+
+def _lines(replayed: Replayed) -> list[str]:
+    recorded, run, world = replayed.recorded, replayed.run, replayed.world
+    outcome = run.outcome
+    last = replayed.base + float(recorded.traffic.arrivals[-1])
+    paid, would = replayed.bills
+    of = f" ({recorded.settings.policy})" if recorded.settings else ""
+    assert not callable(world.start_delay)
+    return [
+        (
+            f"{recorded.app_id}: {counted(len(recorded.traffic.arrivals), 'upload')} of "
+            f"{seconds(recorded.traffic.mean_service)} on average, {moment(replayed.base)} to {moment(last)}"
+        ),
+        (
+            f"slo {world.slo}, {world.min_workers} to {counted(world.max_workers, 'worker')} of "
+            f"{counted(world.slots, 'slot')}, start-up {seconds(world.start_delay)}, "
+            f"a decision every {seconds(world.decision_interval)}"
+        ),
+        f"{'':22}{'attained':>10}{'cost, per upload in time':>30}{'peak':>7}{'scalings':>10}",
+        (
+            f"{'recorded' + of:22}{recorded.attainment(world.slo):>10.2%}"
+            f"{cost_text(paid, replayed.price):>30}"
+            f"{_recorded_peak(recorded):>7}{_recorded_scalings(recorded):>10}"
+        ),
+        (
+            f"{run.name:22}{outcome.attainment:>10.2%}{cost_text(would, replayed.price):>30}"
+            f"{outcome.peak_workers:>7}{outcome.scalings:>10}"
+        ),
+        *_states(paid, would, run.name),
+        _verdict(replayed, paid),
+        *replayed.notes,
+        *_told(replayed),
+    ]
+
+
+def _states(paid: Bill | None, would: Bill, name: str) -> list[str]:
+    """Return the worker-hours of each state, of both sides."""
+    lines: list[str] = []
+    for side, bill in (("recorded", paid), (name, would)):
+        if bill is not None:
+            told = ", ".join(
+                f"{state} {value / 3600:.3g}" for state, value in by_state(bill).items() if value
+            )
+            lines.append(f"worker-hours, {side}: {told or 'none'}")
+    return lines
+
+
+def _verdict(replayed: Replayed, paid: Bill | None) -> str:
+    outcome, slo = replayed.run.outcome, replayed.world.slo
+    met = "met" if outcome.attainment >= slo.share else "missed"
+    sentence = f"{replayed.run.name} would have {met} the slo, with {outcome.late:,} late"
+    if paid is None or not paid.worker_seconds:
+        return sentence
+    change = outcome.cost / paid.worker_seconds - 1
+    return f"{sentence}, and have cost {abs(change):.0%} {'more' if change > 0 else 'less'} than was recorded"
+
+
+def _told(replayed: Replayed) -> list[str]:
+    if not replayed.differences:
+        return ["the two decided alike throughout"] if replayed.recorded.entries else []
+    name = replayed.run.name
+    lines = [f"where the two differed most ({name} in simulated time):"]
+    for one in replayed.differences:
+        more = "more" if one.worker_seconds > 0 else "fewer"
+        lines += [
+            (
+                f"  {clock(one.begin)} to {clock(one.end)}: {name} wanted {more} workers, "
+                f"{abs(one.worker_seconds) / 3600:.3g} worker-hours; at {clock(one.widest_at)}:"
+            ),
+            f"    recorded {one.recorded}: {safe(one.recorded_reason)}",
+            f"    {name} {one.replayed}: {safe(one.replayed_reason)}",
+        ]
+    return lines

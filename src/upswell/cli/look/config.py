@@ -1,0 +1,77 @@
+"""`upswell config check`: each setting, its value without secrets, and where it came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from upswell.cli.options import config_option, load_settings
+from upswell.fleets.registry import REGISTRY as FLEETS
+from upswell.handlers.registry import REGISTRY as HANDLERS
+from upswell.policies.table import policy_for
+from upswell.safe import safe
+from upswell.settings import SETTINGS, Settings, variable
+from upswell.settings.tables import KINDS, table_settings, table_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@click.group("config")
+def command() -> None:
+    """Show each setting, its value and where it came from."""
+
+
+@command.command("check")
+@config_option
+@click.option(
+    "--explain", is_flag=True, help="Also say what each setting is for, and its environment variable."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(config: str | None, as_json: bool, explain: bool) -> None:
+    """Load the settings, and print each with its value and origin; exit 1 where one is wrong."""
+    settings, origins = load_settings(config, {})
+    FLEETS.entry(settings.fleet)
+    for app in settings.apps or ("every application",):
+        own = settings.for_app(app)
+        HANDLERS.entry(own.handler)
+        policy_for(own, app)  # reads the rules file, too, where there is one
+    rows = list(_rows(settings))
+    if as_json:
+        both = {name: {"value": value, "origin": origins.get(name, "default")} for name, value, *_ in rows}
+        click.echo(safe(msgspec.json.encode(both).decode(), None))
+        return
+    width = max(len(name) for name, *_ in rows)
+    value_width = min(40, max(len(_text(value)) for _, value, *_ in rows))
+    for name, value, text, environment in rows:
+        origin = safe(origins.get(name, "default"))
+        click.echo(f"{name:<{width}}  {_text(value):<{value_width}}  ({origin})")
+        if explain:
+            click.echo(f"{'':<{width}}  {text} [{environment}]")
+
+
+def _rows(settings: Settings) -> Iterator[tuple[str, Any, str, str]]:
+    """Yield (name, value, text, variable) of each setting, those in tables last."""
+    for name, setting in SETTINGS.items():
+        if name not in KINDS:
+            yield name, _value(settings, name), setting.text, variable(name)
+    for kind, entry, name, default, setting in table_settings():
+        value = getattr(settings, kind).get(entry, {}).get(name, default)
+        yield f"{kind}.{entry}.{name}", value, setting.text, table_variable(kind, entry, name)
+
+
+def _value(settings: Settings, name: str) -> Any:
+    """Return a setting's value; where an empty one stands for something, what it stands for."""
+    if name == "state_dir":
+        return str(settings.state_path)
+    if name == "destination":
+        return settings.destination_path
+    return getattr(settings, name)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return safe(value if isinstance(value, str) else msgspec.json.encode(value).decode()) or '""'

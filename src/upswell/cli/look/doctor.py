@@ -1,0 +1,217 @@
+"""`upswell doctor`: is everything in place? Each line is ok, or says what to do.
+
+What comes in: settings. What goes out: lines, and exit status 1 where one is not ok. It leaves nothing
+behind: its queue is its own and goes with its connection, and no queue is made that is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+from msgspec import Struct
+
+from upswell.broker import Message, topology
+from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
+from upswell.cli.options import app_option, with_settings
+from upswell.cli.text import seconds, size
+from upswell.errors import UpswellError
+from upswell.fleets.registry import check_fleet
+from upswell.safe import safe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from upswell.broker import Broker
+    from upswell.settings import Settings
+
+LEAST_FREE_BYTES = 1024**3
+MOST_SKEW_SECONDS = 2.0
+
+
+class Finding(Struct, frozen=True):
+    """One line: what was looked at, whether it is well, and what was seen or is to be done."""
+
+    subject: str
+    ok: bool
+    words: str
+
+
+@click.command("doctor")
+@app_option(
+    multiple=True, help="Look at this application too (may be repeated); default: those of the settings."
+)
+@with_settings("doctor", quiet="error")
+def command(app: tuple[str, ...], settings: Settings) -> int:  # noqa: ARG001 - the settings hold it
+    """Look at broker, permissions, queues, disk, fleet and clock; exit 1 where something is to be done."""
+    return run(_report(settings))
+
+
+async def _report(settings: Settings) -> int:
+    well = True
+    async for finding in _findings(settings):
+        click.echo(f"{'ok ' if finding.ok else 'NOT'} {finding.subject}: {safe(finding.words)}")
+        well &= finding.ok
+    return 0 if well else 1
+
+
+async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+    async for finding in _broker(settings):
+        yield finding
+    for finding in (*_folders(settings), *_applications(settings)):
+        yield finding
+    yield await _fleet(settings)
+    yield await asyncio.to_thread(_clock, settings)
+
+
+async def _broker(settings: Settings) -> AsyncIterator[Finding]:
+    where = safe(settings.broker_url) or f"embedded, in {settings.state_path}"
+    try:
+        async with connected(settings, "doctor", patience=PATIENCE_SECONDS) as broker:
+            yield Finding("broker", True, where)
+            yield Finding("permissions", True, await _round_trip(broker))
+            for finding in await _queues(settings, broker):
+                yield finding
+    except UpswellError as error:
+        yield Finding("broker", False, f"{error} (set AMQPURL, or unset it for the embedded broker)")
+
+
+async def _round_trip(broker: Broker) -> str:
+    """Use a queue of our own in every way that Upswell does."""
+    queue = topology.Queue(
+        name=unique_name("upswell.doctor"), exclusive=True, bound_to=topology.STATUS_EXCHANGE
+    )
+    begun = time.monotonic()
+    await broker.declare(queue)
+    await broker.publish(Message(body=b"{}", routing_key=queue.name))
+    delivery = await broker.get(queue.name)
+    if delivery is not None:
+        broker.ack(delivery)
+    await broker.delete(queue.name)
+    return f"a queue was made, written, read and deleted in {seconds(time.monotonic() - begun)}"
+
+
+async def _queues(settings: Settings, broker: Broker) -> list[Finding]:
+    """Declare the queues that are there already: the broker tells which promise less than they should."""
+    queues = [topology.report_queue(settings.report_queue), topology.scaling_queue(settings.report_queue)]
+    for app in settings.apps:
+        name = settings.upload_queue_of(app)
+        limit = settings.for_app(app).delivery_limit
+        queues += [topology.dead_letter_queue(name), topology.upload_queue(name, delivery_limit=limit)]
+    findings: list[Finding] = []
+    there = [queue for queue in queues if await broker.depth(queue.name) is not None]
+    from structlog.testing import capture_logs  # noqa: PLC0415 - only the doctor needs it
+
+    for queue in there:
+        try:
+            with capture_logs() as events:
+                await broker.declare(queue)
+        except UpswellError as error:
+            findings.append(Finding(f"queue {queue.name}", False, f"{error}; use another name, or delete it"))
+            continue
+        findings += [
+            _weaker(queue.name, event) for event in events if event["event"] == "broker.queue_differs"
+        ]
+    missing = len(queues) - len(there)
+    findings.append(
+        Finding("queues", True, f"{len(there)} there, {missing} will be made when they are needed")
+    )
+    return findings
+
+
+def _weaker(queue: str, event: Any) -> Finding:
+    advice = "drain and delete it, and Upswell makes it anew"
+    return Finding(f"queue {queue}", False, f"has other arguments ({event.get('weaker')}); {advice}")
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    yield _folder("state_dir", settings.state_path)
+    for destination in {settings.for_app(app).destination_path for app in settings.apps}:
+        if "://" not in destination.removeprefix("file://"):
+            yield _folder("destination", Path(destination.removeprefix("file://")))
+
+
+def _folder(name: str, path: Path) -> Finding:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path, prefix=".doctor-"):
+            free = shutil.disk_usage(path).free
+    except OSError as error:
+        return Finding(name, False, f"{path} must be a writable folder: {error.strerror}")
+    if free < LEAST_FREE_BYTES:
+        return Finding(
+            name, False, f"{path} has only {size(free)} free: make room, at least {size(LEAST_FREE_BYTES)}"
+        )
+    return Finding(name, True, f"{path}, {size(free)} free")
+
+
+def _applications(settings: Settings) -> Iterator[Finding]:
+    if not settings.apps:
+        yield Finding(
+            "applications", True, "none in the settings: nothing is scaled (UPSWELL_APPS, or [apps.X])"
+        )
+    for app in settings.apps:
+        own = settings.for_app(app)
+        roots = [Path(root).expanduser() for root in own.source_roots]
+        bad = [str(root) for root in roots if not root.is_dir()]
+        if bad:
+            yield Finding(app, False, f"source_roots must be folders, got {', '.join(bad)}")
+        elif own.handler == "upload" and not roots:
+            yield Finding(
+                app, False, "source_roots is empty, so no file is ever read: set UPSWELL_SOURCE_ROOTS"
+            )
+        else:
+            yield Finding(
+                app,
+                True,
+                f"{own.slo}, {own.min_workers} to {own.max_workers} workers, slots: {own.slots}",
+            )
+
+
+async def _fleet(settings: Settings) -> Finding:
+    try:
+        return Finding("fleet", True, await check_fleet(settings))
+    except UpswellError as error:
+        return Finding("fleet", False, str(error))
+
+
+def _clock(settings: Settings) -> Finding:
+    """Compare this machine's clock with the broker's, where its management API tells it."""
+    now = time.time()
+    if now < Path(__file__).stat().st_mtime - 86400:
+        return Finding(
+            "clock", False, f"it says {time.ctime(now)}, before Upswell was installed: set it (NTP)"
+        )
+    if not settings.management_url:
+        return Finding("clock", True, f"{time.ctime(now)} (the broker's is not known without management_url)")
+    try:
+        theirs = _date_of(settings.management_url)
+    except (OSError, ValueError) as error:
+        return Finding("clock", False, f"management_url must answer: {safe(str(error))}")
+    skew = time.time() - theirs
+    if abs(skew) > MOST_SKEW_SECONDS:
+        return Finding("clock", False, f"{skew:+.0f} s from the broker's machine: let both follow NTP")
+    return Finding("clock", True, f"within {MOST_SKEW_SECONDS:g} s of the broker's machine")
+
+
+def _date_of(url: str) -> float:
+    """Return the time that a web server's answer bears, be it a refusal; our password is not sent."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"it must start with http:// or https://, got {url!r}")
+    address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path or "/", "", ""))
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - the scheme was checked
+            date = answer.headers["Date"]
+    except urllib.error.HTTPError as error:
+        date = error.headers["Date"]
+    return parsedate_to_datetime(date).timestamp()

@@ -1,0 +1,121 @@
+"""`upswell explain`: one recorded decision, what it was made from, and what it rejected."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from upswell.cli.journals import application, open_journal, parse_time
+from upswell.cli.options import app_option
+from upswell.cli.text import counted, number, seconds
+from upswell.errors import JournalError
+from upswell.safe import safe
+
+if TYPE_CHECKING:
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.journal import Entry
+
+
+@click.command("explain")
+@click.argument("journal")
+@click.option(
+    "--at",
+    default="latest",
+    show_default=True,
+    metavar="TIME",
+    help="2026-11-24T14:03:20 (local time without a zone), 14:03:20, -5min, seconds since 1970, or latest.",
+)
+@app_option(required=False, help="The application; not needed where the journal has only one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(journal: str, at: str, app: str | None, as_json: bool) -> None:
+    """Explain the decision that stood at TIME, from the JOURNAL (its file, or the state folder)."""
+    reader = open_journal(journal)
+    app = application(reader, app)
+    newest = reader.latest(app)
+    assert newest is not None  # it is among the applications
+    instant = parse_time(at, newest.at, time.time())
+    entry = reader.decision_at(app, instant)
+    if entry is None:
+        oldest = reader.oldest(app)
+        since = f"the oldest is of {moment(oldest.at)}" if oldest else "there is none"
+        raise JournalError(f"at must be an instant with a decision of {app}; {since}, got {moment(instant)}")
+    if as_json:
+        click.echo(msgspec.json.encode(entry).decode())
+        return
+    for line in explanation(entry, instant):
+        click.echo(line)
+
+
+def moment(at: float) -> str:
+    """Return an instant as date and time, here."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def duration(value: float) -> str:
+    """Return a span of time in the unit that suits it.
+
+    >>> duration(75.0), duration(7200.0), duration(200_000.0)
+    ('75 s', '120 min', '55.6 h')
+    """
+    for unit, name in ((3600.0, "h"), (60.0, "min")):
+        if value > 2 * unit:
+            return f"{value / unit:.3g} {name}"
+    return f"{value:.3g} s"
+
+
+def explanation(entry: Entry, instant: float) -> list[str]:
+    """Return the decision in lines: what, why, from what, instead of what."""
+    decision, snapshot = entry.decision, entry.snapshot
+    before, after = snapshot.workers.desired, decision.desired_workers
+    if decision.held:
+        what = f"nothing could be decided, the number of workers stays {after}"
+    elif after == before:
+        what = f"the number of workers stays {after}"
+    else:
+        what = f"from {before} to {counted(after, 'worker')}"
+    age = instant - entry.at
+    later = f", {duration(age)} before the time asked for" if age >= 1 else ""
+    lines = [f"{entry.app_id}, {moment(entry.at)}{later}: {what}", "why:"]
+    lines += [f"  {safe(part)}" for part in decision.reason.split("; ")]
+    if decision.numbers:
+        lines.append("numbers:")
+        lines += [f"  {name.replace('_', ' ')} {value:.4g}" for name, value in decision.numbers.items()]
+    lines.append("rejected:")
+    lines += [f"  {safe(option)}" for option in decision.rejected] or ["  nothing was weighed against it"]
+    return [*lines, "what was seen:", *(f"  {line}" for line in seen(snapshot))]
+
+
+def seen(snapshot: Snapshot) -> list[str]:
+    """Return the signals of a snapshot, each with what it is; "-" is "not known"."""
+    workers = snapshot.workers
+    attained = "-" if snapshot.attainment is None else f"{snapshot.attainment:.1%}"
+    lines = [
+        f"slo {snapshot.slo}, {attained} attained in the last {snapshot.window:g} s",
+        (
+            f"queue: {number(snapshot.messages_ready)} wait, oldest {seconds(snapshot.oldest_age)}; "
+            f"{number(snapshot.messages_unacknowledged)} in flight"
+        ),
+        f"rates: {number(snapshot.arrival_rate)}/s arrive, {number(snapshot.throughput)}/s are stored",
+        (
+            f"workers: {workers.ready} ready, {workers.busy} busy, {workers.starting} starting, "
+            f"{workers.standby} standby, {workers.draining} draining; "
+            f"{counted(snapshot.slots_per_worker, 'slot')} each, start-up {seconds(snapshot.start_delay)}"
+        ),
+    ]
+    for name in ("service_time", "waiting_time", "response_time"):
+        times = getattr(snapshot, name)
+        if times is not None:
+            lines.append(
+                f"{name.replace('_', ' ')}: mean {seconds(times.mean)}, p50 {seconds(times.p50)}, "
+                f"p95 {seconds(times.p95)}, p99 {seconds(times.p99)} of {times.count}"
+            )
+    if snapshot.failures:
+        lines.append(f"{snapshot.failures} attempts failed")
+    if snapshot.stale:
+        lines.append(f"stale: {', '.join(snapshot.stale)}")
+    if snapshot.warming_up:
+        lines.append("the monitor had not yet watched one full window")
+    return lines

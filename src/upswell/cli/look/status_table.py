@@ -1,0 +1,105 @@
+"""The state of applications as tables for a terminal, once or again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from upswell.cli.cost import cost_text
+from upswell.cli.text import clock, number, seconds
+from upswell.safe import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from upswell.analysis.snapshot import Percentiles
+    from upswell.cli.look.status_state import AppState
+
+REFRESH = 1.0
+STALE_SECONDS = 15.0
+"""A decision older than this is shown as what it is: old."""
+WIDE = 110
+
+
+def console() -> Console:
+    """Return where tables go: as wide as the terminal, or `WIDE` where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDE)
+
+
+def print_states(states: list[AppState]) -> None:
+    """Print the tables once."""
+    console().print(_tables(states, time.time()))
+
+
+async def watch_states(look: Callable[[], Awaitable[list[AppState]]]) -> None:
+    """Show the tables until cancelled; where there is no terminal, print them again and again."""
+    out = console()
+    if not out.is_terminal:
+        while True:
+            print_states(await look())
+            await asyncio.sleep(REFRESH)
+    with Live(console=out, auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(_tables(await look(), time.time()), refresh=True)
+            await asyncio.sleep(REFRESH)
+
+
+def _tables(states: list[AppState], now: float) -> Group | Text:
+    if not states:
+        return Text("no application is known: none in the settings, none in the journal, no worker speaks")
+    overview = Table(
+        "app", "target", "queue", "in flight", "dead", "p50", "p95", "attained", "workers", "busy slots",
+        "cost",
+    )  # fmt: skip
+    for state in states:
+        overview.add_row(*_row(state, now))
+    return Group(overview, *(decision for state in states for decision in _decisions(state, now)))
+
+
+def _row(state: AppState, now: float) -> tuple[Text | str, ...]:
+    snapshot = state.latest.snapshot if state.latest and now - state.latest.at <= STALE_SECONDS else None
+    times = snapshot.response_time if snapshot else None
+    workers = ", ".join(f"{count} {name}" for name, count in state.workers.items())
+    return (
+        state.app_id,
+        state.slo,
+        number(state.depth.messages_ready if state.depth else None),
+        number(state.depth.messages_unacknowledged if state.depth else None),
+        number(state.dead),
+        seconds(times.p50 if times else None),
+        seconds(times.p95 if times else None),
+        attained(snapshot.attainment if snapshot else None, snapshot.slo.share if snapshot else 0.0, times),
+        workers or "none",
+        f"{state.busy_slots} of {state.slots}",
+        cost_text(state.latest.bill if state.latest else None, state.price_per_worker_hour),
+    )
+
+
+def attained(attainment: float | None, share: float, times: Percentiles | None) -> Text:
+    """Return the share of uploads within the target: green where it holds, red where it does not."""
+    if attainment is None or times is None:
+        return Text("-")
+    return Text(f"{attainment:.1%}", style="green" if attainment >= share else "bold red")
+
+
+def _decisions(state: AppState, now: float) -> list[Text]:
+    lines: list[Text] = []
+    if state.latest is None:
+        lines.append(Text(f"{state.app_id}: no decision yet (is a monitor running, on this machine?)", "dim"))
+    elif now - state.latest.at > STALE_SECONDS:
+        lines.append(
+            Text(f"{state.app_id}: the last decision is {now - state.latest.at:.0f} s old", "yellow")
+        )
+    for entry in state.decisions:
+        words = (
+            f"{clock(entry.at)} {state.app_id} -> {entry.decision.desired_workers}: {entry.decision.reason}"
+        )
+        lines.append(Text(safe(words)))
+    return lines

@@ -1,0 +1,30 @@
+"""`upswell scaler`: starts, activates and drains workers as the monitor asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from upswell.cli.connection import connected, run_until_stopped
+from upswell.cli.options import app_option, with_settings
+from upswell.cli.run.wiring import check_apps, scaling
+
+if TYPE_CHECKING:
+    from upswell.settings import Settings
+
+
+@click.command("scaler")
+@app_option(
+    multiple=True, help="Scale this application only (may be repeated); default: those of the settings."
+)
+@with_settings("scaler")
+def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
+    """Keep as many workers running as the monitor asks for, until Ctrl-C; the workers go on without it."""
+    check_apps(settings)
+
+    async def work() -> None:
+        async with connected(settings, "scaler") as broker, scaling(settings, broker) as scaler:
+            await scaler.run()
+
+    run_until_stopped(work())

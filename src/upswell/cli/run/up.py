@@ -1,0 +1,61 @@
+"""`upswell up`: monitor, scaler and fleet in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from upswell.cli.connection import Interrupts, connected, first_to_end, run
+from upswell.cli.options import app_option, with_settings
+from upswell.cli.run.wiring import check_apps, monitoring, scaling
+
+if TYPE_CHECKING:
+    from upswell.scaler import Scaler
+    from upswell.settings import Settings
+
+
+@click.command("up")
+@app_option(
+    multiple=True, help="Scale this application only (may be repeated); default: those of the settings."
+)
+@with_settings("up")
+def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
+    """Run the whole loop until Ctrl-C, which drains the workers; a second Ctrl-C has them leave at once."""
+    check_apps(settings)
+    run(_up(settings), handle_sigterm=False)
+
+
+async def _up(settings: Settings) -> None:
+    interrupts = Interrupts()
+    async with (
+        connected(settings, "up") as broker,
+        monitoring(settings, broker) as monitor,
+        scaling(settings, broker) as scaler,
+    ):
+        loops = [asyncio.create_task(monitor.run()), asyncio.create_task(scaler.run())]
+        try:
+            await first_to_end(*loops, interrupts.next())
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+        await drain(scaler, interrupts)  # where a loop failed instead, the workers go on
+
+
+async def drain(scaler: Scaler, interrupts: Interrupts, *, quietly: bool = False) -> None:
+    """Drain all workers and wait; at another interrupt have them put their uploads back and leave."""
+    count = len(scaler.workers())
+    if count and not quietly:
+        click.echo(f"draining {count} workers; Ctrl-C again has them put their uploads back", err=True)
+    draining = asyncio.ensure_future(scaler.drain_all())
+    interrupted = interrupts.next()
+    await asyncio.wait([draining, interrupted], return_when=asyncio.FIRST_COMPLETED)
+    interrupted.cancel()
+    if not draining.done():
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
+        await scaler.abandon_all()
+    else:
+        draining.result()

@@ -1,0 +1,63 @@
+"""The monitor and the scaler, wired: `monitor`, `scaler`, `up` and `demo` take them from here."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from upswell.cli.connection import unique_name
+from upswell.cli.journals import journal_path
+from upswell.errors import SettingsError
+from upswell.fleets.registry import open_fleet
+from upswell.journal import Journal
+from upswell.lab.decision_settings import remember
+from upswell.monitor import Monitor
+from upswell.scaler import Scaler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from upswell.analysis.decision import Decision
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.broker import Broker
+    from upswell.settings import Settings
+
+
+def check_apps(settings: Settings) -> None:
+    """Raise a SettingsError when there is no application to start workers for."""
+    if not settings.apps:
+        raise SettingsError(
+            "there must be an application to scale: give --app X, set UPSWELL_APPS=X, "
+            "or write a table [apps.X] in upswell.toml"
+        )
+
+
+@asynccontextmanager
+async def monitoring(
+    settings: Settings, broker: Broker, on_decision: Callable[[Snapshot, Decision], None] | None = None
+) -> AsyncGenerator[Monitor]:
+    """Give a monitor, not yet running; its journal is closed afterwards."""
+    journal = Journal(journal_path(settings), settings.journal_max_bytes)
+    try:
+        remember(journal, settings)
+        yield Monitor(
+            broker=broker,
+            settings=settings,
+            journal=journal,
+            epoch=int(time.time() * 1000),
+            name=unique_name("monitor"),
+            on_decision=on_decision,
+        )
+    finally:
+        journal.close()
+
+
+@asynccontextmanager
+async def scaling(settings: Settings, broker: Broker) -> AsyncGenerator[Scaler]:
+    """Give a scaler, not yet running; its fleet is let go afterwards, its workers run on."""
+    fleet = open_fleet(settings)
+    try:
+        yield Scaler(broker=broker, fleet=fleet, settings=settings, name=unique_name("scaler"))
+    finally:
+        await fleet.close()

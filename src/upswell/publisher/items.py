@@ -1,0 +1,100 @@
+"""Things to upload -> UploadRequest: a file of a directory, an object of a store, a URI or path of a list.
+
+What comes in: what was found, with names that may be hostile. What goes out: a request whose id is the same
+as long as the thing is the same (name, place, size and time of change), so that publishing again uploads
+nothing twice; or a MessageError that says the rule and the value. Names are checked, never repaired: two
+files never become one object.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from upswell.errors import MessageError, PermanentUploadError
+from upswell.messages import UploadRequest
+from upswell.requests import id_of_parts, split_key
+from upswell.safe import safe
+
+if TYPE_CHECKING:
+    from upswell.publisher.tree import File
+
+_TYPES = mimetypes.MimeTypes()
+"""Python's own table: the machine's would give the same file another type elsewhere."""
+
+_KNOWN_TYPES = frozenset({"application", "audio", "font", "image", "model", "text", "video"})
+
+
+class Thing(Struct, frozen=True, kw_only=True):
+    """One thing to upload; `key` None lets the worker choose, `size` and `changed_at` (UTC s) may be unknown.
+
+    `version` differs whenever its bytes may.
+    """
+
+    uri: str
+    key: str | None = None
+    size: int | None = None
+    changed_at: float | None = None
+    version: str = ""
+
+
+def file_thing(file: File, prefix: str = "") -> Thing:
+    """Return a file of a directory as a thing whose key is `prefix` and its relative name."""
+    return Thing(
+        uri=file_uri(file.path),
+        key=prefix + file.name,
+        size=file.size,
+        changed_at=file.mtime_ns / 1e9,
+        version=str(file.mtime_ns),
+    )
+
+
+def file_uri(path: str) -> str:
+    """Return the `file://` URI of an absolute path, whose bytes need not be UTF-8.
+
+    >>> file_uri("/data/50% off?.jpg")
+    'file:///data/50%25%20off%3F.jpg'
+    """
+    return f"file://{quote(os.fsencode(path))}"
+
+
+def request_of(thing: Thing, *, app_id: str, kind: str | None = None, salt: str = "") -> UploadRequest:
+    """Return the request to upload a thing; `kind` None goes by its name's ending.
+
+    Raises:
+        MessageError: its name cannot be a key, or its URI is too long.
+    """
+    if thing.key is not None:
+        try:
+            split_key(thing.key)
+        except PermanentUploadError as error:
+            raise MessageError(str(error)) from error
+    fields = {
+        "app_id": app_id,
+        "type": kind or guess_type(thing.key or thing.uri),
+        "uri": thing.uri,
+        "id": id_of_parts(app_id, thing.uri, thing.key, thing.size, thing.version, salt),
+        "key": thing.key,
+        "size_bytes": thing.size,
+    }
+    try:
+        return msgspec.convert(fields, UploadRequest)
+    except msgspec.ValidationError as error:
+        raise MessageError(f"not a valid upload request: {error}; got {safe(thing.uri)}") from error
+
+
+def guess_type(name: str) -> str:
+    """Return a MIME type that workers take, by a name's ending; `file` where it tells none.
+
+    >>> guess_type("a/b.JPG"), guess_type("README"), guess_type("mail.eml")
+    ('image/jpeg', 'file', 'file')
+    """
+    found, encoding = _TYPES.guess_type(name.rpartition("/")[2].lower(), strict=True)
+    if found is None or encoding is not None or found.partition("/")[0] not in _KNOWN_TYPES:
+        return "file"
+    return found

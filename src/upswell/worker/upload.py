@@ -1,0 +1,63 @@
+"""One upload in a worker's hands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upswell.errors import MessageError
+from upswell.messages import UploadRequest, decode
+from upswell.requests import complete
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from upswell.broker.protocol import Delivery
+    from upswell.handlers.protocol import Stored
+
+
+class Upload:
+    """One upload in a worker's hands, with every delivery of it (more than one after a lost connection).
+
+    `attempt` counts from 1; `delivered_at` is by the wall clock, `started` (delivered) and `running_since`
+    are by the monotonic one.
+    """
+
+    __slots__ = (
+        "attempt", "delivered_at", "deliveries", "identity", "is_counted", "is_overdue", "is_stored",
+        "report", "request", "running_since", "started", "stored", "task", "timer",
+    )  # fmt: skip
+
+    def __init__(
+        self, delivery: Delivery, request: UploadRequest | None, delivered_at: float, started: float
+    ) -> None:
+        self.deliveries = [delivery]
+        self.attempt = delivery.attempt
+        self.request = request
+        self.delivered_at = delivered_at
+        self.started = started
+        self.running_since = started
+        self.identity: int | None = None
+        self.is_counted = True  # as an attempt, when it is put back
+        self.is_overdue = False
+        self.is_stored = False
+        self.stored: Stored | None = None
+        self.report = b""
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    def join(self, again: Upload) -> None:
+        """Take over the delivery of an upload that turned out to be this one."""
+        self.deliveries += again.deliveries
+        self.attempt = max(self.attempt, again.attempt)
+
+
+def read_request(delivery: Delivery, app_id: str) -> tuple[UploadRequest, bool]:
+    """Return the request in a delivery with its id and key, and whether its publisher gave it an id.
+
+    Raises:
+        MessageError: not a valid UploadRequest, or one of another application than the worker's.
+    """
+    request = decode(UploadRequest, delivery.body)
+    if request.app_id != app_id:
+        raise MessageError(f"app_id must be this worker's, {app_id}, got {request.app_id}")
+    return complete(request, delivery.message_id, delivery.body)

@@ -1,0 +1,114 @@
+"""Windows: exact counts, percentiles by nearest rank, bounded memory."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upswell.analysis.report_window import NOT_KNOWN, ReportWindow
+
+
+def fill(window: ReportWindow, times: list[tuple[float, float]]) -> None:
+    for at, seconds in times:
+        window.stored(at, seconds, 0.0, seconds, in_time=seconds <= 30)
+
+
+def test_an_empty_window_knows_no_distribution() -> None:
+    summary = ReportWindow(60.0, 100).summary(1000.0)
+    assert (summary.stored, summary.response_time, summary.service_time) == (0, None, None)
+
+
+def test_percentiles_are_by_nearest_rank() -> None:
+    window = ReportWindow(60.0, 1000)
+    fill(window, [(1000.0, float(value)) for value in range(1, 101)])
+    times = window.summary(1001.0).response_time
+    assert times is not None
+    assert (times.count, times.mean, times.p50, times.p95, times.p99, times.maximum) == (
+        100, 50.5, 50.0, 95.0, 99.0, 100.0,
+    )  # fmt: skip
+
+
+@given(
+    times=st.lists(st.tuples(st.floats(0, 200), st.floats(0, 100)), max_size=400),
+    capacity=st.integers(1, 500),
+    now=st.floats(200, 300),
+)
+def test_a_window_equals_a_plain_list_of_what_it_was_given(
+    times: list[tuple[float, float]], capacity: int, now: float
+) -> None:
+    window = ReportWindow(60.0, capacity)
+    times.sort()
+    fill(window, times)
+    seen = [seconds for at, seconds in times if at > now - 60.0][-capacity:]
+    summary = window.summary(now).response_time
+    if not seen:
+        assert summary is None
+        return
+    assert summary is not None
+    ordered = sorted(seen)
+    assert summary.count == len(seen)
+    assert summary.mean == pytest.approx(math.fsum(seen) / len(seen))
+    assert summary.p50 == ordered[math.ceil(0.5 * len(seen)) - 1]
+    assert summary.p99 == ordered[math.ceil(0.99 * len(seen)) - 1]
+    assert summary.maximum == ordered[-1]
+
+
+@given(times=st.lists(st.tuples(st.floats(0, 200), st.floats(0, 60)), max_size=300), now=st.floats(200, 300))
+def test_counts_stay_exact_beyond_the_capacity(times: list[tuple[float, float]], now: float) -> None:
+    """Rates and attainment must not depend on how many reports are kept. A bucket is a second here."""
+    window = ReportWindow(60.0, 10)
+    times.sort()
+    fill(window, times)
+    counted = [seconds for at, seconds in times if int(at) > int(now - 60.0)]
+    summary = window.summary(now)
+    assert summary.stored == len(counted)
+    assert summary.in_time == sum(seconds <= 30 for seconds in counted)
+
+
+def test_failed_and_dead_attempts_tell_service_times_but_no_response_time() -> None:
+    window = ReportWindow(60.0, 100)
+    window.stored(1000.0, 5.0, 3.0, 2.0, in_time=True)
+    window.unsuccessful(1000.0, NOT_KNOWN, 4.0, dead=False)
+    window.unsuccessful(1000.0, NOT_KNOWN, 6.0, dead=True)
+    summary = window.summary(1001.0)
+    assert (summary.stored, summary.failed, summary.dead, summary.in_time) == (1, 1, 1, 1)
+    assert summary.response_time is not None
+    assert summary.response_time.count == 1
+    assert summary.waiting_time is not None
+    assert summary.waiting_time.count == 1
+    assert summary.service_time is not None
+    assert summary.service_time.mean == 4.0
+
+
+def test_service_times_older_than_the_window_stand_in_and_are_called_old() -> None:
+    """An upload may take longer than the window: what work took is the best guess of what it will take."""
+    window = ReportWindow(60.0, 100)
+    fill(window, [(1000.0, 7.0)])
+    summary = window.summary(2000.0)
+    assert summary.response_time is None
+    assert summary.service_time is not None
+    assert summary.service_time.mean == 7.0
+    assert summary.service_is_old
+
+
+def test_a_late_report_counts_in_the_bucket_of_its_time() -> None:
+    window = ReportWindow(60.0, 100)
+    fill(window, [(1000.0, 1.0), (1030.0, 1.0), (1005.0, 1.0)])
+    assert window.summary(1031.0).stored == 3
+    assert window.summary(1066.5).stored == 1
+
+
+def test_a_window_keeps_32_bytes_a_report_and_no_more_than_its_capacity() -> None:
+    window = ReportWindow(60.0, 1000)
+    fill(window, [(1000.0 + number / 1000, 1.0) for number in range(20_000)])
+    window.summary(1020.0)
+    assert window._rows.nbytes <= 32 * (1000 + 64)
+    window.capacity = 100
+    fill(window, [(1020.0, 1.0)] * 2000)
+    summary = window.summary(1021.0)
+    assert summary.response_time is not None
+    assert summary.response_time.count == 100
+    assert window._rows.nbytes <= 32 * (1000 + 64)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from upswell.cli.data.publish_tally import Tally
+from upswell.cli.data.publish_wait import Bar, Progress
+from upswell.publisher.replies import Replies
+
+GIB = 1024**3
+
+
+def drawn(progress: Progress, *, width: int, at: float) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    bar = Bar(progress, console)
+    progress.lines(0.0)
+    progress._replies.stored_bytes += 999 * GIB
+    bar.show(at)
+    with console.capture() as capture:
+        for part in bar.get_renderables():
+            console.print(part)
+    return capture.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_largest_figures_are_shown_whole(width: int) -> None:
+    replies, tally = Replies(), Tally()
+    replies.stored, replies.dead, replies.failed_attempts = 8_888_888, 1_111_111, 9_999_999
+    replies.response_times.append(86_399.9)
+    tally.found = tally.sent = 12_345_678
+    tally.sent_bytes = 1023 * 1024 * GIB
+    tally.complete = True
+    lines = drawn(Progress(replies, tally, None), width=width, at=1000.0)
+    assert [len(line) <= width for line in lines] == [True] * 3
+    assert lines[0].split()[-2].endswith("9999999/12345678")
+    assert lines[1:] == [
+        "999.0 GiB of 1023.0 TiB, 1023.0 MiB/s, 12 days, 3:00:01 left",  # 1,046,553 GiB at 0.999 GiB/s
+        "9,999,999 failed attempts, 1,111,111 dead, p50 86399.9s, p95 86399.9s",
+    ]
+
+
+def test_as_long_as_it_is_not_known_how_many_there_are_no_time_is_told() -> None:
+    replies, tally = Replies(), Tally()
+    replies.stored = 3
+    lines = drawn(Progress(replies, tally, None), width=80, at=10.0)
+    assert lines[0].split()[-2].endswith("3/?")
+    assert lines[1:] == ["999.0 GiB, 99.9 GiB/s", "0 failed attempts, 0 dead, p50 -, p95 -"]

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.recorded_journal import BEGIN, SLO, write_journal
+from upswell.cli.journals import open_journal
+from upswell.errors import JournalError
+from upswell.journal import Journal
+from upswell.lab.recorded import read_recorded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_was_recorded_cost_and_missed_what_the_fleet_really_did(tmp_path: Path) -> None:
+    real = write_journal(tmp_path / "journal.sqlite")
+    recorded = read_recorded(open_journal(str(tmp_path)), "e1")
+    assert len(recorded.traffic.arrivals) == real.uploads
+    assert recorded.traffic.work == pytest.approx(real.work)
+    assert recorded.attainment(SLO) == pytest.approx(real.attainment, abs=0.005)
+    assert recorded.billed.worker_seconds == pytest.approx(real.cost, rel=0.02)
+    assert recorded.interval == 2.0
+    assert recorded.traffic.arrivals[0] >= BEGIN
+
+
+def test_reports_without_a_service_time_are_refused_where_none_tells_it(tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal.sqlite", told=False)
+    with pytest.raises(JournalError, match="must tell service times, got none"):
+        read_recorded(open_journal(str(tmp_path)), "e1")
+
+
+def test_a_service_time_not_told_is_the_median_and_is_said_and_so_are_failed_attempts(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    write_journal(path)
+    journal = Journal(path, 50_000_000)
+    rows = [
+        ("e1", BEGIN + 1, BEGIN + 90, None, None, "stored"),
+        ("e1", BEGIN + 1, BEGIN + 3, 1.0, 1.0, "dead"),
+    ]
+    journal.record([], rows)  # type: ignore[arg-type]
+    journal.close()
+    recorded = read_recorded(open_journal(str(path)), "e1")
+    assert recorded.dead == 1
+    assert "1 of 502 reports told no service time: the median" in recorded.traffic.notes[0]
+    assert "1 attempts that were not stored" in recorded.traffic.notes[1]

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from upswell.broker import Delivery
+from upswell.messages import UploadReport, encode
+from upswell.publisher.replies import Replies, nearest_rank
+
+
+def reply(request_id: str | None, outcome: str = "stored", response_time: float = 1.0) -> Delivery:
+    report = UploadReport(app_id="e1", request_id=request_id, outcome=outcome, response_time=response_time)
+    return Delivery(body=encode(report), queue="upswell.reply.x", attempt=1, tag=None)
+
+
+def expecting(*ids: str) -> Replies:
+    replies = Replies()
+    for request_id in ids:
+        replies.expect(request_id)
+    return replies
+
+
+def test_each_id_is_counted_once_however_often_it_is_reported() -> None:
+    replies = expecting("a", "b", "c")
+    for one in (
+        reply("a"),
+        reply("a"),
+        reply("b", "dead"),
+        reply("b", "dead"),
+        reply("stranger"),
+        reply(None),
+    ):
+        replies.take(one)
+    assert (replies.stored, replies.dead, replies.outstanding) == (1, 1, {"c"})
+    assert replies.duplicates == 1
+
+
+def test_a_failed_attempt_leaves_the_request_outstanding() -> None:
+    replies = expecting("a")
+    replies.take(reply("a", "failed"))
+    assert (replies.failed_attempts, replies.outstanding) == (1, {"a"})
+    replies.take(reply("a"))
+    assert (replies.stored, replies.outstanding) == (1, set())
+
+
+def test_an_id_published_twice_is_waited_for_once() -> None:
+    replies = expecting("a")
+    replies.take(reply("a"))
+    replies.expect("a")
+    assert not replies.outstanding
+
+
+def test_rubbish_in_the_reply_queue_is_let_pass() -> None:
+    replies = expecting("a")
+    for body in (b"", b"rubbish", b"[" * 100_000, b"x" * 2_000_000, b'{"app_id": "e1", "response_time": -1}'):
+        replies.take(Delivery(body=body, queue="q", attempt=1, tag=None))
+    assert replies.outstanding == {"a"}
+
+
+def test_ids_found_in_the_dead_letter_queue_are_counted_once() -> None:
+    replies = expecting("a", "b")
+    replies.count_dead(["a", "stranger"])
+    replies.count_dead(["a"])
+    replies.take(reply("a", "dead"))
+    assert (replies.dead, replies.outstanding) == (1, {"b"})
+
+
+def test_percentiles_are_of_the_stored_ones_by_nearest_rank() -> None:
+    replies = expecting(*map(str, range(100)))
+    assert replies.percentiles() == (None, None)
+    for number in range(100):
+        replies.take(reply(str(number), response_time=float(number + 1)))
+    assert replies.percentiles() == (50.0, 95.0)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 1.0), (0.95, 1.0), (0.0, 1.0), (1.0, 1.0)])
+def test_any_percentile_of_one_value_is_that_value(share: float, expected: float) -> None:
+    assert nearest_rank([1.0], share) == expected

@@ -117,7 +117,7 @@ class RealRun:
             await self._declare(broker)
             replies = topology.reply_queue(unique_name(APP))
             await self._listen(broker, replies, self._on_reply)
-            await self._listen(broker, topology.status_queue(unique_name(APP)), self._on_status)
+            await self._listen(broker, topology.status_queue("benchmark", unique_name(APP)), self._on_status)
             story = asyncio.create_task(self._tell(broker, replies.name, scaler))
             loops = [asyncio.create_task(monitor.run()), asyncio.create_task(scaler.run())]
             try:

@@ -6,9 +6,9 @@ all have ended, so nearly all service times are known. An upload that takes long
 report comes. Everything is told by snapshots; nothing is known before the monitor knows it.
 
 The choice. A setting's score is its cost, times (late uploads / allowed ones) squared where these are more:
-the score of `score.py`, with twice the weight on lateness. For late uploads stands an upper limit, late + 2
-sqrt(late + 1) (two standard deviations of a Poisson count), so that few data make cautious; the allowed ones
-are more or fewer as the real uploads fared: an error budget. A change must gain 2 %.
+that of `lab/score.py`, with twice the weight on lateness. Late uploads are counted at an upper limit, late +
+2 sqrt(late + 1) (two standard deviations of a Poisson count), so that few data make it cautious. How many are
+allowed depends on how the real uploads fared: an error budget. A change must gain 2 %.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import Family, Services
 from upswell.simulator.shadows import Shadows
 
 if TYPE_CHECKING:
-    from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.slo import Signals
     from upswell.policies.slo.staffing import Means, Setting
@@ -69,6 +67,8 @@ class Seen(Struct, frozen=True, gc=False):
 
     at: float
     ready: int
+    slots: int
+    """Of a worker."""
     response_times: array[float]
     service_times: array[float]
 
@@ -78,6 +78,7 @@ class Seen(Struct, frozen=True, gc=False):
         return cls(
             snapshot.at,
             snapshot.workers.ready,
+            snapshot.slots_per_worker,
             array("d", snapshot.recent_response_times),
             array("d", snapshot.recent_service_times),
         )
@@ -135,6 +136,7 @@ class Rehearsal:
             self._bundle = self._bundled(signals.start_delay)
             self.shadows.set_start_delay(signals.start_delay, self._bundle * self._interval)
             self._means = None
+        self.shadows.slots = seen.slots
         self._rounds.append((seen, signals))
         responses, services = seen.response_times, seen.service_times
         if not services:
@@ -226,51 +228,3 @@ class Rehearsal:
 
 _NO_UPLOADS: array[float] = array("d")
 _NONE = np.empty(0)
-
-
-class RehearsedPolicy:
-    """The `slo` policy and its rehearsal in one: what production runs and the simulator tries."""
-
-    def __init__(
-        self,
-        interval: float = 2.0,
-        *,
-        max_workers: int = 500,
-        caution: Caution = CAUTION,
-        settings: tuple[Setting, ...] | None = None,
-        first: int | None = None,
-    ) -> None:
-        self._interval, self._max_workers, self._caution = interval, max_workers, caution
-        self.policy = SloPolicy(interval) if settings is None else SloPolicy(interval, settings, first or 0)
-        self.rehearsal: Rehearsal | None = None
-        self.changes = 0
-
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return the policy's decision; rehearse, and follow the best setting from the next one on."""
-        decision = self.policy.decide(snapshot)
-        if not decision.held:
-            self._rehearse(snapshot)
-        return decision
-
-    def _rehearse(self, snapshot: Snapshot) -> None:
-        policy = self.policy
-        assert policy.signals is not None
-        if self.rehearsal is None:
-            self.rehearsal = Rehearsal(
-                policy.settings,
-                start_delay=policy.signals.start_delay,
-                objective=snapshot.slo.seconds,
-                share=snapshot.slo.share,
-                interval=self._interval,
-                slots=snapshot.slots_per_worker,
-                workers=snapshot.workers.ready,
-                max_workers=self._max_workers,
-                caution=self._caution,
-            )
-        rehearsal = self.rehearsal
-        rehearsal.note(Seen.of(snapshot), policy.signals)
-        if rehearsal.advance():
-            chosen = rehearsal.choose(policy.following)
-            if chosen != policy.following:
-                self.changes += 1
-                policy.follow(chosen, rehearsal.compared(chosen, policy.following))

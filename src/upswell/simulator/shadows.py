@@ -56,7 +56,7 @@ class Shadows:
     ) -> None:
         rows = len(family.settings)
         self._family, self._objective, self._interval = family, objective, interval
-        self._per_worker, self._memory = slots, memory
+        self.slots, self._memory = slots, memory
         self._least, self._most = min_workers, max_workers
         columns = max(_FIRST_COLUMNS, workers * slots)
         self._free_at: Floats = np.full((rows, columns), _ABSENT)
@@ -103,7 +103,7 @@ class Shadows:
         if self._cohorts:
             self._join(now)
         self._serve(now)
-        present, per_worker = self._present, self._per_worker
+        present, per_worker = self._present, self.slots
         busy = present - (self._free_at <= now).sum(axis=1)
         have = present + self._starting
         self.cost += have * (self._interval / per_worker)
@@ -136,7 +136,7 @@ class Shadows:
             return load == 0 and not self._cohorts
         busy = (self._free_at > now - self._interval) & (self._free_at < _ABSENT)
         waiting = self._heads < len(self._arrivals) - 1
-        more = self._present > self._least * self._per_worker
+        more = self._present > self._least * self.slots
         return not (busy.any() or waiting.any() or more.any())
 
     def _wake(self) -> None:

@@ -1,7 +1,8 @@
-"""One application's rehearsal, and what it has not rehearsed yet.
+"""One application's rehearsal: rounds that wait to be rehearsed, and the setting that did best so far.
 
-In: rounds, from the loop's thread. Out: a setting to follow, in the rehearsal's thread. Must not know:
-threads, budgets.
+In: rounds (`note`). Out: a setting to follow (`step`). The monitor calls `note` in its loop's thread and
+`step` in another; `RehearsedPolicy` calls both in a simulation. So both rehearse alike. It must not know
+threads, CPU budgets or the policy's state.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from upswell.simulator.rehearsal import Rehearsal, Seen
+from upswell.simulator.rehearsal import CAUTION, Rehearsal, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.slo import Signals
     from upswell.policies.slo.staffing import Setting
-    from upswell.settings import Settings
+    from upswell.settings import Slo
+    from upswell.simulator.rehearsal import Caution
 
 _WAITING_SECONDS = 240.0
 _ROUNDS_AT_ONCE = 10
@@ -35,28 +37,50 @@ class Choice(Struct, frozen=True):
     why: str
 
 
+def has_uploads(snapshot: Snapshot) -> bool:
+    """Return whether any upload is seen: rehearsal of an application begins with the first."""
+    waiting, in_flight = snapshot.messages_ready, snapshot.messages_unacknowledged
+    return bool(waiting or in_flight or snapshot.recent_service_times)
+
+
 class ApplicationRehearsal:
     """One application's rehearsal.
 
     Args:
         app_id: the application.
-        settings: its own.
-        family: the settings of the policy that are rehearsed.
-        following: index of that from which the choice starts.
+        family: the settings that are rehearsed.
+        following: index of the setting that the policy follows now.
+        slo: the objective.
+        interval: seconds between two rounds.
+        min_workers: that a shadow fleet keeps.
+        max_workers: that a shadow fleet may have.
+        caution: how the choice weighs cost against lateness.
     """
 
-    def __init__(self, app_id: str, settings: Settings, family: tuple[Setting, ...], following: int) -> None:
+    def __init__(
+        self,
+        app_id: str,
+        family: tuple[Setting, ...],
+        following: int,
+        *,
+        slo: Slo,
+        interval: float,
+        min_workers: int,
+        max_workers: int,
+        caution: Caution = CAUTION,
+    ) -> None:
         self.app_id = app_id
         self.traffic = 0.0
-        """Uploads a round, of late."""
-        self._settings = settings
-        self._family = family
-        self._following = following
+        """Recent uploads a round."""
+        self._family, self._following = family, following
+        self._slo, self._interval, self._caution = slo, interval, caution
+        self._min_workers, self._max_workers = min_workers, max_workers
         self._chosen = False
-        self._rehearsal: Rehearsal | None = None
+        self.rehearsal: Rehearsal | None = None
+        """None before the first round."""
         self._past: Iterator[tuple[Snapshot, Signals]] | None = None
         self._notes: deque[tuple[Seen, Signals]] = deque()
-        self._most = math.ceil(_WAITING_SECONDS / settings.decision_interval)
+        self._most = math.ceil(_WAITING_SECONDS / interval)
         self._skipped = False
 
     @property
@@ -65,7 +89,7 @@ class ApplicationRehearsal:
         return bool(self._notes) or self._past is not None
 
     def note(self, snapshot: Snapshot, signals: Signals) -> None:
-        """Take in one round; where too many wait already, the oldest is let go."""
+        """Take in one round; where too many wait already, the oldest is dropped."""
         self.traffic += (len(snapshot.recent_service_times) - self.traffic) / _TRAFFIC_ROUNDS
         if len(self._notes) >= self._most:
             self._notes.popleft()
@@ -84,7 +108,7 @@ class ApplicationRehearsal:
             if note is None:
                 break
             any_upload = self._rehearse(*note) or any_upload
-        rehearsal = self._rehearsal
+        rehearsal = self.rehearsal
         if rehearsal is None or not any_upload or not rehearsal.ready:
             return None
         before, first = self._following, not self._chosen
@@ -104,21 +128,22 @@ class ApplicationRehearsal:
         return self._notes.popleft() if self._notes else None
 
     def _rehearse(self, seen: Seen, signals: Signals) -> bool:
-        if self._rehearsal is None:
-            own = self._settings
-            self._rehearsal = Rehearsal(
+        rehearsal = self.rehearsal
+        if rehearsal is None:
+            rehearsal = self.rehearsal = Rehearsal(
                 self._family,
                 start_delay=signals.start_delay,
-                objective=own.objective.seconds,
-                share=own.objective.share,
-                interval=own.decision_interval,
-                slots=own.initial_slots,
-                workers=min(own.max_workers, max(own.min_workers, seen.ready)),
-                min_workers=own.min_workers,
-                max_workers=own.max_workers,
+                objective=self._slo.seconds,
+                share=self._slo.share,
+                interval=self._interval,
+                slots=seen.slots,
+                workers=min(self._max_workers, max(self._min_workers, seen.ready)),
+                min_workers=self._min_workers,
+                max_workers=self._max_workers,
+                caution=self._caution,
             )
         if self._skipped:
             self._skipped = False
-            self._rehearsal.shadows.forget_waiting()
-        self._rehearsal.note(seen, signals)
-        return self._rehearsal.advance()
+            rehearsal.shadows.forget_waiting()
+        rehearsal.note(seen, signals)
+        return rehearsal.advance()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,8 @@ Own = TypeVar("Own", bound=Struct)
 
 FIRST_SLOTS = 4
 """Where slots = "auto" begins."""
+
+_SCHEMES = {"": "embedded", "amqp": "rabbitmq", "amqps": "rabbitmq"}
 
 
 class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +87,12 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """`destination`, or the store in the state folder."""
         return self.destination or str(self.state_path / "store")
 
+    @property
+    def broker(self) -> str:
+        """The broker's name in its registry, by the scheme of `broker_url`."""
+        scheme = self.broker_url.partition("://")[0]
+        return _SCHEMES.get(scheme, scheme)
+
     def rules_text(self) -> str:
         """Return the text of `rules_file`, read now.
 
@@ -124,7 +133,9 @@ def checked(values: Mapping[str, Any], where: str = "") -> Settings:
         raise SettingsError(
             f"{where}max_workers must be >= min_workers ({settings.min_workers}), got {settings.max_workers}"
         )
-    if settings.broker_url and not settings.broker_url.startswith(("amqp://", "amqps://")):
+    if settings.broker not in _SCHEMES.values() and not entry_points(
+        group="upswell.brokers", name=settings.broker
+    ):
         raise SettingsError(
             f"broker_url must start with amqp:// or amqps://, got {safe(settings.broker_url)!r}"
         )

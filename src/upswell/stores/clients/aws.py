@@ -113,7 +113,7 @@ def discard_unfinished(bucket: str, key: str, settings: Settings) -> int:
     return count
 
 
-_RIGHT = {"CRC64NVME": "rosYhgp5mIg=", "CRC32": "y/Q5Jg=="}
+_RIGHT = {"CRC64NVME": "rosUhgp5mIg=", "CRC32": "y/Q5Jg=="}
 """The checksums of b"123456789", the usual check value of a CRC."""
 
 _DAMAGED_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch"})
@@ -127,21 +127,23 @@ def refuses_damaged_parts(bucket: str, key: str, algorithm: str, settings: Setti
     """
     import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
 
-    name = f"Checksum{algorithm}"
+    checksum = {f"Checksum{algorithm}": _RIGHT[algorithm]}
     upload: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    took_the_right_one = False
     try:
         client = _client_of(settings)
         kind = {"ChecksumAlgorithm": algorithm, "ChecksumType": "FULL_OBJECT"}
         upload["UploadId"] = client.create_multipart_upload(**upload, **kind)["UploadId"]
         try:
-            client.upload_part(**upload, PartNumber=1, Body=b"123456789", **{name: _RIGHT[algorithm]})
-            client.upload_part(**upload, PartNumber=2, Body=b"923456781", **{name: _RIGHT[algorithm]})
+            client.upload_part(**upload, PartNumber=1, Body=b"123456789", **checksum)
+            took_the_right_one = True
+            client.upload_part(**upload, PartNumber=2, Body=b"923456781", **checksum)
         finally:
             client.abort_multipart_upload(**upload)
     except botocore.exceptions.ClientError as error:
-        return error.response.get("Error", {}).get("Code") in _DAMAGED_CODES
+        return took_the_right_one and error.response.get("Error", {}).get("Code") in _DAMAGED_CODES
     except botocore.exceptions.BotoCoreError:
-        return False
+        pass
     return False
 
 

@@ -230,22 +230,20 @@ class ObjectStore:
     def _prove(self, upload: _Upload, etag: str | None) -> StoredObject:
         """Return what the store has, when it is what was sent.
 
-        Where it has checked the parts, only the length is asked for. Else its ETag says so, where it is made
-        of MD5 sums. Where it is not (Azure, objects encrypted with a key of the customer's), TLS has kept the
-        bytes whole, and the length is asked for; without TLS the object is read back.
+        It has, where it has checked the parts itself. Else its ETag says so, where it is made of MD5 sums.
+        Where it is not (Azure, objects encrypted with a key of the customer's), TLS has kept the bytes whole,
+        and the length is asked for; without TLS the object is read back.
 
         Raises:
             TemporaryUploadError: it has something else, which is deleted.
         """
         path, stored, verify = upload.path, upload.parts.stored, self._settings.verify
-        if verify != "read" and upload.parts.has_etag(etag):
+        if verify != "read" and (upload.store_checks or upload.parts.has_etag(etag)):
             return stored
         there = self._bucket.stat(path)
         if there is not None and there.etag != etag:
             raise TemporaryUploadError("another upload stored an object under the same key meanwhile")
-        if verify == "length" or (
-            verify == "checksum" and (upload.store_checks or self._bucket.is_encrypted)
-        ):
+        if verify == "length" or (verify == "checksum" and self._bucket.is_encrypted):
             found = None if there is None else StoredObject(there.size, None)
             right = there is not None and there.size == stored.bytes
         else:

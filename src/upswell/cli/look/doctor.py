@@ -21,6 +21,7 @@ import click
 from msgspec import Struct
 
 from upswell.broker import Message, topology
+from upswell.broker.registry import broker_entry
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import seconds, size
@@ -74,7 +75,8 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _broker(settings: Settings) -> AsyncIterator[Finding]:
-    where = safe(settings.broker_url) or f"embedded, in {settings.state_path}"
+    entry = broker_entry(settings)
+    where = f"{entry.name}, in {settings.state_path}" if entry.local else safe(settings.broker_url)
     try:
         async with connected(settings, "doctor", patience=PATIENCE_SECONDS) as broker:
             yield Finding("broker", True, where)
@@ -123,13 +125,13 @@ async def _queues(settings: Settings, broker: Broker) -> list[Finding]:
         ]
     missing = len(queues) - len(there)
     findings.append(
-        Finding("queues", True, f"{len(there)} there, {missing} will be made when they are needed")
+        Finding("queues", True, f"{len(there)} declared, {missing} to be declared when they are needed")
     )
     return findings
 
 
 def _weaker(queue: str, event: Any) -> Finding:
-    advice = "drain and delete it, and Upswell makes it anew"
+    advice = "drain and delete it, and Upswell declares it again"
     return Finding(f"queue {queue}", False, f"has other arguments ({event.get('weaker')}); {advice}")
 
 

@@ -109,7 +109,7 @@ class ReconnectingConnection:
         while True:
             await self._up.wait()
             if self._closed:
-                raise BrokerError("the connection to RabbitMQ was closed")
+                raise BrokerError("the broker is closed")
             try:
                 return await work()
             except LostError:

@@ -63,13 +63,9 @@ def declare_queue(db: sqlite3.Connection, queue: Queue, connection: int) -> dict
         _make_queue(db, queue, connection)
         return {}
     if there.owner not in (None, connection):
-        raise QueueMismatchError(
-            f"a queue's name must be free, got {queue.name}: exclusive to another connection"
-        )
+        raise QueueMismatchError(f"queue {queue.name} is exclusive to another connection")
     if queue.exclusive and there.owner is None:
-        raise QueueMismatchError(
-            f"an exclusive queue's name must be free, got {queue.name}: a lasting queue has it"
-        )
+        raise QueueMismatchError(f"queue {queue.name} cannot be exclusive: a lasting queue has that name")
     wanted = {
         "bound_to": (there.bound_to, queue.bound_to),
         "delivery_limit": (there.delivery_limit, queue.delivery_limit),

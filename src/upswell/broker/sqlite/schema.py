@@ -1,7 +1,7 @@
 """The embedded broker's file: its tables, how it is opened, and what its errors mean.
 
-What comes in: a path. What goes out: an open connection to a sound file of this version, or a `BrokerError`
-that says what to do. It knows nothing of messages' meaning or of who waits for them.
+Takes a path; returns an open connection to a sound file of this version, or raises a `BrokerError` that says
+what to do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ APPLICATION_ID = 0x55505357
 """Stands in the file's header ("UPSW"), so that no other program's database is taken for a broker's."""
 
 BUSY_SECONDS = 10.0
-"""How long a transaction waits for other programs (a backup, the sqlite3 shell) to let go of the file."""
+"""How long a transaction waits for other programs (a backup, the sqlite3 shell) to release the file."""
 
 FRESH = 1 << 62
 """`turn` of a message that was never given back: after all that were."""
@@ -142,7 +142,7 @@ def _check_schema(db: sqlite3.Connection, path: Path) -> None:
 
 
 def is_passing(error: sqlite3.Error) -> bool:
-    """Whether waiting may mend it: the disk is full, fails or is read-only, or the file is in use."""
+    """Whether waiting may help: the disk is full, fails or is read-only, or the file is in use."""
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,

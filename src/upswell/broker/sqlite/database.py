@@ -33,7 +33,8 @@ class BrokerDatabase:
             BrokerError: the file or its folder cannot serve; the message names it and says what to do.
         """
         self.path = path
-        self.folder = path.with_name(f"{path.name}-bells"  # as earlier versions have it: they may run beside this one)
+        # The name that earlier versions know: they may still run beside this one.
+        self.folder = path.with_name(f"{path.name}-bells")
         self._log = events.get_logger(file=str(path))
         make_file(path)
         try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NACK_PAUSE = (
     0.5  # seconds until a message that the server could not take (queue full, no leader) is sent again
 )
-_CLOSED = "the broker is closed, and the message was not confirmed"
+_CLOSED = "the broker was closed before the message was confirmed"
 _EXCHANGE = re.compile(r"exchange '(?P<name>[^']*)'")
 _SIZE = re.compile(r"message size (?P<size>\d+) is larger")
 

@@ -108,8 +108,8 @@ async def connected(
             await broker.connect()
     except TimeoutError:
         await broker.close()
-        where = safe(settings.broker_url) or settings.broker
-        raise BrokerError(f"no answer from the broker {where} within {patience:g} s") from None
+        where = safe(settings.broker_url) or settings.state_path
+        raise BrokerError(f"the broker at {where} did not answer within {patience:g} s") from None
     try:
         yield broker
     finally:

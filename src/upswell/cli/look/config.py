@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from upswell.cli.options import config_option, load_settings
-from upswell.policies.table import policy_for
+from upswell.policies.registry import policy_for
 from upswell.safe import safe
 from upswell.settings import Settings, describe, variable
 
@@ -28,7 +28,7 @@ def check(config: str | None, as_json: bool, explain: bool) -> None:
     """Load the settings, and print each with its value and origin; exit 1 where one is wrong."""
     settings, origins = load_settings(config, {})
     for app in settings.apps or ("every application",):
-        policy_for(settings.for_app(app), app)  # reads the rules file, too, where there is one
+        policy_for(settings.for_app(app))  # reads the rules file, too, where there is one
     shown = {name: _shown(settings, name) for name in Settings.__struct_fields__}
     if as_json:
         both = {name: {"value": value, "origin": origins[name]} for name, value in shown.items()}

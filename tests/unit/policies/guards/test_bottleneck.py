@@ -15,7 +15,7 @@ from upswell.analysis.decision import Decision
 from upswell.analysis.snapshot import ObservedTotals
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bottleneck import PAUSE_WINDOWS, BottleneckCheck
-from upswell.policies.table import policy_for
+from upswell.policies.registry import policy_for
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def slo(*, check: bool = True, most: int = 50) -> ScalingPolicy:
-    return policy_for(Settings(min_workers=1, max_workers=most, bottleneck_check=check), "e123456")
+    return policy_for(Settings(min_workers=1, max_workers=most, bottleneck_check=check))
 
 
 def exponential(rng: random.Random) -> float:

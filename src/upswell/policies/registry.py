@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
 from upswell.errors import SettingsError
 from upswell.policies.guarded import Guarded, guards_for
 from upswell.policies.rules.file import parse
@@ -63,6 +65,7 @@ REGISTRY: Registry[Callable[..., ScalingPolicy]] = Registry(
         PolicyEntry(
             name="keda",
             factory=f"{_HERE}.peers.keda:KedaPolicy",
+            settings=f"{_HERE}.peers.keda:KedaSettings",
             interval=5.0,
             number="queue_length",
             alone=True,
@@ -71,12 +74,14 @@ REGISTRY: Registry[Callable[..., ScalingPolicy]] = Registry(
         PolicyEntry(
             name="knative",
             factory=f"{_HERE}.peers.knative:KnativePolicy",
+            settings=f"{_HERE}.peers.knative:KnativeSettings",
             number="concurrency",
             alone=True,
         ),
         PolicyEntry(
             name="aws_backlog",
             factory=f"{_HERE}.peers.aws_backlog:AwsBacklogPolicy",
+            settings=f"{_HERE}.peers.aws_backlog:AwsBacklogSettings",
             interval=20.0,
             number="processing_time",
             mean_service="processing_time",
@@ -85,6 +90,7 @@ REGISTRY: Registry[Callable[..., ScalingPolicy]] = Registry(
         PolicyEntry(
             name="dask_adaptive",
             factory=f"{_HERE}.peers.dask_adaptive:DaskAdaptivePolicy",
+            settings=f"{_HERE}.peers.dask_adaptive:DaskAdaptiveSettings",
             interval=1.0,
             number="target_duration",
             mean_service="processing_time",
@@ -98,9 +104,19 @@ REGISTRY: Registry[Callable[..., ScalingPolicy]] = Registry(
             number="max_concurrency",
             alone=True,
         ),
-        PolicyEntry(name="flink", factory=f"{_HERE}.peers.flink:FlinkPolicy", interval=10.0, alone=True),
         PolicyEntry(
-            name="judoscale", factory=f"{_HERE}.peers.judoscale:JudoscalePolicy", interval=10.0, alone=True
+            name="flink",
+            factory=f"{_HERE}.peers.flink:FlinkPolicy",
+            settings=f"{_HERE}.peers.flink:FlinkSettings",
+            interval=10.0,
+            alone=True,
+        ),
+        PolicyEntry(
+            name="judoscale",
+            factory=f"{_HERE}.peers.judoscale:JudoscalePolicy",
+            settings=f"{_HERE}.peers.judoscale:JudoscaleSettings",
+            interval=10.0,
+            alone=True,
         ),
         PolicyEntry(
             name="rules", factory=f"{_HERE}.registry:rules_alone", summary="the rules of the file alone"
@@ -122,13 +138,16 @@ def policy_entry(name: str) -> PolicyEntry:
 def bare_policy(settings: Settings, **own: Any) -> ScalingPolicy:
     """Return an application's policy without guards.
 
-    Its factory gets what is `own` to it by name, and the application's settings if it has an argument of that
-    name.
+    Its factory gets the settings of its own table (`[policies.NAME]`) and what is `own` by name, and the
+    application's settings if it has an argument `settings`.
 
     Raises:
         SettingsError: there is none of that name, or it cannot be imported.
     """
     factory = REGISTRY.load(settings.policy)
+    struct = REGISTRY.settings_type(settings.policy)
+    if struct is not None:
+        own = {**asdict(settings.own("policies", settings.policy, struct)), **own}
     if "settings" in inspect.signature(factory).parameters:
         own["settings"] = settings
     return factory(**own)

@@ -12,7 +12,7 @@ from support.snapshots import ordinary
 from upswell.analysis.snapshot import Workers
 from upswell.errors import SettingsError
 from upswell.policies.registry import REGISTRY, policy_for
-from upswell.settings import Settings, describe, load
+from upswell.settings import SETTINGS, Settings, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def test_an_unknown_policy_lists_the_known_ones_and_suggests_the_nearest() -> No
 
 
 def test_the_setting_is_described_with_every_policy_that_there_is() -> None:
-    described = describe("policy")
+    described = SETTINGS["policy"].text
     assert all(re.search(rf"\b{name}\b", described) for name in REGISTRY.names())
 
 
@@ -112,3 +112,11 @@ def test_each_application_may_have_rules_of_its_own(tmp_path: Path) -> None:
     settings, _ = load(environment={}, file=settings_file)
     wanted = {app: policy_for(settings.for_app(app)).decide(ordinary()).desired_workers for app in ("a", "b")}
     assert wanted == {"a": 4, "b": 2}
+
+
+def test_a_policys_own_table_sets_its_constants_and_an_application_may_override_it() -> None:
+    table = Settings(policy="keda", policies={"keda": {"queue_length": 5}}, max_workers=500)
+    waiting = ordinary(current=1, messages_ready=100, messages_unacknowledged=0)
+    step = policy_for(table).decide(waiting).steps[0]
+    assert (step.inputs["target"], step.after) == (5.0, 20)
+    assert policy_for(Settings(policy="keda")).decide(waiting).steps[0].inputs["target"] == 20.0

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LOAD_DELAYS = 4
 """The offered load is averaged over so many start-up delays: no fleet could follow anything faster."""
+LOAD_ROUNDS = 5
+"""And over so many rounds at least."""
 ASSUMED_SHARE = 0.25
 """Before anything was measured: a service time, and a start-up delay, of this share of the objective."""
 LAST_DELAYS = 100
@@ -64,9 +66,8 @@ class SloPolicy:
         self.signals: Signals | None = None
         """What the newest decision was made from; None where the depth was not known."""
         self._services = Services()
-        self._depth_before: int | None = None
-        self._arrived: deque[int] = deque()
-        self._arrived_sum = 0
+        self._arrivals: deque[tuple[float, int]] = deque()
+        """When, and how many had come by then."""
         self._start_delay: float | None = None
         self._recent = RecentMost(1.0)
         self._rule: Rule | None = None
@@ -89,11 +90,11 @@ class SloPolicy:
         workers = snapshot.workers
         current = workers.desired
         waiting, in_flight = snapshot.messages_ready, snapshot.messages_unacknowledged
-        if waiting is None:
+        if waiting is None or in_flight is None or snapshot.arrivals is None:
             return Decision.hold(current, "the queue's depth is not known")
-        signals = self._observe(snapshot, waiting, in_flight or 0)
+        signals = self._observe(snapshot, snapshot.arrivals)
         load = signals.load
-        if not max(load, waiting, in_flight or 0) < MOST_SLOTS:  # not `>`: false for what is no number, too
+        if not max(load, waiting, in_flight) < MOST_SLOTS:  # not `>`: false for what is no number, too
             return Decision.hold(current, f"a load of {load:.3g} slots is beyond what can be reckoned with")
         self.signals = signals
         changed = self._services.changed(signals.mean)
@@ -101,17 +102,21 @@ class SloPolicy:
         if changed:
             self._within = self._services.within_one(rule.horizon, signals.mean)
         per_worker = snapshot.slots_per_worker
-        slots = rule.slots(in_flight or 0, waiting, workers.ready * per_worker, load, self._within)
+        present = snapshot.ready_slots
+        slots = rule.slots(in_flight, waiting, present, load, self._within)
         wish = -(-slots // per_worker)
+        if wish < current and snapshot.unheard_in_flight:
+            # Fewer only where what workers not heard of may hold allows it.
+            most = in_flight + snapshot.unheard_in_flight
+            slots = max(slots, rule.slots(most, waiting, present, load, self._within))
+            wish = min(current, -(-slots // per_worker))
         kept = max(self._recent.update(wish), self._last.update(min(1, wish)))
         busy = workers.busy - workers.draining
         # More at once; fewer only to what was wanted lately, never a busy one: see `staffing.target`.
         number = wish if wish > current else min(current, max(wish, kept, busy))
-        if number < current and in_flight is None:
-            return Decision.hold(current, "the number of uploads in flight is not known")
         return Decision(
             desired_workers=number,
-            reason=f"{waiting} wait and {in_flight or 0} are in flight, "
+            reason=f"{waiting} wait and {in_flight} are in flight, "
             f"to be begun within {rule.horizon:.3g} s; offered load {load:.3g} slots -> {slots} slots; "
             f"{per_worker} a worker -> {wish} workers; {kept} wanted lately, {busy} busy -> {number}",
             numbers={"horizon": rule.horizon, "load": load, "slots": slots, "wanted_lately": kept},
@@ -132,26 +137,23 @@ class SloPolicy:
         self._last.resize(LAST_DELAYS * signals.start_delay / self._interval if late else 0.0)
         return rule
 
-    def _observe(self, snapshot: Snapshot, waiting: int, in_flight: int) -> Signals:
-        """Take in one snapshot: arrivals are what was reported and what the depth grew by."""
+    def _observe(self, snapshot: Snapshot, arrivals: int) -> Signals:
+        """Take in one snapshot; the load is that of the uploads that came in the last seconds."""
         start_delay = self._delay(snapshot)
-        depth = waiting + in_flight
-        before = self._depth_before
-        if before is None:
-            # What a monitor finds at its start came long ago; after a window of watching it saw all come.
-            before = depth if snapshot.warming_up else 0
-        arrived = max(0, depth - before + len(snapshot.recent_response_times))
-        self._depth_before = depth
-        self._arrived.append(arrived)
-        self._arrived_sum += arrived
         self._services.add(snapshot.recent_service_times)
         mean = self._mean(snapshot)
-        # Nor do busy slots change faster than uploads end.
-        seconds = max(LOAD_DELAYS * start_delay, min(snapshot.slo.seconds, mean))
-        intervals = max(1, round(seconds / self._interval))
-        while len(self._arrived) > intervals:
-            self._arrived_sum -= self._arrived.popleft()
-        load = self._arrived_sum / (intervals * self._interval) * mean
+        # Nor do busy slots change faster than uploads end; and of a few rounds chance makes the most.
+        seconds = max(
+            LOAD_DELAYS * start_delay, min(snapshot.slo.seconds, mean), LOAD_ROUNDS * self._interval
+        )
+        now, counts = snapshot.at, self._arrivals
+        if not counts:
+            counts.append((now - self._interval, 0))
+        while len(counts) > 1 and counts[1][0] <= now - seconds + self._interval / 2:
+            counts.popleft()
+        counts.append((now, arrivals))
+        begin, before = counts[0]
+        load = (arrivals - before) / max(seconds, now - begin) * mean
         return Signals(load, mean, start_delay)
 
     def _mean(self, snapshot: Snapshot) -> float:

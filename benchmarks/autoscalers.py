@@ -43,7 +43,8 @@ from upswell.policies.threshold import ThresholdPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import read_jobs
-from upswell.simulator.rehearsal import Caution, RehearsedPolicy
+from upswell.simulator.rehearsal import Caution
+from upswell.simulator.rehearsed_policy import RehearsedPolicy
 from upswell.simulator.world import World
 
 

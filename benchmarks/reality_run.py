@@ -100,7 +100,7 @@ class RealRun:
         self._outstanding = set(range(len(arrivals)))
         self._desired: int | None = None
         self.seen = Measured(
-            broker="rabbitmq" if settings.broker_url else "sqlite",
+            broker="sqlite" if settings.broker == "embedded" else settings.broker,
             began_at=0.0,
             ended_at=0.0,
             worker_seconds=0.0,
@@ -118,7 +118,7 @@ class RealRun:
             await self._declare(broker)
             replies = topology.reply_queue(unique_name(APP))
             await self._listen(broker, replies, self._on_reply)
-            await self._listen(broker, topology.status_queue(unique_name(APP)), self._on_status)
+            await self._listen(broker, topology.status_queue("benchmark", unique_name(APP)), self._on_status)
             story = asyncio.create_task(self._tell(broker, replies.name, scaler))
             loops = [asyncio.create_task(monitor.run()), asyncio.create_task(scaler.run())]
             try:

@@ -20,10 +20,10 @@ import numpy as np
 from many_applications import rounds
 from side_by_side import median
 from upswell import events
-from upswell.monitor.application_rehearsal import ApplicationRehearsal
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY
-from upswell.settings import Settings, Slo
+from upswell.settings import Slo
+from upswell.simulator.application_rehearsal import ApplicationRehearsal
 from upswell.simulator.engine import Simulation
 from upswell.simulator.jobs import in_chunks
 from upswell.simulator.world import World
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from upswell.policies.slo.slo import Signals
 
 WARM_UP = 500
-SETTINGS = Settings(slo="95% < 60s", min_workers=0, max_workers=500, slots=1)
+SLO = Slo(0.95, 60.0)
 
 
 def measure(rate: float, seconds: float) -> tuple[float, float]:
@@ -41,7 +41,7 @@ def measure(rate: float, seconds: float) -> tuple[float, float]:
     rng = np.random.default_rng(1)
     arrivals = np.sort(rng.uniform(0, seconds, max(2, rng.poisson(rate * seconds))))
     services = rng.lognormal(np.log(5.0) - 0.5, 1.0, len(arrivals)).clip(0, 50)
-    world = World(slo=Slo(0.95, 60.0), start_delay=20.0, initial_workers=1)
+    world = World(slo=SLO, start_delay=20.0, initial_workers=1)
     policy = SloPolicy(settings=FAMILY)
     simulation = Simulation(in_chunks(arrivals, services), policy, world)
     seen: list[tuple[Snapshot, Signals]] = []
@@ -50,7 +50,9 @@ def measure(rate: float, seconds: float) -> tuple[float, float]:
         simulation.apply(policy.decide(snapshot).desired_workers)
         assert policy.signals is not None
         seen.append((snapshot, policy.signals))
-    stage = ApplicationRehearsal("e1", SETTINGS, FAMILY, policy.following)
+    stage = ApplicationRehearsal(
+        "e1", FAMILY, policy.following, slo=SLO, interval=2.0, min_workers=0, max_workers=500
+    )
     for snapshot, signals in seen[:WARM_UP]:
         stage.note(snapshot, signals)
         stage.step()

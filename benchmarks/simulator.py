@@ -33,7 +33,7 @@ from upswell.policies.slo.slo_formula import SloFormulaPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate, simulate_chunks
 from upswell.simulator.jobs import CHUNK, read_jobs
-from upswell.simulator.rehearsal import RehearsedPolicy
+from upswell.simulator.rehearsed_policy import RehearsedPolicy
 from upswell.simulator.world import World
 
 if TYPE_CHECKING:

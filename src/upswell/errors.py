@@ -4,6 +4,7 @@ UpswellError
     SettingsError               a setting is unknown or breaks its rule
     BrokerError                 the message broker refused something, for good
         QueueMismatchError      a queue of that name exists for something else
+        QueueInUseError         a queue that allows one consumer has one already
         UnroutableError         a mandatory message reached no queue
     FleetError                  a fleet could not start, list or stop workers
     JournalError                the journal's file cannot be read or written
@@ -34,6 +35,13 @@ class BrokerError(UpswellError):
 
 class QueueMismatchError(BrokerError):
     """A queue of that name exists, and cannot serve what was asked of it."""
+
+
+class QueueInUseError(BrokerError):
+    """A queue that allows only one consumer already has one."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f"queue {queue} already has a consumer and allows only one")
 
 
 class UnroutableError(BrokerError):

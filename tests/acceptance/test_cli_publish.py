@@ -11,7 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from support.system import System
+from support.system import System, wait_until
+from upswell.journal import JournalReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,10 +130,16 @@ def test_dead_letters_are_listed_unharmed_shown_retried_and_purged(system: Syste
     assert "late-1.bin" in shown
 
     missing[1].write_bytes(b"here at last")
+    system.start("monitor")
+    reports = JournalReader(system.folder / "state" / "journal.sqlite").reports
+    wait_until(lambda: len(list(reports())) == 3, 60, lambda: f"{list(reports())} {system.logs()}")
     system.run("dead", "retry", "--app", system.app_id, "late-1")
     feed(system, "--wait", text=as_lines(system, 1))  # the worker has passed the retried one by now
     assert dead_ids(system) == [name for name in order if name != "late-1"]
     assert [p.read_bytes() for p in system.store.rglob("late-1.bin")] == [b"here at last"]
+    # The request has the same id and its attempt is the first again: its report counts all the same.
+    wait_until(lambda: len(list(reports())) == 5, 60, lambda: f"{list(reports())} {system.logs()}")
+    assert sorted(one.outcome for one in reports()) == [*["dead"] * 3, "stored", "stored"]
 
     refused = system.run("dead", "purge", "--app", system.app_id, check=False)
     assert refused.returncode != 0

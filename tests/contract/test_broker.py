@@ -16,7 +16,7 @@ from support.inbox import Inbox
 from upswell.broker import topology
 from upswell.broker.protocol import Message
 from upswell.broker.topology import Queue
-from upswell.errors import QueueMismatchError, UnroutableError
+from upswell.errors import QueueInUseError, QueueMismatchError, UnroutableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -364,6 +364,50 @@ def test_a_queue_can_be_consumed_again_after_a_cancel(place: Place) -> None:
             await inbox.wait()
             assert inbox.bodies == [body]
             await consumer.cancel()
+
+    place.run(scenario)
+
+
+def test_a_second_consumer_of_a_queue_for_one_is_refused(place: Place) -> None:
+    """Each of two would hear half: of statuses, reports or scale requests."""
+
+    async def scenario(broker: Broker) -> None:
+        queue = Queue(name=place.name(), single_consumer=True)
+        await broker.declare(queue)
+        inbox = Inbox(acking=broker)
+        first = await broker.consume(queue.name, inbox, prefetch_count=10)
+        async with place.broker("second") as second:
+            await second.declare(queue)
+            for other in (broker, second):
+                with pytest.raises(QueueInUseError, match=f"queue {queue.name} already has a consumer"):
+                    await other.consume(queue.name, Inbox(), prefetch_count=10)
+            await fill(broker, queue.name, *[b"%d" % number for number in range(20)])
+            await inbox.wait(20)
+            await first.cancel()
+            successor = Inbox(acking=second)
+            await second.consume(queue.name, successor, prefetch_count=10)
+            await fill(broker, queue.name, b"next")
+            assert (await successor.wait())[0].body == b"next"
+
+    place.run(scenario)
+
+
+def test_a_monitor_and_a_scaler_of_one_name_each_hear_every_status(place: Place) -> None:
+    """As in quickstart/, where both use one connection and one name."""
+
+    async def scenario(broker: Broker) -> None:
+        name = place.name("loop")
+        inboxes = [Inbox(acking=broker) for _ in range(2)]
+        for role, inbox in zip(("monitor", "scaler"), inboxes, strict=True):
+            queue = topology.status_queue(role, name)
+            await broker.declare(queue)
+            await broker.consume(queue.name, inbox, prefetch_count=10)
+        sent = [b"%d" % number for number in range(20)]
+        for body in sent:
+            broker.publish(Message(exchange=topology.STATUS_EXCHANGE, body=body, mandatory=False))
+        for inbox in inboxes:
+            await inbox.wait(20)
+            assert [body for body in inbox.bodies if body in sent] == sent
 
     place.run(scenario)
 

@@ -61,7 +61,7 @@ class Site:
         self.statuses = Inbox(acking=broker)
 
     async def open(self) -> None:
-        status_queue = topology.status_queue(self.app_id)
+        status_queue = topology.status_queue("test", self.app_id)
         for queue in (
             topology.dead_letter_queue(self.upload_queue),
             topology.upload_queue(self.upload_queue, delivery_limit=self.settings.delivery_limit),

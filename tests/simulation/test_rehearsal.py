@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from array import array
+from concurrent.futures import Executor, Future
+from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from support.processes import PROCESSES, SERVICES, lognormal, poisson
-from upswell.policies.slo.slo import Signals, SloPolicy
+from upswell.monitor.rehearsals import Rehearsals
+from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY, FIRST, Family, Services
-from upswell.settings import Slo
+from upswell.settings import Settings, Slo
 from upswell.simulator.engine import Simulation, simulate
 from upswell.simulator.jobs import in_chunks
-from upswell.simulator.rehearsal import Caution, Rehearsal, RehearsedPolicy, Seen
+from upswell.simulator.rehearsal import Caution, Rehearsal
+from upswell.simulator.rehearsed_policy import RehearsedPolicy
 from upswell.simulator.world import World
 
 NEVER = Caution(late_before=1e9)
@@ -29,8 +33,9 @@ def test_a_shadow_costs_and_misses_what_the_real_fleet_does_under_the_same_setti
     world = World(slo=Slo(0.95, 60.0), start_delay=20.0, decision_interval=1.0, window=60.0)
     policy = RehearsedPolicy(1.0, caution=replace(NEVER, late_remembered=1e9))
     outcome = simulate(arrivals, services, policy, world)
-    assert policy.rehearsal is not None
-    shadows = policy.rehearsal.shadows
+    assert policy.stage is not None
+    assert policy.stage.rehearsal is not None
+    shadows = policy.stage.rehearsal.shadows
     assert shadows.count == pytest.approx(outcome.uploads, rel=0.05)
     assert shadows.cost[FIRST] == pytest.approx(outcome.cost, rel=0.05)
     assert shadows.late[FIRST] == pytest.approx(outcome.late, abs=0.005 * outcome.uploads)
@@ -70,7 +75,7 @@ def test_a_change_of_setting_says_what_each_would_have_kept_and_cost() -> None:
     )
     while not simulation.over:
         simulation.step()
-    assert policy.changes > 0
+    assert policy.policy.following != FIRST
     assert "would have kept" in policy.policy.why
     assert "worker-hours" in policy.policy.why
 
@@ -102,8 +107,8 @@ def test_nothing_is_kept_of_uploads_from_before_the_first_round_nor_of_those_reh
     )
     for number in range(1, 101):
         # In each round one upload of 1 s is reported, and one that began long before the first.
-        seen = Seen(2.0 * number, 1, array("d", [1.0, 2.0 * number + 50.0]), array("d", [1.0, 1.0]))
-        rehearsal.note(seen, Signals(0.5, 1.0, 10.0))
+        now = 2.0 * number
+        rehearsal.note(array("d", [now, 1, 1, 0.5, 1.0, 10.0, 1.0, 1.0, now + 50.0, 1.0]))
         rehearsal.advance()
     assert rehearsal.shadows.count == pytest.approx(100 - 30 / 2, abs=2)
     assert sum(map(len, rehearsal._uploads.values())) <= 2 * (30 / 2 + 1)
@@ -118,6 +123,41 @@ def test_an_unknown_depth_holds_and_is_not_rehearsed() -> None:
     snapshot = simulation.observe()
     policy = RehearsedPolicy()
     assert policy.decide(replace(snapshot, messages_ready=None)).held
-    assert policy.rehearsal is None
+    assert policy.stage is None
     blind = policy.decide(replace(snapshot, messages_unacknowledged=None))
     assert blind.desired_workers >= snapshot.workers.desired
+
+
+class AtOnce(Executor):
+    """Does what is submitted before it returns."""
+
+    def submit(self, fn, /, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN201
+        """Do it now."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_the_monitor_and_the_simulated_policy_choose_the_same_from_the_same_rounds() -> None:
+    """Also with workers that stay, and where more run at the start than may."""
+    rng = np.random.default_rng(4)
+    arrivals = poisson(rng, 1.0, 1200.0)
+    services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
+    settings = Settings(slo="95% < 30s", min_workers=2, max_workers=12)
+    world = World(slo=settings.objective, start_delay=10.0, initial_workers=20, min_workers=2, max_workers=20)
+    simulated = RehearsedPolicy(2.0, min_workers=2, max_workers=12)
+    simulation = Simulation(in_chunks(arrivals, services), simulated, world)
+    monitored, rehearsals = SloPolicy(2.0), Rehearsals(2.0, executor=AtOnce(), clock=lambda: 0.0)
+    chosen: list[tuple[str, str]] = []
+    while not simulation.over:
+        snapshot = simulation.observe()
+        decision = simulated.decide(snapshot)
+        rehearsals.follow()
+        assert monitored.decide(snapshot).desired_workers == decision.desired_workers
+        rehearsals.note(monitored, settings, snapshot)
+        rehearsals.work()
+        chosen.append((simulated.policy.why, monitored.why))
+        simulation.apply(decision.desired_workers)
+    assert len({why for why, _ in chosen}) > 2
+    # The monitor follows at the beginning of the next round what the simulated policy follows at once.
+    assert [why for why, _ in chosen[:-1]] == [why for _, why in chosen[1:]]

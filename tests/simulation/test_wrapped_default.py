@@ -9,7 +9,7 @@ from support.processes import lognormal, on_off, poisson
 from upswell.policies.table import wrapped
 from upswell.settings import Settings, Slo
 from upswell.simulator.engine import simulate
-from upswell.simulator.rehearsal import RehearsedPolicy
+from upswell.simulator.rehearsed_policy import RehearsedPolicy
 from upswell.simulator.world import World
 
 WORLD = World(slo=Slo(0.95, 60.0), start_delay=20.0, max_workers=200)

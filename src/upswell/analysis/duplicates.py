@@ -1,7 +1,8 @@
-"""Which reports were seen already: a report that travels twice counts once.
+"""Which reports were seen before: a report that travels twice counts once.
 
-Remembers those of the last `seconds` at least, and of the newest `limit` reports at most: a busier stream
-forgets sooner.
+A report travels twice as the same bytes, and no two reports are the same: application, request, attempt and
+the instant when it ended stand in them. Those of the last `seconds` at least are remembered, and of the
+newest `limit` reports at most.
 """
 
 from __future__ import annotations
@@ -17,13 +18,9 @@ class Duplicates:
         self._old: set[int] = set()
         self._since = 0.0
 
-    def seen(self, request_id: str, attempt: int, at: float, *, failed_at: float = 0.0) -> bool:
-        """Return whether this attempt's report was seen before, and remember it.
-
-        `failed_at` is when it failed, if it did: while the store is down the same attempt fails again and
-        again, uncounted, and may succeed in the end.
-        """
-        key = hash((request_id, attempt, failed_at))
+    def seen(self, body: bytes, at: float) -> bool:
+        """Return whether this very report was seen before, and remember it."""
+        key = hash(body)
         if key in self._young or key in self._old:
             return True
         if len(self._young) >= self._half or at - self._since > self._seconds:

@@ -106,7 +106,12 @@ class Broker(Protocol):
         ...
 
     async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int) -> Consumer:
-        """Call `on_delivery` with each message; at most `prefetch_count` are unacknowledged at a time."""
+        """Call `on_delivery` with each message; at most `prefetch_count` are unacknowledged at a time.
+
+        Raises:
+            QueueInUseError: the queue was declared for a single consumer and has one.
+            BrokerError: there is no such queue.
+        """
         ...
 
     def ack(self, delivery: Delivery) -> None:

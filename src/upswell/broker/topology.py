@@ -6,7 +6,7 @@ upswell_report               workers to monitor: durable, the newest million are
 upswell_report.dead          monitor to people: no valid reports, a header says why; ten thousand kept
 upswell_scaling              monitor to scaler: forgotten after a minute (absolute numbers)
 upswell.control.{worker_id}  scaler to one worker: lives as long as the worker's connection
-upswell.status.{name}        workers to whoever listens: bound to the exchange upswell.status
+upswell.status.{role}.{name} workers to one listener: bound to the exchange upswell.status
 upswell.reply.{name}         workers to `publish --wait`: lives as long as its owner
 """
 
@@ -24,13 +24,15 @@ REPLY_PREFIX = "upswell.reply."
 class Queue(Struct, frozen=True, kw_only=True):
     """A queue and what it promises.
 
-    `exclusive`: lives as long as the connection that declared it. `bound_to`: the exchange whose messages it
+    `exclusive`: lives as long as the connection that declared it. `single_consumer`: whoever consumes it
+    needs every message, so a second consumer is refused. `bound_to`: the exchange whose messages it
     receives. `delivery_limit`: attempts before a message goes to `dead_letter_queue`. `max_length`: the
     oldest beyond it are dropped. `message_ttl`: seconds until a message is forgotten.
     """
 
     name: str
     exclusive: bool = False
+    single_consumer: bool = False
     bound_to: str | None = None
     delivery_limit: int | None = None
     dead_letter_queue: str | None = None
@@ -55,7 +57,7 @@ def dead_letter_queue(upload_queue_name: str) -> Queue:
 
 def report_queue(name: str) -> Queue:
     """Reports of all workers of all applications."""
-    return Queue(name=name, max_length=1_000_000)
+    return Queue(name=name, single_consumer=True, max_length=1_000_000)
 
 
 def refused_report_queue(report_queue_name: str) -> Queue:
@@ -65,19 +67,25 @@ def refused_report_queue(report_queue_name: str) -> Queue:
 
 def scaling_queue(name: str) -> Queue:
     """Scale requests of all applications."""
-    return Queue(name=name, message_ttl=60.0)
+    return Queue(name=name, single_consumer=True, message_ttl=60.0)
 
 
 def control_queue(worker_id: str) -> Queue:
     """Commands to one worker."""
-    return Queue(name=f"upswell.control.{worker_id}", exclusive=True)
+    return Queue(name=f"upswell.control.{worker_id}", exclusive=True, single_consumer=True)
 
 
-def status_queue(name: str) -> Queue:
-    """A listener's own copy of every worker's status."""
-    return Queue(name=f"upswell.status.{name}", exclusive=True, bound_to=STATUS_EXCHANGE, max_length=100_000)
+def status_queue(role: str, name: str) -> Queue:
+    """A listener's own copy of every worker's status; listeners of one name in different roles share none."""
+    return Queue(
+        name=f"upswell.status.{role}.{name}",
+        exclusive=True,
+        single_consumer=True,
+        bound_to=STATUS_EXCHANGE,
+        max_length=100_000,
+    )
 
 
 def reply_queue(name: str) -> Queue:
     """A publisher's own copy of the reports on what it published."""
-    return Queue(name=f"{REPLY_PREFIX}{name}", exclusive=True)
+    return Queue(name=f"{REPLY_PREFIX}{name}", exclusive=True, single_consumer=True)

@@ -28,7 +28,7 @@ from upswell.policies.rules.file import parse
 from upswell.policies.rules.policy import RulesPolicy
 from upswell.policies.table import bare_policy_for, wrapped
 from upswell.settings import Settings
-from upswell.simulator.rehearsal import RehearsedPolicy
+from upswell.simulator.rehearsed_policy import RehearsedPolicy
 
 _GUARD = "+rules"
 
@@ -64,7 +64,10 @@ def _of_table(facts: Facts) -> ScalingPolicy:
 
 
 def _rehearsed(facts: Facts) -> ScalingPolicy:
-    return RehearsedPolicy(facts.settings.decision_interval, max_workers=facts.settings.max_workers)
+    settings = facts.settings
+    return RehearsedPolicy(
+        settings.decision_interval, min_workers=settings.min_workers, max_workers=settings.max_workers
+    )
 
 
 CONTENDERS: dict[str, Contender] = {

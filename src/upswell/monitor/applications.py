@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from upswell.analysis.application import Application
 from upswell.analysis.billing import Billing
 from upswell.events import get_logger
+from upswell.messages import check_app_id
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.table import bare_policy_for, wrapped
 
@@ -95,10 +96,15 @@ class Applications:
         return len(self._watched)
 
     def get(self, app_id: str, now: float) -> Application | None:
-        """Return an application that a message names; None where there are too many unknown ones already."""
+        """Return an application that a message names; None where there are too many unknown ones already.
+
+        Raises:
+            MessageError: it is unknown and its name breaks the rule of names.
+        """
         watched = self._watched.get(app_id)
         if watched is not None:
             return watched.seen
+        check_app_id(app_id)
         if len(self._watched) - self._known >= UNKNOWN_LIMIT:
             if not self._refused:
                 self._refused = True

@@ -76,10 +76,30 @@ class Intake:
         now = self._clock()
         try:
             report = decode(UploadReport, delivery.body)
+            application = self._applications.get(report.app_id, now)
         except MessageError as error:
             self._refuse(delivery, str(error))
             return
-        self._take(report, now)
+        self.reports += 1
+        # Without an id, two reports of the same bytes may be of two uploads.
+        if report.request_id is not None and self._duplicates.seen(delivery.body, now):
+            self.duplicates += 1
+        elif application is not None:
+            # In the first window the queue may hold reports of workers that are gone.
+            age = self._clocks.age(report, now, trusted=now < self._trust_clocks_until)
+            application.report(report, now, age)
+            if self._keep_rows and len(self._rows) < _ROWS_KEPT:
+                finished_at = now - age
+                self._rows.append(
+                    (
+                        report.app_id,
+                        finished_at - report.response_time,
+                        finished_at,
+                        report.waiting_time,
+                        report.service_time,
+                        report.outcome,
+                    )
+                )
         self._broker.ack(delivery)
 
     def on_status(self, delivery: Delivery) -> None:
@@ -107,33 +127,6 @@ class Intake:
         if self._refused:
             _log.warning("monitor.message_refused", count=self._refused, newest_reason=self._refused_why)
             self._refused = 0
-
-    def _take(self, report: UploadReport, now: float) -> None:
-        self.reports += 1
-        failed_at = (report.finished_at or -1.0) if report.outcome == "failed" else 0.0
-        if report.request_id is not None and self._duplicates.seen(
-            report.request_id, report.attempt, now, failed_at=failed_at
-        ):
-            self.duplicates += 1
-            return
-        application = self._applications.get(report.app_id, now)
-        if application is None:
-            return
-        # In the first window the queue may hold reports from before the start, some of workers that are gone.
-        age = self._clocks.age(report, now, trusted=now < self._trust_clocks_until)
-        application.report(report, now, age)
-        if self._keep_rows and len(self._rows) < _ROWS_KEPT:
-            finished_at = now - age
-            self._rows.append(
-                (
-                    report.app_id,
-                    finished_at - report.response_time,
-                    finished_at,
-                    report.waiting_time,
-                    report.service_time,
-                    report.outcome,
-                )
-            )
 
     def _refuse(self, delivery: Delivery, why: str) -> None:
         """Put a report that is none aside, then ack it: it must not come again, and must not vanish."""

@@ -136,7 +136,7 @@ class Monitor:
     async def start(self) -> None:
         """Make the queues, begin to listen, and to rehearse what the journal remembers."""
         reports = topology.report_queue(self._settings.report_queue)
-        statuses = topology.status_queue(self._name)
+        statuses = topology.status_queue("monitor", self._name)
         scaling = topology.scaling_queue(self._settings.scaling_queue)
         for queue in (reports, self._refused_queue, statuses, scaling):
             await self._broker.declare(queue)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from upswell.errors import JournalError
 from upswell.events import get_logger
-from upswell.monitor.application_rehearsal import ApplicationRehearsal, Choice
 from upswell.monitor.history import histories, rounds
-from upswell.policies.slo.staffing import FAMILY
+from upswell.simulator.application_rehearsal import ApplicationRehearsal, has_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from upswell.monitor.history import History
     from upswell.policies.slo.slo import SloPolicy
     from upswell.settings import Settings
+    from upswell.simulator.application_rehearsal import Choice
 
 _log = get_logger()
 
@@ -85,9 +85,17 @@ class Rehearsals:
         stage = self._stages.get(app_id)
         if stage is None:
             past = self._pasts.pop(app_id, None)
-            if len(self._stages) >= MOST_REHEARSED or not (past or snapshot.recent_service_times):
+            if len(self._stages) >= MOST_REHEARSED or not (past or has_uploads(snapshot)):
                 return
-            stage = self._stages[app_id] = ApplicationRehearsal(app_id, settings, FAMILY, policy.following)
+            stage = self._stages[app_id] = ApplicationRehearsal(
+                app_id,
+                policy.settings,
+                policy.following,
+                slo=settings.objective,
+                interval=settings.decision_interval,
+                min_workers=settings.min_workers,
+                max_workers=settings.max_workers,
+            )
             self._policies[app_id] = policy
             if past is not None:
                 policy.learn(service for _, _, service in past.uploads)

@@ -60,7 +60,7 @@ class Mail:
         self._broker = broker
         self._apps = frozenset(settings.apps)
         self._requests_from = topology.scaling_queue(settings.scaling_queue)
-        self._statuses_from = topology.status_queue(name)
+        self._statuses_from = topology.status_queue("scaler", name)
         self._changed = changed
         self._clock = clock
         self._unknown_apps: set[str] = set()

@@ -6,9 +6,9 @@ all have ended, so nearly all service times are known. An upload that takes long
 report comes. Everything is told by snapshots; nothing is known before the monitor knows it.
 
 The choice. A setting's score is its cost, times (late uploads / allowed ones) squared where these are more:
-the score of `score.py`, with twice the weight on lateness. For late uploads stands an upper limit, late + 2
-sqrt(late + 1) (two standard deviations of a Poisson count), so that few data make cautious; the allowed ones
-are more or fewer as the real uploads fared: an error budget. A change must gain 2 %.
+that of `lab/score.py`, with twice the weight on lateness. Late uploads are counted at an upper limit, late +
+2 sqrt(late + 1) (two standard deviations of a Poisson count), so that few data make it cautious. How many are
+allowed depends on how the real uploads fared: an error budget. A change must gain 2 %.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
 
-from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import Family, Services
 from upswell.simulator.shadows import Shadows
 
 if TYPE_CHECKING:
-    from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.slo import Signals
     from upswell.policies.slo.staffing import Means, Setting
@@ -64,23 +63,16 @@ class Caution(Struct, frozen=True, kw_only=True):
 CAUTION = Caution()
 
 
-class Seen(Struct, frozen=True, gc=False):
-    """What a rehearsal needs of a snapshot: a hundred thousand may wait, so it is a tenth as large."""
+HEADER = 6
+"""What a rehearsal needs of one round: a hundred thousand may wait, so it is packed into one array of floats:
+so many numbers, then a response and a service time of each upload reported."""
 
-    at: float
-    ready: int
-    response_times: array[float]
-    service_times: array[float]
 
-    @classmethod
-    def of(cls, snapshot: Snapshot) -> Seen:
-        """Return what matters of a snapshot."""
-        return cls(
-            snapshot.at,
-            snapshot.workers.ready,
-            array("d", snapshot.recent_response_times),
-            array("d", snapshot.recent_service_times),
-        )
+def packed(snapshot: Snapshot, signals: Signals) -> array[float]:
+    """Return what matters of a snapshot and of what the policy decided from."""
+    uploads = zip(snapshot.recent_response_times, snapshot.recent_service_times, strict=False)
+    numbers = (snapshot.at, snapshot.workers.ready, snapshot.slots_per_worker)
+    return array("d", (*numbers, signals.load, signals.mean, signals.start_delay, *chain(*uploads)))
 
 
 class Rehearsal:
@@ -106,7 +98,7 @@ class Rehearsal:
         self._bundle = self._bundled(start_delay)
         self._memory = caution.late_remembered / self._allowed
         self._lag = max(1, math.ceil(objective / interval))
-        self._rounds: deque[tuple[Seen, Signals]] = deque()
+        self._rounds: deque[array[float]] = deque()
         self._uploads: dict[int, array[float]] = {}
         """By the number of the round in which they came: arrival, service time, arrival, service time."""
         self._services = Services()
@@ -128,26 +120,28 @@ class Rehearsal:
             episodes=caution.episodes_remembered,
         )
 
-    def note(self, seen: Seen, signals: Signals) -> None:
-        """Take in what was reported since the snapshot before, and what the policy decided from."""
+    def note(self, one: array[float]) -> None:
+        """Take in one round: what was reported since the round before, and what the policy decided from."""
         self._number += 1
-        if signals.start_delay != self.family.start_delay:
-            self._bundle = self._bundled(signals.start_delay)
-            self.shadows.set_start_delay(signals.start_delay, self._bundle * self._interval)
+        at, _, slots, _, _, start_delay = one[:HEADER]
+        if start_delay != self.family.start_delay:
+            self._bundle = self._bundled(start_delay)
+            self.shadows.set_start_delay(start_delay, self._bundle * self._interval)
             self._means = None
-        self._rounds.append((seen, signals))
-        responses, services = seen.response_times, seen.service_times
+        self.shadows.slots = int(slots)
+        self._rounds.append(one)
+        responses, services = one[HEADER::2], one[HEADER + 1 :: 2]
         if not services:
             return
         forget = math.exp(-len(responses) / self._memory)
         late = sum(response > self._objective for response in responses)
         self._really_late = self._really_late * forget + late
         # Ended somewhere within the interval: its middle is the best guess.
-        middle = seen.at - self._interval / 2
+        middle = at - self._interval / 2
         oldest = self._number - self._lag
-        for response, service in zip(responses, services, strict=False):
+        for response, service in zip(responses, services, strict=True):
             arrival = middle - response
-            number = math.floor((arrival - seen.at) / self._interval) + 1 + self._number
+            number = math.floor((arrival - at) / self._interval) + 1 + self._number
             if number < 1:
                 continue  # it came before the first round: what it met then is not known
             uploads = self._uploads.get(max(oldest, number))
@@ -164,9 +158,9 @@ class Rehearsal:
         """Rehearse every interval that is old enough; return whether an upload was among them."""
         any_upload = False
         while len(self._rounds) >= self._lag + self._bundle:
-            before = self._rounds[0][0].at - self._interval
+            before = self._rounds[0][0] - self._interval
             bundle = [self._rounds.popleft() for _ in range(self._bundle)]
-            seen, signals = bundle[-1]
+            now, _, _, load, *_ = bundle[-1]
             newest = self._number - len(self._rounds)
             uploads = array("d")
             for number in range(newest - self._bundle + 1, newest + 1):
@@ -176,16 +170,17 @@ class Rehearsal:
                 any_upload = True
                 arrivals, services = np.frombuffer(uploads).reshape(-1, 2).T
                 order = np.lexsort((services, arrivals))
-                arrivals, services = arrivals[order].clip(before, seen.at), services[order]
-            self.shadows.advance(seen.at, arrivals, services, signals.load, self._known(bundle))
+                arrivals, services = arrivals[order].clip(before, now), services[order]
+            self.shadows.advance(now, arrivals, services, load, self._known(bundle))
         return any_upload
 
-    def _known(self, bundle: list[tuple[Seen, Signals]]) -> Means:
-        """Return what the service times told up to the end of a bundle, as the policy knew it then."""
-        for seen, signals in bundle:
-            self._services.add(seen.service_times)
-            if self._services.changed(signals.mean) or self._means is None:
-                self._means = self.family.means(self._services, signals.mean)
+    def _known(self, bundle: list[array[float]]) -> Means:
+        """Return what the service times said up to the end of a bundle, as the policy knew it then."""
+        for one in bundle:
+            mean = one[4]
+            self._services.add(one[HEADER + 1 :: 2])
+            if self._services.changed(mean) or self._means is None:
+                self._means = self.family.means(self._services, mean)
         assert self._means is not None  # a bundle has a round at least
         return self._means
 
@@ -226,51 +221,3 @@ class Rehearsal:
 
 _NO_UPLOADS: array[float] = array("d")
 _NONE = np.empty(0)
-
-
-class RehearsedPolicy:
-    """The `slo` policy and its rehearsal in one: what production runs and the simulator tries."""
-
-    def __init__(
-        self,
-        interval: float = 2.0,
-        *,
-        max_workers: int = 500,
-        caution: Caution = CAUTION,
-        settings: tuple[Setting, ...] | None = None,
-        first: int | None = None,
-    ) -> None:
-        self._interval, self._max_workers, self._caution = interval, max_workers, caution
-        self.policy = SloPolicy(interval) if settings is None else SloPolicy(interval, settings, first or 0)
-        self.rehearsal: Rehearsal | None = None
-        self.changes = 0
-
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return the policy's decision; rehearse, and follow the best setting from the next one on."""
-        decision = self.policy.decide(snapshot)
-        if not decision.held:
-            self._rehearse(snapshot)
-        return decision
-
-    def _rehearse(self, snapshot: Snapshot) -> None:
-        policy = self.policy
-        assert policy.signals is not None
-        if self.rehearsal is None:
-            self.rehearsal = Rehearsal(
-                policy.settings,
-                start_delay=policy.signals.start_delay,
-                objective=snapshot.slo.seconds,
-                share=snapshot.slo.share,
-                interval=self._interval,
-                slots=snapshot.slots_per_worker,
-                workers=snapshot.workers.ready,
-                max_workers=self._max_workers,
-                caution=self._caution,
-            )
-        rehearsal = self.rehearsal
-        rehearsal.note(Seen.of(snapshot), policy.signals)
-        if rehearsal.advance():
-            chosen = rehearsal.choose(policy.following)
-            if chosen != policy.following:
-                self.changes += 1
-                policy.follow(chosen, rehearsal.compared(chosen, policy.following))

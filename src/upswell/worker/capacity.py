@@ -65,7 +65,7 @@ class Capacity:
     async def listen(self) -> None:
         """Hear how busy the application's other workers are, where they share a rate."""
         if self._share is not None:
-            queue = topology.status_queue(f"rate.{self._worker_id}")
+            queue = topology.status_queue("rate", self._worker_id)
             await self._broker.declare(queue)
             await self._broker.consume(queue.name, self.on_status, prefetch_count=_STATUS_PREFETCH)
 

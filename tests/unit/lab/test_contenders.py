@@ -12,7 +12,7 @@ from upswell.lab.contenders import CONTENDERS, Facts, choose, choose_all
 from upswell.policies.peers.keda import KedaPolicy
 from upswell.policies.table import POLICIES, bare_policy_for
 from upswell.settings import Settings
-from upswell.simulator.rehearsal import RehearsedPolicy
+from upswell.simulator.rehearsed_policy import RehearsedPolicy
 
 if TYPE_CHECKING:
     from upswell.policies import ScalingPolicy

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from support.processes import lognormal, poisson
 from upswell.journal import Journal
-from upswell.monitor.application_rehearsal import ApplicationRehearsal, Choice
 from upswell.monitor.history import histories, rounds
 from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY, FIRST
 from upswell.settings import Settings, Slo
+from upswell.simulator.application_rehearsal import ApplicationRehearsal, Choice
 from upswell.simulator.engine import Simulation
 from upswell.simulator.jobs import in_chunks
 from upswell.simulator.world import World
@@ -166,10 +167,17 @@ def test_the_first_setting_is_followed_until_the_first_choice_and_says_so(
 def test_an_application_without_uploads_or_of_unknown_depth_is_not_rehearsed(traffic: list[Snapshot]) -> None:
     rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce())
     one = policy()
-    one.decide(traffic[0])
-    rehearsals.note(one, SETTINGS, traffic[0])
-    assert not traffic[0].recent_service_times
-    assert not rehearsals._stages
+    idle = replace(
+        traffic[0],
+        messages_ready=0,
+        messages_unacknowledged=0,
+        recent_service_times=(),
+        recent_response_times=(),
+    )
+    for snapshot in (idle, replace(traffic[-1], messages_ready=None)):
+        one.decide(snapshot)
+        rehearsals.note(one, SETTINGS, snapshot)
+        assert not rehearsals._stages
 
 
 def test_what_waits_for_rehearsal_is_bounded_and_so_are_the_applications(traffic: list[Snapshot]) -> None:
@@ -238,7 +246,7 @@ def test_a_restarted_monitor_has_chosen_by_its_second_round_from_what_the_journa
     assert "would have kept" in one.why
     # Those of the last objective are not rehearsed yet; with a memory of 100 objectives, 6,000 s, the older
     # ones count less.
-    rehearsal = rehearsals._stages["e1"]._rehearsal
+    rehearsal = rehearsals._stages["e1"].rehearsal
     assert rehearsal is not None
     assert rehearsal.shadows.count == pytest.approx(6000 * (1 - math.exp(-1940 / 6000)), rel=0.05)
     assert one._services.count == 1000
@@ -270,7 +278,9 @@ def test_the_past_is_told_round_by_round_with_every_upload_in_it_once(tmp_path: 
 
 
 def test_a_choice_names_a_member_of_the_family(traffic: list[Snapshot]) -> None:
-    stage = ApplicationRehearsal("e1", SETTINGS, FAMILY, FIRST)
+    stage = ApplicationRehearsal(
+        "e1", FAMILY, FIRST, slo=SETTINGS.objective, interval=2.0, min_workers=0, max_workers=200
+    )
     one = policy()
     choices: list[Choice] = []
     for snapshot in traffic:

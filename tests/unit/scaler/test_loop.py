@@ -59,7 +59,7 @@ class Stage:
         control = topology.control_queue(worker_id)
         self.broker.declared[control.name] = control
         status = WorkerStatus(app_id="a1", worker_id=worker_id, state=state, busy=busy, slots=4, at=self.now)
-        self.send("upswell.status.test", encode(status))
+        self.send("upswell.status.scaler.test", encode(status))
 
     def all_report(self) -> None:
         for worker in self.fleet.workers.values():
@@ -136,7 +136,7 @@ def test_hostile_messages_are_dropped(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         for body in (b"", b"\x00", b"[]", b'{"app_id": "../x", "desired_workers": 3}', b"1" * 2_000_000):
             stage.send(stage.settings.scaling_queue, body)
-            stage.send("upswell.status.test", body)
+            stage.send("upswell.status.scaler.test", body)
         await stage.round()
         assert stage.fleet.started == []
 

@@ -14,7 +14,7 @@ from upswell.policies.constant import ConstantPolicy
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
-from upswell.simulator.rehearsal import RehearsedPolicy
+from upswell.simulator.rehearsed_policy import RehearsedPolicy
 from upswell.simulator.world import World
 
 WORLD = World(slo=Slo(0.95, 30.0), start_delay=5.0)

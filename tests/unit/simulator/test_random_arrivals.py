@@ -12,7 +12,7 @@ from support.processes import PROCESSES
 from support.random_cases import LOADS, OBJECTIVES, Case, draw
 from upswell.lab.score import score
 from upswell.simulator.engine import simulate
-from upswell.simulator.rehearsal import RehearsedPolicy
+from upswell.simulator.rehearsed_policy import RehearsedPolicy
 
 LEAST_WORK = 0.6
 """Least share of a case's worker-seconds that is work, where start-up is short."""

@@ -423,7 +423,7 @@ def test_workers_of_one_application_share_its_rate() -> None:
         async with rig.running():
             rig.upload()
             other = WorkerStatus(app_id="e1", worker_id="e1-v", state="ready", busy=3, slots=4, at=1000.0)
-            queue = topology.status_queue("rate.e1-w").name
+            queue = topology.status_queue("rate", "e1-w").name
             rig.broker.publish(Message(body=encode(other), routing_key=queue))
             rig.broker.publish(Message(body=b"no status", routing_key=queue))
             await settle()

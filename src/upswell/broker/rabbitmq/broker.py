@@ -1,42 +1,27 @@
-"""RabbitMQ as a broker: quorum queues, pipelined confirms, and a connection that mends itself.
+"""RabbitMQ as a broker: quorum queues, pipelined confirms, and a connection that is restored when it is lost.
 
-In come messages and callbacks, out go AMQP 0-9-1 methods; the only module that imports pika. All work is
-done in the event loop, so heartbeats go on while handlers run. What was published waits in `outbox`
-until it is confirmed, what is consumed is remembered in `consumers`, what was declared here;
-`link` makes the connection again and has all three restored. `attempts` tells how attempts
-are counted, `url` what a URL may say.
-
-One connection has up to four channels, because the server answers a refused method by closing its channel:
-one each for publishing, consuming, `get`, and questions (declare, depth, purge, delete).
+Takes messages and callbacks, sends AMQP 0-9-1 methods. All work is done in the event loop, so heartbeats go
+on while handlers run. One connection has up to four channels, because the server answers a refused method
+by closing its channel: one each for publishing, consuming, `get`, and questions (declare, depth, purge,
+delete).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import re
-import socket
-import ssl
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pika
-import pika.exceptions
-import pika.spec
-from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.adapters.utils.connection_workflow import AMQPConnectorWrongState
-
 from upswell.broker.protocol import Consumer, QueueDepth
-from upswell.broker.rabbitmq import delivery_count
+from upswell.broker.rabbitmq import delivery_count, pika_client
 from upswell.broker.rabbitmq import url as rabbitmq_url
 from upswell.broker.rabbitmq.channel import NOT_FOUND, AwaitableChannel, LostError, RefusedError
 from upswell.broker.rabbitmq.connection import ReconnectingConnection
 from upswell.broker.rabbitmq.consumers import Consumers, RabbitConsumer, delivery
 from upswell.broker.rabbitmq.publishing import Outgoing, PublishingChannel
 from upswell.broker.rabbitmq.queues import DeclaredQueues
-from upswell.errors import BrokerError
 from upswell.events import get_logger
 
 if TYPE_CHECKING:
@@ -44,18 +29,11 @@ if TYPE_CHECKING:
 
     from upswell.broker.protocol import Delivery, Message, OnDelivery
     from upswell.broker.rabbitmq.consumers import Held
-    from upswell.broker.rabbitmq.url import Address
     from upswell.broker.topology import Queue
+    from upswell.errors import BrokerError
 
 _CLOSE_PATIENCE = 5.0  # seconds that outstanding confirms have at close
-_ABORT_PATIENCE = 2.0  # seconds that the server has to let a connection go that came about too late
 _NACK_UNCOUNTED_SINCE = (4, 3)
-
-# pika logs each lost connection with a traceback's worth of lines; what matters is in our own events.
-logging.getLogger("pika").addHandler(logging.NullHandler())
-
-_Properties: Any = pika.BasicProperties
-_GetEmpty: Any = pika.spec.Basic.GetEmpty
 
 
 class RabbitBroker:
@@ -79,9 +57,9 @@ class RabbitBroker:
         self._got: Callable[..., None] | None = None
         self._publishing = PublishingChannel(self._log)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._consumers = Consumers(_cancel, self._prepare, log=self._log, rng=self._rng)
+        self._consumers = Consumers(self._prepare, log=self._log, rng=self._rng)
         self._connection = ReconnectingConnection(
-            partial(_open, self._address, name),
+            partial(pika_client.open_connection, self._address, name),
             self._restore,
             self._on_lost,
             log=self._log,
@@ -124,7 +102,7 @@ class RabbitBroker:
         with `persistent=False` it is dropped then.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        properties = _Properties(message_id=message.message_id, reply_to=message.reply_to)
+        properties = pika_client.properties(message_id=message.message_id, reply_to=message.reply_to)
         if message.headers:
             properties.headers = delivery_count.wire_headers(message.headers)
         if message.persistent:
@@ -150,9 +128,11 @@ class RabbitBroker:
         Until `cancel` returns, `on_delivery` may still be called.
 
         Raises:
+            QueueInUseError: the queue was declared for a single consumer and has one.
             BrokerError: no such queue, or no permission.
         """
         consumer = RabbitConsumer(queue, on_delivery, prefetch_count, self._consumers)
+        consumer.exclusive = self._queues.has_single_consumer(queue)
         await self._connection.until_done(lambda: self._consumers.start(consumer))
         return consumer
 
@@ -242,13 +222,7 @@ class RabbitBroker:
         self._nack_counts = tuple(map(int, re.findall(r"\d+", version)[:2])) < _NACK_UNCOUNTED_SINCE
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
-        for name in self._queues.names():
-            try:
-                await self._prepare(name)
-            except LostError:
-                raise
-            except BrokerError as error:  # its consumers, when there are any, try again
-                self._log.warning("broker.declare_failed", queue=name, error=error)
+        await self._queues.declare_all(self._connection.call_once)
         self._publishing.forget_refusals()
         await self._open_publishing(connection)
         await self._consumers.attach(connection)
@@ -293,7 +267,7 @@ class RabbitBroker:
             if not self._connection.is_up:
                 raise LostError("there is no connection to RabbitMQ")
             self._getting = await AwaitableChannel.open(self._connection.connection)
-            self._getting.raw.add_callback(self._on_get_empty, [_GetEmpty], one_shot=False)
+            self._getting.raw.add_callback(self._on_get_empty, [pika_client.GET_EMPTY], one_shot=False)
         channel = self._getting
 
         def start(settle: Callable[..., None]) -> None:
@@ -344,127 +318,3 @@ def _settle_replaced(held: Held, future: asyncio.Future[None]) -> None:
         held.reject()
     else:
         held.ack()
-
-
-def _cancel(channel: Any, tag: str, settle: Callable[..., None]) -> None:
-    """Cancel a subscription and still take what is on its way.
-
-    pika's own basic_cancel rejects those deliveries, and each reject counts as an attempt.
-    """
-    cancel: Any = pika.spec.Basic.Cancel(consumer_tag=tag, nowait=False)
-
-    def done(frame: Any) -> None:
-        channel._consumers.pop(tag, None)  # noqa: SLF001 - what basic_cancel would do
-        settle(frame)
-
-    answer: Any = (pika.spec.Basic.CancelOk, {"consumer_tag": tag})
-    channel._rpc(cancel, done, [answer])  # noqa: SLF001 - there is no public way
-
-
-class _Connection(AsyncioConnection):
-    """pika's connection, which sends in one piece what one turn of the event loop wants sent.
-
-    pika makes a system call of each frame, four a request; a busy worker needs a quarter more time so.
-    """
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        self._unsent: list[bytes] = []
-        super().__init__(*arguments, **named)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._unsent.append(data)
-
-    def _flush(self) -> None:
-        data = b"".join(self._unsent)
-        self._unsent.clear()
-        transport: Any = getattr(self, "_transport", None)
-        if transport is not None:  # else the connection was lost meanwhile
-            transport.write(data)
-
-
-async def _open(address: Address, name: str) -> Any:
-    """Return a new open connection.
-
-    Raises:
-        LostError: the server cannot be reached now.
-        BrokerError: it can, and it does not let us in; or it cannot exist.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-    workflow: Any = _Connection.create_connection(
-        [_parameters(address, name)],
-        on_done=lambda result: None if done.done() else done.set_result(result),
-        custom_ioloop=loop,
-    )
-    try:
-        result = await asyncio.shield(done)
-    except asyncio.CancelledError:
-        connector = workflow._connector  # noqa: SLF001 - pika cannot abort a handshake: it trips over itself
-        if connector is None or connector._amqp_conn is None:  # noqa: SLF001
-            with suppress(AMQPConnectorWrongState):  # it has just come about, or failed, by itself
-                workflow.abort()
-        result = await done
-        if isinstance(result, _Connection):
-            await _close(result)
-        raise
-    if isinstance(result, _Connection):
-        return result
-    cause = _cause(result)
-    reason = _refusal(cause)
-    where = f"{address.host}:{address.port}"
-    if reason is not None:
-        raise BrokerError(f"RabbitMQ at {where} cannot be used: {reason}")
-    raise LostError(f"RabbitMQ at {where} cannot be reached: {type(cause).__name__}: {cause}")
-
-
-async def _close(connection: Any) -> None:
-    """Close a connection that nobody wants any more."""
-    closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def on_closed(*_: Any) -> None:
-        if not closed.done():
-            closed.set_result(None)
-
-    connection.add_on_close_callback(on_closed)
-    connection.close()
-    await asyncio.wait([closed], timeout=_ABORT_PATIENCE)
-
-
-def _parameters(address: Address, name: str) -> Any:
-    parameters: Any = pika.ConnectionParameters(
-        host=address.host,
-        port=address.port,
-        virtual_host=address.vhost,
-        credentials=pika.PlainCredentials(address.user, address.password),
-        heartbeat=address.heartbeat,
-        socket_timeout=address.connection_timeout,
-        stack_timeout=address.connection_timeout,
-        ssl_options=pika.SSLOptions(address.tls, address.server_name) if address.tls else None,
-        client_properties={"connection_name": name, "product": "Upswell"},
-    )
-    return parameters
-
-
-def _cause(error: Any) -> BaseException:
-    """Return the innermost of the exceptions that pika wraps a failed connection in."""
-    while True:
-        inner = error.exceptions[-1] if hasattr(error, "exceptions") else getattr(error, "exception", None)
-        if inner is None:
-            return error
-        error = inner
-
-
-def _refusal(cause: BaseException) -> str | None:
-    """Return why no second try would mend a failed connection, or None when one might."""
-    text = str(cause)
-    if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
-        return "no such host"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {cause.verify_message}"
-    if isinstance(cause, pika.exceptions.ProbableAuthenticationError) and "(403)" in text:
-        return "user name or password refused"
-    if isinstance(cause, pika.exceptions.ProbableAccessDeniedError) and "(530)" in text:
-        return "no such vhost, or no permission for it"
-    return None

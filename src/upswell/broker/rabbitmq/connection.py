@@ -10,6 +10,7 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from upswell.broker.rabbitmq import pika_client
 from upswell.broker.rabbitmq.channel import AwaitableChannel, LostError
 from upswell.errors import BrokerError
 
@@ -89,8 +90,7 @@ class ReconnectingConnection:
         try:
             await asyncio.wait_for(gone.wait(), _CLOSE_TIMEOUT)
         except TimeoutError:
-            # No public way to drop a connection whose peer does not answer.
-            connection._adapter_disconnect_stream()  # noqa: SLF001
+            pika_client.drop(connection)
             await asyncio.sleep(0)
         finally:
             self._up.set()  # losing the connection cleared it

@@ -13,6 +13,7 @@ from upswell.broker.protocol import Delivery
 from upswell.broker.rabbitmq import delivery_count
 from upswell.broker.rabbitmq.channel import AwaitableChannel, LostError, RefusedError
 from upswell.broker.rabbitmq.connection import pause
+from upswell.broker.rabbitmq.pika_client import cancel_consumer
 from upswell.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def delivery(
 
 
 class RabbitConsumer:
-    """One subscription; `tag` is the server's name for it while it runs.
+    """One subscription; `tag` is the server's name for it while it runs; `exclusive` admits no other.
 
     `unsettled` counts what it holds; in `held_back`, where that is a list, settlements wait.
     """
@@ -157,6 +158,7 @@ class RabbitConsumer:
     ) -> None:
         self.queue = queue
         self.prefetch_count = prefetch_count
+        self.exclusive = False
         self.tag: str | None = None
         self.unsettled = 0
         self.held_back: list[tuple[Held, str]] | None = None
@@ -207,19 +209,16 @@ class RabbitConsumer:
 class Consumers:
     """All subscriptions, on one channel.
 
-    `canceller` sends a basic.cancel (the channel's own gives what is still on its way back, and that would
-    count as an attempt); `prepare` makes sure that a queue is there before it is consumed again.
+    `prepare` makes sure that a queue is there before it is consumed again.
     """
 
     def __init__(
         self,
-        canceller: Callable[[Any, str, Callable[..., None]], None],
         prepare: Callable[[str], Awaitable[None]],
         *,
         log: Any,
         rng: random.Random,
     ) -> None:
-        self._canceller = canceller
         self._prepare = prepare
         self._log = log
         self._rng = rng
@@ -268,7 +267,8 @@ class Consumers:
         Nothing is on its way to one that holds all that it may, so its settlements are held back until then.
         One that does not fill, since the queue is nearly empty, gets a relief of higher priority, to which
         comes what comes next; and that one another, which a single message fills. Where not even that comes,
-        one in the milliseconds of the last cancel is unlikely.
+        one in the milliseconds of the last cancel is unlikely. Queues for a single consumer need
+        none of this: they have no delivery limit.
         """
         if consumer in self._running:
             self._running.remove(consumer)
@@ -279,7 +279,7 @@ class Consumers:
         last = [consumer]
         try:
             filled = await consumer.is_full(_FILL_SECONDS)
-            for prefetch_count in _RELIEFS:
+            for prefetch_count in () if consumer.exclusive else _RELIEFS:
                 if filled:
                     break
                 last.append(last[-1].relief(prefetch_count))
@@ -298,7 +298,7 @@ class Consumers:
     async def _end(self, channel: AwaitableChannel, consumer: RabbitConsumer) -> None:
         tag, consumer.tag = consumer.tag, None
         if tag is not None:
-            await channel.expect(lambda settle: self._canceller(channel.raw, tag, settle))
+            await channel.expect(lambda settle: cancel_consumer(channel.raw, tag, settle))
 
     async def _open_channel(self) -> None:
         channel = await AwaitableChannel.open(self._connection, self._on_channel_closed)
@@ -320,6 +320,7 @@ class Consumers:
                 "basic_consume",
                 queue=consumer.queue,
                 on_message_callback=consumer.on_message,
+                exclusive=consumer.exclusive,
                 arguments={"x-priority": priority} if priority else None,
             )
         consumer.tag = frame.method.consumer_tag

@@ -11,10 +11,11 @@ from upswell.broker.rabbitmq.channel import (
     ACCESS_REFUSED,
     PRECONDITION_FAILED,
     RESOURCE_LOCKED,
+    LostError,
     RefusedError,
 )
 from upswell.broker.rabbitmq.queue_arguments import as_it_is, declaration, weaker
-from upswell.errors import QueueMismatchError
+from upswell.errors import BrokerError, QueueInUseError, QueueMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -40,10 +41,6 @@ class DeclaredQueues:
         self._classic: set[str] = set()
         self._warned: set[str] = set()
 
-    def names(self) -> list[str]:
-        """Return the names of all declared queues."""
-        return list(self._queues)
-
     def get(self, name: str) -> Queue | None:
         """Return a queue as it was declared."""
         return self._queues.get(name)
@@ -57,8 +54,13 @@ class DeclaredQueues:
         self._queues.pop(name, None)
         self._classic.discard(name)
 
-    async def declare(self, queue: Queue, call: Call) -> None:
-        """Make a queue, its exchange and binding, and remember it.
+    def has_single_consumer(self, name: str) -> bool:
+        """Whether a queue was declared for one consumer only."""
+        queue = self._queues.get(name)
+        return queue is not None and queue.single_consumer
+
+    async def declare(self, queue: Queue, call: Call) -> int:
+        """Make a queue, its exchange and binding, and remember it; return how many consumers it has.
 
         Raises:
             QueueMismatchError: what is there cannot do the job.
@@ -68,7 +70,7 @@ class DeclaredQueues:
         try:
             if queue.bound_to:
                 await call("exchange_declare", exchange=queue.bound_to, exchange_type="fanout", durable=True)
-            found, differences = await _find(queue.name, wish, call)
+            found, differences, consumers = await _find(queue.name, wish, call)
             if queue.bound_to:
                 await call("queue_bind", queue=queue.name, exchange=queue.bound_to)
         except RefusedError as error:
@@ -86,29 +88,45 @@ class DeclaredQueues:
         if differences and queue.name not in self._warned:
             self._warned.add(queue.name)
             self._log.warning("broker.queue_differs", queue=queue.name, weaker=weaker(differences))
+        return consumers
 
     async def prepare(self, name: str, call: Call) -> None:
-        """Declare a known queue again; one that was never declared here must be there already.
+        """Make a queue ready to be consumed; one that was never declared here must be there already.
 
         Raises:
+            QueueInUseError: it allows one consumer and has one.
             BrokerError: as `declare`, or no such queue.
         """
         queue = self._queues.get(name)
-        if queue is not None:
-            await self.declare(queue, call)
-        else:
+        if queue is None:
             await call("queue_declare", queue=name, passive=True)
+        elif await self.declare(queue, call) and queue.single_consumer:
+            raise QueueInUseError(name)
+
+    async def declare_all(self, call: Call) -> None:
+        """Declare all queues again on a new connection.
+
+        Raises:
+            LostError: that connection was lost too.
+        """
+        for queue in list(self._queues.values()):
+            try:
+                await self.declare(queue, call)
+            except LostError:
+                raise
+            except BrokerError as error:  # its consumers, when there are any, try again
+                self._log.warning("broker.declare_failed", queue=queue.name, error=error)
 
 
-async def _find(name: str, wish: Declaration, call: Call) -> tuple[Declaration, list[str]]:
-    """Declare a queue; return what it is, and in which arguments that differs from the wish.
+async def _find(name: str, wish: Declaration, call: Call) -> tuple[Declaration, list[str], int]:
+    """Declare a queue; return what it is, in which arguments that differs from the wish, and its consumers.
 
     The server names one difference at a time, so the question is put again with the answer in it.
     """
     differences: list[str] = []
     while True:
         try:
-            await call(
+            frame = await call(
                 "queue_declare",
                 queue=name,
                 durable=wish.durable,
@@ -125,6 +143,6 @@ async def _find(name: str, wish: Declaration, call: Call) -> tuple[Declaration, 
             if error.code not in (ACCESS_REFUSED, PRECONDITION_FAILED):
                 raise
             # Not ours to configure, or different in a way that we cannot read: is it at least there?
-            await call("queue_declare", queue=name, passive=True)
+            frame = await call("queue_declare", queue=name, passive=True)
             differences.append("declaration")
-        return wish, differences
+        return wish, differences, int(frame.method.consumer_count)

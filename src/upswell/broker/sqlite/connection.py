@@ -18,7 +18,7 @@ from upswell.broker.protocol import Delivery, OnDelivery, QueueDepth
 from upswell.broker.sqlite import message_rows, queue_rows
 from upswell.broker.sqlite.presence import Presence
 from upswell.broker.sqlite.transaction import Changes, ConsumerState, Publish, Settlement, Transaction
-from upswell.errors import BrokerError, QueueMismatchError
+from upswell.errors import BrokerError, QueueInUseError, QueueMismatchError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -134,10 +134,13 @@ class Session:
 
     def subscribe(self, subscription: ConsumerState) -> None:
         """Begin to take messages of a queue, from the next exchange on."""
+        if self._is_single(subscription.queue):  # a dead process's consumer does not count
+            self._presence.ring(queue_rows.consuming_connections(self._db, subscription.queue))
 
         def add() -> None:
             self._queue(subscription.queue)
-            self._add_consumer(subscription)
+            if not self._add_consumer(subscription):
+                raise QueueInUseError(subscription.queue)
 
         self._presence.transact(add, synced=False)
         self._subscriptions.append(subscription)
@@ -259,13 +262,23 @@ class Session:
             except QueueMismatchError as error:
                 self._log.error("broker.queue_lost", queue=queue.name, error=error)
 
-    def _add_consumer(self, subscription: ConsumerState) -> None:
-        queue = queue_rows.find_queue(self._db, subscription.queue)
+    def _is_single(self, name: str) -> bool:
+        queue = self._declared.get(name)
+        return queue is not None and queue.single_consumer
+
+    def _add_consumer(self, subscription: ConsumerState) -> bool:
+        """Take a consumer's place; return whether there was one."""
+        name = subscription.queue
+        subscription.queue_id = 0
+        if self._is_single(name) and queue_rows.consuming_connections(self._db, name):
+            return False
+        queue = queue_rows.find_queue(self._db, name)
         if queue is not None:
             subscription.queue_id = queue.id
             subscription.id = queue_rows.add_consumer(
                 self._db, queue.id, self._presence.id, subscription.prefetch_count
             )
+        return queue is not None
 
     def _mend_subscriptions(self) -> None:
         """Consume again from queues that someone deleted; those declared here are made again."""
@@ -277,11 +290,9 @@ class Session:
         if not broken:
             return
 
-        def mend() -> None:
+        def mend() -> list[ConsumerState]:
             self._declare_again()
-            for subscription in broken:
-                self._add_consumer(subscription)
+            return [subscription for subscription in broken if self._add_consumer(subscription)]
 
-        self._presence.transact(mend, synced=False)
-        for subscription in broken:
+        for subscription in self._presence.transact(mend, synced=False):
             self._log.warning("broker.consumer_restored", queue=subscription.queue)

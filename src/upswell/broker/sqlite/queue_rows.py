@@ -146,6 +146,14 @@ def waiting_connections(db: sqlite3.Connection, queue_ids: Iterable[int], *, bes
     return found
 
 
+def consuming_connections(db: sqlite3.Connection, name: str) -> list[int]:
+    """Return the connections that consume a queue."""
+    rows = db.execute(
+        "SELECT connection FROM consumers WHERE queue = (SELECT id FROM queues WHERE name = ?)", (name,)
+    )
+    return [connection for (connection,) in rows]
+
+
 def add_consumer(db: sqlite3.Connection, queue_id: int, connection: int, prefetch_count: int) -> int:
     """Add a consumer to a queue; return its id."""
     cursor = db.execute(

@@ -50,7 +50,7 @@ class Roster:
 
     async def listen(self, broker: Broker) -> None:
         """Begin to take statuses, from a queue of our own."""
-        queue = topology.status_queue(unique_name("status"))
+        queue = topology.status_queue("status", unique_name("cli"))
         await broker.declare(queue)
 
         def on_delivery(delivery: Delivery) -> None:

@@ -40,7 +40,7 @@ def test_bounds_drop_the_oldest_and_times_are_milliseconds() -> None:
 
 
 def test_an_exclusive_queue_is_classic_and_goes_with_its_connection() -> None:
-    found = declaration(topology.status_queue("me"))
+    found = declaration(topology.status_queue("monitor", "me"))
     assert (found.durable, found.exclusive, found.auto_delete) == (False, True, True)
     assert found.is_classic
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from support.bursts import WORLD, bursts
 from upswell.simulator.engine import simulate
-from upswell.simulator.rehearsal import RehearsedPolicy
+from upswell.simulator.rehearsed_policy import RehearsedPolicy
 
 
 def test_the_default_policy_costs_the_same_where_signals_are_withheld_around_every_scaling() -> None:

@@ -22,9 +22,8 @@ from upswell.broker import broker_entry
 from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError, UploadError
 from upswell.publisher.sources import LISTED
 from upswell.requests import key_of
-from upswell.stores.destinations import open_store
 from upswell.stores.protocol import StoredObject
-from upswell.stores.sources import SourceOpener
+from upswell.stores.registry import SourceOpener, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -25,7 +25,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     rules = folder / "rules.toml"
     rules.write_text(RULES)
     with System(
-        folder, app_id="e1", handler="simulate", simulate_seconds="0.3-0.6", slots=2, max_workers=6,
+        folder, app_id="e1", handler="simulate", handlers_simulate_seconds="0.3-0.6", slots=2, max_workers=6,
         decision_interval=0.5, window=5, slo="90% < 4s", price_per_worker_hour=0.5, rules_file=rules,
         stabilization_window=2, status_interval=0.5,
     ) as made:  # fmt: skip
@@ -77,7 +77,7 @@ def test_another_policy_and_objective_are_told_with_what_they_would_have_cost_an
 @pytest.mark.slow
 def test_a_decision_of_a_real_run_is_explained(system: System) -> None:
     shown = system.run("explain", str(system.folder / "state")).stdout
-    for words in ("e1, ", "why:", "rejected:", "what was seen:", "slo 90% < 4s", "workers:"):
+    for words in ("e1, ", "why:", " → ", "what was seen:", "slo 90% < 4s", "workers:"):
         assert words in shown
     told = answer(system, "explain", str(system.folder / "state"), "--json")
     first = told["at"] - 1  # two rounds before; a quick run has not many more

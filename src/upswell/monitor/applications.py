@@ -54,6 +54,8 @@ class Watched:
         self.ledger = Billing(bill)
         self.family = family
         self.last_desired: int | None = None
+        self.reason = ""
+        """Why the number is what it is: the sentence of the decision that changed it."""
         self.policy_fails = False
 
 
@@ -140,7 +142,7 @@ class Applications:
             app_id,
             slo=own.objective,
             window=own.window,
-            slots=own.slots,
+            slots=own.initial_slots,
             status_interval=own.status_interval,
             capacity=self._capacity(),
             started_at=now,

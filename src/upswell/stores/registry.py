@@ -41,7 +41,15 @@ class Scheme(Protocol):
         ...
 
 
-_CLOUD = {"factory": "upswell.stores.schemes:BucketScheme", "check": "upswell.stores.schemes:check_bucket"}
+def _cloud(name: str, summary: str) -> Entry:
+    return Entry(
+        name=name,
+        factory="upswell.stores.schemes:BucketScheme",
+        check="upswell.stores.schemes:check_bucket",
+        extra="cloud",
+        summary=summary,
+    )
+
 
 REGISTRY: Registry[Callable[[], Scheme]] = Registry(
     "scheme",
@@ -53,9 +61,9 @@ REGISTRY: Registry[Callable[[], Scheme]] = Registry(
             check="upswell.stores.schemes:check_folder",
             summary="a folder",
         ),
-        Entry(name="s3", extra="cloud", summary="Amazon S3, and what speaks it", **_CLOUD),
-        Entry(name="gs", extra="cloud", summary="Google Cloud Storage", **_CLOUD),
-        Entry(name="az", extra="cloud", summary="Azure Blob Storage", **_CLOUD),
+        _cloud("s3", "Amazon S3, and what speaks it"),
+        _cloud("gs", "Google Cloud Storage"),
+        _cloud("az", "Azure Blob Storage"),
         Entry(
             name="http",
             factory="upswell.stores.schemes:WebScheme",

@@ -88,9 +88,7 @@ def test_a_cancelled_upload_stops_soon_and_stores_nothing(source: Path) -> None:
 
 @pytest.mark.parametrize("destination", ["ftp://host/x", "https://host/x"])
 def test_a_destination_that_is_no_folder_is_refused_at_the_start(destination: str) -> None:
-    with pytest.raises(
-        SettingsError, match="scheme must be one of file, s3, gs, az|a source, not a destination"
-    ):
+    with pytest.raises(SettingsError, match=r"one of file, s3, gs, az|a source, not a destination"):
         UploadHandler(Settings(destination=destination), Threads(1))
 
 

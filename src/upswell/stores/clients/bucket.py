@@ -154,7 +154,7 @@ class Bucket:
             result = obstore.get(self._store, key, options={"if_match": f'"{etag}"'} if etag else None)
         answer = _answer(result)
         if etag is not None and answer.etag != etag:  # a store that takes no conditions
-            raise TemporaryUploadError(f"an object must not change while it is used, got another {safe(key)}")
+            raise TemporaryUploadError(f"the object changed while it was used: {safe(key)}")
         return answer, self._chunks(key, result)
 
     def _chunks(self, key: str, result: Any) -> Generator[Chunk]:
@@ -189,7 +189,7 @@ class Bucket:
             if type(error).__name__ != "PanicException":  # Rust's; it has no name that can be imported
                 raise
             where = safe(f"{self.scheme}://{self.name}/{key}")
-            raise TemporaryUploadError(f"obstore must not fail inside, as it did for {where}") from None
+            raise TemporaryUploadError(f"obstore failed inside: {where}") from None
 
 
 @contextmanager

@@ -28,7 +28,7 @@ _SCHEMA = """
 """
 
 
-class Record:
+class StoredRecord:
     """The stored uploads of one application; `commit` makes what was added durable."""
 
     def __init__(self, path: Path, app_id: str, clock: Callable[[], float] = time.time) -> None:

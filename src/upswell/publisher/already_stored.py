@@ -2,7 +2,7 @@
 
 What comes in: candidates. What goes out: for each its size, whether it is stored, or how it differs. Where
 this machine can look into the destination, that is the truth. Where it cannot (the workers run a handler of
-the user's, or it has no right to the store), what workers told this machine counts. Reads sources and
+the user's, or it has no right to the store), what workers reported to this machine counts. Reads sources and
 objects, writes none.
 """
 
@@ -107,7 +107,7 @@ class AlreadyStored:
             return None
 
     async def look(self, candidates: Sequence[Candidate]) -> list[Thing | None]:
-        """Return the things behind URIs with their sizes and versions; None where nobody tells them here.
+        """Return the things behind URIs with their sizes and versions; None where they cannot be known here.
 
         A place that once does not answer is not asked again: the workers may reach it all the same.
         """
@@ -147,7 +147,7 @@ class AlreadyStored:
         return await self._each(is_stored, candidates)
 
     def _is_there(self, request: UploadRequest, *, told: bool) -> bool:
-        """Return whether the object is there: its size, and told by a worker or read and compared."""
+        """Return whether the object is there: its size, and reported by a worker or read and compared."""
         assert self._store is not None
         key = key_of(request)
         try:
@@ -228,10 +228,10 @@ def _compare_checksum(
     key: str, source: StoredObject, recorded: dict[str, str | None], request_id: str
 ) -> Mismatch | None:
     if request_id not in recorded:
-        return Mismatch("missing", key, "no worker has told this machine that it is stored")
+        return Mismatch("missing", key, "no worker reported it as stored to this machine")
     told = recorded[request_id]
     if told is None:
-        return Mismatch("unknown", key, "its worker told no checksum")
+        return Mismatch("unknown", key, "its worker reported no checksum")
     if told != source.checksum:
         return Mismatch("differs", key, f"its worker stored {told}, {source.checksum} is here")
     return None

@@ -45,7 +45,7 @@ _KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
 
 
 class ObjectInfo(Struct, frozen=True):
-    """What a store tells of an object: its size in bytes, its ETag without quotes, its metadata."""
+    """What a store says of an object: its size in bytes, its ETag without quotes, its metadata."""
 
     size: int
     etag: str | None
@@ -135,7 +135,7 @@ class Bucket:
         return self._sends_checksums
 
     def stat(self, key: str) -> ObjectInfo | None:
-        """Return what the store tells of an object, or None where there is none."""
+        """Return what the store says of an object, or None where there is none."""
         try:
             with self._told(key):
                 result = obstore.get(self._store, key, options={"head": True})
@@ -144,7 +144,7 @@ class Bucket:
         return _answer(result)
 
     def read(self, key: str, *, etag: str | None = None) -> tuple[ObjectInfo, Iterator[Chunk]]:
-        """Return what the store tells of an object, and its bytes as they come; of that `etag`, if given.
+        """Return what the store says of an object, and its bytes as they come; of that `etag`, if given.
 
         Raises:
             FileNotFoundError: there is none.
@@ -271,7 +271,7 @@ def _retries(settings: Settings) -> Any:
 
 
 def _options(settings: Settings, endpoint_name: str, endpoint: str) -> dict[str, Any]:
-    """Return what all three are told alike; each has a name of its own for an endpoint."""
+    """Return the options that all three share; each has its own name for an endpoint."""
     options: dict[str, Any] = {"client_options": _client(settings), "retry_config": _retries(settings)}
     if endpoint:
         options[endpoint_name] = endpoint

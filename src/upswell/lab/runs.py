@@ -172,7 +172,7 @@ def run_policy(
         SettingsError: the world is invalid, or the policy lacks its rules.
     """
     if not house.wrappers:
-        interval = choice.contender.interval or world.decision_interval
+        interval = choice.entry.interval or world.decision_interval
         world = replace(world, decision_interval=interval, window=max(world.window, interval))
     asked, note = choice.text, choice.note
     if choice.is_constant:
@@ -257,7 +257,7 @@ def clairvoyant(traffic: Traffic, world: World, possible: float) -> Bound:
     if possible < slo.share:
         return Bound(result=None, why_none=f"no fleet can answer {slo.share:.4g} of the uploads in time")
     if traffic.work <= 0:
-        return Bound(result=None, why_none="the uploads take no time at all, so any fleet is infinitely dear")
+        return Bound(result=None, why_none="the uploads take no time at all, so every cost ratio is infinite")
     cells, most = _cells(traffic, slo.seconds)
     if cells > _ORACLE_CELLS or most > _ORACLE_CELLS_A_STEP:
         return Bound(

@@ -118,7 +118,7 @@ class Application:
         return count.slots // count.ready if count.ready else self._slots
 
     def decided(self, desired_workers: int) -> bool:
-        """Take in what was decided: `desired` from now on. Return whether it is another number than before."""
+        """Take in the number decided, `desired` from now on; return whether it is another than before."""
         before, self._desired = self._desired, desired_workers
         return before != desired_workers
 

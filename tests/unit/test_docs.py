@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
-from msgspec.structs import replace
 
-from upswell.analysis.snapshot import Snapshot, Workers
 from upswell.cli import upswell
 from upswell.events import EVENTS
-from upswell.policies.registry import policy_for
-from upswell.settings import Settings, Slo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,30 +78,6 @@ def test_every_command_of_a_page_exists_with_its_flags(page: str) -> None:
 def test_every_event_that_a_page_names_is_logged(page: str) -> None:
     named = {span for span in spans(page) if EVENT.match(span) and not span.endswith(FILE_ENDINGS)}
     assert named <= set(EVENTS), f"{page} names events that do not exist: {sorted(named - set(EVENTS))}"
-
-
-def test_the_readmes_decision_is_the_default_policys_own() -> None:
-    """Five workers of four slots, a burst of 240 uploads of 2.1 s each, `max_workers = 12`."""
-    policy = policy_for(Settings(slo="95% < 30s", max_workers=12))
-    seen = Snapshot(
-        app_id="photos",
-        at=0.0,
-        slo=Slo(share=0.95, seconds=30.0),
-        window=60.0,
-        slots_per_worker=4,
-        workers=Workers(desired=5, ready=5, busy=5),
-        start_delay=1.0,
-        messages_ready=0,
-        messages_unacknowledged=10,
-        arrivals=10,
-        depth_age=0.0,
-        recent_response_times=(2.1,) * 20,
-        recent_service_times=(2.1,) * 20,
-    )
-    policy.decide(seen)
-    burst = replace(seen, at=2.0, messages_ready=240, messages_unacknowledged=20, arrivals=260)
-    sample = FENCES.findall(read("README.md").split("A decision reads like this:")[1])[0][1]
-    assert policy.decide(burst).reason == sample.strip()
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -48,6 +48,7 @@ REGISTRY: Registry[BrokerFactory] = Registry(
         BrokerEntry(
             name="rabbitmq",
             factory="upswell.broker.rabbitmq:open_rabbitmq",
+            settings="upswell.broker.rabbitmq:RabbitSettings",
             summary="RabbitMQ at broker_url",
             limits_holding=True,
         ),

@@ -80,6 +80,12 @@ def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path
         ({"fleets.docker.imag": "x"}, "unknown setting: fleets.docker.imag; did you mean image?"),
         ({"fleets.docker.network": "a b"}, "fleets.docker.network must be the name of a network, got 'a b'"),
         ({"fleets.dokcer.image": "x"}, "did you mean docker?"),
+        ({"part_size": 5}, "part_size is not a setting any more: use stores.objects.part_size"),
+        (
+            {"stores.objects.part_size": 5},
+            "stores.objects.part_size must be a whole number >= 5242880, got 5",
+        ),
+        ({"apps": {"e1": {"brokers": {}}}}, "apps.e1.brokers is no setting of an application"),
         ({"fleets.process.image": "x"}, "fleets.process has no settings of its own"),
         ({"fleets": "docker"}, "UPSWELL_FLEETS must be a JSON object"),
         ({"fleets": {"docker": 3}}, "fleets must hold tables, such as [fleets.NAME]"),

@@ -191,10 +191,11 @@ def _clock(settings: Settings) -> Finding:
         return Finding(
             "clock", False, f"it says {time.ctime(now)}, before Upswell was installed: set it (NTP)"
         )
-    if not settings.management_url:
+    url = settings.brokers.get("rabbitmq", {}).get("management_url")
+    if not url:
         return Finding("clock", True, f"{time.ctime(now)} (the broker's is not known without management_url)")
     try:
-        theirs = _date_of(settings.management_url)
+        theirs = _date_of(url)
     except (OSError, ValueError) as error:
         return Finding("clock", False, f"management_url must answer: {safe(str(error))}")
     skew = time.time() - theirs

@@ -21,6 +21,7 @@ from upswell.stores.clients.cloud import open_bucket
 from upswell.stores.destinations.part_reader import PartReader, part_size
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
+from upswell.stores.registry import ObjectSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -52,6 +53,7 @@ class ObjectStore:
         self._bucket = bucket
         self._prefix = prefix
         self._settings = settings
+        self._own = settings.own("stores", "objects", ObjectSettings)
         # Azure's ETags are no checksums, nor are they compared when each object is read back.
         self._takes_md5 = settings.verify == "checksum" and bucket.scheme != "az"
 
@@ -72,7 +74,7 @@ class ObjectStore:
                 source, part_bytes=part_bytes, pace=pace, chunk_bytes=chunk_bytes, md5=self._takes_md5
             )
 
-        part_bytes = part_size(source.size, self._settings.part_size)
+        part_bytes = part_size(source.size, self._own.part_size)
         upload = _Upload(key, self._path(key), parts(), source, checksum, again)
         first = upload.parts.first()
         if upload.parts.is_at_end:
@@ -167,7 +169,7 @@ class ObjectStore:
             yield from upload.parts.rest()
             upload.parts.check(upload.checksum)  # raised here, it stops the upload before its last request
 
-        in_flight = self._settings.parts_in_flight
+        in_flight = self._own.parts_in_flight
         if self._bucket.scheme == "s3" and self._settings.on_conflict != "overwrite":
             try:
                 answered = put_new_parts(

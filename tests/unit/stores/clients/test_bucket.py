@@ -89,7 +89,7 @@ def test_an_error_becomes_what_the_table_in_the_docs_says(
         ({"destination": "ftp://host/x"}, "destination must be a folder or start with"),
         (
             {"destination": "s3://bucket", "store_endpoint": "http://store.example"},
-            "store_endpoint must be https:// unless it is on this machine or store_allow_http is set",
+            "store_endpoint must be https:// unless on this machine",
         ),
         (
             {"destination": "s3://bucket", "store_endpoint": "https://user:TOPSECRET@store.example"},

@@ -180,7 +180,7 @@ class Demo:
         started_at = time.monotonic()
         showing = asyncio.create_task(self._show(publisher, scaler))
         try:
-            await _until(lambda: any(w.phase == "active" for w in scaler.workers()), FINISH_SECONDS)
+            await _until(lambda: any(w.phase == "ready" for w in scaler.workers()), FINISH_SECONDS)
             naming = asyncio.create_task(self._name_phases())
             await publisher.publish_all(self._requests(), pace=iter(self._plan.arrivals))
             await naming

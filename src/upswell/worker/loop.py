@@ -354,7 +354,7 @@ def check_time_limit(settings: Settings) -> None:
     """
     if not broker_entry(settings).limits_holding:
         return
-    from upswell.broker.rabbitmq import RabbitSettings  # noqa: PLC0415 - imports pika
+    from upswell.broker.rabbitmq.settings import RabbitSettings  # noqa: PLC0415 - imports pika
 
     held = settings.own("brokers", "rabbitmq", RabbitSettings).consumer_timeout
     if not held:

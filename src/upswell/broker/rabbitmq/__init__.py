@@ -6,37 +6,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-from msgspec import Meta, Struct
+from typing import TYPE_CHECKING
 
 from upswell.broker.rabbitmq.broker import RabbitBroker
-from upswell.settings import Setting
+from upswell.broker.rabbitmq.settings import RabbitSettings
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
 
 __all__ = ["RabbitBroker", "RabbitSettings", "open_rabbitmq"]
-
-
-class RabbitSettings(Struct, frozen=True):
-    """What `[brokers.rabbitmq]` holds."""
-
-    management_url: Annotated[
-        str,
-        Setting(
-            "http(s):// of the management API: the only place that knows the unacknowledged messages of "
-            "workers written by others; empty: not used."
-        ),
-    ] = ""
-    consumer_timeout: Annotated[
-        float,
-        Meta(ge=0),
-        Setting(
-            "RabbitMQ's own consumer_timeout: seconds for which a worker may hold a message; RabbitMQ cannot "
-            "be asked for it, and uploads must end sooner. 0: no limit."
-        ),
-    ] = 1800.0
 
 
 def open_rabbitmq(settings: Settings, *, name: str) -> RabbitBroker:

@@ -31,7 +31,7 @@ from support.bad_http_server import (
 from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.settings import Settings
 from upswell.stores.clients.http import limits
-from upswell.stores.registry import HttpSettings
+from upswell.stores.settings import HttpSettings
 from upswell.stores.sources.http import HttpSource, http_opener
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ KINDS = {
     "fleets": "upswell.fleets.registry",
     "handlers": "upswell.handlers.registry",
     "policies": "upswell.policies.registry",
-    "stores": "upswell.stores.registry",
+    "stores": "upswell.stores.settings",
 }
 """Settings that hold such tables, and where the registry of each is."""
 

@@ -1,102 +1,136 @@
-"""What `[stores.http]` and `[stores.objects]` hold, and who opens the sources of which scheme."""
+"""The schemes of sources and destinations: each is one `Scheme` and one entry here.
+
+An installed package adds one by an entry point of the group `upswell.stores`, named after the scheme of its
+URLs. What a scheme needs is imported when the first such URL comes.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Meta, Struct
-
+from upswell.errors import PermanentUploadError, SettingsError
 from upswell.registry import Entry, Registry
-from upswell.settings import Setting
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.settings import Settings
-    from upswell.stores.protocol import OpenSource
+    from upswell.stores.protocol import OpenSource, Store
 
-Positive = Annotated[float, Meta(gt=0, le=1e9)]
-
-
-class HttpSettings(Struct, frozen=True):
-    """How http(s):// sources are read."""
-
-    connect_timeout: Annotated[
-        Positive, Setting("Seconds in which a web server must accept a connection and finish TLS.")
-    ] = 10.0
-    read_timeout: Annotated[
-        Positive,
-        Setting(
-            "Seconds of silence after which a web server counts as gone; its headers must arrive within them."
-        ),
-    ] = 30.0
-    min_throughput: Annotated[
-        float,
-        Meta(ge=0),
-        Setting(
-            "Bytes per second that a web server must send over 30 s of waiting for it, or its upload is "
-            "tried again later; 0: no minimum."
-        ),
-    ] = 1024.0
-    max_bytes: Annotated[
-        int,
-        Meta(ge=1),
-        Setting(
-            "The most bytes a source may have; a larger one is refused for good. "
-            "Default: the largest object of S3."
-        ),
-    ] = 5 * 1024**4
-    allow_downgrade: Annotated[bool, Setting("Whether a redirect may lead from https to http.")] = False
+    Opener = Callable[[str], OpenSource]
 
 
-class ObjectSettings(Struct, frozen=True):
-    """How object stores are used, as destinations and as sources."""
+class Scheme(Protocol):
+    """What URLs of a scheme can be used for: as a source, as a destination. Making one asks nobody."""
 
-    addressing: Annotated[
-        Literal["path", "virtual"],
-        Setting("Where an S3 bucket's name stands in a URL: in the path, or before the host."),
-    ] = "path"
-    allow_http: Annotated[
-        bool, Setting("Whether store_endpoint may be http:// on another machine than this one.")
-    ] = False
-    anonymous: Annotated[bool, Setting("Whether requests carry no credentials: for public buckets.")] = False
-    timeout: Annotated[
-        Positive,
-        Setting(
-            "Seconds that one request may take; with part_size it is the least throughput of a connection."
-        ),
-    ] = 120.0
-    part_size: Annotated[
-        int,
-        Meta(ge=5 * 1024 * 1024, le=5 * 1024**3),
-        Setting(
-            "Bytes of one part of a multipart upload, more for objects over 10,000 parts; smaller objects "
-            "are sent in one request. A worker's buffers hold at most slots x parts_in_flight x part_size."
-        ),
-    ] = 8 * 1024 * 1024
-    parts_in_flight: Annotated[
-        int,
-        Meta(ge=2, le=64),
-        Setting("Parts of one upload that are in memory at once, being read or sent."),
-    ] = 4
+    def opener(self, settings: Settings) -> Opener:
+        """Return what opens a URI, hostile, as the settings allow; see `protocol.OpenSource`.
+
+        Raises:
+            SettingsError: the scheme has no sources, or the settings break a rule.
+        """
+        ...
+
+    def store(self, destination: str, settings: Settings) -> Store:
+        """Return the store behind a destination's URL.
+
+        Raises:
+            SettingsError: the scheme has no destinations, or the settings break a rule.
+        """
+        ...
 
 
-REGISTRY: Registry[Callable[[Settings], Callable[[str], OpenSource]]] = Registry(
-    "store",
+def _cloud(name: str, summary: str) -> Entry:
+    return Entry(
+        name=name,
+        factory="upswell.stores.schemes:BucketScheme",
+        check="upswell.stores.schemes:check_bucket",
+        extra="cloud",
+        summary=summary,
+    )
+
+
+REGISTRY: Registry[Callable[[], Scheme]] = Registry(
+    "scheme",
     "upswell.stores",
     [
         Entry(
+            name="file",
+            factory="upswell.stores.schemes:FileScheme",
+            check="upswell.stores.schemes:check_folder",
+            summary="a folder",
+        ),
+        _cloud("s3", "Amazon S3, and what speaks it"),
+        _cloud("gs", "Google Cloud Storage"),
+        _cloud("az", "Azure Blob Storage"),
+        Entry(
             name="http",
-            factory="upswell.stores.sources.http:http_opener",
-            settings="upswell.stores.registry:HttpSettings",
-            summary="http:// and https:// sources",
+            factory="upswell.stores.schemes:WebScheme",
+            check="upswell.stores.schemes:check_web",
+            summary="web servers; sources only",
         ),
         Entry(
-            name="objects",
-            factory="upswell.stores.sources.objects:opener",
-            settings="upswell.stores.registry:ObjectSettings",
-            summary="s3://, gs:// and az://",
+            name="https",
+            factory="upswell.stores.schemes:WebScheme",
+            check="upswell.stores.schemes:check_web",
+            summary="web servers over TLS; sources only",
         ),
     ],
 )
-"""A factory takes the settings and returns what opens a URI."""
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the store that the setting `destination` names: a folder, or a URL of one of the schemes.
+
+    Raises:
+        SettingsError: the scheme is unknown, or the store cannot be used as the settings say.
+    """
+    destination = settings.destination_path
+    return REGISTRY.load(scheme_of(destination))().store(destination, settings)
+
+
+def scheme_of(destination: str) -> str:
+    """Return the scheme of a destination; `file` for a plain path.
+
+    >>> scheme_of("S3://bucket/x"), scheme_of("~/uploads")
+    ('s3', 'file')
+    """
+    scheme, mark, _rest = destination.partition("://")
+    return scheme.lower() if mark else "file"
+
+
+class SourceOpener:
+    """Opens sources as the settings allow; one for all uploads of a worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings.
+
+        Raises:
+            SettingsError: source_origins or source_networks has an invalid entry.
+        """
+        self._settings = settings
+        self._openers: dict[str, Opener] = {}
+        if settings.source_origins:
+            self._opener("https", "https://")  # so that an invalid one shows now, not at the first such URI
+
+    def open(self, uri: str) -> OpenSource:
+        """Return the open source behind a URI.
+
+        Raises:
+            PermanentUploadError: an unknown scheme, or what the settings do not allow.
+            TemporaryUploadError: it cannot be opened now.
+        """
+        scheme = uri.partition(":")[0].lower()
+        return (self._openers.get(scheme) or self._opener(scheme, uri))(uri)
+
+    def _opener(self, scheme: str, uri: str) -> Opener:
+        try:
+            REGISTRY.entry(scheme)
+        except SettingsError:
+            known = ", ".join(REGISTRY.names())
+            raise PermanentUploadError(
+                f"a source must be a URI of one of these schemes: {known}; got {safe(uri)}"
+            ) from None
+        self._openers[scheme] = REGISTRY.load(scheme)().opener(self._settings)
+        return self._openers[scheme]

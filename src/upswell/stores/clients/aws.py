@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from upswell.errors import SettingsError, StoreUnavailableError
 from upswell.events import get_logger
 from upswell.stores.clients.errors import store_error
-from upswell.stores.registry import ObjectSettings
+from upswell.stores.settings import ObjectSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping

@@ -23,7 +23,7 @@ from upswell.stores.clients.cloud import open_bucket
 from upswell.stores.destinations.part_reader import PartReader, part_size
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
-from upswell.stores.registry import ObjectSettings
+from upswell.stores.settings import ObjectSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

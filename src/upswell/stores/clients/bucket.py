@@ -68,7 +68,7 @@ class Bucket:
         """Say which bucket; nobody is asked yet.
 
         Raises:
-            SettingsError: plain HTTP to another machine without `stores.objects.allow_http`, or what obstore refuses.
+            SettingsError: plain HTTP to another machine without `stores.objects.allow_http`.
         """
         self.scheme = scheme
         self.name = name

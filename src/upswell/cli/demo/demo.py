@@ -111,7 +111,7 @@ def demo_settings(found: Settings, folder: Path, sources: Path, rate: float) -> 
     app = f"demo-{secrets.token_hex(4)}"  # its own queues, on a RabbitMQ that others use too
     flags: dict[str, Any] = {
         "broker_url": found.broker_url,
-        "management_url": found.management_url,
+        "brokers": found.brokers,
         "state_dir": str(folder / "state"),
         "destination": str(folder / "store"),
         "source_roots": [str(sources)],
@@ -180,7 +180,7 @@ class Demo:
         started_at = time.monotonic()
         showing = asyncio.create_task(self._show(publisher, scaler))
         try:
-            await _until(lambda: any(w.phase == "active" for w in scaler.workers()), FINISH_SECONDS)
+            await _until(lambda: any(w.phase == "ready" for w in scaler.workers()), FINISH_SECONDS)
             naming = asyncio.create_task(self._name_phases())
             await publisher.publish_all(self._requests(), pace=iter(self._plan.arrivals))
             await naming

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from upswell.analysis.billing import Billing
 from upswell.analysis.snapshot import Percentiles
-from upswell.journal import Entry, Journal
+from upswell.journal import Entry, Journal, ReportRow
 from upswell.policies.guards.wrappers import Bounds
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.settings import Slo
@@ -42,7 +42,9 @@ class _Recording:
         at = BEGIN + snapshot.at
         pairs = zip(snapshot.recent_response_times, snapshot.recent_service_times, strict=True)
         rows = [
-            (self._app, at - response, at, response - service, service if self._told else None, "stored")
+            ReportRow(
+                self._app, at - response, at, response - service, service if self._told else None, "stored"
+            )
             for response, service in pairs
         ]
         seen = replace(

@@ -17,41 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
-from upswell.analysis.billing import Bill
-from upswell.analysis.decision import Decision
-from upswell.analysis.snapshot import Snapshot
 from upswell.errors import JournalError
-from upswell.journal.writer import Batch, Writer, connect
+from upswell.journal.rows import SELECT_REPORTS, Entry, ReportRow
+from upswell.journal.schema import connect, upgrade
+from upswell.journal.writer import JournalBatch, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
-    from upswell.journal.writer import EntryFields, ReportFields
-
-
-class Entry(Struct, frozen=True, kw_only=True, gc=False):
-    """One decision of the monitor of that `epoch`, the snapshot that it was made from, the cost so far."""
-
-    app_id: str
-    at: float
-    epoch: int
-    changed: bool
-    snapshot: Snapshot
-    decision: Decision
-    bill: Bill | None = None
-
-
-class JournalReport(Struct, frozen=True, kw_only=True):
-    """One attempt at an upload, as `replay` needs it; a time that the worker did not tell is None."""
-
-    app_id: str
-    arrived_at: float
-    finished_at: float
-    waiting_time: float | None
-    service_time: float | None
-    outcome: str
+    from upswell.analysis.billing import Bill
+    from upswell.journal.writer import EntryFields
 
 
 _encode = msgspec.json.Encoder().encode
@@ -74,7 +50,7 @@ class JournalReader:
 
     def applications(self) -> list[str]:
         """Return the names of the applications that were decided for, sorted."""
-        return [app_id for (app_id,) in self._read("SELECT app_id FROM latest ORDER BY app_id")]
+        return [app_id for _, (app_id,) in self._read("SELECT app_id FROM latest ORDER BY app_id")]
 
     def bills(self) -> dict[str, Bill]:
         """Return what each application cost so far, by name."""
@@ -115,23 +91,16 @@ class JournalReader:
 
     def reports(
         self, app: str | None = None, since: float | None = None, limit: int = -1
-    ) -> Iterator[JournalReport]:
+    ) -> Iterator[ReportRow]:
         """Give the attempts that ended, in the order of their reports; `limit` -1 means all."""
-        for app_id, arrived_at, finished_at, waiting, service, outcome in self._read(
-            "SELECT app_id, arrived_at, finished_at, waiting_time, service_time, outcome FROM reports"
-            " WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR finished_at >= ?2) ORDER BY id LIMIT ?3",
+        rows = self._read(
+            f"{SELECT_REPORTS} WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR finished_at >= ?2)"
+            " ORDER BY id LIMIT ?3",
             app,
             since,
             limit,
-        ):
-            yield JournalReport(
-                app_id=app_id,
-                arrived_at=arrived_at,
-                finished_at=finished_at,
-                waiting_time=waiting,
-                service_time=service,
-                outcome=outcome,
-            )
+        )
+        return (ReportRow(*row) for _, row in rows)
 
     def settings(self, app: str) -> dict[str, Any]:
         """Return what the newest monitor scaled an application under, by name; empty where not told."""
@@ -139,21 +108,25 @@ class JournalReader:
         if not list(self._read(tables)):
             return {}
         with _named_errors(self._path):
-            for (text,) in self._read("SELECT settings FROM settings WHERE app_id = ?", app):
+            for _, (text,) in self._read("SELECT settings FROM settings WHERE app_id = ?", app):
                 return msgspec.json.decode(text, type=dict[str, Any])
         return {}
 
     def _entries(self, query: str, *parameters: object) -> list[Entry]:
         with _named_errors(self._path):
-            return [_decoder.decode(text) for (text,) in self._read(query, *parameters)]
+            return [
+                _decoder.decode(upgrade(version, text)) for version, (text,) in self._read(query, *parameters)
+            ]
 
-    def _read(self, query: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+    def _read(self, query: str, *parameters: object) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        """Give the rows of a query, each with the version of the file."""
         if not self._path.exists():
             return
         with _named_errors(self._path):
-            connection = connect(self._path)
+            connection, version = connect(self._path)
             try:
-                yield from connection.execute(query, parameters)
+                for row in connection.execute(query, parameters):
+                    yield version, row
             finally:
                 connection.close()
 
@@ -175,15 +148,15 @@ class Journal(JournalReader):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = Writer(self._path, max_bytes)
 
-    def record(self, entries: Sequence[Entry], reports: Sequence[ReportFields]) -> None:
+    def record(self, entries: Sequence[Entry], reports: Sequence[ReportRow]) -> None:
         """Hand over one round; it is written soon, in the order of the calls.
 
         Raises: JournalError: an earlier round could not be written, or the disk is too slow; this round is
             tried all the same.
         """
-        problem = self._writer.put(Batch(partial(_rows, list(entries)), list(reports)))
+        problem = self._writer.put(JournalBatch(partial(_rows, list(entries)), list(reports)))
         if problem:
-            raise JournalError(f"the journal must be writable: {self._path}: {problem}")
+            raise JournalError(f"the journal cannot be written: {self._path}: {problem}")
 
     def remember_settings(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
         """Write each application's settings by name; call it before the first `record`.
@@ -222,6 +195,4 @@ def _named_errors(path: Path) -> Generator[None]:
     try:
         yield
     except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
-        raise JournalError(
-            f"the journal must be a writable SQLite file of this version: {path}: {error}"
-        ) from error
+        raise JournalError(f"the journal cannot be used: {path}: {error}") from error

@@ -25,7 +25,7 @@ from upswell.settings import Settings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from upswell.journal import JournalReader, JournalReport
+    from upswell.journal import JournalReader, ReportRow
     from upswell.settings import Slo
 
 ALL = -1
@@ -92,7 +92,7 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
         traffic=Traffic(case=app, arrivals=arrivals[order], services=services[order], notes=tuple(notes)),
         entries=entries,
         failed=failed,
-        responses=tuple(max(0.0, report.finished_at - report.arrived_at) for report in stored),
+        responses=tuple(report.response_time for report in stored),
         dead=sum(report.outcome == "dead" for report in reports),
         ended=ended,
         interval=_interval(entries),
@@ -101,7 +101,7 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
     )
 
 
-def _comparable(reports: list[JournalReport], entries: list[Entry]) -> tuple[list[JournalReport], list[str]]:
+def _comparable(reports: list[ReportRow], entries: list[Entry]) -> tuple[list[ReportRow], list[str]]:
     """Leave out what arrived long before the first decision that is still there; return what to say of it."""
     since = entries[0].at - entries[0].snapshot.window
     kept = [report for report in reports if report.arrived_at >= since]
@@ -109,16 +109,14 @@ def _comparable(reports: list[JournalReport], entries: list[Entry]) -> tuple[lis
     return kept, [f"{left_out:,} uploads from before the first decision are left out"] if left_out else []
 
 
-def _services(reports: list[JournalReport], app: str) -> tuple[NDArray[np.float64], list[str]]:
+def _services(reports: list[ReportRow], app: str) -> tuple[NDArray[np.float64], list[str]]:
     """Return each attempt's service time; one that was not told is taken as the median of those told."""
     known = [report.service_time for report in reports if report.service_time is not None]
     if not known:
         raise JournalError(f"the journal's reports of {app} must tell service times, got none that does")
     middle = statistics.median(known)
     times = [
-        min(middle, max(0.0, report.finished_at - report.arrived_at))
-        if report.service_time is None
-        else report.service_time
+        min(middle, report.response_time) if report.service_time is None else report.service_time
         for report in reports
     ]
     unknown = len(reports) - len(known)

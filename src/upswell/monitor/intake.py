@@ -14,13 +14,13 @@ from upswell.analysis.worker_clocks import WorkerClocks
 from upswell.broker.protocol import Message
 from upswell.errors import MessageError
 from upswell.events import get_logger
+from upswell.journal import ReportRow
 from upswell.messages import UploadReport, WorkerStatus, decode
 
 if TYPE_CHECKING:
     import asyncio
 
     from upswell.broker.protocol import Broker, Delivery
-    from upswell.journal.writer import ReportFields
     from upswell.monitor.applications import Applications
 
 _log = get_logger()
@@ -65,7 +65,7 @@ class Intake:
         self._duplicates = Duplicates(window, _DUPLICATES_REMEMBERED)
         self._trust_clocks_until = started_at + window
         self._keep_rows = keep_rows
-        self._rows: list[ReportFields] = []
+        self._rows: list[ReportRow] = []
         self._refused = 0
         self._refused_why = ""
         self.reports = 0
@@ -91,7 +91,7 @@ class Intake:
             if self._keep_rows and len(self._rows) < _ROWS_KEPT:
                 finished_at = now - age
                 self._rows.append(
-                    (
+                    ReportRow(
                         report.app_id,
                         finished_at - report.response_time,
                         finished_at,
@@ -117,7 +117,7 @@ class Intake:
                 application.status(status, now)
         self._broker.ack(delivery)
 
-    def rows(self) -> list[ReportFields]:
+    def rows(self) -> list[ReportRow]:
         """Return the journal's rows of the reports since the last call."""
         rows, self._rows = self._rows, []
         return rows

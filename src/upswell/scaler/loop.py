@@ -235,11 +235,11 @@ class Scaler:
         settings = self._apps.get(app_id)
         if settings is None or not self._settled(settings, seen, now):
             return None
-        found = sum(worker.phase in ("active", "starting") for worker in seen)
+        found = sum(worker.phase in ("ready", "starting") for worker in seen)
         wanted = wish(settings, self._mail.requests.get(app_id), self._adopted.setdefault(app_id, found))
         if wanted != self._wishes.get(app_id):
             self._wishes[app_id] = wanted
-            _log.info("scaler.wish", app_id=app_id, active=wanted.active, standby=wanted.standby, found=found)
+            _log.info("scaler.wish", app_id=app_id, ready=wanted.ready, standby=wanted.standby, found=found)
         return wanted
 
     def _settled(self, settings: Settings, seen: Sequence[Seen], now: float) -> bool:

@@ -55,7 +55,7 @@ def see(
         told: the newest command to it, where there was one.
         start_timeout: seconds after which a worker that is not heard of is lost. One written by others sends
         no status, so it is
-            active as long as it runs.
+            ready as long as it runs.
         listening_since: since when no status could have been missed; silence from before says nothing.
         now: the instant.
     """
@@ -79,7 +79,7 @@ def _phase(worker: FleetWorker, heard: Heard | None, told: Told | None, *, silen
     if is_leaving(heard, told):
         return "draining"
     if not worker.reports_status:
-        return "active"
+        return "ready"
     if silent:
         return "lost"
     if heard is None or heard.state == "starting":
@@ -88,10 +88,10 @@ def _phase(worker: FleetWorker, heard: Heard | None, told: Told | None, *, silen
 
 
 def _as_told(state: WorkerState, told: Told | None, now: float) -> Phase:
-    """Return active or standby; a command that may still be on its way counts as obeyed."""
+    """Return ready or standby; a command that may still be on its way counts as obeyed."""
     if told and not told.unroutable and now - told.at <= ANSWER_SECONDS:
-        return "active" if told.command == "activate" else "standby"
-    return "standby" if state == "standby" else "active"
+        return "ready" if told.command == "activate" else "standby"
+    return "standby" if state == "standby" else "ready"
 
 
 def is_leaving(heard: Heard | None, told: Told | None) -> bool:

@@ -14,8 +14,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Phase = Literal["starting", "starting_standby", "active", "standby", "draining", "lost", "ended"]
-"""`starting`: asked for, not yet heard of. `active`: consuming, or told to. `draining`: told to leave, or
+Phase = Literal["starting", "starting_standby", "ready", "standby", "draining", "lost", "ended"]
+"""`starting`: asked for, not yet heard of. `ready`: consuming, or told to. `draining`: told to leave, or
 leaving by itself. `lost`: it runs and is not heard of. `ended`: it has exited and was not yet forgotten."""
 
 ActionKind = Literal["start", "activate", "standby", "drain", "terminate", "forget"]
@@ -41,7 +41,7 @@ class Seen(Struct, frozen=True, kw_only=True):
 class Wish(Struct, frozen=True):
     """How many workers should consume, and how many more should stand by."""
 
-    active: int
+    ready: int
     standby: int
 
 
@@ -61,14 +61,14 @@ def plan(workers: Sequence[Seen], wish: Wish | None, *, may_start: bool = True) 
     if wish is None:
         return [Action("forget", worker.worker_id) for worker in _in(workers, "ended")]
     actions = _clean_up(workers)
-    capacity = len(_in(workers, "active", "starting"))
+    capacity = len(_in(workers, "ready", "starting"))
     if not all(worker.obeys for worker in workers):
-        # Those written by others cannot be told to stand by or to become active.
-        wish = Wish(wish.active, 0)
-    if capacity <= wish.active:
-        actions += _scale_out(workers, wish, wish.active - capacity)
+        # Those written by others cannot be told to stand by or to become ready.
+        wish = Wish(wish.ready, 0)
+    if capacity <= wish.ready:
+        actions += _scale_out(workers, wish, wish.ready - capacity)
     else:
-        actions += _scale_in(workers, wish, capacity - wish.active)
+        actions += _scale_in(workers, wish, capacity - wish.ready)
     return [action for action in actions if may_start or action.kind != "start"]
 
 
@@ -95,8 +95,8 @@ def _scale_in(workers: Sequence[Seen], wish: Wish, surplus: int) -> list[Action]
     """Let the idlest leave; as many as standby lacks rest there instead of being drained."""
     standing, coming = _in(workers, "standby"), _in(workers, "starting_standby")
     room = max(0, wish.standby - len(standing) - len(coming))
-    resting = sorted(_in(workers, "active"), key=_leaves_first)[: min(room, surplus)]
-    others = [worker for worker in _in(workers, "active", "starting") if worker not in resting]
+    resting = sorted(_in(workers, "ready"), key=_leaves_first)[: min(room, surplus)]
+    others = [worker for worker in _in(workers, "ready", "starting") if worker not in resting]
     leaving = sorted(others, key=_leaves_first)[: surplus - len(resting)]
     actions = [Action("standby", worker.worker_id) for worker in resting] + [_goodbye(w) for w in leaving]
     return actions + _keep_standby(standing, coming, wish.standby - len(resting))
@@ -112,7 +112,7 @@ def _keep_standby(standing: Sequence[Seen], coming: Sequence[Seen], wanted: int)
 
 def _goodbye(worker: Seen) -> Action:
     """Tell a worker to leave; one still starting, or written by others, would not read a message."""
-    reads = worker.obeys and worker.phase in ("active", "standby")
+    reads = worker.obeys and worker.phase in ("ready", "standby")
     return Action("drain" if reads else "terminate", worker.worker_id)
 
 

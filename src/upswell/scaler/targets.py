@@ -52,11 +52,11 @@ def wish(settings: Settings, request: ScaleRequest | None, adopted: int) -> Wish
     """Return how many workers of an application should run, within its bounds whatever a message says.
 
     Without a request as many as were found running (`adopted`) go on: no data is not zero. Standby workers
-    that no bound would ever let become active are not kept.
+    that no bound would ever let become ready are not kept.
     """
     wanted = adopted if request is None else request.desired_workers
-    active = min(max(wanted, settings.min_workers), settings.max_workers)
-    return Wish(active, min(settings.standby_workers, settings.max_workers - active))
+    ready = min(max(wanted, settings.min_workers), settings.max_workers)
+    return Wish(ready, min(settings.standby_workers, settings.max_workers - ready))
 
 
 def _order(request: ScaleRequest) -> tuple[int, float]:

@@ -70,7 +70,9 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any]]:
     return found
 
 
-INTERNAL_VARIABLES = frozenset({"UPSWELL_CONFIG", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"})
+INTERNAL_VARIABLES = frozenset(
+    {"UPSWELL_CONFIG", "UPSWELL_HEARTBEAT", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"}
+)
 """Variables that are no settings: the settings file's name, and what a fleet tells the worker it starts."""
 
 

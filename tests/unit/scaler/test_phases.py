@@ -42,7 +42,7 @@ def look(
     ("state", "phase"),
     [
         ("starting", "starting"),
-        ("ready", "active"),
+        ("ready", "ready"),
         ("standby", "standby"),
         ("draining", "draining"),
         ("stopped", "draining"),
@@ -66,19 +66,19 @@ def test_a_worker_not_heard_of_yet_is_starting_until_its_time_is_over() -> None:
 def test_a_worker_written_by_others_is_active_as_long_as_it_runs() -> None:
     """It sends no status, so its silence proves nothing."""
     worker = look(reports_status=False, requested_at=0.0)
-    assert (worker.phase, worker.obeys) == ("active", False)
+    assert (worker.phase, worker.obeys) == ("ready", False)
 
 
 def test_silence_counts_only_while_the_scaler_could_have_heard() -> None:
     """A broker that was away has swallowed statuses: no data is not zero."""
     long_ago = Heard("ready", 1, NOW - 500)
     assert look(long_ago).phase == "lost"
-    assert look(long_ago, listening_since=NOW - 5).phase == "active"
+    assert look(long_ago, listening_since=NOW - 5).phase == "ready"
 
 
 @pytest.mark.parametrize(
     ("state", "command", "phase"),
-    [("standby", "activate", "active"), ("ready", "standby", "standby"), ("ready", "drain", "draining")],
+    [("standby", "activate", "ready"), ("ready", "standby", "standby"), ("ready", "drain", "draining")],
 )
 def test_a_command_on_its_way_counts_as_obeyed(
     state: WorkerState, command: CommandName, phase: Phase

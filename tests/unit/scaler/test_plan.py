@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from upswell.scaler.plan import Action, Phase, Seen, Wish, plan
 
 
-def seen(worker_id: str, phase: Phase = "active", *, busy: int = 0, age: float = 0.0, **more: bool) -> Seen:
+def seen(worker_id: str, phase: Phase = "ready", *, busy: int = 0, age: float = 0.0, **more: bool) -> Seen:
     return Seen(worker_id=worker_id, app_id="a1", phase=phase, busy=busy, requested_at=1000.0 - age, **more)
 
 
@@ -25,24 +25,24 @@ def kinds(actions: list[Action]) -> Counter[str]:
     [
         ([], Wish(2, 0), {"start": 2}),
         ([], Wish(0, 0), {}),
-        (["active"], Wish(1, 0), {}),
+        (["ready"], Wish(1, 0), {}),
         (["starting"], Wish(1, 0), {}),
-        (["active"], Wish(3, 0), {"start": 2}),
-        (["active", "standby"], Wish(2, 0), {"activate": 1}),
-        (["active", "standby"], Wish(2, 1), {"activate": 1, "start standby": 1}),
-        (["active", "standby"], Wish(4, 1), {"activate": 1, "start": 2, "start standby": 1}),
-        (["active", "starting_standby"], Wish(2, 1), {"start standby": 1}),
-        (["active"], Wish(1, 2), {"start standby": 2}),
-        (["active", "standby", "standby"], Wish(1, 1), {"drain": 1}),
-        (["active", "active"], Wish(1, 0), {"drain": 1}),
-        (["active", "active"], Wish(1, 1), {"standby": 1}),
-        (["active", "active", "active"], Wish(1, 1), {"standby": 1, "drain": 1}),
-        (["active", "starting"], Wish(1, 0), {"terminate": 1}),
-        (["active", "draining"], Wish(1, 0), {}),
+        (["ready"], Wish(3, 0), {"start": 2}),
+        (["ready", "standby"], Wish(2, 0), {"activate": 1}),
+        (["ready", "standby"], Wish(2, 1), {"activate": 1, "start standby": 1}),
+        (["ready", "standby"], Wish(4, 1), {"activate": 1, "start": 2, "start standby": 1}),
+        (["ready", "starting_standby"], Wish(2, 1), {"start standby": 1}),
+        (["ready"], Wish(1, 2), {"start standby": 2}),
+        (["ready", "standby", "standby"], Wish(1, 1), {"drain": 1}),
+        (["ready", "ready"], Wish(1, 0), {"drain": 1}),
+        (["ready", "ready"], Wish(1, 1), {"standby": 1}),
+        (["ready", "ready", "ready"], Wish(1, 1), {"standby": 1, "drain": 1}),
+        (["ready", "starting"], Wish(1, 0), {"terminate": 1}),
+        (["ready", "draining"], Wish(1, 0), {}),
         (["draining", "draining"], Wish(1, 0), {"start": 1}),
-        (["active", "ended"], Wish(2, 0), {"forget": 1, "start": 1}),
-        (["active", "lost"], Wish(2, 0), {"terminate": 1, "start": 1}),
-        (["active", "standby", "starting"], Wish(0, 0), {"drain": 2, "terminate": 1}),
+        (["ready", "ended"], Wish(2, 0), {"forget": 1, "start": 1}),
+        (["ready", "lost"], Wish(2, 0), {"terminate": 1, "start": 1}),
+        (["ready", "standby", "starting"], Wish(0, 0), {"drain": 2, "terminate": 1}),
     ],
 )
 def test_plan_gives_the_actions_that_are_missing(
@@ -92,7 +92,7 @@ def test_without_a_wish_only_those_that_ended_are_forgotten() -> None:
     assert plan(workers, None) == [Action("forget", "w2")]
 
 
-PHASES: list[Phase] = ["starting", "starting_standby", "active", "standby", "draining", "lost", "ended"]
+PHASES: list[Phase] = ["starting", "starting_standby", "ready", "standby", "draining", "lost", "ended"]
 FLEETS = st.lists(st.tuples(st.sampled_from(PHASES), st.integers(0, 4), st.floats(0, 1e4)), max_size=12).map(
     lambda rows: [seen(f"w{n}", phase, busy=busy, age=age) for n, (phase, busy, age) in enumerate(rows)]
 )
@@ -102,7 +102,7 @@ WISHES = st.builds(Wish, st.integers(0, 8), st.integers(0, 4))
 def after(workers: list[Seen], actions: list[Action]) -> list[Seen]:
     """Return the workers once every action has worked and every start has ended."""
     effect: dict[str, Phase] = {
-        "activate": "active",
+        "activate": "ready",
         "standby": "standby",
         "drain": "draining",
         "terminate": "draining",
@@ -110,12 +110,12 @@ def after(workers: list[Seen], actions: list[Action]) -> list[Seen]:
     by_id = {worker.worker_id: worker for worker in workers}
     for number, action in enumerate(actions):
         if action.kind == "start":
-            by_id[f"new{number}"] = seen(f"new{number}", "standby" if action.standby else "active")
+            by_id[f"new{number}"] = seen(f"new{number}", "standby" if action.standby else "ready")
         elif action.kind == "forget":
             del by_id[action.worker_id]
         else:
             by_id[action.worker_id] = replace(by_id[action.worker_id], phase=effect[action.kind])
-    arrived: dict[Phase, Phase] = {"starting": "active", "starting_standby": "standby"}
+    arrived: dict[Phase, Phase] = {"starting": "ready", "starting_standby": "standby"}
     return [replace(w, phase=arrived.get(w.phase, w.phase)) for w in by_id.values()]
 
 
@@ -125,7 +125,7 @@ def test_a_plan_carried_out_leads_to_the_wish_and_stays_there(workers: list[Seen
     for _ in range(2):
         workers = after(workers, plan(workers, wish))
     phases = Counter(worker.phase for worker in workers)
-    assert (phases["active"], phases["standby"]) == (wish.active, wish.standby)
+    assert (phases["ready"], phases["standby"]) == (wish.ready, wish.standby)
     assert [a for a in plan(workers, wish) if a.kind != "forget"] == []
 
 
@@ -143,7 +143,7 @@ def test_no_worker_gets_two_actions_and_none_that_leaves_is_called_back(
 @given(FLEETS, WISHES)
 def test_no_plan_both_starts_a_worker_and_drains_one_that_consumes(workers: list[Seen], wish: Wish) -> None:
     """A restart for nothing costs a start-up and, with a wrong policy, never ends."""
-    active = {worker.worker_id for worker in workers if worker.phase in ("active", "starting")}
+    active = {worker.worker_id for worker in workers if worker.phase in ("ready", "starting")}
     actions = plan(workers, wish)
     drained = [a for a in actions if a.kind in ("drain", "terminate") and a.worker_id in active]
     started = [a for a in actions if a.kind == "start" and not a.standby]
@@ -153,7 +153,7 @@ def test_no_plan_both_starts_a_worker_and_drains_one_that_consumes(workers: list
 @given(FLEETS, WISHES)
 def test_scale_in_never_picks_a_busier_worker_than_one_it_leaves(workers: list[Seen], wish: Wish) -> None:
     picked = {action.worker_id for action in plan(workers, wish) if action.kind in ("drain", "standby")}
-    busy = {worker.worker_id: worker.busy for worker in workers if worker.phase == "active"}
+    busy = {worker.worker_id: worker.busy for worker in workers if worker.phase == "ready"}
     gone = [count for worker_id, count in busy.items() if worker_id in picked]
     kept = [count for worker_id, count in busy.items() if worker_id not in picked]
     assert not gone or not kept or max(gone) <= min(kept)

@@ -57,8 +57,8 @@ def test_the_order_of_arrival_does_not_matter(requests: list[ScaleRequest]) -> N
 @given(st.integers(0, 1_000_000))
 def test_no_message_leads_out_of_the_bounds(desired: int) -> None:
     wanted = wish(SETTINGS, request(desired), adopted=0)
-    assert 1 <= wanted.active <= 5
-    assert wanted.active + wanted.standby <= 5
+    assert 1 <= wanted.ready <= 5
+    assert wanted.ready + wanted.standby <= 5
 
 
 def test_without_a_request_what_runs_goes_on_within_the_bounds() -> None:

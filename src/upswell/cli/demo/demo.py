@@ -182,7 +182,7 @@ class Demo:
         started_at = time.monotonic()
         showing = asyncio.create_task(self._show(publisher, scaler))
         try:
-            await _until(lambda: any(w.phase == "active" for w in scaler.workers()), FINISH_SECONDS)
+            await _until(lambda: any(w.phase == "ready" for w in scaler.workers()), FINISH_SECONDS)
             naming = asyncio.create_task(self._name_phases())
             await publisher.publish_all(self._requests(), pace=iter(self._plan.arrivals))
             await naming
@@ -197,14 +197,14 @@ class Demo:
     async def _show(self, publisher: Publisher, scaler: Scaler) -> None:
         while True:
             phases = [worker.phase for worker in scaler.workers()]
-            self._peak = max(self._peak, phases.count("active"))
+            self._peak = max(self._peak, phases.count("ready"))
             self._view.show(
                 Now(
                     phase=self._phase,
                     published=publisher.published,
                     planned=len(self._plan.arrivals),
                     stored=self._replies.stored,
-                    workers={phase: phases.count(phase) for phase in ("starting", "active", "draining")},
+                    workers={phase: phases.count(phase) for phase in ("starting", "ready", "draining")},
                 )
             )
             await asyncio.sleep(REFRESH)

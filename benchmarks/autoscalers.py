@@ -27,7 +27,8 @@ from msgspec.structs import replace
 from upswell.lab.oracle import oracle
 from upswell.lab.score import geometric_mean, score
 from upswell.policies.elasticity_control import ElasticityControlPolicy
-from upswell.policies.guards.wrappers import Bounds
+from upswell.policies.guarded import Guarded
+from upswell.policies.guards.bounds import Bounds
 from upswell.policies.peers.aws_backlog import AwsBacklogPolicy
 from upswell.policies.peers.celery_autoscale import CeleryAutoscalePolicy
 from upswell.policies.peers.dask_adaptive import DaskAdaptivePolicy
@@ -57,7 +58,7 @@ class Contender(Struct, frozen=True):
 
 CONTENDERS: dict[str, Contender] = {
     "slo": Contender(lambda _mean, _slo: RehearsedPolicy()),
-    "slo by formula": Contender(lambda _mean, _slo: Bounds(SloFormulaPolicy(), 0, 500)),
+    "slo by formula": Contender(lambda _mean, _slo: Guarded(SloFormulaPolicy(), Bounds(0, 500))),
     "slo unrehearsed": Contender(lambda _mean, _slo: SloPolicy()),
     "dask 5 s *": Contender(lambda mean, _slo: DaskAdaptivePolicy(5.0, mean), 1.0),
     "dask slo/3 *": Contender(lambda mean, slo: DaskAdaptivePolicy(slo / 3, mean), 1.0),
@@ -70,8 +71,8 @@ CONTENDERS: dict[str, Contender] = {
     "aws *": Contender(lambda mean, _slo: AwsBacklogPolicy(mean), 20.0),
     "flink": Contender(lambda _mean, _slo: FlinkPolicy(), 10.0),
     "judoscale": Contender(lambda _mean, _slo: JudoscalePolicy(), 10.0),
-    "threshold": Contender(lambda _mean, _slo: Bounds(ThresholdPolicy(), 0, 500)),
-    "elasticity": Contender(lambda _mean, _slo: Bounds(ElasticityControlPolicy(), 0, 500)),
+    "threshold": Contender(lambda _mean, _slo: Guarded(ThresholdPolicy(), Bounds(0, 500))),
+    "elasticity": Contender(lambda _mean, _slo: Guarded(ElasticityControlPolicy(), Bounds(0, 500))),
 }
 
 

@@ -100,7 +100,7 @@ class RealRun:
         self._outstanding = set(range(len(arrivals)))
         self._desired: int | None = None
         self.seen = Measured(
-            broker="rabbitmq" if settings.broker_url else "sqlite",
+            broker="sqlite" if settings.broker == "embedded" else settings.broker,
             began_at=0.0,
             ended_at=0.0,
             worker_seconds=0.0,

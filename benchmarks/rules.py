@@ -25,8 +25,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.snapshots import ordinary  # noqa: E402  # pyright: ignore[reportMissingImports] - the line above
+from upswell.policies.guarded import Guarded  # noqa: E402
 from upswell.policies.rules.file import parse  # noqa: E402
-from upswell.policies.rules.policy import RulesPolicy  # noqa: E402 - behind the path
+from upswell.policies.rules.policy import RulesGuard, RulesPolicy  # noqa: E402 - behind the path
 from upswell.policies.slo.slo_formula import SloFormulaPolicy  # noqa: E402
 
 DECISIONS = 20_000
@@ -63,7 +64,7 @@ def main() -> None:
     print(f"{len(book.rules)} rules compiled in {took:.0f} ms, the import of CEL included")
     policies = {
         "rules alone": RulesPolicy(book),
-        "rules around slo": RulesPolicy(book, SloFormulaPolicy()),
+        "rules around slo": Guarded(SloFormulaPolicy(), RulesGuard(book)),
         "slo without rules": SloFormulaPolicy(),
     }
     for name, policy in policies.items():

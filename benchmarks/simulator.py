@@ -28,7 +28,8 @@ from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from upswell.policies.constant import ConstantPolicy
-from upswell.policies.guards.wrappers import Bounds
+from upswell.policies.guarded import Guarded
+from upswell.policies.guards.bounds import Bounds
 from upswell.policies.slo.slo_formula import SloFormulaPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate, simulate_chunks
@@ -155,7 +156,7 @@ def on_a_case(arrivals: Any, services: Any, slo: Slo, start_delay: float, times:
         timed(
             "slo_formula",
             uploads,
-            lambda: told(Bounds(SloFormulaPolicy(), 0, world.max_workers)),
+            lambda: told(Guarded(SloFormulaPolicy(), Bounds(0, world.max_workers))),
             max(1, times // 3),
         ),
         timed("slo, 4 slots a worker", uploads, lambda: told(RehearsedPolicy(), slots=4), max(1, times // 3)),

@@ -123,11 +123,19 @@ def test_replaying_the_policy_that_decided_gives_what_was_recorded(tmp_path: Pat
     assert told["replayed"]["attainment"] == pytest.approx(real.attainment, abs=0.05)
 
 
-def test_explain_tells_a_decision_its_numbers_and_what_it_rejected(tmp_path: Path) -> None:
+def test_explain_shows_a_decisions_steps_with_their_inputs_and_what_was_seen(tmp_path: Path) -> None:
     write_journal(tmp_path / "journal.sqlite")
     done = upswell(tmp_path, "explain", "journal.sqlite", "--at", "1795000240")
     assert done.returncode == 0, done.stderr
-    for words in ("why:", "numbers:", "rejected:", "slow reports", "what was seen:", "20 ready"):
+    for words in (
+        "scale",
+        "why:",
+        "threshold, ",
+        "took longer than 10 s",
+        "    slow ",
+        "what was seen:",
+        "20 ready",
+    ):
         assert words in done.stdout
     early = upswell(tmp_path, "explain", "journal.sqlite", "--at", "1000")
     assert early.returncode == 1

@@ -1,8 +1,7 @@
-"""What every scaling policy promises, bare and in its wrapping."""
+"""What every scaling policy promises, bare and behind its guards."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,19 +126,6 @@ def test_constant_load_settles(name: str, snapshot: Snapshot) -> None:
         current = policy.decide(seen).desired_workers
         wanted.append(current)
     assert len(set(wanted[-60:])) == 1
-
-
-@pytest.mark.parametrize("name", POLICIES)
-@few
-@given(snapshot=snapshots())
-def test_every_decision_explains_itself_in_a_sentence_with_its_numbers(name: str, snapshot: Snapshot) -> None:
-    decision = wrapped(name).decide(snapshot)
-    assert re.search(r"\d", decision.reason)
-    assert len(decision.reason.split()) >= 3
-    assert "nan" not in decision.reason
-    if not decision.held:
-        assert decision.rejected
-        assert all(len(option.split()) >= 3 for option in decision.rejected)
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -30,7 +30,7 @@ from support.bad_http_server import (
 )
 from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.settings import Settings
-from upswell.stores.clients.http import throughput
+from upswell.stores.clients.http import limits
 from upswell.stores.sources.http import HttpSource, http_opener
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def server() -> Iterator[BadHttpServer]:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between tries, and the window in which a trickle is told, of no length to speak of."""
     monkeypatch.setattr("upswell.stores.sources.http.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(throughput.Throughput.__init__, "__defaults__", (0.2,))
+    monkeypatch.setattr(limits.Throughput.__init__, "__defaults__", (0.2,))
 
 
 def settings(**changes: Any) -> Settings:
@@ -392,7 +392,7 @@ def test_this_machines_own_public_address_is_refused(
     server: BadHttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What listens on it may trust this machine; here loopback plays the public address."""
-    monkeypatch.setattr("upswell.stores.clients.http.connect.refusal", lambda *_: None)
+    monkeypatch.setattr("upswell.stores.clients.http.connection.refusal", lambda *_: None)
     with pytest.raises(PermanentUploadError, match="this machine's own address"):
         fetch(serve(server, whole(TINY)), source_networks=[])
 

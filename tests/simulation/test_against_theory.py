@@ -151,7 +151,7 @@ class Steady:
 
     def __init__(self, workers: int) -> None:
         self.seen: list[tuple[int | None, float | None]] = []
-        self._decision = Decision(desired_workers=workers, reason="steady")
+        self._decision = Decision.of("steady", workers, workers, "steady")
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the same number, and note the depth."""

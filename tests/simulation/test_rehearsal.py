@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from support.processes import PROCESSES, SERVICES, lognormal, poisson
 from upswell.monitor.rehearsals import Rehearsals
-from upswell.policies.slo.slo import Signals, SloPolicy
+from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY, FIRST, Family, Services
 from upswell.settings import Settings, Slo
 from upswell.simulator.engine import Simulation, simulate
 from upswell.simulator.jobs import in_chunks
-from upswell.simulator.rehearsal import Caution, Rehearsal, Seen
+from upswell.simulator.rehearsal import Caution, Rehearsal
 from upswell.simulator.rehearsed_policy import RehearsedPolicy
 from upswell.simulator.world import World
 
@@ -107,8 +107,8 @@ def test_nothing_is_kept_of_uploads_from_before_the_first_round_nor_of_those_reh
     )
     for number in range(1, 101):
         # In each round one upload of 1 s is reported, and one that began long before the first.
-        seen = Seen(2.0 * number, 1, 1, array("d", [1.0, 2.0 * number + 50.0]), array("d", [1.0, 1.0]))
-        rehearsal.note(seen, Signals(0.5, 1.0, 10.0))
+        now = 2.0 * number
+        rehearsal.note(array("d", [now, 1, 1, 0.5, 1.0, 10.0, 1.0, 1.0, now + 50.0, 1.0]))
         rehearsal.advance()
     assert rehearsal.shadows.count == pytest.approx(100 - 30 / 2, abs=2)
     assert sum(map(len, rehearsal._uploads.values())) <= 2 * (30 / 2 + 1)

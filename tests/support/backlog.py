@@ -1,4 +1,4 @@
-"""What the contracts of wrappers are tried around."""
+"""What the contracts of guards are tried around."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ if TYPE_CHECKING:
     from upswell.policies import ScalingPolicy
 
 
+TENTH = "{uploads:upload}, 10 a worker = {workers:worker}"
+
+
 class Backlog:
     """Wants one worker for each ten uploads in the system; holds where their number is not known."""
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return a tenth."""
         if snapshot.queue_depth is None:
-            return Decision.hold(snapshot.workers.desired, "0 answers of the broker")
+            return Decision.hold("backlog", snapshot.workers.desired, "no answer of the broker")
         workers = -(-snapshot.queue_depth // 10)
-        return Decision.by_rule(workers, f"{snapshot.queue_depth} uploads, 10 a worker -> {workers} workers")
+        inputs = {"uploads": snapshot.queue_depth, "workers": workers}
+        current = snapshot.workers.desired
+        return Decision.of(
+            "backlog", current, workers, "{uploads:upload}, 10 a worker = {workers:worker}", inputs
+        )
 
 
 def wanted_under_constant_load(policy: ScalingPolicy, snapshot: Snapshot) -> list[int]:

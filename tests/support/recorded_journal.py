@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from upswell.analysis.billing import Billing
 from upswell.analysis.snapshot import Percentiles
 from upswell.journal import Entry, Journal, ReportRow
-from upswell.policies.guards.wrappers import Bounds
+from upswell.policies.guarded import Guarded
+from upswell.policies.guards.bounds import Bounds
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import Simulation
@@ -33,7 +34,7 @@ class _Recording:
 
     def __init__(self, journal: Journal, app: str, *, told: bool) -> None:
         self._journal, self._app, self._told = journal, app, told
-        self._policy = Bounds(ThresholdPolicy(), 1, 20)
+        self._policy = Guarded(ThresholdPolicy(), Bounds(1, 20))
         self._ledger = Billing()
         self._round = 0
 

@@ -21,4 +21,4 @@ class Script:
         """Return the next wish."""
         self.seen.append(snapshot)
         wish = self.wanted[min(len(self.seen), len(self.wanted)) - 1]
-        return Decision(desired_workers=wish, reason="scripted")
+        return Decision.of("script", snapshot.workers.desired, wish, "scripted")

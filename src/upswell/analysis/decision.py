@@ -1,59 +1,112 @@
-"""What a policy decided, and why."""
+"""A decision as data: ordered steps, each with its numbers. `sentence.py` makes the words."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-Alarm = Literal["signals_lost", "bottleneck"]
+from upswell.analysis.sentence import sentence
 
-_NO_NUMBERS: dict[str, float] = {}
+Alarm = Literal["signals_lost", "bottleneck", "policy_failed"]
+
+RULES = "rules"
+"""Who the rules of the user's own are, as the policy and as a guard."""
+
+Inputs = Mapping[str, float]
+NO_INPUTS: Inputs = {}
+
+
+class Reason(Struct, frozen=True, gc=False):
+    """Why, by whom: a constant template and the numbers that stand in it.
+
+    `why` names its inputs and their units in braces; `sentence.py` says how. Nothing is formatted when
+    deciding.
+    """
+
+    who: str
+    why: str
+    inputs: Inputs = NO_INPUTS
+
+
+class Step(Struct, frozen=True, gc=False):
+    """One step of a decision: `who` made `after` workers of `before`, and why. Equal numbers: a remark."""
+
+    who: str
+    before: int
+    after: int
+    why: str
+    inputs: Inputs = NO_INPUTS
 
 
 class Decision(Struct, frozen=True, kw_only=True, gc=False):
-    """How many workers are wanted, the sentence that explains it, and the numbers in it.
+    """How many workers an application should have, and how that number came about.
 
-    `rejected` holds the options that were weighed and not taken, each a short sentence. `held` says that
-    nothing could be decided, so that the number of workers stays as it is. `wished` is what the policy itself
-    wanted, where a wrapper changed it. `alarms` name what a person should know of: they last as long as their
-    cause, and the monitor logs their coming and going.
+    The first step begins at the present number, each other where the one before ended, and the last ends at
+    `desired_workers`. `rejected` are options that were weighed and not taken. `held` says that nothing could
+    be decided, so the number of workers stays. `alarms` last as long as their cause; the monitor logs their
+    coming and going.
     """
 
     desired_workers: int
-    reason: str
-    numbers: dict[str, float] = _NO_NUMBERS
-    rejected: tuple[str, ...] = ()
+    steps: tuple[Step, ...]
+    rejected: tuple[Reason, ...] = ()
     held: bool = False
-    wished: int | None = None
     alarms: tuple[Alarm, ...] = ()
 
     @classmethod
-    def hold(cls, current: int, why: str) -> Decision:
-        """Return the decision to change nothing, because `why`."""
-        return cls(desired_workers=current, reason=f"hold {current}: {why}", held=True)
+    def of(cls, who: str, before: int, after: int, why: str, inputs: Inputs = NO_INPUTS) -> Decision:
+        """Return a decision of one step."""
+        return cls(desired_workers=after, steps=(Step(who, before, after, why, inputs),))
 
     @classmethod
-    def by_rule(cls, desired_workers: int, reason: str, numbers: dict[str, float] = _NO_NUMBERS) -> Decision:
-        """Return the decision of a fixed rule, which weighs no options: it gives one number."""
-        return cls(
-            desired_workers=desired_workers,
-            reason=reason,
-            numbers=numbers,
-            rejected=(f"any other number than {desired_workers}: the rule gives one only",),
-        )
+    def hold(cls, who: str, current: int, why: str, inputs: Inputs = NO_INPUTS) -> Decision:
+        """Return the decision to change nothing, because nothing can be decided."""
+        return cls(desired_workers=current, steps=(Step(who, current, current, why, inputs),), held=True)
 
-    def changed(self, desired_workers: int, why: str) -> Decision:
-        """Return this decision as a wrapper changed it; what it wanted before stands among the rejected."""
-        return replace(
-            self,
-            desired_workers=desired_workers,
-            reason=f"{self.reason}; {why}",
-            rejected=(*self.rejected, f"{self.desired_workers} workers: {why}"),
-            wished=self.desired_workers if self.wished is None else self.wished,
+    def then(self, who: str, after: int, why: str, inputs: Inputs = NO_INPUTS) -> Decision:
+        """Return this decision with one more step."""
+        return Decision(
+            desired_workers=after,
+            steps=(*self.steps, Step(who, self.desired_workers, after, why, inputs)),
+            rejected=self.rejected,
+            held=self.held,
+            alarms=self.alarms,
         )
 
     def alarmed(self, alarm: Alarm) -> Decision:
-        """Return this decision with one alarm more."""
-        return replace(self, alarms=(*self.alarms, alarm))
+        """Return this decision with one more alarm."""
+        return Decision(
+            desired_workers=self.desired_workers,
+            steps=self.steps,
+            rejected=self.rejected,
+            held=self.held,
+            alarms=(*self.alarms, alarm),
+        )
+
+    @property
+    def reason(self) -> str:
+        """The decision in one sentence; made when asked for."""
+        return sentence(self)
+
+    @property
+    def before(self) -> int:
+        """The number of workers that the decision found."""
+        return self.steps[0].before
+
+    @property
+    def wanted(self) -> int:
+        """What the policy itself wanted, the user's rules included, before any other guard."""
+        first = self.steps[0]
+        wanted = first.after
+        for step in self.steps[1:]:
+            if step.who not in (first.who, RULES):
+                break
+            wanted = step.after
+        return wanted
+
+    @property
+    def inputs(self) -> Inputs:
+        """All numbers of all steps; of equal names the last one's."""
+        return {name: value for step in self.steps for name, value in step.inputs.items()}

@@ -31,7 +31,7 @@ def mounts(settings: Settings) -> list[Mount]:
     (its write-ahead log is mapped into memory by all who use it), thus on this machine alone.
     """
     writable: list[Path] = []
-    if not settings.broker_url:
+    if settings.broker == "embedded":
         writable.append(settings.state_path)
     destination = settings.destination_path.removeprefix("file://")
     if "://" not in destination:

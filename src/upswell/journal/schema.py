@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from upswell.analysis.sentence import escaped
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,6 +31,18 @@ class Migration(Struct, frozen=True):
 
     tables: str = ""
     entry: Callable[[Fields], Fields] | None = None
+
+
+def _reason_to_steps(entry: Fields) -> Fields:
+    """A decision was a sentence; it became steps, of which such an entry has one."""
+    decision: Fields = entry["decision"]
+    if "steps" in decision:
+        return entry
+    before, after = entry["snapshot"]["workers"]["desired"], decision["desired_workers"]
+    why = escaped(decision["reason"].removeprefix(f"hold {after}: "))
+    step = {"who": "policy", "before": before, "after": after, "why": why, "inputs": decision["numbers"]}
+    rejected = [{"who": "policy", "why": escaped(option)} for option in decision["rejected"]]
+    return {**entry, "decision": {**decision, "steps": [step], "rejected": rejected}}
 
 
 MIGRATIONS = (
@@ -64,7 +78,8 @@ MIGRATIONS = (
             app_id TEXT PRIMARY KEY,
             settings TEXT NOT NULL                 -- JSON: name -> value
         ) WITHOUT ROWID
-        """
+        """,
+        _reason_to_steps,
     ),
 )
 

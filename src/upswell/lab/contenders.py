@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from upswell.errors import SettingsError
 from upswell.policies.constant import ConstantPolicy
-from upswell.policies.guards.wrappers import Bounds
+from upswell.policies.guarded import Guarded
+from upswell.policies.guards.bounds import Bounds
 from upswell.policies.peers.aws_backlog import AwsBacklogPolicy
 from upswell.policies.peers.celery_autoscale import CeleryAutoscalePolicy
 from upswell.policies.peers.dask_adaptive import DaskAdaptivePolicy
@@ -25,7 +26,7 @@ from upswell.policies.peers.keda import KedaPolicy
 from upswell.policies.peers.knative import KnativePolicy
 from upswell.policies.protocol import ScalingPolicy
 from upswell.policies.rules.file import parse
-from upswell.policies.rules.policy import RulesPolicy
+from upswell.policies.rules.policy import RulesGuard
 from upswell.policies.table import bare_policy_for, wrapped
 from upswell.settings import Settings
 from upswell.simulator.rehearsed_policy import RehearsedPolicy
@@ -142,9 +143,9 @@ class Choice(Struct, frozen=True):
         if in_wrappers:
             return wrapped(made, settings)
         if self.guarded:
-            made = RulesPolicy(parse(settings.rules_file, settings.rules_text()), inner=made)
+            made = Guarded(made, RulesGuard(parse(settings.rules_file, settings.rules_text())))
         if self.contender.bounded or self.guarded:
-            made = Bounds(made, settings.min_workers, settings.max_workers)
+            made = Guarded(made, Bounds(settings.min_workers, settings.max_workers))
         return made
 
     def behind_rules(self) -> Choice:

@@ -17,30 +17,32 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 
+ALARMS: tuple[Alarm, ...] = ("signals_lost", "bottleneck", "policy_failed")
+
 
 class Alarms:
     """Which applications are in alarm, since when."""
 
     def __init__(self) -> None:
-        self._since: dict[Alarm, dict[str, float]] = {"signals_lost": {}, "bottleneck": {}}
+        self._since: dict[Alarm, dict[str, float]] = {alarm: {} for alarm in ALARMS}
         self._short_by = 0
 
     def tell(self, decisions: Iterable[tuple[str, Decision]], now: float) -> None:
         """Log what changed since the last round."""
-        reasons: dict[Alarm, dict[str, str]] = {alarm: {} for alarm in self._since}
+        in_alarm: dict[Alarm, dict[str, Decision]] = {alarm: {} for alarm in ALARMS}
         for app_id, decision in decisions:
             for alarm in decision.alarms:
-                reasons[alarm][app_id] = decision.reason
+                in_alarm[alarm][app_id] = decision
         for alarm, since in self._since.items():
-            raised = reasons[alarm]
+            raised = in_alarm[alarm]
             come = [app_id for app_id in raised if app_id not in since]
             gone = [app_id for app_id in since if app_id not in raised]
             if come:
                 since.update(dict.fromkeys(come, now))
-                _tell_come(alarm, len(come), come[0], raised[come[0]])
+                _come(alarm, apps=len(come), app=come[0], reason=raised[come[0]].reason)
             if gone:
                 seconds = max(round(now - since.pop(app_id), 1) for app_id in gone)
-                _tell_gone(alarm, len(gone), gone[0], seconds)
+                _gone(alarm, apps=len(gone), app=gone[0], after_seconds=seconds)
 
     def tell_minimums(self, short_by: int, total: int) -> None:
         """Log that max_workers_total has become too small for all minimums, or is not any more."""
@@ -51,15 +53,21 @@ class Alarms:
         self._short_by = short_by
 
 
-def _tell_come(alarm: Alarm, apps: int, app: str, reason: str) -> None:
-    if alarm == "signals_lost":
-        _log.warning("monitor.signals_lost", apps=apps, app=app, reason=reason)
-    else:
-        _log.warning("monitor.bottleneck_found", apps=apps, app=app, reason=reason)
+def _come(alarm: Alarm, **facts: int | str) -> None:
+    match alarm:
+        case "signals_lost":
+            _log.warning("monitor.signals_lost", **facts)
+        case "bottleneck":
+            _log.warning("monitor.bottleneck_found", **facts)
+        case "policy_failed":
+            _log.warning("monitor.policy_failed", **facts)
 
 
-def _tell_gone(alarm: Alarm, apps: int, app: str, seconds: float) -> None:
-    if alarm == "signals_lost":
-        _log.info("monitor.signals_back", apps=apps, app=app, after_seconds=seconds)
-    else:
-        _log.info("monitor.bottleneck_gone", apps=apps, app=app, after_seconds=seconds)
+def _gone(alarm: Alarm, **facts: float | str) -> None:
+    match alarm:
+        case "signals_lost":
+            _log.info("monitor.signals_back", **facts)
+        case "bottleneck":
+            _log.info("monitor.bottleneck_gone", **facts)
+        case "policy_failed":
+            _log.info("monitor.policy_works", **facts)

@@ -10,10 +10,12 @@ loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING
 
 from upswell.analysis.decision import Decision
+from upswell.analysis.sentence import escaped
 from upswell.broker import topology
 from upswell.broker.protocol import Message
 from upswell.errors import JournalError
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     Opinion = tuple[Watched, Snapshot, Decision]
 
 _log = get_logger()
+_WHO = "monitor"
 
 PREFETCH_COUNT = 2000
 """Reports are taken in at once, so a large prefetch only hides the broker's latency."""
@@ -215,7 +218,9 @@ class Monitor:
         changed = decision.desired_workers != watched.last_desired
         if watched.policy is not None and not (watched.seen.blind and snapshot.warming_up):
             watched.seen.decided(decision.desired_workers)
-            self._tell_scaler(app_id, decision, now)
+            if changed or not watched.reason:
+                watched.reason = decision.reason
+            self._tell_scaler(app_id, decision, watched.reason, now)
         watched.last_desired = decision.desired_workers
         self._tell_observer(snapshot, decision)
         return Entry(
@@ -232,28 +237,29 @@ class Monitor:
         """Return the policy's decision, or a hold: where it fails, nothing was heard, or there is none."""
         current = snapshot.workers.desired
         if watched.policy is None:
-            return Decision.hold(current, "not among the settings' apps: observed, never scaled")
+            return Decision.hold(_WHO, current, "not in the settings: observed, never scaled")
         if watched.seen.blind and snapshot.warming_up:
-            return Decision.hold(current, "nothing was heard yet: no report, no status, no queue depth")
+            return Decision.hold(_WHO, current, "nothing heard yet: no report, no status, no queue depth")
         try:
             decision = watched.policy.decide(snapshot)
         except Exception as error:  # noqa: BLE001 - one application's policy must not stop the others
             if not watched.policy_fails:
                 watched.policy_fails = True
-                _log.exception("monitor.policy_failed", app=app_id)
-            return Decision.hold(current, f"its policy failed: {type(error).__name__}: {error}")
+                _log.exception("monitor.policy_raised", app=app_id)
+            why = escaped(f"the policy failed: {type(error).__name__}: {error}")
+            return Decision.hold(_WHO, current, why).alarmed("policy_failed")
         watched.policy_fails = False
         if watched.family is not None:
             self._rehearsals.note(watched.family, watched.settings, snapshot)
         return decision
 
-    def _tell_scaler(self, app_id: str, decision: Decision, now: float) -> None:
+    def _tell_scaler(self, app_id: str, decision: Decision, reason: str, now: float) -> None:
         """Publish the number, changed or not: the next makes good a lost one, so none is confirmed."""
         request = ScaleRequest(
             app_id=app_id,
             desired_workers=decision.desired_workers,
             decided_at=now,
-            reason=decision.reason,
+            reason=reason,
             epoch=self._epoch,
         )
         self._broker.publish(
@@ -289,7 +295,10 @@ class Monitor:
 
 def _tell_log(entries: list[Entry]) -> None:
     log = _log.bind()  # once a round: a logger that was not bound yet costs more than a decision
+    all_of_them = log.is_enabled_for(logging.DEBUG)
     for entry in entries:
+        if not (entry.changed or all_of_them):
+            continue  # no sentence is made that nobody reads
         current, decision = entry.snapshot.workers.desired, entry.decision
         desired, reason = decision.desired_workers, decision.reason
         if entry.changed:

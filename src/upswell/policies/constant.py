@@ -9,6 +9,8 @@ from upswell.analysis.decision import Decision
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
 
+ALWAYS = "always {workers:worker}"
+
 
 class ConstantPolicy:
     """Wants `workers`, whatever is seen; it needs no signal, so none can be missing."""
@@ -16,10 +18,8 @@ class ConstantPolicy:
     def __init__(self, workers: int) -> None:
         self._workers = workers
 
-    def decide(self, snapshot: Snapshot) -> Decision:  # noqa: ARG002 - the seam's signature
+    def decide(self, snapshot: Snapshot) -> Decision:
         """Return the constant."""
-        return Decision(
-            desired_workers=self._workers,
-            reason=f"constant: always {self._workers} workers",
-            rejected=("any other number: this policy never changes",),
+        return Decision.of(
+            "constant", snapshot.workers.desired, self._workers, ALWAYS, {"workers": self._workers}
         )

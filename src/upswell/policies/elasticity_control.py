@@ -6,7 +6,7 @@ times stay in the normal range: mostly slow ones lower it, mostly fast ones rais
 objective's time and MIN is 0; by how much K changes (a fifth) and its bounds are ours, the notes leave them
 open.
 
-K is part of the rule, so this policy remembers it: the one exception to "policies remember nothing".
+K is learned from what this policy observed, so it remembers it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from upswell.analysis.decision import Decision
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
+
+WHO = "elasticity_control"
+UNTIMED = "{requests:request} in the system, but no upload has ended yet"
+NEEDED = "{requests:request} in the system x {normal_time:s} of a normal one / K of {k:s} = {workers:worker}"
 
 MARGIN = 0.2
 ADJUST_EVERY = 5
@@ -44,23 +48,15 @@ class ElasticityControlPolicy:
         current = snapshot.workers.desired
         requests = snapshot.queue_depth
         if requests is None:
-            return Decision.hold(current, "the number of requests in the system is not known")
+            return Decision.hold(WHO, current, "the number of requests in the system is unknown")
         mean = self._mean_time(snapshot)
         if mean is None:
             if requests == 0:
-                return Decision(desired_workers=0, reason="0 requests in the system -> 0 workers")
-            return Decision.hold(current, f"{requests} requests, but no upload has told its time yet")
+                return Decision.of(WHO, current, 0, "no request in the system")
+            return Decision.hold(WHO, current, UNTIMED, {"requests": requests})
         workers = math.ceil(mean * requests / k)
-        return Decision(
-            desired_workers=workers,
-            reason=f"normal uploads take {mean:.3g} s x {requests} requests / K {k:.3g} s "
-            f"-> {workers} workers",
-            numbers={"normal_time": mean, "requests": requests, "k": k},
-            rejected=(
-                f"{workers + 1} workers: K {k:.3g} s asks for {mean * requests / k:.2f}",
-                f"{max(0, workers - 1)} workers: below what K {k:.3g} s asks for",
-            ),
-        )
+        inputs = {"requests": requests, "normal_time": mean, "k": k, "workers": workers}
+        return Decision.of(WHO, current, workers, NEEDED, inputs)
 
     def _learn(self, times: tuple[float, ...], limit: float) -> float:
         """Sort the new response times into slow, normal and fast, and return K as they leave it."""

@@ -1,4 +1,4 @@
-"""What a policy promises; `tests/contract/test_policy.py` holds every one of them to it."""
+"""What policies and guards promise; `tests/contract/` holds every one of them to it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ class ScalingPolicy(Protocol):
     """Decides for one application; a monitor makes one object for each."""
 
     def decide(self, snapshot: Snapshot) -> Decision:
-        """Return how many workers are wanted, and the sentence that explains it.
+        """Return how many workers are needed, and why.
 
         Missing or stale signals give `Decision.hold`. More backlog, other things equal, never gives fewer
         workers.
         """
+        ...
+
+
+class Guard(Protocol):
+    """Restrains the decisions of any policy for one application; it may remember what it has seen."""
+
+    def __call__(self, snapshot: Snapshot, decision: Decision) -> Decision:
+        """Return the decision, with one more step where it must be another."""
         ...

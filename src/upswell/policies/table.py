@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING
 from upswell.errors import SettingsError
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.elasticity_control import ElasticityControlPolicy
-from upswell.policies.guards.bottleneck import BottleneckCheck
-from upswell.policies.guards.fail_static import FailStatic, lost_after
-from upswell.policies.guards.step_limits import StepLimits
-from upswell.policies.guards.wrappers import Bounds, Stabilization, Tolerance
+from upswell.policies.guarded import Guarded, guards_for
 from upswell.policies.peers.aws_backlog import AwsBacklogPolicy
 from upswell.policies.peers.celery_autoscale import CeleryAutoscalePolicy
 from upswell.policies.peers.dask_adaptive import DaskAdaptivePolicy
@@ -20,7 +17,7 @@ from upswell.policies.peers.judoscale import JudoscalePolicy
 from upswell.policies.peers.keda import KedaPolicy
 from upswell.policies.peers.knative import KnativePolicy
 from upswell.policies.rules.file import parse
-from upswell.policies.rules.policy import RulesPolicy
+from upswell.policies.rules.policy import RulesGuard, RulesPolicy
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.slo_formula import SloFormulaPolicy
 from upswell.policies.threshold import ThresholdPolicy
@@ -48,15 +45,12 @@ POLICIES: dict[str, Callable[[Settings], ScalingPolicy]] = {
     "rules": lambda settings: RulesPolicy(_rulebook(settings)),
 }
 
-OWN_MEMORY = frozenset({"slo"})
-"""Policies that weigh themselves what a change costs: around them no tolerance and no stabilisation stand
-unless they are asked for."""
-STABILIZATION_WINDOW, TOLERANCE = 60.0, 0.1
-"""Around all others."""
+STEADY_THEMSELVES = frozenset({"slo"})
+"""Policies that weigh themselves what a change costs."""
 
 
 def policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
-    """Return the policy of one application, wrapped; `settings` are those that hold for it.
+    """Return the policy of one application, guarded; `settings` are those that hold for it.
 
     Raises: SettingsError: as `bare_policy_for`.
     """
@@ -79,30 +73,12 @@ def bare_policy_for(settings: Settings, app_id: str) -> ScalingPolicy:
     return make(settings)
 
 
-def wrapped(policy: ScalingPolicy, settings: Settings) -> ScalingPolicy:
-    """Return a policy inside the wrappers, and behind the rules, that the settings ask for."""
-    if settings.rules_file and settings.policy != "rules":
-        policy = RulesPolicy(_rulebook(settings), inner=policy)
-    own = settings.policy in OWN_MEMORY
-    # Never left out: it also keeps all workers until one full window was seen.
-    inside: ScalingPolicy = Stabilization(
-        policy, _chosen(settings.stabilization_window, 0.0 if own else STABILIZATION_WINDOW)
+def wrapped(policy: ScalingPolicy, settings: Settings) -> Guarded:
+    """Return a policy behind the rules and the guards that the settings ask for."""
+    rules = [RulesGuard(_rulebook(settings))] if settings.rules_file and settings.policy != "rules" else []
+    return Guarded(
+        policy, *rules, *guards_for(settings, steadies_itself=settings.policy in STEADY_THEMSELVES)
     )
-    tolerance = _chosen(settings.tolerance, 0.0 if own else TOLERANCE)
-    if tolerance > 0:
-        inside = Tolerance(inside, tolerance, settings.min_workers)
-    if settings.bottleneck_check:
-        inside = BottleneckCheck(inside)
-    if settings.max_scale_out_factor > 0 or settings.max_scale_in_share < 1:
-        inside = StepLimits(
-            inside, out_factor=settings.max_scale_out_factor, in_share=settings.max_scale_in_share
-        )
-    inside = FailStatic(inside, lost_after(settings.window, settings.decision_interval))
-    return Bounds(inside, settings.min_workers, settings.max_workers)
-
-
-def _chosen(value: float | None, default: float) -> float:
-    return default if value is None else value
 
 
 def _rulebook(settings: Settings) -> Rulebook:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from upswell.analysis.decision import Decision
 
 if TYPE_CHECKING:
+    from upswell.analysis.decision import Inputs
     from upswell.analysis.snapshot import Snapshot
+
+WHO = "threshold"
+SLOW = "{slow} of {reports:new report} took longer than {limit:s}; each starts one worker more"
+NO_SLOW = "no slow report, and"
+QUEUED = "{queued:upload waits|uploads wait}"
+NOT_CALM = "p95 of {p95:s} is not below {calm:s}"
+FULL = "{in_flight:upload} in flight would fill more than {share:%} of the {room:slot} that remain"
+CALM = "nothing waits, {in_flight:upload} in flight, p95 below {calm:s}: one worker fewer"
 
 CALM_SHARE = 0.5
 """Scale in only where p95 is below this share of the objective; from there to 1 nothing changes."""
@@ -27,59 +36,30 @@ class ThresholdPolicy:
         """Return the present number plus the slow reports, or one fewer."""
         current = snapshot.workers.desired
         limit = snapshot.slo.seconds
-        reports = len(snapshot.recent_response_times)
         slow = sum(time > limit for time in snapshot.recent_response_times)
-        numbers = {"slow_reports": float(slow), "reports": float(reports)}
         if slow:
-            return Decision(
-                desired_workers=current + slow,
-                reason=f"{slow} of {reports} new reports slower than {limit:g} s -> "
-                f"{current} + {slow} = {current + slow} workers",
-                numbers=numbers,
-                rejected=(f"{current} workers: a slow report starts one more",),
-            )
-        missing = _missing(snapshot)
-        if missing:
-            return Decision.hold(current, missing)
-        busy = self._busy(snapshot)
-        if busy:
-            return Decision(
-                desired_workers=current,
-                reason=f"{busy} -> stays at {current}",
-                numbers=numbers,
-                rejected=(
-                    f"{current - 1} workers: {busy}",
-                    f"{current + 1} workers: no report slower than {limit:g} s",
-                ),
-            )
-        fewer = max(0, current - 1)
-        return Decision(
-            desired_workers=fewer,
-            reason=f"nothing waits, {snapshot.messages_unacknowledged} uploads in flight, "
-            f"no response time near {limit:g} s -> "
-            f"one fewer than {current}: {fewer} workers",
-            numbers=numbers,
-            rejected=(f"{current} workers: {fewer} have room",),
-        )
-
-    def _busy(self, snapshot: Snapshot) -> str:
-        """Return what speaks against one worker fewer, or an empty text."""
-        if snapshot.messages_ready:
-            return f"{snapshot.messages_ready} uploads wait"
-        calm_below = CALM_SHARE * snapshot.slo.seconds
-        times = snapshot.response_time
-        if times is not None and times.p95 >= calm_below:
-            return f"p95 {times.p95:.3g} s is not below {calm_below:g} s"
-        room = max(0, snapshot.workers.desired - 1) * snapshot.slots_per_worker
-        in_flight = snapshot.messages_unacknowledged or 0
-        if in_flight > FULL_SHARE * room:
-            return f"{in_flight} uploads in flight are over {FULL_SHARE:.0%} of {room} slots"
-        return ""
+            inputs = {"slow": slow, "reports": len(snapshot.recent_response_times), "limit": limit}
+            return Decision.of(WHO, current, current + slow, SLOW, inputs)
+        if snapshot.messages_ready is None:
+            return Decision.hold(WHO, current, f"{NO_SLOW} the queue's depth is unknown")
+        if snapshot.messages_unacknowledged is None:
+            return Decision.hold(WHO, current, f"{NO_SLOW} the uploads in flight are unknown")
+        calm, in_flight = CALM_SHARE * limit, snapshot.messages_unacknowledged
+        busy = _busy(snapshot, calm, in_flight)
+        if busy is not None:
+            return Decision.of(WHO, current, current, *busy)
+        inputs = {"in_flight": in_flight, "calm": calm}
+        return Decision.of(WHO, current, max(0, current - 1), CALM, inputs)
 
 
-def _missing(snapshot: Snapshot) -> str:
-    if snapshot.messages_ready is None:
-        return "no slow report, and the queue's depth is not known"
-    if snapshot.messages_unacknowledged is None:
-        return "no slow report, and the number of uploads in flight is not known"
-    return ""
+def _busy(snapshot: Snapshot, calm: float, in_flight: int) -> tuple[str, Inputs] | None:
+    """Return what speaks against one worker fewer."""
+    if snapshot.messages_ready:
+        return QUEUED, {"queued": snapshot.messages_ready}
+    times = snapshot.response_time
+    if times is not None and times.p95 >= calm:
+        return NOT_CALM, {"p95": times.p95, "calm": calm}
+    room = max(0, snapshot.workers.desired - 1) * snapshot.slots_per_worker
+    if in_flight > FULL_SHARE * room:
+        return FULL, {"in_flight": in_flight, "share": FULL_SHARE, "room": room}
+    return None

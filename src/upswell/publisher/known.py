@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from upswell.broker import broker_entry
 from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError, UploadError
 from upswell.publisher.sources import LISTED
 from upswell.requests import key_of
@@ -91,7 +92,9 @@ class Known:
     def _open(self, settings: Settings) -> _Readable | None:
         if settings.handler != "upload":  # what it stores, and where, it alone knows
             return None
-        if not settings.destination and settings.broker_url:  # the workers' machine has one of its own
+        if (
+            not settings.destination and not broker_entry(settings).local
+        ):  # the workers' machine has one of its own
             return None
         path = settings.destination_path
         if "://" not in path.removeprefix("file://"):

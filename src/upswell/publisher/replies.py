@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, KeysView, Sequence
 
     from upswell.broker import Broker, Delivery
+    from upswell.broker.topology import Queue
 
 RECENT = 10_000
 """Response times that the running display looks at; the summary looks at all."""
-
 
 MOST_OUTSTANDING = 100_000
 """Requests published and not answered: enough for a monitor to see the load, little to remember."""
@@ -61,6 +61,17 @@ class Replies:
     def outstanding(self) -> KeysView[str]:
         """The ids that are neither stored nor dead yet."""
         return self._outstanding.keys()
+
+    async def listen(self, broker: Broker, queue: Queue) -> str:
+        """Begin to take the replies that come to a queue of our own; return its name."""
+        await broker.declare(queue)
+
+        def on_delivery(delivery: Delivery) -> None:
+            self.take(delivery)
+            broker.ack(delivery)
+
+        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
+        return queue.name
 
     def expect(self, request_id: str, *, name: str = "", size: int | None = None) -> None:
         """Count a request that is about to be published; the same id again changes nothing."""
@@ -122,19 +133,3 @@ def nearest_rank(ordered: Sequence[float], share: float) -> float | None:
     if not ordered:
         return None
     return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
-
-
-async def peek(broker: Broker, queue: str, limit: int) -> list[Delivery]:
-    """Return up to `limit` messages of a queue, which stay there, in their order.
-
-    Held unacknowledged until all are seen, then put back uncounted, the first first: RabbitMQ queues what
-    comes back in that order, in front of the others.
-    """
-    held: list[Delivery] = []
-    try:
-        while len(held) < limit and (delivery := await broker.get(queue)) is not None:
-            held.append(delivery)
-    finally:
-        for delivery in held:
-            broker.release(delivery)
-    return held

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -19,6 +20,8 @@ from upswell.settings.suggestions import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_SCHEMES = {"": "embedded", "amqp": "rabbitmq", "amqps": "rabbitmq"}
 
 
 class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +52,12 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.state_dir:
             return Path(self.state_dir).expanduser().absolute()
         return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser().absolute() / "upswell"
+
+    @property
+    def broker(self) -> str:
+        """The broker's name in its registry, by the scheme of `broker_url`."""
+        scheme = self.broker_url.partition("://")[0]
+        return _SCHEMES.get(scheme, scheme)
 
     def rules_text(self) -> str:
         """Return the text of `rules_file`, read now.
@@ -121,7 +130,9 @@ def _check(settings: Settings, where: str) -> None:
         raise SettingsError(
             f"{where}max_workers must be >= min_workers ({settings.min_workers}), got {settings.max_workers}"
         )
-    if settings.broker_url and not settings.broker_url.startswith(("amqp://", "amqps://")):
+    if settings.broker not in _SCHEMES.values() and not entry_points(
+        group="upswell.brokers", name=settings.broker
+    ):
         raise SettingsError(
             f"broker_url must start with amqp:// or amqps://, got {safe(settings.broker_url)!r}"
         )

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from upswell.simulator.rehearsal import CAUTION, Rehearsal, Seen
+from upswell.simulator.rehearsal import CAUTION, HEADER, Rehearsal, packed
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Iterator
 
     from upswell.analysis.snapshot import Snapshot
@@ -79,7 +80,7 @@ class ApplicationRehearsal:
         self.rehearsal: Rehearsal | None = None
         """None before the first round."""
         self._past: Iterator[tuple[Snapshot, Signals]] | None = None
-        self._notes: deque[tuple[Seen, Signals]] = deque()
+        self._notes: deque[array[float]] = deque()
         self._most = math.ceil(_WAITING_SECONDS / interval)
         self._skipped = False
 
@@ -94,7 +95,7 @@ class ApplicationRehearsal:
         if len(self._notes) >= self._most:
             self._notes.popleft()
             self._skipped = True
-        self._notes.append((Seen.of(snapshot), signals))
+        self._notes.append(packed(snapshot, signals))
 
     def recollect(self, past: Iterator[tuple[Snapshot, Signals]]) -> None:
         """Rehearse these rounds of the past before all others."""
@@ -107,7 +108,7 @@ class ApplicationRehearsal:
             note = self._next()
             if note is None:
                 break
-            any_upload = self._rehearse(*note) or any_upload
+            any_upload = self._rehearse(note) or any_upload
         rehearsal = self.rehearsal
         if rehearsal is None or not any_upload or not rehearsal.ready:
             return None
@@ -117,27 +118,27 @@ class ApplicationRehearsal:
             return None
         return Choice(self.app_id, self._following, rehearsal.compared(self._following, before))
 
-    def _next(self) -> tuple[Seen, Signals] | None:
+    def _next(self) -> array[float] | None:
         if self._past is not None:
             note = next(self._past, None)
             if note is not None:
-                snapshot, signals = note
-                return Seen.of(snapshot), signals
+                return packed(*note)
             self._past = None
             self._skipped = True
         return self._notes.popleft() if self._notes else None
 
-    def _rehearse(self, seen: Seen, signals: Signals) -> bool:
+    def _rehearse(self, note: array[float]) -> bool:
         rehearsal = self.rehearsal
         if rehearsal is None:
+            _, ready, slots, _, _, start_delay = note[:HEADER]
             rehearsal = self.rehearsal = Rehearsal(
                 self._family,
-                start_delay=signals.start_delay,
+                start_delay=start_delay,
                 objective=self._slo.seconds,
                 share=self._slo.share,
                 interval=self._interval,
-                slots=seen.slots,
-                workers=min(self._max_workers, max(self._min_workers, seen.ready)),
+                slots=int(slots),
+                workers=min(self._max_workers, max(self._min_workers, int(ready))),
                 min_workers=self._min_workers,
                 max_workers=self._max_workers,
                 caution=self._caution,
@@ -145,5 +146,5 @@ class ApplicationRehearsal:
         if self._skipped:
             self._skipped = False
             rehearsal.shadows.forget_waiting()
-        rehearsal.note(seen, signals)
+        rehearsal.note(note)
         return rehearsal.advance()

@@ -196,4 +196,4 @@ class _Never:
     """Stands where a policy must; a fixed fleet never asks it."""
 
     def decide(self, snapshot: Snapshot) -> Decision:
-        return Decision.hold(snapshot.workers.desired, "the fleet is fixed")
+        return Decision.hold("simulator", snapshot.workers.desired, "the fleet is fixed")

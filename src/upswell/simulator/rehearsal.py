@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,26 +63,16 @@ class Caution(Struct, frozen=True, kw_only=True):
 CAUTION = Caution()
 
 
-class Seen(Struct, frozen=True, gc=False):
-    """What a rehearsal needs of a snapshot: a hundred thousand may wait, so it is a tenth as large."""
+HEADER = 6
+"""What a rehearsal needs of one round: a hundred thousand may wait, so it is packed into one array of floats:
+so many numbers, then a response and a service time of each upload reported."""
 
-    at: float
-    ready: int
-    slots: int
-    """Of a worker."""
-    response_times: array[float]
-    service_times: array[float]
 
-    @classmethod
-    def of(cls, snapshot: Snapshot) -> Seen:
-        """Return what matters of a snapshot."""
-        return cls(
-            snapshot.at,
-            snapshot.workers.ready,
-            snapshot.slots_per_worker,
-            array("d", snapshot.recent_response_times),
-            array("d", snapshot.recent_service_times),
-        )
+def packed(snapshot: Snapshot, signals: Signals) -> array[float]:
+    """Return what matters of a snapshot and of what the policy decided from."""
+    uploads = zip(snapshot.recent_response_times, snapshot.recent_service_times, strict=False)
+    numbers = (snapshot.at, snapshot.workers.ready, snapshot.slots_per_worker)
+    return array("d", (*numbers, signals.load, signals.mean, signals.start_delay, *chain(*uploads)))
 
 
 class Rehearsal:
@@ -107,7 +98,7 @@ class Rehearsal:
         self._bundle = self._bundled(start_delay)
         self._memory = caution.late_remembered / self._allowed
         self._lag = max(1, math.ceil(objective / interval))
-        self._rounds: deque[tuple[Seen, Signals]] = deque()
+        self._rounds: deque[array[float]] = deque()
         self._uploads: dict[int, array[float]] = {}
         """By the number of the round in which they came: arrival, service time, arrival, service time."""
         self._services = Services()
@@ -129,27 +120,28 @@ class Rehearsal:
             episodes=caution.episodes_remembered,
         )
 
-    def note(self, seen: Seen, signals: Signals) -> None:
-        """Take in what was reported since the snapshot before, and what the policy decided from."""
+    def note(self, one: array[float]) -> None:
+        """Take in one round: what was reported since the round before, and what the policy decided from."""
         self._number += 1
-        if signals.start_delay != self.family.start_delay:
-            self._bundle = self._bundled(signals.start_delay)
-            self.shadows.set_start_delay(signals.start_delay, self._bundle * self._interval)
+        at, _, slots, _, _, start_delay = one[:HEADER]
+        if start_delay != self.family.start_delay:
+            self._bundle = self._bundled(start_delay)
+            self.shadows.set_start_delay(start_delay, self._bundle * self._interval)
             self._means = None
-        self.shadows.slots = seen.slots
-        self._rounds.append((seen, signals))
-        responses, services = seen.response_times, seen.service_times
+        self.shadows.slots = int(slots)
+        self._rounds.append(one)
+        responses, services = one[HEADER::2], one[HEADER + 1 :: 2]
         if not services:
             return
         forget = math.exp(-len(responses) / self._memory)
         late = sum(response > self._objective for response in responses)
         self._really_late = self._really_late * forget + late
         # Ended somewhere within the interval: its middle is the best guess.
-        middle = seen.at - self._interval / 2
+        middle = at - self._interval / 2
         oldest = self._number - self._lag
-        for response, service in zip(responses, services, strict=False):
+        for response, service in zip(responses, services, strict=True):
             arrival = middle - response
-            number = math.floor((arrival - seen.at) / self._interval) + 1 + self._number
+            number = math.floor((arrival - at) / self._interval) + 1 + self._number
             if number < 1:
                 continue  # it came before the first round: what it met then is not known
             uploads = self._uploads.get(max(oldest, number))
@@ -166,9 +158,9 @@ class Rehearsal:
         """Rehearse every interval that is old enough; return whether an upload was among them."""
         any_upload = False
         while len(self._rounds) >= self._lag + self._bundle:
-            before = self._rounds[0][0].at - self._interval
+            before = self._rounds[0][0] - self._interval
             bundle = [self._rounds.popleft() for _ in range(self._bundle)]
-            seen, signals = bundle[-1]
+            now, _, _, load, *_ = bundle[-1]
             newest = self._number - len(self._rounds)
             uploads = array("d")
             for number in range(newest - self._bundle + 1, newest + 1):
@@ -178,16 +170,17 @@ class Rehearsal:
                 any_upload = True
                 arrivals, services = np.frombuffer(uploads).reshape(-1, 2).T
                 order = np.lexsort((services, arrivals))
-                arrivals, services = arrivals[order].clip(before, seen.at), services[order]
-            self.shadows.advance(seen.at, arrivals, services, signals.load, self._known(bundle))
+                arrivals, services = arrivals[order].clip(before, now), services[order]
+            self.shadows.advance(now, arrivals, services, load, self._known(bundle))
         return any_upload
 
-    def _known(self, bundle: list[tuple[Seen, Signals]]) -> Means:
-        """Return what the service times told up to the end of a bundle, as the policy knew it then."""
-        for seen, signals in bundle:
-            self._services.add(seen.service_times)
-            if self._services.changed(signals.mean) or self._means is None:
-                self._means = self.family.means(self._services, signals.mean)
+    def _known(self, bundle: list[array[float]]) -> Means:
+        """Return what the service times said up to the end of a bundle, as the policy knew it then."""
+        for one in bundle:
+            mean = one[4]
+            self._services.add(one[HEADER + 1 :: 2])
+            if self._services.changed(mean) or self._means is None:
+                self._means = self.family.means(self._services, mean)
         assert self._means is not None  # a bundle has a round at least
         return self._means
 

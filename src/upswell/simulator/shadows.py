@@ -18,7 +18,7 @@ from upswell.policies.slo.staffing import RecentMaximum, target
 if TYPE_CHECKING:
     from upswell.policies.slo.staffing import Family, Floats, Ints, Means
 
-_FIRST_COLUMNS = 8
+_COLUMNS = 4
 _AT_ONCE = 64
 _ABSENT = np.inf
 _LONG_AGO = -1e18
@@ -58,19 +58,19 @@ class Shadows:
         self._family, self._objective, self._interval = family, objective, interval
         self.slots, self._memory = slots, memory
         self._least, self._most = min_workers, max_workers
-        columns = max(_FIRST_COLUMNS, workers * slots)
+        columns = max(_COLUMNS, workers * slots)
         self._free_at: Floats = np.full((rows, columns), _ABSENT)
         """When each slot that is there is free, in no order."""
         self._free_at[:, : workers * slots] = _LONG_AGO
-        self._present: Ints = np.full(rows, workers * slots, dtype=np.int64)
-        self._starting: Ints = np.zeros(rows, dtype=np.int64)
+        self._present = np.full(rows, workers * slots, dtype=np.int32)
+        self._starting = np.zeros(rows, dtype=np.int32)
         self._cohorts: list[tuple[float, Ints]] = []
         """Slots that were asked for: when they will be ready, how many of each row."""
         self._asleep = 0
-        self._recent = RecentMaximum(family.keep * family.start_delay / interval)
+        self._recent = RecentMaximum(family.keep * family.start_delay / interval, max_workers)
         self._arrivals: Floats = np.full(1, np.inf)
         self._services: Floats = np.zeros(1)
-        self._heads: Ints = np.zeros(rows, dtype=np.int64)
+        self._heads = np.zeros(rows, dtype=np.int32)
         self.cost: Floats = np.zeros(rows)
         """Worker-seconds, decayed."""
         self.late: Floats = np.zeros(rows)
@@ -185,7 +185,7 @@ class Shadows:
     def _make_room(self, most: int) -> None:
         """Keep as many columns as the largest fleet has slots, rounded up; some more after it has shrunk."""
         columns = self._free_at.shape[1]
-        wanted = _FIRST_COLUMNS * max(1, math.ceil(most / _FIRST_COLUMNS))
+        wanted = _COLUMNS * max(1, math.ceil(most / _COLUMNS))
         if wanted > columns:
             more = ((0, 0), (0, wanted - columns))
             self._free_at = np.pad(self._free_at, more, constant_values=_ABSENT)
@@ -236,7 +236,7 @@ class Shadows:
         return rows[more]
 
     def _scale(self, now: float, change: Ints) -> None:
-        more = np.maximum(change, 0)
+        more = np.maximum(change, 0).astype(np.int32)
         if more.any():
             self._cohorts.append((now + self._family.start_delay, more))
             self._starting += more

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from upswell.broker import topology
+from upswell.broker import broker_entry, topology
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError, SettingsError
 from upswell.events import get_logger
@@ -360,7 +360,7 @@ def check_time_limit(settings: Settings) -> None:
     RabbitMQ cannot be asked for its consumer_timeout over AMQP, so the setting of that name says it. An
     upload is held for its time limit, its backoff and its report's confirm.
     """
-    if not settings.broker_url or not settings.consumer_timeout:
+    if not settings.consumer_timeout or not broker_entry(settings).limits_holding:
         return
     longest = settings.consumer_timeout - MAX_BACKOFF_SECONDS - CONFIRM_SECONDS
     if settings.upload_timeout > longest:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.snapshots import ordinary
-from upswell.analysis.decision import Decision
+from upswell.analysis.decision import Decision, Reason, Step
 from upswell.errors import JournalError
 from upswell.journal import Entry, Journal, JournalReader, ReportRow
 
@@ -28,7 +28,9 @@ def entry(app_id: str = "e123456", at: float = 1000.0, *, changed: bool = True, 
         changed=changed,
         snapshot=ordinary(at=at, recent_response_times=()),
         decision=Decision(
-            desired_workers=desired, reason="1 x 3 = 3", numbers={"a": 1.5}, rejected=("2: no",)
+            desired_workers=desired,
+            steps=(Step("test", 2, desired, "{a} x 2", {"a": 1.5}),),
+            rejected=(Reason("test", "no"),),
         ),
     )
 
@@ -86,7 +88,7 @@ def test_the_single_response_times_stand_in_the_reports_only(journal: Journal) -
         epoch=7,
         changed=True,
         snapshot=ordinary(recent_response_times=(1.0,) * 1000),
-        decision=Decision(desired_workers=3, reason="1 x 3 = 3"),
+        decision=Decision.of("test", 2, 3, "{a} x 3 = 3", {"a": 1.0}),
     )
     journal.record([full], [])
     journal.flush()

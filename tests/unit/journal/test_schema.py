@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from upswell.analysis.sentence import sentence, told
 from upswell.errors import JournalError
 from upswell.journal import Journal, JournalReader, ReportRow
 from upswell.journal.schema import VERSION
@@ -46,8 +47,13 @@ def assert_is_read(reader: JournalReader) -> None:
     assert reader.applications() == [APP]
     assert [entry.decision.desired_workers for entry in reader.decisions(APP)] == [1, 9, 9, 9]
     assert [entry.decision.held for entry in reader.decisions(APP)] == [True, False, False, False]
+    assert sentence(reader.decisions(APP)[0].decision) == "hold 1: the queue's depth is not known"
     latest = reader.latest(APP)
     assert latest is not None
+    assert sentence(latest.decision).startswith(
+        "hold 9: 100 wait and 0 are in flight, to be begun within 6 s"
+    )
+    assert told(latest.decision.rejected[0]) == "other settings: nothing rehearsed yet"
     assert latest.snapshot.messages_ready == 100
     assert reader.bills()[APP].busy == 46.5
     assert reader.settings(APP)["slo"] == "95% < 30s"

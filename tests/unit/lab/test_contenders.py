@@ -47,7 +47,7 @@ def test_what_is_tried_is_what_the_monitor_runs(name: str) -> None:
 def test_rules_guard_a_policy_and_are_asked_for_where_there_are_none() -> None:
     assert choose("keda:5+rules").text == "keda:5+rules"
     reason = made("constant:3+rules").decide(ordinary(recent_response_times=(1e3,))).reason
-    assert "constant: always 3 workers; rule slow" in reason
+    assert "always 3 workers; rule slow" in reason
     for name in ("rules", "slo+rules"):
         with pytest.raises(SettingsError, match="needs --rules-file"):
             choose(name).policy(Settings(), mean_service=3.0)

@@ -16,6 +16,7 @@ from upswell.errors import BrokerError, JournalError, SettingsError
 from upswell.journal import Journal, JournalReader
 from upswell.messages import ScaleRequest, UploadReport, WorkerStatus, decode, encode
 from upswell.monitor.loop import Monitor, steady_clock
+from upswell.policies.constant import ConstantPolicy
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def test_a_backlog_becomes_a_scale_request_with_an_absolute_number_and_its_reaso
         assert request.desired_workers == entry.decision.desired_workers > 1
         assert (request.app_id, request.epoch, request.decided_at) == ("e123456", 7, house.now)
         assert request.reason == entry.decision.reason
-        assert "100 wait and 0 are in flight, to be begun within" in request.reason
+        assert "100 uploads queued, 2 s each; to start all within" in request.reason
         assert house.observed == [(entry.snapshot, entry.decision)]
 
     run(scenario())
@@ -278,7 +279,7 @@ def test_unknown_applications_are_limited_and_forgotten_when_silent(log: list[An
     assert len(events(log, "monitor.application_refused")) == 1
 
 
-def test_a_policy_that_fails_holds_its_application_and_the_others_go_on(log: list[Any]) -> None:
+def test_a_policy_that_fails_holds_alarms_and_the_others_go_on(log: list[Any]) -> None:
     class Broken:
         def decide(self, snapshot: Snapshot) -> Decision:
             raise ZeroDivisionError(snapshot.app_id)
@@ -297,11 +298,19 @@ def test_a_policy_that_fails_holds_its_application_and_the_others_go_on(log: lis
         assert entry.decision.desired_workers > 1
         held = {request.app_id: request for request in house.requests}["broken"]
         assert held.desired_workers == 1
-        assert "its policy failed: ZeroDivisionError" in held.reason
+        assert "the policy failed: ZeroDivisionError" in held.reason
+        await house.round()
+        for _, watched in house.monitor.applications:
+            watched.policy = ConstantPolicy(2)
         await house.round()
 
     run(scenario())
-    assert len(events(log, "monitor.policy_failed")) == 1
+    (come,) = events(log, "monitor.policy_failed")
+    assert come["app"] == "broken"
+    assert "hold 1: the policy failed: ZeroDivisionError: broken" in come["reason"]
+    assert len(events(log, "monitor.policy_raised")) == 1, "the traceback, once"
+    (gone,) = events(log, "monitor.policy_works")
+    assert gone["app"] == "broken"
 
 
 def test_before_anything_is_heard_nothing_is_requested() -> None:

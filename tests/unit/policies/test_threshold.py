@@ -11,7 +11,10 @@ from upswell.policies.threshold import ThresholdPolicy
 def test_each_report_slower_than_the_objective_starts_one_more() -> None:
     decision = ThresholdPolicy().decide(ordinary(recent_response_times=(31.0, 30.0, 2.0, 99.0)))
     assert decision.desired_workers == 4
-    assert decision.reason == "2 of 4 new reports slower than 30 s -> 2 + 2 = 4 workers"
+    assert (
+        decision.reason
+        == "scale out 2 → 4: 2 of 4 new reports took longer than 30 s; each starts one worker more"
+    )
 
 
 def test_slow_reports_count_even_where_the_depth_is_not_known() -> None:
@@ -28,9 +31,12 @@ def test_one_worker_goes_when_all_is_calm() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"messages_ready": 1}, "1 uploads wait"),
-        ({"response_time": constant_time(15.0)}, "p95 15 s is not below 15 s"),
-        ({"messages_unacknowledged": 6}, "6 uploads in flight are over 70% of 8 slots"),
+        ({"messages_ready": 1}, "1 upload waits"),
+        ({"response_time": constant_time(15.0)}, "p95 of 15 s is not below 15 s"),
+        (
+            {"messages_unacknowledged": 6},
+            "6 uploads in flight would fill more than 70% of the 8 slots",
+        ),
     ],
 )
 def test_nobody_goes_while_something_speaks_against_it(change: dict[str, object], why: str) -> None:

@@ -1,9 +1,21 @@
-"""RabbitMQ as a broker. `broker.py` keeps the protocol's promises and is the only importer of pika.
+"""RabbitMQ as a broker. `broker.py` keeps the protocol's promises, `pika_client.py` alone imports pika.
 
 `connection.py` reconnects, `publishing.py` keeps what is not confirmed, `consumers.py` what is consumed,
 `queues.py` what is declared; `delivery_count.py` says how attempts are counted, `url.py` what a URL may hold.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from upswell.broker.rabbitmq.broker import RabbitBroker
 
-__all__ = ["RabbitBroker"]
+if TYPE_CHECKING:
+    from upswell.settings import Settings
+
+__all__ = ["RabbitBroker", "open_rabbitmq"]
+
+
+def open_rabbitmq(settings: Settings, *, name: str) -> RabbitBroker:
+    """Return the broker at `broker_url`, not yet connected."""
+    return RabbitBroker(settings.broker_url, name=name, management_url=settings.management_url)

@@ -1,16 +1,14 @@
 """The embedded broker: one SQLite file shared by many processes, safe against power cuts and `kill -9`.
 
-What comes in: a path, then the calls of `broker.protocol.Broker`. What goes out: messages, each confirmed
-only after a commit that synced it to disk. The work is done by parts that each know less than the one
-before:
+Each layer knows less than the one before:
 
-    sqlite.py           the protocol, on the asyncio loop
-    sqlite/thread.py    the thread that waits for the disk
-    sqlite/connection.py   one connection: what it declared, consumes and holds
-    sqlite/transaction.py  one turn of it: settle, publish, take
-    sqlite/presence.py, sqlite/wakeup.py    how connections wake each other and see each other die
-    sqlite/queue_rows.py, sqlite/message_rows.py        the SQL
-    sqlite/database.py, sqlite/schema.py            transactions, tables
+    broker.py       the protocol, on the asyncio loop
+    thread.py       the thread that waits for the disk
+    connection.py   what one process declared, consumes and holds, among the others
+    transaction.py  one turn of it: settle, publish, take
+    queue_rows.py, message_rows.py   the SQL
+    database.py, schema.py           transactions, tables
+    wakeup.py       how connections wake each other and notice that one died
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from upswell.broker.sqlite.message_rows import encode_headers
-from upswell.broker.sqlite.thread import SessionThread
+from upswell.broker.sqlite.thread import SqliteThread
 from upswell.broker.sqlite.transaction import ConsumerState
 from upswell.errors import BrokerError
 
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from upswell.broker.protocol import Delivery, Message, OnDelivery, QueueDepth
-    from upswell.broker.sqlite.connection import TurnResult
+    from upswell.broker.sqlite.transaction import TurnResult
     from upswell.broker.topology import Queue
 
 CLOSE_SECONDS = 5.0
@@ -38,13 +36,13 @@ CLOSE_SECONDS = 5.0
 class SqliteConsumer:
     """A running subscription."""
 
-    def __init__(self, thread: SessionThread, subscription: ConsumerState) -> None:
+    def __init__(self, thread: SqliteThread, state: ConsumerState) -> None:
         self._thread = thread
-        self._subscription = subscription
+        self._state = state
 
     async def cancel(self) -> None:
         """Take no more deliveries; those already held stay with their holder."""
-        await self._thread.call(lambda session: session.unsubscribe(self._subscription))
+        await self._thread.call(lambda connection: connection.cancel(self._state))
 
 
 class SqliteBroker:
@@ -53,7 +51,7 @@ class SqliteBroker:
     def __init__(self, path: Path, *, name: str) -> None:
         self._path = path
         self._name = name
-        self._open_thread: SessionThread | None = None
+        self._open_thread: SqliteThread | None = None
 
     async def connect(self) -> None:
         """Open the file, made where it is missing.
@@ -62,7 +60,7 @@ class SqliteBroker:
             BrokerError: it, or its folder, cannot serve; the message names it and says what to do.
         """
         loop = asyncio.get_running_loop()
-        thread = SessionThread(self._path, self._name, loop=loop, on_outcome=self._on_outcome)
+        thread = SqliteThread(self._path, self._name, loop=loop, on_result=self._on_result)
         await thread.start()
         self._open_thread = thread
 
@@ -73,32 +71,23 @@ class SqliteBroker:
             await thread.stop(CLOSE_SECONDS)
 
     async def declare(self, queue: Queue) -> None:
-        """Make a queue unless it is there.
-
-        Raises:
-            QueueMismatchError: another connection's exclusive queue has the name, or a lasting one where an
-            exclusive is wanted.
-        """
-        await self._thread.call(lambda session: session.declare(queue))
+        """Make a queue unless it is there."""
+        await self._thread.call(lambda connection: connection.declare(queue))
 
     def publish(self, message: Message) -> asyncio.Future[None]:
         """Send a message; the future is done once it is on disk, or at once with `persistent=False`."""
         thread = self._thread
-        headers = encode_headers(message.headers)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if message.persistent:
-            thread.publish((message, headers, future))
-        else:
-            thread.publish((message, headers, None))
+        thread.publish((message, encode_headers(message.headers), future if message.persistent else None))
+        if not message.persistent:
             future.set_result(None)
         return future
 
     async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int) -> SqliteConsumer:
         """Call `on_delivery` with each message, at most `prefetch_count` unacknowledged at a time."""
-        thread = self._thread
-        subscription = ConsumerState(queue, on_delivery, prefetch_count)
-        await thread.call(lambda session: session.subscribe(subscription))
-        return SqliteConsumer(thread, subscription)
+        thread, state = self._thread, ConsumerState(queue, on_delivery, prefetch_count)
+        await thread.call(lambda connection: connection.consume(state))
+        return SqliteConsumer(thread, state)
 
     def ack(self, delivery: Delivery) -> None:
         """Remove a delivered message, for good."""
@@ -114,24 +103,24 @@ class SqliteBroker:
 
     async def depth(self, queue: str) -> QueueDepth | None:
         """Return a queue's depth, or None when there is no such queue."""
-        return await self._thread.call(lambda session: session.depth(queue))
+        return await self._thread.call(lambda connection: connection.depth(queue))
 
     async def get(self, queue: str) -> Delivery | None:
         """Take one message, or None when none is ready."""
-        return await self._thread.call(lambda session: session.get(queue))
+        return await self._thread.call(lambda connection: connection.get(queue))
 
     async def purge(self, queue: str) -> int:
         """Drop all ready messages; return how many."""
-        return await self._thread.call(lambda session: session.purge(queue))
+        return await self._thread.call(lambda connection: connection.purge(queue))
 
     async def delete(self, queue: str) -> None:
         """Delete a queue with what is in it."""
-        await self._thread.call(lambda session: session.delete(queue))
+        await self._thread.call(lambda connection: connection.delete(queue))
 
     @property
-    def _thread(self) -> SessionThread:
+    def _thread(self) -> SqliteThread:
         if self._open_thread is None:
-            raise BrokerError(f"a broker must be connected to be used, got a closed one: {self._path}")
+            raise BrokerError("the broker is closed")
         return self._open_thread
 
     def _settle(self, kind: Literal["ack", "retry", "release"], delivery: Delivery) -> None:
@@ -139,14 +128,14 @@ class SqliteBroker:
         if self._open_thread is not None:
             self._open_thread.settle((kind, delivery.tag))
 
-    def _on_outcome(self, outcome: TurnResult) -> None:
-        for future in outcome.confirmed:
+    def _on_result(self, result: TurnResult) -> None:
+        for future in result.confirmed:
             if not future.done():
                 future.set_result(None)
-        for future, error in outcome.refused:
+        for future, error in result.refused:
             if not future.done():
                 future.set_exception(error)
-        for on_delivery, delivery in outcome.delivered:
+        for on_delivery, delivery in result.delivered:
             try:
                 on_delivery(delivery)
             except Exception as error:  # noqa: BLE001 - one consumer's fault must not keep deliveries from others

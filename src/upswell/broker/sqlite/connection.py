@@ -1,34 +1,41 @@
-"""One connection to the embedded broker's file: what it declared, consumes and holds.
+"""One connection to the embedded broker's file: what it declared, consumes and holds, among the others.
 
-What comes in: messages to publish, deliveries to settle, and what the broker's methods ask. What goes out:
-an `TurnResult` that says what was confirmed, refused and delivered. All of it blocks and is called from one
-thread; it must not know asyncio.
+Takes messages to publish, deliveries to settle, and what the broker's methods ask; returns a `TurnResult`
+that says what was confirmed, refused and delivered. All of it blocks and is called from one thread; it
+knows no asyncio.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import time
-from typing import TYPE_CHECKING, Any
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, TypeVar
 
 from upswell import events
-from upswell.broker.protocol import Delivery, OnDelivery, QueueDepth
+from upswell.broker.protocol import Delivery
 from upswell.broker.sqlite import message_rows, queue_rows
-from upswell.broker.sqlite.presence import Presence
-from upswell.broker.sqlite.transaction import Changes, ConsumerState, Publish, Settlement, Transaction
+from upswell.broker.sqlite.database import BrokerDatabase
+from upswell.broker.sqlite.transaction import ConsumerState, Publish, Settlement, Turn, TurnResult
+from upswell.broker.sqlite.wakeup import WakeupPipe, Watch, wake
 from upswell.errors import BrokerError, QueueInUseError, QueueMismatchError
 
 if TYPE_CHECKING:
     import sqlite3
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from upswell.broker.sqlite.message_rows import TakenMessage
+    from upswell.broker.protocol import QueueDepth
+    from upswell.broker.sqlite.message_rows import DeadMessage, TakenMessage
     from upswell.broker.sqlite.queue_rows import QueueRow
     from upswell.broker.topology import Queue
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 0.5
+"""Between two tries of a transaction that the disk refused."""
 
 
 def seconds_since_start() -> float:
@@ -36,16 +43,12 @@ def seconds_since_start() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-class TurnResult(Struct):
-    """What a committed turn means to others: futures to fulfil or fail, and deliveries to hand over."""
-
-    confirmed: list[Any]
-    refused: list[tuple[Any, Exception]]
-    delivered: list[tuple[OnDelivery, Delivery]]
+class _ForgottenError(Exception):
+    """The others gave this connection up: it was silent for too long, and what it held was put back."""
 
 
-class Session:
-    """A connection; `leaving` is set when it is no use to wait for the disk any longer."""
+class SqliteConnection:
+    """A connection; `leaving` is set when there is no time left to wait for the disk."""
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Session:
         *,
         leaving: threading.Event,
         now: Callable[[], float] = seconds_since_start,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open the file, made where it is missing, and take a place among its connections.
 
@@ -61,33 +65,37 @@ class Session:
             BrokerError: the file or its folder cannot serve; the message names it and says what to do.
         """
         self.look_again = False
+        self._path = path
+        self._name = name
+        self._leaving = leaving
         self._now = now
+        self._monotonic = monotonic
         self._log = events.get_logger(broker=str(path), connection=name)
         self._declared: dict[str, Queue] = {}
         self._differing: set[str] = set()
-        self._subscriptions: list[ConsumerState] = []
+        self._consumers: list[ConsumerState] = []
         self._held: dict[int, ConsumerState | None] = {}
-        self._presence = Presence(path, name, leaving=leaving)
+        self._file = BrokerDatabase(path)
+        self._watch = Watch(self._file.folder)
+        self._id = 0
         try:
-            self._presence.join(self, patient=False)
-            self._presence.bury_the_dead()
+            self._join(patient=False)
+            self._bury_the_dead()
         except BaseException:
-            self._presence.close_file()
+            self._file.close()
             raise
 
-    def close(self) -> None:
-        """Give back what is held, uncounted, take exclusive queues away, and disconnect."""
-        self._presence.leave()
+    # What the thread asks
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until a thread pokes or a connection rings, at most so long; return whether one rang."""
-        return self._presence.bell.wait(seconds)
+        """Sleep until `wake`, or until another connection wakes this one; return whether one did."""
+        return self._pipe.wait(seconds)
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """End the `wait`; for any thread."""
-        self._presence.bell.poke()
+        wake(self._file.folder, self._id)
 
-    def exchange(
+    def turn(
         self, publishes: Sequence[Publish], settlements: Sequence[Settlement], *, unfair: bool = False
     ) -> TurnResult | None:
         """Publish, settle and take what may now be taken, in one transaction; None: there was nothing to do.
@@ -99,65 +107,95 @@ class Session:
         if not publishes and not settlements and not self._may_take():
             return None
 
-        def run() -> Changes:
-            turn = Transaction(
+        def run() -> TurnResult:
+            turn = Turn(
                 self._db,
-                connection=self._presence.id,
+                connection=self._id,
                 held=self._held,
-                subscriptions=self._subscriptions,
+                consumers=self._consumers,
                 now=self._now(),
                 unfair=unfair,
             )
             return turn.run(publishes, settlements)
 
         synced = any(message.persistent for message, _, _ in publishes)
-        return self._remember(self._presence.transact(run, synced=synced))
+        result = self._transact(run, synced=synced)
+        for message in result.settled:
+            del self._held[message]
+        for consumer, count in result.freed.items():
+            consumer.held -= count
+        for consumer, taken in result.taken:
+            consumer.held += len(taken)
+            for message in taken:
+                self._held[message.id] = consumer
+                result.delivered.append((consumer.on_delivery, self._delivery(consumer.queue, message)))
+        self._log_dead(result.dead)
+        self._wake_or_bury(result.to_wake)
+        return result
 
     def tick(self) -> None:
-        """Show that this process lives, look for dead ones, mend what others took away; once a second."""
-        self._presence.refresh()
-        self._presence.bury_the_dead()
-        self._mend_subscriptions()
+        """Show that this process lives, look for dead ones, restore what others deleted; once a second."""
+        self._pipe.stamp(self._monotonic())
+        if self._file.is_replaced():
+            # Nobody would find what is put into the old file.
+            new = BrokerDatabase(self._path)
+            self._file.close()
+            self._file, self._watch = new, Watch(new.folder)
+            self._join_again("the file was replaced")
+        elif not self._is_known():
+            self._join_again("silent for too long")
+        self._bury_the_dead()
+        self._restore_consumers()
+
+    def close(self) -> None:
+        """Give back what is held, uncounted, take exclusive queues away, and disconnect."""
+        gone = False
+        try:
+            self._end(self._id, counted=False)
+            gone = True
+        finally:
+            self._pipe.close(remove=gone)
+            self._file.close()
+
+    # What the broker's methods ask
 
     def declare(self, queue: Queue) -> None:
         """Make a queue unless it is there; one that differs is used as it is, with one warning."""
         there = queue_rows.find_queue(self._db, queue.name)
-        if there is not None and there.owner not in (None, self._presence.id):
-            self._presence.ring([there.owner])  # if it is dead, its queue goes
-        differing = self._presence.transact(
-            lambda: queue_rows.declare_queue(self._db, queue, self._presence.id), synced=not queue.exclusive
+        if there is not None and there.owner not in (None, self._id):
+            self._wake_or_bury([there.owner])  # if it is dead, its queue goes
+        differing = self._transact(
+            lambda: queue_rows.declare_queue(self._db, queue, self._id), synced=not queue.exclusive
         )
         self._declared[queue.name] = queue
         if differing and queue.name not in self._differing:
             self._differing.add(queue.name)
             self._log.warning("broker.queue_differs", queue=queue.name, differs=differing)
 
-    def subscribe(self, subscription: ConsumerState) -> None:
-        """Begin to take messages of a queue, from the next exchange on."""
-        if self._is_single(subscription.queue):  # a dead process's consumer does not count
-            self._presence.ring(queue_rows.consuming_connections(self._db, subscription.queue))
+    def consume(self, consumer: ConsumerState) -> None:
+        """Begin to take messages of a queue, from the next turn on."""
+        if self._is_single(consumer.queue):  # a dead process's consumer does not count
+            self._wake_or_bury(queue_rows.consuming_connections(self._db, consumer.queue))
 
         def add() -> None:
-            self._queue(subscription.queue)
-            if not self._add_consumer(subscription):
-                raise QueueInUseError(subscription.queue)
+            self._queue(consumer.queue)
+            if not self._add_consumer(consumer):
+                raise QueueInUseError(consumer.queue)
 
-        self._presence.transact(add, synced=False)
-        self._subscriptions.append(subscription)
+        self._transact(add, synced=False)
+        self._consumers.append(consumer)
         self.look_again = True
 
-    def unsubscribe(self, subscription: ConsumerState) -> None:
+    def cancel(self, consumer: ConsumerState) -> None:
         """Take no more; what is held stays held."""
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
+        if consumer in self._consumers:
+            self._consumers.remove(consumer)
 
         def remove() -> set[int]:
-            self._db.execute("DELETE FROM consumers WHERE id = ?", (subscription.id,))
-            return queue_rows.waiting_connections(
-                self._db, [subscription.queue_id], besides=self._presence.id
-            )
+            self._db.execute("DELETE FROM consumers WHERE id = ?", (consumer.id,))
+            return queue_rows.waiting_connections(self._db, [consumer.queue_id], besides=self._id)
 
-        self._presence.ring(self._presence.transact(remove, synced=False))
+        self._wake_or_bury(self._transact(remove, synced=False))
 
     def depth(self, name: str) -> QueueDepth | None:
         """Return a queue's depth, or None when there is no such queue."""
@@ -170,18 +208,16 @@ class Session:
         def take() -> list[TakenMessage]:
             queue = self._queue(name)
             message_rows.forget_expired(self._db, queue, self._now())
-            return message_rows.take_messages(self._db, queue.id, self._presence.id, 1)
+            return message_rows.take_messages(self._db, queue.id, self._id, 1)
 
-        for taken in self._presence.transact(take, synced=False):
+        for taken in self._transact(take, synced=False):
             self._held[taken.id] = None
             return self._delivery(name, taken)
         return None
 
     def purge(self, name: str) -> int:
         """Drop the ready messages of a queue; return how many."""
-        return self._presence.transact(
-            lambda: message_rows.drop_ready(self._db, self._queue(name).id), synced=True
-        )
+        return self._transact(lambda: message_rows.drop_ready(self._db, self._queue(name).id), synced=True)
 
     def delete(self, name: str) -> None:
         """Delete a queue, if there is one."""
@@ -192,55 +228,29 @@ class Session:
             if queue is not None:
                 queue_rows.delete_queue(self._db, queue.id)
 
-        self._presence.transact(delete, synced=True)
+        self._transact(delete, synced=True)
 
-    def enter(self) -> None:
-        """Declare and consume again what this connection had, if it had another name before."""
-        self._declare_again()
-        for subscription in self._subscriptions:
-            self._add_consumer(subscription)
-
-    def entered(self) -> None:
-        """Forget what was held: it went back."""
-        self._held.clear()
-        for subscription in self._subscriptions:
-            subscription.held = 0
-        self.look_again = True
+    # Queues and consumers of this connection
 
     @property
     def _db(self) -> sqlite3.Connection:
-        return self._presence.db
+        return self._file.db
 
     def _may_take(self) -> bool:
         """Look, without a lock, whether a queue has something for a consumer with room."""
-        for subscription in self._subscriptions:
-            if subscription.held < subscription.prefetch_count:
-                queue = queue_rows.queue_by_id(self._db, subscription.queue_id)
+        for consumer in self._consumers:
+            if consumer.held < consumer.prefetch_count:
+                queue = queue_rows.queue_by_id(self._db, consumer.queue_id)
                 if queue is not None and queue.ready > 0:
                     return True
         return False
-
-    def _remember(self, changes: Changes) -> TurnResult:
-        for message in changes.settled:
-            del self._held[message]
-        for subscription, count in changes.freed.items():
-            subscription.held -= count
-        delivered: list[tuple[OnDelivery, Delivery]] = []
-        for subscription, taken in changes.taken:
-            subscription.held += len(taken)
-            for message in taken:
-                self._held[message.id] = subscription
-                delivered.append((subscription.on_delivery, self._delivery(subscription.queue, message)))
-        self._presence.report_dead(changes.dead)
-        self._presence.ring(changes.to_ring)
-        return TurnResult(changes.confirmed, changes.refused, delivered)
 
     def _delivery(self, queue: str, taken: TakenMessage) -> Delivery:
         return Delivery(
             body=taken.body,
             queue=queue,
             attempt=taken.failed_attempts + 1,
-            tag=(self._presence.id, taken.id),
+            tag=(self._id, taken.id),
             message_id=taken.message_id,
             reply_to=taken.reply_to,
             headers=json.loads(taken.headers) if taken.headers else {},
@@ -250,49 +260,140 @@ class Session:
         """Return a queue that this connection may use."""
         queue = queue_rows.find_queue(self._db, name)
         if queue is None:
-            raise BrokerError(f"a queue must be declared before it is used, got {name}")
-        if queue.owner not in (None, self._presence.id):
-            raise BrokerError(f"an exclusive queue must be used by its own connection, got {name}")
+            raise BrokerError(f"there is no queue {name}")
+        if queue.owner not in (None, self._id):
+            raise BrokerError(f"queue {name} is exclusive to another connection")
         return queue
-
-    def _declare_again(self) -> None:
-        for queue in self._declared.values():
-            try:
-                queue_rows.declare_queue(self._db, queue, self._presence.id)
-            except QueueMismatchError as error:
-                self._log.error("broker.queue_lost", queue=queue.name, error=error)
 
     def _is_single(self, name: str) -> bool:
         queue = self._declared.get(name)
         return queue is not None and queue.single_consumer
 
-    def _add_consumer(self, subscription: ConsumerState) -> bool:
-        """Take a consumer's place; return whether there was one."""
-        name = subscription.queue
-        subscription.queue_id = 0
-        if self._is_single(name) and queue_rows.consuming_connections(self._db, name):
+    def _add_consumer(self, consumer: ConsumerState) -> bool:
+        """Add a consumer to its queue; return whether the queue is there and admits it."""
+        consumer.queue_id = 0
+        if self._is_single(consumer.queue) and queue_rows.consuming_connections(self._db, consumer.queue):
             return False
-        queue = queue_rows.find_queue(self._db, name)
+        queue = queue_rows.find_queue(self._db, consumer.queue)
         if queue is not None:
-            subscription.queue_id = queue.id
-            subscription.id = queue_rows.add_consumer(
-                self._db, queue.id, self._presence.id, subscription.prefetch_count
-            )
+            consumer.queue_id = queue.id
+            consumer.id = queue_rows.add_consumer(self._db, queue.id, self._id, consumer.prefetch_count)
         return queue is not None
 
-    def _mend_subscriptions(self) -> None:
+    def _declare_again(self) -> None:
+        for queue in self._declared.values():
+            try:
+                queue_rows.declare_queue(self._db, queue, self._id)
+            except QueueMismatchError as error:
+                self._log.error("broker.queue_lost", queue=queue.name, error=error)
+
+    def _restore_consumers(self) -> None:
         """Consume again from queues that someone deleted; those declared here are made again."""
         broken = [
-            subscription
-            for subscription in self._subscriptions
-            if queue_rows.queue_by_id(self._db, subscription.queue_id) is None
+            consumer
+            for consumer in self._consumers
+            if queue_rows.queue_by_id(self._db, consumer.queue_id) is None
         ]
         if not broken:
             return
 
-        def mend() -> list[ConsumerState]:
+        def restore() -> list[ConsumerState]:
             self._declare_again()
-            return [subscription for subscription in broken if self._add_consumer(subscription)]
+            return [consumer for consumer in broken if self._add_consumer(consumer)]
 
-        for subscription in self._presence.transact(mend, synced=False):
-            self._log.warning("broker.consumer_restored", queue=subscription.queue)
+        for consumer in self._transact(restore, synced=False):
+            self._log.warning("broker.consumer_restored", queue=consumer.queue)
+
+    # This connection among the others
+
+    def _transact(self, work: Callable[[], T], *, synced: bool) -> T:
+        """Run `work` in a transaction, as a connection that the others know."""
+
+        def as_connection() -> T:
+            if not self._is_known():
+                # Never take a message for a connection that nobody would miss: it would be held for ever.
+                raise _ForgottenError
+            return work()
+
+        while True:
+            try:
+                return self._file.transact(as_connection, synced=synced, pause=self._pause)
+            except _ForgottenError:
+                self._join_again("silent for too long")
+
+    def _pause(self) -> bool:
+        """Wait a little for the disk, alive to the others; return whether to go on."""
+        self._pipe.stamp(self._monotonic())
+        return not self._leaving.wait(RETRY_SECONDS)
+
+    def _is_known(self) -> bool:
+        return self._db.execute("SELECT 1 FROM connections WHERE id = ?", (self._id,)).fetchone() is not None
+
+    def _join(self, *, patient: bool) -> None:
+        """Take a place under a new id, with the queues and consumers of the old one.
+
+        `patient`: wait for a disk that refuses.
+        """
+        self._id = secrets.randbits(62)
+        self._pipe = WakeupPipe(self._file.folder, self._id, self._monotonic())
+
+        def enter() -> None:
+            self._db.execute(
+                "INSERT INTO connections (id, name, pid) VALUES (?, ?, ?)",
+                (self._id, self._name, os.getpid()),
+            )
+            self._declare_again()
+            for consumer in self._consumers:
+                self._add_consumer(consumer)
+
+        try:
+            self._file.transact(enter, synced=False, pause=self._pause if patient else None)
+        except BaseException:
+            self._pipe.close()
+            raise
+        self._held.clear()  # it went back
+        for consumer in self._consumers:
+            consumer.held = 0
+        self.look_again = True
+
+    def _join_again(self, reason: str) -> None:
+        old = self._pipe
+        self._join(patient=True)
+        old.close()
+        self._log.warning("broker.reconnected", reason=reason)
+
+    def _bury_the_dead(self) -> None:
+        """Put back what dead connections held, counted as an attempt."""
+        rows = self._db.execute("SELECT id FROM connections WHERE id <> ?", (self._id,)).fetchall()
+        for number in self._watch.dead([number for (number,) in rows], self._monotonic()):
+            self._end(number, counted=True)
+
+    def _wake_or_bury(self, connections: Iterable[int]) -> None:
+        for connection in connections:
+            if not wake(self._file.folder, connection):
+                self._end(connection, counted=True)
+
+    def _end(self, number: int, *, counted: bool) -> None:
+        """Remove a connection, this or a dead one, and its exclusive queues; what it held goes back."""
+
+        def end() -> tuple[set[int], list[DeadMessage]]:
+            held = message_rows.held_messages(self._db, number)
+            fuller, dead = message_rows.give_back(self._db, number, held, counted=counted)
+            queue_rows.delete_connection(self._db, number)
+            return queue_rows.waiting_connections(self._db, fuller, besides=self._id), dead
+
+        to_wake, dead = self._file.transact(end, synced=False, pause=self._pause)
+        if number != self._id:
+            (self._file.folder / str(number)).unlink(missing_ok=True)
+            self._log.warning("broker.connection_died", died=number)
+        self._log_dead(dead)
+        self._wake_or_bury(to_wake)
+
+    def _log_dead(self, dead: Iterable[DeadMessage]) -> None:
+        for message in dead:
+            self._log.warning(
+                "broker.dead_lettered",
+                queue=message.queue,
+                dead_letter_queue=message.dead_letter_queue,
+                message_id=message.message_id,
+            )

@@ -1,8 +1,7 @@
-"""The thread that works on the embedded broker's file, so that the loop never waits for a disk or a lock.
+"""The thread that works on the embedded broker's file: the event loop never waits for a disk or a lock.
 
-What comes in, from the loop: publishes, settlements and calls, collected while the thread is busy. What
-goes out, to the loop: outcomes and answers, in order. All that came in meanwhile shares one transaction,
-and so one sync to disk.
+The loop hands over publishes, settlements and calls; results go back to the loop in order. All that came in
+while the thread was busy shares one transaction, and so one sync to disk.
 """
 
 from __future__ import annotations
@@ -12,12 +11,14 @@ import random
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from upswell import events
-from upswell.broker.sqlite.connection import Session, TurnResult
+from upswell.broker.sqlite.connection import SqliteConnection
 from upswell.broker.sqlite.schema import file_error
+from upswell.broker.sqlite.transaction import TurnResult
 from upswell.errors import BrokerError, UpswellError
 
 if TYPE_CHECKING:
@@ -25,19 +26,26 @@ if TYPE_CHECKING:
 
     from upswell.broker.sqlite.transaction import Publish, Settlement
 
+T = TypeVar("T")
+
 TICK_SECONDS = 1.0
-"""How often a connection shows that it lives, looks for dead ones, and for messages whose ring was lost."""
+"""How often a connection shows that it lives, and looks for dead ones and for messages nobody woke it for."""
 
 GRACE_SECONDS = 5.0
 """How long the thread may take to end once it waits for the disk no longer."""
 
 _jitter = random.Random()  # noqa: S311 - not a secret; one of our own, for the process's may be seeded by its owner
 
-Call = tuple[Callable[[Session], Any], "asyncio.Future[Any]"]
+FileCall = tuple[Callable[[SqliteConnection], Any], "asyncio.Future[Any]"]
 
 
-class SessionThread:
-    """Runs one `Session`; its public methods are called from the loop."""
+def drain(items: deque[T]) -> list[T]:
+    """Take out what is there now; others may append meanwhile."""
+    return [items.popleft() for _ in range(len(items))]
+
+
+class SqliteThread:
+    """Runs one `SqliteConnection`; its public methods are called from the loop."""
 
     def __init__(
         self,
@@ -45,20 +53,19 @@ class SessionThread:
         name: str,
         *,
         loop: asyncio.AbstractEventLoop,
-        on_outcome: Callable[[TurnResult], None],
+        on_result: Callable[[TurnResult], None],
     ) -> None:
         self._path = path
         self._name = name
         self._loop = loop
-        self._on_outcome = on_outcome
-        self._lock = threading.Lock()
-        self._publishes: list[Publish] = []
-        self._settlements: list[Settlement] = []
-        self._calls: list[Call] = []
+        self._on_result = on_result
+        self._publishes: deque[Publish] = deque()
+        self._settlements: deque[Settlement] = deque()
+        self._calls: deque[FileCall] = deque()
         self._closing = False
         self._leaving = threading.Event()
-        self._poke_is_due = False
-        self._poke: Callable[[], None] = lambda: None
+        self._wake_is_due = False
+        self._wake: Callable[[], None] = lambda: None
         self._log = events.get_logger(broker=str(path), connection=name)
         self._opened: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
@@ -66,126 +73,117 @@ class SessionThread:
         self._thread = threading.Thread(target=self._run, name=f"upswell broker {name}", daemon=True)
 
     async def start(self) -> None:
-        """Open the file; raises what `Session` raises."""
+        """Open the file; raises what `SqliteConnection` raises."""
         self._thread.start()
         await self._opened
 
     async def stop(self, patience: float) -> None:
         """Finish what was asked, wait at most `patience` seconds for the disk, and disconnect."""
         self._closing = True
-        self._poke()
+        self._wake()
         await asyncio.wait([self._ended], timeout=patience)
         self._leaving.set()
         await asyncio.wait([self._ended], timeout=GRACE_SECONDS)
         if self._ended.done():
             self._thread.join()
         else:
-            # Say behind a process that hangs within a transaction. It ends with this process.
-            self._log.error(
-                "broker.failed", error=f"the disk or another process held it up for {2 * patience} s"
-            )
+            # Probably behind a process that hangs within a transaction. It ends with this process.
+            error = f"the disk or another process held it up for {2 * patience} s"
+            self._log.error("broker.failed", error=error)
 
     def publish(self, publish: Publish) -> None:
         """Publish with the rest of this loop turn."""
-        with self._lock:
-            self._publishes.append(publish)
-        self._poke_soon()
+        self._publishes.append(publish)
+        self._wake_soon()
 
     def settle(self, settlement: Settlement) -> None:
         """Settle with the rest of this loop turn."""
-        with self._lock:
-            self._settlements.append(settlement)
-        self._poke_soon()
+        self._settlements.append(settlement)
+        self._wake_soon()
 
-    def call(self, function: Callable[[Session], Any]) -> asyncio.Future[Any]:
+    def call(self, function: Callable[[SqliteConnection], Any]) -> asyncio.Future[Any]:
         """Run a function in the thread, after all that was published and settled before."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        with self._lock:
-            self._calls.append((function, future))
-        self._poke_soon()
+        self._calls.append((function, future))
+        self._wake_soon()
         return future
 
-    def _poke_soon(self) -> None:
-        """Poke once at the end of this loop turn, so that the turn goes into one transaction."""
-        if not self._poke_is_due:
-            self._poke_is_due = True
-            self._loop.call_soon(self._poke_now)
+    def _wake_soon(self) -> None:
+        """Wake the thread once at the end of this loop turn, so that the turn goes into one transaction."""
+        if not self._wake_is_due:
+            self._wake_is_due = True
+            self._loop.call_soon(self._wake_now)
 
-    def _poke_now(self) -> None:
-        self._poke_is_due = False
-        if not self._ended.done():
-            self._poke()
+    def _wake_now(self) -> None:
+        self._wake_is_due = False
+        if self._ended.done():
+            self._fail_the_rest()
+        else:
+            self._wake()
 
     def _run(self) -> None:
         try:
-            session = Session(self._path, self._name, leaving=self._leaving)
+            connection = SqliteConnection(self._path, self._name, leaving=self._leaving)
         except Exception as error:  # noqa: BLE001 - whoever connects gets it, whatever it is
             self._post(_fail, self._opened, self._as_broker_error(error))
             return
-        self._poke = session.poke
+        self._wake = connection.wake
         self._post(_fulfil, self._opened, None)
         try:
-            self._serve(session)
-            session.close()
+            self._serve(connection)
+            connection.close()
         except Exception as error:  # noqa: BLE001 - the loop must learn that the thread ended
             self._log.error("broker.failed", error=error)
         self._post(self._end)
 
-    def _serve(self, session: Session) -> None:
+    def _serve(self, connection: SqliteConnection) -> None:
         """Sleep, work, and so on, until closing and nothing is left."""
         next_tick = 0.0
         while True:
-            hurried = session.look_again or self._closing
-            patience = 0.0 if hurried else next_tick - time.monotonic()
-            rung = session.wait(patience)
+            hurried = connection.look_again or self._closing
+            connection.wait(0.0 if hurried else next_tick - time.monotonic())
             closing = self._closing
-            publishes, settlements, calls = self._take_all()
+            calls = drain(self._calls)  # first: what was published before a call is then there too
+            publishes, settlements = drain(self._publishes), drain(self._settlements)
             due = time.monotonic() >= next_tick
             if due:
                 # Jittered: many processes must not all look at the same moment.
                 next_tick = time.monotonic() + TICK_SECONDS * _jitter.uniform(0.8, 1.2)
-                self._tick(session)
-            if publishes or settlements or rung or due or session.look_again:
-                self._exchange(session, publishes, settlements, unfair=due)
-            for call in calls:
-                self._answer(session, call)
+                self._tick(connection)
+            self._turn(connection, publishes, settlements, unfair=due)
+            for function, future in calls:
+                try:
+                    result = function(connection)
+                except Exception as error:  # noqa: BLE001 - whoever asked gets it, whatever it is
+                    self._post(_fail, future, self._as_broker_error(error))
+                else:
+                    self._post(_fulfil, future, result)
             if closing and not (publishes or settlements or calls):
                 return
 
-    def _take_all(self) -> tuple[list[Publish], list[Settlement], list[Call]]:
-        with self._lock:
-            taken = self._publishes, self._settlements, self._calls
-            self._publishes, self._settlements, self._calls = [], [], []
-        return taken
-
-    def _tick(self, session: Session) -> None:
+    def _tick(self, connection: SqliteConnection) -> None:
         try:
-            session.tick()
+            connection.tick()
         except (sqlite3.Error, OSError, UpswellError) as error:
             self._log.error("broker.failed", error=error)
 
-    def _exchange(
-        self, session: Session, publishes: list[Publish], settlements: list[Settlement], *, unfair: bool
+    def _turn(
+        self,
+        connection: SqliteConnection,
+        publishes: list[Publish],
+        settlements: list[Settlement],
+        *,
+        unfair: bool,
     ) -> None:
         try:
-            outcome = session.exchange(publishes, settlements, unfair=unfair)
+            result = connection.turn(publishes, settlements, unfair=unfair)
         except Exception as error:  # noqa: BLE001 - every publisher must learn that its message is not safe
-            failure = self._as_broker_error(error)
             self._log.error("broker.failed", error=error)
-            outcome = TurnResult(
-                [], [(future, failure) for _, _, future in publishes if future is not None], []
-            )
-        if outcome is not None:
-            self._post(self._on_outcome, outcome)
-
-    def _answer(self, session: Session, call: Call) -> None:
-        function, future = call
-        try:
-            result = function(session)
-        except Exception as error:  # noqa: BLE001 - whoever asked gets it, whatever it is
-            self._post(_fail, future, self._as_broker_error(error))
-        else:
-            self._post(_fulfil, future, result)
+            failure = self._as_broker_error(error)
+            result = TurnResult()
+            result.refused = [(future, failure) for _, _, future in publishes if future is not None]
+        if result is not None:
+            self._post(self._on_result, result)
 
     def _as_broker_error(self, error: Exception) -> Exception:
         return file_error(self._path, error) if isinstance(error, sqlite3.Error | OSError) else error
@@ -198,13 +196,17 @@ class SessionThread:
             self._leaving.set()
 
     def _end(self) -> None:
-        """Fail what came too late; the rest has been answered before."""
-        error = BrokerError("a broker must be connected to be used, got a closed one")
-        publishes, _, calls = self._take_all()
-        for future in [*(future for _, _, future in publishes), *(future for _, future in calls)]:
-            if future is not None:
-                _fail(future, error)
         _fulfil(self._ended, None)
+        self._fail_the_rest()
+
+    def _fail_the_rest(self) -> None:
+        """Fail what came after the last turn."""
+        self._settlements.clear()
+        futures = [*(future for _, _, future in drain(self._publishes))]
+        futures += [future for _, future in drain(self._calls)]
+        for future in futures:
+            if future is not None:
+                _fail(future, BrokerError("the broker is closed"))
 
 
 def _fulfil(future: asyncio.Future[Any], result: Any) -> None:

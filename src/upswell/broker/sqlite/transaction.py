@@ -1,8 +1,7 @@
 """One turn of a connection: settle deliveries, publish, and take what may now be taken, in one transaction.
 
-What comes in: what the connection holds and wants. What goes out: `Changes`, to be remembered once they are
-committed; until then nothing but the file is changed, so that a turn which the disk refused can be run
-again.
+Takes what the connection holds and wants; returns a `TurnResult`, to be applied once it is committed. Until
+then nothing but the file is changed, so that a turn which the disk refused can be run again.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
-    from upswell.broker.protocol import Message, OnDelivery
+    from upswell.broker.protocol import Delivery, Message, OnDelivery
     from upswell.broker.sqlite.message_rows import DeadMessage, NewMessage, TakenMessage
     from upswell.broker.sqlite.queue_rows import QueueRow
 
@@ -40,8 +39,8 @@ class ConsumerState:
         self.held = 0
 
 
-class Changes:
-    """What a turn did."""
+class TurnResult:
+    """What a committed turn did: futures to fulfil or fail, deliveries to hand over, connections to wake."""
 
     def __init__(self) -> None:
         self.confirmed: list[Any] = []
@@ -49,11 +48,12 @@ class Changes:
         self.settled: list[int] = []
         self.freed: Counter[ConsumerState] = Counter()
         self.taken: list[tuple[ConsumerState, list[TakenMessage]]] = []
+        self.delivered: list[tuple[OnDelivery, Delivery]] = []
         self.dead: list[DeadMessage] = []
-        self.to_ring: set[int] = set()
+        self.to_wake: set[int] = set()
 
 
-class Transaction:
+class Turn:
     """One turn; `run` it inside a transaction, as often as it takes to commit."""
 
     def __init__(
@@ -62,37 +62,37 @@ class Transaction:
         *,
         connection: int,
         held: Mapping[int, ConsumerState | None],
-        subscriptions: Iterable[ConsumerState],
+        consumers: Iterable[ConsumerState],
         now: float,
         unfair: bool,
     ) -> None:
         self._db = db
         self._connection = connection
         self._held = held
-        self._subscriptions = subscriptions
+        self._consumers = consumers
         self._now = now
         self._unfair = unfair
 
-    def run(self, publishes: Sequence[Publish], settlements: Sequence[Settlement]) -> Changes:
+    def run(self, publishes: Sequence[Publish], settlements: Sequence[Settlement]) -> TurnResult:
         """Do it all and return what was done."""
-        changes = Changes()
-        fuller = self._settle(settlements, changes)
-        fuller |= self._publish(publishes, changes)
-        for subscription in self._subscriptions:
-            fuller |= self._take(subscription, changes)
-        changes.to_ring = queue_rows.waiting_connections(self._db, fuller, besides=self._connection)
-        return changes
+        result = TurnResult()
+        fuller = self._settle(settlements, result)
+        fuller |= self._publish(publishes, result)
+        for consumer in self._consumers:
+            fuller |= self._take(consumer, result)
+        result.to_wake = queue_rows.waiting_connections(self._db, fuller, besides=self._connection)
+        return result
 
-    def _settle(self, settlements: Sequence[Settlement], changes: Changes) -> set[int]:
+    def _settle(self, settlements: Sequence[Settlement], result: TurnResult) -> set[int]:
         ours: dict[int, str] = {}
         for kind, (connection, message) in settlements:
             if connection == self._connection and message in self._held:
                 ours.setdefault(message, kind)  # the first word counts
         for message in ours:
-            subscription = self._held[message]
-            if subscription is not None:
-                changes.freed[subscription] += 1
-        changes.settled = list(ours)
+            consumer = self._held[message]
+            if consumer is not None:
+                result.freed[consumer] += 1
+        result.settled = list(ours)
         fuller: set[int] = set()
         acked = [message for message, kind in ours.items() if kind == "ack"]
         if acked:
@@ -102,10 +102,10 @@ class Transaction:
             ids = [message for message, _ in group]
             back, dead = message_rows.give_back(self._db, self._connection, ids, counted=kind == "retry")
             fuller |= back
-            changes.dead += dead
+            result.dead += dead
         return fuller
 
-    def _publish(self, publishes: Sequence[Publish], changes: Changes) -> set[int]:
+    def _publish(self, publishes: Sequence[Publish], result: TurnResult) -> set[int]:
         routes: dict[tuple[str, str], list[QueueRow]] = {}
         rows: list[NewMessage] = []
         for message, headers, future in publishes:
@@ -120,9 +120,9 @@ class Transaction:
             if future is None:
                 continue
             if route or not message.mandatory:
-                changes.confirmed.append(future)
+                result.confirmed.append(future)
             else:
-                changes.refused.append((future, _unroutable(message)))
+                result.refused.append((future, _unroutable(message)))
         message_rows.insert_messages(self._db, rows)
         fuller = {queue.id: queue for route in routes.values() for queue in route}
         for queue in fuller.values():
@@ -136,33 +136,33 @@ class Transaction:
         queue = queue_rows.find_queue(self._db, message.routing_key)
         return [] if queue is None else [queue]
 
-    def _take(self, subscription: ConsumerState, changes: Changes) -> set[int]:
+    def _take(self, consumer: ConsumerState, result: TurnResult) -> set[int]:
         """Take what a consumer has room for, within its fair share; return the queue if some is left."""
-        held = subscription.held - changes.freed[subscription]
+        held = consumer.held - result.freed[consumer]
         left = False
-        queue = self._queue_of(subscription)
+        queue = self._queue_of(consumer)
         if queue is not None:
-            wanted = min(subscription.prefetch_count - held, queue.ready)
+            wanted = min(consumer.prefetch_count - held, queue.ready)
             if wanted > 0:
-                share = queue_rows.fair_share(self._db, queue, subscription.id, held)
+                share = queue_rows.fair_share(self._db, queue, consumer.id, held)
                 limit = min(wanted, max(share, int(self._unfair)))
                 taken = message_rows.take_messages(self._db, queue.id, self._connection, limit)
                 if taken:
-                    changes.taken.append((subscription, taken))
+                    result.taken.append((consumer, taken))
                 held += len(taken)
                 left = len(taken) < wanted
-        if held != subscription.held:
-            self._db.execute("UPDATE consumers SET held = ? WHERE id = ?", (held, subscription.id))
-        return {subscription.queue_id} if left else set()
+        if held != consumer.held:
+            self._db.execute("UPDATE consumers SET held = ? WHERE id = ?", (held, consumer.id))
+        return {consumer.queue_id} if left else set()
 
-    def _queue_of(self, subscription: ConsumerState) -> QueueRow | None:
-        queue = queue_rows.queue_by_id(self._db, subscription.queue_id)
+    def _queue_of(self, consumer: ConsumerState) -> QueueRow | None:
+        queue = queue_rows.queue_by_id(self._db, consumer.queue_id)
         if queue is None or queue.message_ttl is None:
             return queue
         message_rows.forget_expired(self._db, queue, self._now)
-        return queue_rows.queue_by_id(self._db, subscription.queue_id)
+        return queue_rows.queue_by_id(self._db, consumer.queue_id)
 
 
 def _unroutable(message: Message) -> UnroutableError:
-    target = f"exchange {message.exchange}" if message.exchange else f"queue {message.routing_key}"
-    return UnroutableError(f"a mandatory message must reach a queue, got none for {target}")
+    where = f"exchange {message.exchange}" if message.exchange else message.routing_key
+    return UnroutableError(f"no queue takes messages to {where}")

@@ -1,11 +1,10 @@
-"""How connections to one file wake each other, and how they see that one of them died.
+"""How connections to one file wake each other, and how they notice that one of them died.
 
-Each connection owns a FIFO in a folder beside the file. A publisher that has committed writes one byte into
-the FIFO of a waiting consumer, which wakes at once and costs nothing while it waits. The kernel closes a
-process's FIFOs when it ends, however it ends, so a FIFO without a reader is proof that its connection is
-dead. A process that hangs (stopped, or its disk is stuck) keeps its FIFO open; therefore each connection
-also touches its FIFO once a second, and who watches counts its own ticks for which a FIFO has not changed.
-No two clocks are ever compared: one that jumps kills nobody.
+Each connection owns a named pipe in a folder beside the file. Whoever commits something for a waiting
+connection writes one byte into its pipe; a connection that waits costs nothing. The kernel closes a
+process's pipes when it ends, however it ends, so a pipe without a reader belongs to a dead connection. A
+process that hangs keeps its pipe open; therefore each connection also stamps its pipe once a second with
+the monotonic clock, which all processes of a machine share and nobody can set.
 """
 
 from __future__ import annotations
@@ -14,79 +13,60 @@ import contextlib
 import errno
 import os
 import select
-import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUNG = b"!"
-"""Someone else committed something of interest."""
-
-POKED = b"."
-"""This process has work for its own thread."""
-
-SILENT_TICKS = 15
-"""A connection that has not touched its FIFO for so many ticks of a watcher counts as dead."""
+SILENT_SECONDS = 15.0
+"""A connection whose pipe has not been stamped for so long counts as dead."""
 
 
 class WakeupPipe:
-    """A connection's own FIFO; `wait` is for one thread, `poke` for any."""
+    """A connection's own pipe; all but `wake` is for one thread."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, now: float) -> None:
         self._path = folder / str(number)
-        self._fd = self._make()
-        self._guard = threading.Lock()  # a closed descriptor's number may be another file's next moment
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
+        self._fd = -1
+        self.stamp(now)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until poked or rung, at most so long; return whether someone else rang."""
-        if not self._poll.poll(max(0.0, seconds) * 1000):
+        """Sleep until someone wakes this connection, at most `seconds`; return whether someone did."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        if not poll.poll(max(0.0, seconds) * 1000):
             return False
-        return RUNG in os.read(self._fd, 65536)
+        os.read(self._fd, 65536)
+        return True
 
-    def poke(self) -> None:
-        """Wake the own thread."""
-        with self._guard, contextlib.suppress(BlockingIOError):  # full of earlier pokes
-            if self._fd >= 0:
-                os.write(self._fd, POKED)
-
-    def touch(self) -> None:
-        """Show that this process lives; a FIFO that someone removed is made again."""
+    def stamp(self, now: float) -> None:
+        """Show that this process lives; a pipe that someone removed is made again."""
         if not self._path.exists():
-            with self._guard:
-                self._poll.unregister(self._fd)
+            if self._fd >= 0:
                 os.close(self._fd)
-                self._fd = self._make()
-                self._poll.register(self._fd, select.POLLIN)
-        os.utime(self._fd)
+            os.mkfifo(self._path, 0o600)
+            # Read and write: the pipe has a writer as long as it has its reader, so it never reads as ended.
+            self._fd = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.utime(self._fd, (now, now))
 
     def close(self, *, remove: bool = True) -> None:
-        """Close the FIFO; left there, it is the proof that its connection is dead."""
-        with self._guard:
-            os.close(self._fd)
-            self._fd = -1
+        """Close the pipe; left in its folder, it is the proof that its connection is dead."""
+        os.close(self._fd)
+        self._fd = -1
         if remove:
             self._path.unlink(missing_ok=True)
 
-    def _make(self) -> int:
-        os.mkfifo(self._path, 0o600)
-        # Read and write: the FIFO then has a writer as long as it has its reader, and never reads as ended.
-        return os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
-
-def ring(folder: Path, number: int) -> bool:
-    """Wake a connection; return False when it is certainly dead."""
+def wake(folder: Path, number: int) -> bool:
+    """Wake a connection, for any thread; return False when it is certainly dead."""
     try:
         fd = os.open(folder / str(number), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        # ENXIO: no process reads it. Anything else (say, someone emptied the folder) proves nothing.
+        # ENXIO: no process reads it. Anything else (the folder was emptied) proves nothing.
         return error.errno != errno.ENXIO
     try:
-        os.write(fd, RUNG)
-    except BlockingIOError:
-        pass  # full: it has been rung often enough
+        with contextlib.suppress(BlockingIOError):  # full: it has been woken often enough
+            os.write(fd, b"!")
     except BrokenPipeError:
         return False
     finally:
@@ -95,34 +75,26 @@ def ring(folder: Path, number: int) -> bool:
 
 
 class Watch:
-    """Finds the dead among other connections, one look a tick."""
+    """Finds the dead among other connections."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen: dict[int, tuple[int, int]] = {}
+        self._missing_since: dict[int, float] = {}
 
-    def dead(self, numbers: list[int]) -> list[int]:
-        """Return those of `numbers` that have no reader, or were silent for the last `SILENT_TICKS` calls."""
-        seen: dict[int, tuple[int, int]] = {}
-        dead: list[int] = []
-        for number in numbers:
-            touched = self._touched(number)
-            before, ticks = self._seen.get(number, (touched, -1))
-            seen[number] = (touched, ticks + 1 if touched == before else 0)
-            if seen[number][1] >= SILENT_TICKS or self._has_no_reader(number):
-                dead.append(number)
-        self._seen = seen
-        return dead
+    def dead(self, numbers: list[int], now: float) -> list[int]:
+        """Return those that have no reader, or no recent stamp, or no pipe for as long."""
+        stamps = {number: self._stamp(number) for number in numbers}
+        missing = [number for number, stamp in stamps.items() if stamp is None]
+        self._missing_since = {number: self._missing_since.get(number, now) for number in missing}
+        last_seen = {number: stamp for number, stamp in stamps.items() if stamp is not None}
+        last_seen |= self._missing_since
+        return [number for number, seen in last_seen.items() if now - seen >= SILENT_SECONDS]
 
-    def _touched(self, number: int) -> int:
+    def _stamp(self, number: int) -> float | None:
+        """Return when a connection last showed that it lives; minus infinity: its process is gone."""
+        path = self._folder / str(number)
         try:
-            return (self._folder / str(number)).stat().st_mtime_ns
-        except OSError:
-            return -1  # no FIFO: as silent as one that is never touched
-
-    def _has_no_reader(self, number: int) -> bool:
-        try:
-            os.close(os.open(self._folder / str(number), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            return path.stat().st_mtime
         except OSError as error:
-            return error.errno == errno.ENXIO
-        return False
+            return float("-inf") if error.errno == errno.ENXIO else None

@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from upswell.broker.protocol import Delivery, Message
-from upswell.broker.topology import dead_letter_queue, upload_queue, upload_queue_name
+from upswell.broker.topology import dead_letter_queue, upload_queue_name
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
-from upswell.cli.data.dead_letters import died_at, reason_of, request_id_of, to_retry
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import clock
 from upswell.errors import UpswellError
 from upswell.messages import MAX_EXCERPT_BYTES
-from upswell.publisher.replies import peek
+from upswell.publisher.dead_letters import (
+    declare_queues,
+    died_at,
+    peek,
+    ready_in,
+    reason_of,
+    request_id_of,
+    retry_dead,
+)
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from upswell.broker import Broker
+    from upswell.broker import Delivery
     from upswell.settings import Settings
 
 queue_option = click.option("--upload-queue", metavar="NAME", help="The upload queue; default: {app}_upload.")
@@ -70,7 +74,7 @@ def show(app: str, upload_queue: str | None, settings: Settings, request_id: str
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(upload_queue or upload_queue_name(app)).name
-            for delivery in await peek(broker, queue, await _ready(broker, queue)):
+            for delivery in await peek(broker, queue, await ready_in(broker, queue)):
                 if request_id_of(delivery) == request_id:
                     for name, value in sorted(delivery.headers.items()):
                         click.echo(f"{safe(name)}: {safe(str(value), 10_000)}")
@@ -101,8 +105,8 @@ def retry(
     async def work() -> None:
         own = settings.for_app(app)
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            await _declare(broker, queue, own.delivery_limit)
-            count = await _retry(broker, queue, is_wanted)
+            await declare_queues(broker, queue, own.delivery_limit)
+            count = await retry_dead(broker, queue, is_wanted, time.time)
         click.echo(f"retried {count} of {queue}.dead")
         if count < len(wanted):
             raise UpswellError(f"{queue}.dead must hold each id to retry, and held {count} of {len(wanted)}")
@@ -121,43 +125,12 @@ def purge(app: str, upload_queue: str | None, settings: Settings, yes: bool) -> 
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(upload_queue or upload_queue_name(app)).name
-            count = await _ready(broker, queue)
+            count = await ready_in(broker, queue)
             if count and not yes:
                 click.confirm(f"forget {count} requests of {queue} for good?", abort=True)
             click.echo(f"purged {await broker.purge(queue) if count else 0} of {queue}")
 
     run(work())
-
-
-async def _ready(broker: Broker, queue: str) -> int:
-    depth = await broker.depth(queue)
-    return depth.messages_ready if depth else 0
-
-
-async def _declare(broker: Broker, queue: str, delivery_limit: int) -> None:
-    await broker.declare(dead_letter_queue(queue))
-    await broker.declare(upload_queue(queue, delivery_limit=delivery_limit))
-
-
-async def _retry(broker: Broker, queue: str, is_wanted: Callable[[Delivery], bool]) -> int:
-    """Return how many were retried; those that die again meanwhile are left for another time."""
-    count, kept = 0, list[Delivery]()
-    try:
-        for _ in range(await _ready(broker, f"{queue}.dead")):
-            delivery = await broker.get(f"{queue}.dead")
-            if delivery is None:
-                break
-            if not is_wanted(delivery):
-                kept.append(delivery)
-                continue
-            body = to_retry(delivery, time.time())
-            await broker.publish(Message(body=body, routing_key=queue, message_id=request_id_of(delivery)))
-            broker.ack(delivery)
-            count += 1
-    finally:
-        for delivery in kept:
-            broker.release(delivery)
-    return count
 
 
 def _line(delivery: Delivery) -> str:

@@ -1,66 +1,30 @@
-"""The last words of `publish`: what was sent and stored, how fast, what failed, whether all is right."""
+"""The summary of `publish`: what was sent and stored, how fast, what failed, what differs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from msgspec import Struct
 
 from upswell.cli.text import counted, seconds, size
-from upswell.publisher.replies import Replies
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from upswell.publisher.publishing import PublishOutcome
+    from upswell.publisher.replies import Replies
+    from upswell.publisher.tally import Tally
 
-    from upswell.cli.data.publish_tally import Tally
-    from upswell.publisher.known import Finding
-
-MOST_FINDINGS = 100
-"""Differences that are remembered; all are counted."""
-
-
-class Verified:
-    """What comparing sources and objects found; `by` says what the sources were compared with."""
-
-    def __init__(self, by: str) -> None:
-        self.by = by
-        self.checked = 0
-        self.wrong = 0
-        self.findings: list[Finding] = []
-
-    def take(self, checked: int, findings: Iterable[Finding]) -> None:
-        """Count one more batch."""
-        self.checked += checked
-        for finding in findings:
-            self.wrong += 1
-            if len(self.findings) < MOST_FINDINGS:
-                self.findings.append(finding)
+_EXPLAINED = {
+    "link": "symbolic links",
+    "special": "special files",
+    "vanished": "vanished while listing",
+    "unreadable": "unreadable",
+    "refused": "names that cannot be keys",
+}
 
 
-End = Literal["complete", "incomplete", "interrupted"]
-"""How publishing ended: all done that was asked for; not all of it in time; by Ctrl-C or SIGTERM."""
-
-
-class Outcome(Struct, frozen=True, kw_only=True):
-    """What became of what was sent; `replies` is None where nobody waited."""
-
-    published: int
-    seconds: float
-    replies: Replies | None = None
-    end: End = "complete"
-    verified: Verified | None = None
-
-    @property
-    def failed(self) -> bool:
-        """Whether anything is not stored, or not right."""
-        dead = self.replies is not None and self.replies.dead > 0
-        return dead or self.end != "complete" or (self.verified is not None and self.verified.wrong > 0)
-
-
-def print_summary(queue: str, tally: Tally, outcome: Outcome, *, as_json: bool) -> None:
+def print_summary(queue: str, tally: Tally, outcome: PublishOutcome, *, as_json: bool) -> None:
     """Print the summary on standard output, and what failed on standard error."""
     replies, verified = outcome.replies, outcome.verified
     for name, reason in replies.failures if replies else ():
@@ -70,7 +34,7 @@ def print_summary(queue: str, tally: Tally, outcome: Outcome, *, as_json: bool) 
     if as_json:
         click.echo(msgspec.json.encode(_figures(tally, outcome)).decode())
         return
-    for line in tally.lines():
+    for line in tally_lines(tally):
         click.echo(line)
     click.echo(f"published {outcome.published} to {queue}" + (_answers(replies) if replies else ""))
     if replies is not None and replies.stored_bytes:
@@ -92,11 +56,11 @@ def _answers(replies: Replies) -> str:
     return ", " + ", ".join([*words, f"p50 {seconds(p50)}", f"p95 {seconds(p95)}"])
 
 
-def _rate(replies: Replies, outcome: Outcome) -> float:
+def _rate(replies: Replies, outcome: PublishOutcome) -> float:
     return replies.stored_bytes / outcome.seconds if outcome.seconds else 0.0
 
 
-def _figures(tally: Tally, outcome: Outcome) -> dict[str, Any]:
+def _figures(tally: Tally, outcome: PublishOutcome) -> dict[str, Any]:
     replies, verified = outcome.replies, outcome.verified
     figures: dict[str, Any] = {"published": outcome.published, "end": outcome.end}
     if replies is not None:
@@ -121,3 +85,32 @@ def _figures(tally: Tally, outcome: Outcome) -> dict[str, Any]:
             "findings": verified.findings,
         }
     return figures
+
+
+def print_notes(tally: Tally) -> None:
+    """Print the names that were passed over, on standard error."""
+    for note in tally.shown:
+        click.echo(f"passed over {safe(note.path)}: {safe(note.reason)}", err=True)
+    more = tally.notes.total() - len(tally.shown)
+    if more:
+        click.echo(f"passed over {counted(more, 'more name')}", err=True)
+
+
+def tally_lines(tally: Tally, *, sent: str = "sent") -> list[str]:
+    """Return what was found; nothing where all of it was a person's own requests.
+
+    `sent` is the word for what is not stored yet.
+    """
+    lines: list[str] = []
+    if tally.found != tally.sent or tally.found_bytes:
+        lines.append(
+            f"found {counted(tally.found, 'file')} ({size(tally.found_bytes)}), "
+            f"{sent} {tally.sent:,} ({size(tally.sent_bytes)}), "
+            f"skipped {tally.skipped:,} already stored ({size(tally.skipped_bytes)})"
+        )
+    if tally.notes:
+        kinds = ", ".join(
+            f"{tally.notes[kind]:,} {text}" for kind, text in _EXPLAINED.items() if tally.notes[kind]
+        )
+        lines.append(f"passed over: {kinds}")
+    return lines

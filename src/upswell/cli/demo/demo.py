@@ -26,6 +26,7 @@ from upswell.cli.run.wiring import monitoring, scaling
 from upswell.cli.text import seconds
 from upswell.messages import UploadRequest
 from upswell.publisher import Publisher
+from upswell.publisher.dead_letters import declare_queues
 from upswell.publisher.replies import Replies
 from upswell.settings import Settings, load
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
-    from upswell.broker import Broker, Delivery
     from upswell.scaler import Scaler
 
 REFRESH = 0.2
@@ -156,10 +156,9 @@ class Demo:
             monitoring(self._settings, broker, self._note) as monitor,
             scaling(self._settings, broker) as scaler,
         ):
-            await self._declare(broker)
-            publisher = Publisher(
-                broker=broker, upload_queue=self._queue, reply_to=await self._listen(broker)
-            )
+            await declare_queues(broker, self._queue, self._settings.delivery_limit)
+            reply_to = await self._replies.listen(broker, topology.reply_queue(unique_name("demo")))
+            publisher = Publisher(broker=broker, upload_queue=self._queue, reply_to=reply_to)
             story = asyncio.create_task(self._tell(publisher, scaler))
             loops = [asyncio.create_task(monitor.run()), asyncio.create_task(scaler.run())]
             try:
@@ -233,21 +232,6 @@ class Demo:
         self._decisions += decision.desired_workers != before
         self._desired = decision.desired_workers
         self._view.decided(snapshot, decision)
-
-    async def _declare(self, broker: Broker) -> None:
-        await broker.declare(topology.dead_letter_queue(self._queue))
-        await broker.declare(topology.upload_queue(self._queue, delivery_limit=self._settings.delivery_limit))
-
-    async def _listen(self, broker: Broker) -> str:
-        queue = topology.reply_queue(unique_name("demo"))
-        await broker.declare(queue)
-
-        def on_delivery(delivery: Delivery) -> None:
-            self._replies.take(delivery)
-            broker.ack(delivery)
-
-        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
-        return queue.name
 
     async def _delete_queues(self) -> None:
         """Leave nothing on a RabbitMQ that others use too; by now nobody consumes."""

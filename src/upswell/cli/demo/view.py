@@ -78,8 +78,7 @@ class _Sentences:
         self._desired = decision.desired_workers
         if before == decision.desired_workers:
             return None
-        verb = "scale out" if decision.desired_workers > before else "scale in"
-        return safe(f"{verb} {before} -> {decision.desired_workers}: {decision.reason}")
+        return safe(decision.reason)
 
 
 class Lines:

@@ -1,4 +1,4 @@
-"""`upswell explain`: one recorded decision, what it was made from, and what it rejected."""
+"""`upswell explain`: one recorded decision, step by step, with its inputs and what it rejected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from msgspec.structs import asdict
 
+from upswell.analysis.sentence import headline, quantities, told
 from upswell.cli.journals import application, open_journal, parse_time
 from upswell.cli.options import app_option
 from upswell.cli.text import counted, number, seconds
@@ -43,7 +45,7 @@ def command(journal: str, at: str, app: str | None, as_json: bool) -> None:
         since = f"the oldest is of {moment(oldest.at)}" if oldest else "there is none"
         raise JournalError(f"at must be an instant with a decision of {app}; {since}, got {moment(instant)}")
     if as_json:
-        click.echo(msgspec.json.encode(entry).decode())
+        click.echo(msgspec.json.encode({"sentence": entry.decision.reason, **asdict(entry)}).decode())
         return
     for line in explanation(entry, instant):
         click.echo(line)
@@ -69,22 +71,15 @@ def duration(value: float) -> str:
 def explanation(entry: Entry, instant: float) -> list[str]:
     """Return the decision in lines: what, why, from what, instead of what."""
     decision, snapshot = entry.decision, entry.snapshot
-    before, after = snapshot.workers.desired, decision.desired_workers
-    if decision.held:
-        what = f"nothing could be decided, the number of workers stays {after}"
-    elif after == before:
-        what = f"the number of workers stays {after}"
-    else:
-        what = f"from {before} to {counted(after, 'worker')}"
+    what = f"{headline(decision)}{', for nothing could be decided' if decision.held else ''}"
     age = instant - entry.at
     later = f", {duration(age)} before the time asked for" if age >= 1 else ""
     lines = [f"{entry.app_id}, {moment(entry.at)}{later}: {what}", "why:"]
-    lines += [f"  {safe(part)}" for part in decision.reason.split("; ")]
-    if decision.numbers:
-        lines.append("numbers:")
-        lines += [f"  {name.replace('_', ' ')} {value:.4g}" for name, value in decision.numbers.items()]
-    lines.append("rejected:")
-    lines += [f"  {safe(option)}" for option in decision.rejected] or ["  nothing was weighed against it"]
+    for step in decision.steps:
+        lines.append(safe(f"  {step.who}, {step.before} → {step.after}: {told(step)}"))
+        lines += [f"    {name} {value}" for name, value in quantities(step)]
+    if decision.rejected:
+        lines += ["rejected:", *(safe(f"  {option.who}: {told(option)}") for option in decision.rejected)]
     return [*lines, "what was seen:", *(f"  {line}" for line in seen(snapshot))]
 
 

@@ -97,9 +97,10 @@ def _decisions(state: AppState, now: float) -> list[Text]:
         lines.append(
             Text(f"{state.app_id}: the last decision is {now - state.latest.at:.0f} s old", "yellow")
         )
-    for entry in state.decisions:
-        words = (
-            f"{clock(entry.at)} {state.app_id} -> {entry.decision.desired_workers}: {entry.decision.reason}"
-        )
-        lines.append(Text(safe(words)))
-    return lines
+    else:
+        alarms = ", ".join(alarm.replace("_", " ") for alarm in state.latest.decision.alarms)
+        if alarms:
+            words = f"{state.app_id}: ALARM {alarms}: {state.latest.decision.reason}"
+            lines.append(Text(safe(words), "bold red"))
+    sentences = (f"{clock(e.at)} {state.app_id}: {e.decision.reason}" for e in state.decisions)
+    return [*lines, *(Text(safe(sentence)) for sentence in sentences)]

@@ -31,14 +31,25 @@ import math
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from upswell.analysis.slot_rates import Estimate, SlotBatch, SlotRates, ratio_bounds, slot_rate, throughput
 
 if TYPE_CHECKING:
-    from upswell.analysis.decision import Decision
+    from upswell.analysis.decision import Decision, Inputs
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.protocol import ScalingPolicy
+
+WHO = "bottleneck"
+FAILING = "nothing gets through: {failed:attempt} failed and none succeeded since, so no worker is added"
+TRY_FEWER = (
+    "{before:worker} did {throughput} uploads/s, {slot_rate} a slot, where fewer did {best_slot_rate}: "
+    "{knee} could do the same, so {limit} are tried"
+)
+TRY_MORE = "{before:worker} did {throughput} uploads/s and more did no more; {limit} are tried again"
+CAPPED = (
+    "a shared bottleneck: {before:worker} did {throughput_before} uploads/s, {limit} did {throughput} "
+    "(± {error} in {measurements:measurement}), so no more than {limit} run; "
+    "more are tried every {pause:s} or less often"
+)
 
 LEAST_FAILED = 3
 """Attempts that failed in a row, at least, before they mean more than a bad upload."""
@@ -83,11 +94,11 @@ class Failing:
         self._failed_at = -math.inf
         self._found = False  # it lasts, however many workers become ready meanwhile
 
-    def observe(self, snapshot: Snapshot) -> str:
-        """Return what is wrong while nothing gets through, else an empty text."""
+    def observe(self, snapshot: Snapshot) -> int:
+        """Return how many attempts failed in a row while nothing gets through, else 0."""
         totals = snapshot.totals
         if totals is None:
-            return ""
+            return 0
         if snapshot.at - self._failed_at > max(snapshot.window, FORGOTTEN_SECONDS):
             self._failed_before, self._found = self._failed, False
         if totals.stored != self._stored:
@@ -97,16 +108,13 @@ class Failing:
         in_a_row = self._failed - self._failed_before
         slots = snapshot.workers.ready * snapshot.slots_per_worker
         self._found |= in_a_row >= max(LEAST_FAILED, slots)
-        if not self._found:
-            return ""
-        return f"nothing gets through: {in_a_row} attempts failed and none succeeded since"
+        return in_a_row if self._found else 0
 
 
 class BottleneckCheck:
-    """Stand around a policy and keep it from adding workers that add nothing."""
+    """Keep any policy from adding workers that add nothing."""
 
-    def __init__(self, policy: ScalingPolicy) -> None:
-        self._policy = policy
+    def __init__(self) -> None:
         self._rates: SlotRates | None = None
         self._trial: Trial | None = None
         self._cap: int | None = None
@@ -114,22 +122,21 @@ class BottleneckCheck:
         self._measured: list[SlotBatch] = []  # of the trial, or of the cap, newest last
         self._pause = 0.0  # seconds; doubled by each trial that changed nothing
         self._again_at = -math.inf
-        self._why = self._capped_because = ""
+        self._why: tuple[str, Inputs] = ("", {})
+        self._capped_because = self._why
         self._failing = Failing()
 
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return the inner decision, or the number beyond which more workers were measured to be useless."""
-        decision = self._policy.decide(snapshot)
-        failing, current = self._failing.observe(snapshot), snapshot.workers.desired
+    def __call__(self, snapshot: Snapshot, decision: Decision) -> Decision:
+        """Return the decision, or the number beyond which more workers were measured to be useless."""
+        failed, current = self._failing.observe(snapshot), snapshot.workers.desired
         limit, why, found = self._limit, self._why, self._cap is not None
         self._observe(snapshot, decision.desired_workers)
         if limit is not None and decision.desired_workers > limit and not decision.held:
-            decision = decision.changed(limit, why)
-        if failing and decision.desired_workers > current and not decision.held:
-            decision = decision.changed(current, f"{failing}, so no more than {current} run")
-        elif failing:
-            decision = replace(decision, reason=f"{decision.reason}; {failing}")
-        return decision.alarmed("bottleneck") if found or failing else decision
+            decision = decision.then(WHO, limit, *why)
+        if failed:
+            kept = decision.desired_workers if decision.held else min(current, decision.desired_workers)
+            decision = decision.then(WHO, kept, FAILING, {"failed": failed})
+        return decision.alarmed("bottleneck") if found or failed else decision
 
     @property
     def _limit(self) -> int | None:
@@ -171,17 +178,22 @@ class BottleneckCheck:
         workers = max(1, knee, math.ceil(TRIED_SHARE * before))
         self._begin(Trial(workers, before, reference, self._slot_rate, snapshot.at))
         self._why = (
-            f"{before} workers did {reference.mean:.3g} uploads/s, "
-            f"{reference.mean / before / slots:.3g} a slot, "
-            f"where fewer did {self._slot_rate:.3g} a slot: {knee} could do the same, so {workers} are tried"
+            TRY_FEWER,
+            {
+                "before": before,
+                "throughput": reference.mean,
+                "slot_rate": reference.mean / before / slots,
+                "best_slot_rate": self._slot_rate,
+                "slots_per_worker": slots,
+                "knee": knee,
+                "limit": workers,
+            },
         )
 
     def _try_more(self, cap: int, reference: Estimate, snapshot: Snapshot) -> None:
         workers = max(cap + 1, math.ceil(PROBE_FACTOR * cap))
         self._begin(Trial(workers, cap, reference, self._slot_rate, snapshot.at))
-        self._why = (
-            f"{cap} workers do {reference.mean:.3g} uploads/s and more did no more: {workers} are tried again"
-        )
+        self._why = (TRY_MORE, {"before": cap, "throughput": reference.mean, "limit": workers})
 
     def _begin(self, trial: Trial) -> None:
         self._trial, self._measured = trial, []
@@ -225,15 +237,21 @@ class BottleneckCheck:
 
     def _cap_at(self, cap: int, before: int, now: Estimate, reference: Estimate, snapshot: Snapshot) -> None:
         self._cap = cap
-        pause = PAUSE_WINDOWS * snapshot.window
         self._capped_because = self._why = (
-            f"a shared bottleneck: {before} workers did {reference.mean:.3g} uploads/s, "
-            f"{cap} do {now.mean:.3g} (+- {now.error:.2g} in {now.count} measurements), so no more "
-            f"than {cap} run; more are tried again at intervals of {pause:g} s or longer"
+            CAPPED,
+            {
+                "before": before,
+                "throughput_before": reference.mean,
+                "limit": cap,
+                "throughput": now.mean,
+                "error": now.error,
+                "measurements": now.count,
+                "pause": PAUSE_WINDOWS * snapshot.window,
+            },
         )
 
     def _lift(self, snapshot: Snapshot, *, false_alarm: bool) -> None:
-        self._cap, self._why, self._measured = None, "", []
+        self._cap, self._measured = None, []
         if self._rates is not None:
             self._rates.forget()
         least = PAUSE_WINDOWS * snapshot.window

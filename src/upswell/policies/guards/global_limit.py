@@ -32,6 +32,17 @@ from upswell.analysis.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from upswell.analysis.decision import Inputs
+
+WHO = "global_limit"
+OVER = "all applications need {wanted:worker}, max_workers_total is {total}"
+STANDBY = ", {standby} of them on standby"
+UNKNOWN_TAKEN = "; it had to be taken from applications whose need is unknown, too"
+MINIMUMS_TAKEN = "; that is less than all min_workers together"
+NOTHING_LEFT = "; nothing is left beyond what is guaranteed"
+LOWER_PRIORITY = "; {here} here: its priority is {priority}, the last worker went to priority {last_priority}"
+LESS_GAIN = "; {here} here: one more would gain {gain}, the last worker given out gained {last_gain}"
+
 KEEP = 0.1
 """A tenth of an application's uploads must be at stake before a worker changes hands."""
 
@@ -47,11 +58,19 @@ class Bid(Struct, frozen=True, gc=False):
     """Workers that the scaler keeps connected and idle beyond those decided for; they count in the total."""
 
 
+class _Round(Struct, frozen=True):
+    """What all applications share in one round."""
+
+    total: int
+    standby: int
+    wanted: int
+
+
 class Shares(Struct, frozen=True):
     """The workers of each bid, in order, and what was handed out last: its gain and priority."""
 
     workers: list[int]
-    kept: str
+    broken: str
     last_gain: float | None
     last_priority: int
 
@@ -69,7 +88,7 @@ def limited(bids: Sequence[Bid], total: int) -> list[Decision]:
     return [
         bid.decision
         if workers == bid.decision.desired_workers
-        else bid.decision.changed(workers, _why(bid, workers, shares, wanted, _told(total, total - left)))
+        else bid.decision.then(WHO, workers, *_why(bid, workers, shares, _Round(total, total - left, wanted)))
         for bid, workers in zip(bids, shares.workers, strict=True)
     ]
 
@@ -83,13 +102,9 @@ def _standby(bids: Sequence[Bid]) -> int:
     return sum(bid.standby for bid in bids)
 
 
-def _told(total: int, standby: int) -> str:
-    return f"{total}, {standby} of them on standby," if standby else f"{total}"
-
-
 def share_out(bids: Sequence[Bid], total: int) -> Shares:
     """Return the workers of each bid: floors first, then one by one to the largest gain."""
-    workers, kept = _floors(bids, total)
+    workers, broken = _floors(bids, total)
     left = total - sum(workers)
     # The smallest comes first: the highest priority, the largest gain, the first name.
     heap = [
@@ -109,21 +124,20 @@ def share_out(bids: Sequence[Bid], total: int) -> Shares:
             heapq.heapreplace(heap, (priority, -_gain(bid, workers[number]), app_id, number))
         else:
             heapq.heappop(heap)
-    return Shares(workers, kept, last_gain, last_priority)
+    return Shares(workers, broken, last_gain, last_priority)
 
 
 def _floors(bids: Sequence[Bid], total: int) -> tuple[list[int], str]:
-    """Return what each has for sure, and which promise that is: the strongest that the total can keep."""
+    """Return what each has for sure, and what had to be broken for that: as little as the total allows."""
     promises: tuple[tuple[str, Callable[[Bid], int]], ...] = (
         ("", lambda bid: max(_minimum(bid), _unknown(bid))),
-        ("what is not known had to be taken from as well", _minimum),
+        (UNKNOWN_TAKEN, _minimum),
     )
-    for kept, floor in promises:
+    for broken, floor in promises:
         workers = [floor(bid) for bid in bids]
         if sum(workers) <= total:
-            return workers, kept
-    minimums = sum(map(_minimum, bids))
-    return [0] * len(bids), f"it is less than all min_workers, {minimums} in all, so none is kept to"
+            return workers, broken
+    return [0] * len(bids), MINIMUMS_TAKEN
 
 
 def _minimum(bid: Bid) -> int:
@@ -137,13 +151,8 @@ def _unknown(bid: Bid) -> int:
 
 
 def need(bid: Bid) -> int:
-    """Return the workers that the policy itself asked for, without what wrappers keep beyond it."""
-    decision = bid.decision
-    return (
-        decision.desired_workers
-        if decision.wished is None
-        else min(decision.desired_workers, decision.wished)
-    )
+    """Return the workers that the policy itself asked for, without what guards keep beyond it."""
+    return min(bid.decision.desired_workers, bid.decision.wanted)
 
 
 def _gain(bid: Bid, workers: int) -> float:
@@ -155,13 +164,15 @@ def _gain(bid: Bid, workers: int) -> float:
     return gain + KEEP if workers < snapshot.workers.desired else gain
 
 
-def _why(bid: Bid, workers: int, shares: Shares, wanted: int, total: str) -> str:
-    """Return the sentence for one that got less than it wanted."""
-    kept = f" ({shares.kept})" if shares.kept else ""
-    sentence = f"max_workers_total is {total}{kept} and all applications want {wanted}: {workers} here"
+def _why(bid: Bid, workers: int, shares: Shares, limit: _Round) -> tuple[str, Inputs]:
+    """Return why one got less than it wanted: a template and its inputs."""
+    inputs: dict[str, float] = {"total": limit.total, "standby": limit.standby, "wanted": limit.wanted}
+    why = (STANDBY if limit.standby else "") + shares.broken
     if shares.last_gain is None:
-        return f"{sentence}, 0 were left after what each has for sure"
+        return OVER + why + NOTHING_LEFT, inputs
+    inputs["here"] = workers
     if bid.priority < shares.last_priority:
-        return f"{sentence}, priority {bid.priority}; the last one went to priority {shares.last_priority}"
-    gain = _gain(bid, workers)
-    return f"{sentence}, one more would gain {gain:.3g}; the last one given out gained {shares.last_gain:.3g}"
+        inputs |= {"priority": bid.priority, "last_priority": shares.last_priority}
+        return OVER + why + LOWER_PRIORITY, inputs
+    inputs |= {"gain": _gain(bid, workers), "last_gain": shares.last_gain}
+    return OVER + why + LESS_GAIN, inputs

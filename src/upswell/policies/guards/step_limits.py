@@ -1,7 +1,7 @@
-"""How far one decision may go: at most so many times the workers, at most such a share of them fewer.
+"""How far one decision may go: how many times the workers at most, and what share of them may go.
 
-Without memory: each decision is measured against the number that stands. One more or one fewer is always
-allowed, so that nothing is ever stuck. The defaults limit nothing: a policy that knows what is needed should
+Without memory: each decision is measured against the present number. One more or one fewer is always
+allowed, so nothing is ever stuck. The defaults limit nothing: a policy that knows what is needed should
 get it at once, and a limit is for those whose machines or budget must not be surprised.
 """
 
@@ -13,39 +13,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.protocol import ScalingPolicy
+
+WHO = "step_limits"
+OUT = "one decision goes from {current} to {limit} at most (max_scale_out_factor {factor})"
+IN = "one decision goes from {current} to {limit} at least (max_scale_in_share {share})"
 
 
 class StepLimits:
     """Limit one decision's step.
 
     Args:
-        policy: what stands inside.
-        out_factor: multiplies the present number at most; 0: no limit.
-        in_share: share of the present number that goes at most; 1: no limit.
+        out_factor: the present number times this at most; 0: no limit.
+        in_share: share of the present number that may go; 1: no limit.
     """
 
-    def __init__(self, policy: ScalingPolicy, *, out_factor: float, in_share: float) -> None:
-        self._policy = policy
+    def __init__(self, out_factor: float, in_share: float) -> None:
         self._out_factor = out_factor
         self._in_share = in_share
 
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return the inner decision, or a step towards it."""
-        decision = self._policy.decide(snapshot)
+    def __call__(self, snapshot: Snapshot, decision: Decision) -> Decision:
+        """Return the decision, or a step towards it."""
         current = snapshot.workers.desired
         most = max(current + 1, math.floor(current * self._out_factor)) if self._out_factor else math.inf
         if decision.desired_workers > most:
-            return decision.changed(
-                int(most),
-                f"one decision goes from {current} to {most} at most (max_scale_out_factor is "
-                f"{self._out_factor:g})",
-            )
+            inputs = {"current": current, "limit": most, "factor": self._out_factor}
+            return decision.then(WHO, int(most), OUT, inputs)
         least = min(current - 1, math.ceil(current * (1 - self._in_share)))
         if decision.desired_workers < least:
-            return decision.changed(
-                least,
-                f"one decision goes from {current} to {least} at least (max_scale_in_share is "
-                f"{self._in_share:g})",
+            return decision.then(
+                WHO, least, IN, {"current": current, "limit": least, "share": self._in_share}
             )
         return decision

@@ -18,6 +18,14 @@ from upswell.analysis.decision import Decision
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
 
+WHO = "aws_backlog"
+_POINT = "{backlog:upload} queued, {per_worker} a worker, target {target}"
+ABOVE = f"{_POINT}: above it for {{points:point}}; {{backlog}} / {{target}} = {{workers:worker}}"
+BELOW = (
+    f"{_POINT}: below {{share:%}} of it for {{points:point}}; {{backlog}} / {{target}} = {{workers:worker}}"
+)
+CALM = f"{_POINT}: no alarm"
+
 PERIOD = 60.0
 POINTS_OUT = 3
 POINTS_IN = 15
@@ -39,28 +47,22 @@ class AwsBacklogPolicy:
         backlog = snapshot.messages_ready
         seconds = self._processing_time or (snapshot.service_time.mean if snapshot.service_time else None)
         if backlog is None:
-            return Decision.hold(current, "the queue's depth is not known")
+            return Decision.hold(WHO, current, "the queue's depth is unknown")
         if not seconds:
-            return Decision.hold(current, "no upload has told how long one takes")
+            return Decision.hold(WHO, current, "no upload has reported how long one takes")
         if snapshot.at - self._point_at < PERIOD - _SCHEDULE_SLACK:
-            return Decision.hold(current, f"the alarm looks every {PERIOD:g} s")
+            return Decision.hold(WHO, current, "the alarm looks every {period:s}", {"period": PERIOD})
         self._point_at = snapshot.at
         target = snapshot.slo.seconds * snapshot.slots_per_worker / seconds
         per_worker = backlog / max(1, current)
         self._points.append(per_worker)
         wanted = math.ceil(backlog / target)
         points = list(self._points)
-        numbers = {"backlog_per_worker": per_worker, "target": target}
-        said = f"backlog {per_worker:.3g} a worker, target {target:.3g}"
+        inputs = {"backlog": backlog, "per_worker": per_worker, "target": target}
         if len(points) >= POINTS_OUT and all(point > target for point in points[-POINTS_OUT:]):
-            return self._ring(max(wanted, current), f"{said}: above for {POINTS_OUT} points", numbers)
+            inputs |= {"points": POINTS_OUT, "workers": wanted}
+            return Decision.of(WHO, current, max(wanted, current), ABOVE, inputs)
         if len(points) == POINTS_IN and all(point < IN_SHARE * target for point in points):
-            return self._ring(
-                min(wanted, current), f"{said}: below {IN_SHARE:.0%} for {POINTS_IN} points", numbers
-            )
-        return Decision.by_rule(
-            desired_workers=current, reason=f"{said}: no alarm, stays at {current}", numbers=numbers
-        )
-
-    def _ring(self, wanted: int, said: str, numbers: dict[str, float]) -> Decision:
-        return Decision.by_rule(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)
+            inputs |= {"points": POINTS_IN, "share": IN_SHARE, "workers": wanted}
+            return Decision.of(WHO, current, min(wanted, current), BELOW, inputs)
+        return Decision.of(WHO, current, current, CALM, inputs)

@@ -15,6 +15,13 @@ from upswell.analysis.decision import Decision
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
 
+WHO = "celery_autoscale"
+RESERVED = (
+    "{reserved:request} reserved, {most:process|processes} at most "
+    "= {workers:worker} of {slots_per_worker:slot}"
+)
+YOUNG = "the last growth is younger than {keepalive:s}"
+
 KEEPALIVE = 30.0
 PREFETCH_MULTIPLIER = 4
 
@@ -31,20 +38,19 @@ class CeleryAutoscalePolicy:
         current = snapshot.workers.desired
         depth = snapshot.queue_depth
         if depth is None:
-            return Decision.hold(current, "the queue's depth is not known")
+            return Decision.hold(WHO, current, "the queue's depth is unknown")
         reserved = min(depth, PREFETCH_MULTIPLIER * self._most)
         wanted = math.ceil(min(reserved, self._most) / snapshot.slots_per_worker)
-        numbers = {"reserved": float(reserved)}
-        said = f"{reserved} requests reserved"
+        inputs = {
+            "reserved": reserved,
+            "most": self._most,
+            "workers": wanted,
+            "slots_per_worker": snapshot.slots_per_worker,
+        }
+        decision = Decision.of(WHO, current, wanted, RESERVED, inputs)
         if wanted > current:
             self._grew_at = snapshot.at
-            return Decision.by_rule(
-                desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers
-            )
+            return decision
         if wanted < current and snapshot.at - self._grew_at <= KEEPALIVE:
-            return Decision.by_rule(
-                desired_workers=current,
-                reason=f"{said}, but the last growth is younger than {KEEPALIVE:g} s -> stays at {current}",
-                numbers=numbers,
-            )
-        return Decision.by_rule(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)
+            return decision.then(WHO, current, YOUNG, {"keepalive": KEEPALIVE})
+        return decision

@@ -15,6 +15,14 @@ from upswell.analysis.decision import Decision
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
 
+WHO = "dask_adaptive"
+OCCUPANCY = (
+    "{tasks:upload} x {service_time:s} within {target:s}, one worker a task at most "
+    "= {workers:worker} of {slots_per_worker:slot}"
+)
+PROPOSED = "proposed {proposals:time} of {needed}"
+BUSY = "{busy:worker is|workers are} busy"
+
 WAIT_COUNT = 3
 
 
@@ -32,26 +40,27 @@ class DaskAdaptivePolicy:
         tasks = snapshot.queue_depth
         seconds = self._processing_time or (snapshot.service_time.mean if snapshot.service_time else None)
         if tasks is None:
-            return Decision.hold(current, "the queue's depth is not known")
+            return Decision.hold(WHO, current, "the queue's depth is unknown")
         if not seconds and tasks:
-            return Decision.hold(current, "no upload has told how long one takes")
+            return Decision.hold(WHO, current, "no upload has reported how long one takes")
         occupancy = tasks * (seconds or 0.0)
         slots = snapshot.slots_per_worker
         wanted = min(math.ceil(occupancy / self._target / slots), tasks)
-        said = f"{tasks} uploads x {seconds or 0:.3g} s / {self._target:g} s -> {wanted} workers"
-        numbers = {"occupancy": occupancy, "target_duration": self._target}
+        inputs = {
+            "tasks": tasks,
+            "service_time": seconds or 0.0,
+            "target": self._target,
+            "workers": wanted,
+            "slots_per_worker": slots,
+        }
+        decision = Decision.of(WHO, current, wanted, OCCUPANCY, inputs)
         if wanted >= current:
             self._proposals = 0
-            return Decision.by_rule(desired_workers=wanted, reason=said, numbers=numbers)
+            return decision
         self._proposals += 1
         if self._proposals < WAIT_COUNT:
-            return Decision.by_rule(
-                desired_workers=current,
-                reason=f"{said}; proposed {self._proposals} of {WAIT_COUNT} times, stays at {current}",
-                numbers=numbers,
-            )
+            proposals = {"proposals": self._proposals, "needed": WAIT_COUNT}
+            return decision.then(WHO, current, PROPOSED, proposals)
         busy = snapshot.workers.busy - snapshot.workers.draining
         kept = min(current, max(wanted, busy))
-        return Decision.by_rule(
-            desired_workers=kept, reason=f"{said}; {busy} are busy -> {kept} workers", numbers=numbers
-        )
+        return decision if kept == wanted else decision.then(WHO, kept, BUSY, {"busy": busy})

@@ -18,6 +18,17 @@ from upswell.analysis.decision import Decision
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
 
+WHO = "flink"
+FIRST = "there must be a worker to learn from"
+NEEDED = (
+    "{rate} uploads/s / {utilisation:%} + {lag} behind / {catch_up:s} "
+    "+ {rate} x {restart:s} / {catch_up:s} = {needed} uploads/s; "
+    "a worker does {true_rate}/s = {workers:worker}"
+)
+WITHIN = "the present capacity of {capacity} uploads/s is within the bounds"
+STABLE = "no change within {stable:s} of the last"
+EASED = "scale-in waits for {interval:s}, and is {factor:%} at most"
+
 TARGET_UTILISATION = 0.7
 BOUNDARY = 0.3
 CATCH_UP = 1800.0
@@ -44,13 +55,14 @@ class FlinkPolicy:
         current = snapshot.workers.desired
         lag, rate, service = snapshot.messages_ready, snapshot.arrival_rate, snapshot.service_time
         if lag is None or rate is None:
-            return Decision.hold(current, "the queue's depth or the arrival rate is not known")
+            return Decision.hold(WHO, current, "the queue's depth or the arrival rate is unknown")
         if service is None or service.mean <= 0:
-            return Decision.hold(max(current, 1 if lag else 0), "no upload has told how long one takes")
+            decision = Decision.hold(WHO, current, "no upload has reported how long one takes")
+            return decision.then(WHO, 1, FIRST) if lag and not current else decision
         now = snapshot.at
         average = self._average(now, rate)
         if now - self._changed_at < STABILIZATION:
-            return Decision.hold(current, f"stable for {STABILIZATION:g} s after a change")
+            return Decision.hold(WHO, current, STABLE, {"stable": STABILIZATION})
         true_rate = snapshot.slots_per_worker / service.mean
         extra = lag / self._catch_up + average * self._restart / self._catch_up
         needed = average / TARGET_UTILISATION + extra
@@ -59,19 +71,26 @@ class FlinkPolicy:
         least = average / (TARGET_UTILISATION + BOUNDARY) + lag / self._catch_up
         behind = lag > BACKLOG_THRESHOLD * (snapshot.throughput or 0.0)
         most = math.inf if behind else average / (TARGET_UTILISATION - BOUNDARY) + extra
-        numbers = {"needed": needed, "true_rate": true_rate, "lag": float(lag), "input": average}
-        said = (
-            f"{average:.3g} uploads/s and {lag} behind need {needed:.3g}/s, a worker does {true_rate:.3g}/s"
-        )
+        inputs = {
+            "rate": average,
+            "utilisation": TARGET_UTILISATION,
+            "lag": lag,
+            "restart": self._restart,
+            "catch_up": self._catch_up,
+            "needed": needed,
+            "true_rate": true_rate,
+            "workers": wanted,
+        }
+        decision = Decision.of(WHO, current, wanted, NEEDED, inputs)
         if least <= capacity <= most and current:
             self._down_since = None
-            return Decision.by_rule(
-                desired_workers=current, reason=f"{said}: within bounds at {current}", numbers=numbers
-            )
-        wanted = self._eased(now, wanted, current)
-        if wanted != current:
+            return decision.then(WHO, current, WITHIN, {"capacity": capacity})
+        eased = self._eased(now, wanted, current)
+        if eased != current:
             self._changed_at = now
-        return Decision.by_rule(desired_workers=wanted, reason=f"{said} -> {wanted} workers", numbers=numbers)
+        if eased == wanted:
+            return decision
+        return decision.then(WHO, eased, EASED, {"interval": SCALE_DOWN_INTERVAL, "factor": MAX_DOWN_FACTOR})
 
     def _average(self, now: float, rate: float) -> float:
         self._rates.append((now, rate))

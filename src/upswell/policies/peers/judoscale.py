@@ -14,6 +14,12 @@ from upswell.analysis.decision import Decision
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
 
+WHO = "judoscale"
+BETWEEN = "metrics are read every {interval:s}"
+STAYS = "queue time {queue_time:s}, range {low:s} to {high:s}"
+ABOVE = f"{STAYS}: one worker more"
+BELOW = f"{STAYS}: below it for {{delay:s}}, one worker fewer"
+
 METRICS_INTERVAL = 10.0
 UPSCALE_PAUSE = 45.0
 DOWNSCALE_DELAY = 600.0
@@ -35,33 +41,26 @@ class JudoscalePolicy:
         """Return one more, one fewer or the present number."""
         current = snapshot.workers.desired
         if snapshot.messages_ready is None:
-            return Decision.hold(current, "the queue's depth is not known")
+            return Decision.hold(WHO, current, "the queue's depth is unknown")
         now = snapshot.at
         queue_time = snapshot.oldest_age or 0.0
         self._worst = max(self._worst, queue_time)
         if now - self._looked_at < METRICS_INTERVAL - _SCHEDULE_SLACK:
-            return Decision.hold(current, f"metrics are read every {METRICS_INTERVAL:g} s")
+            return Decision.hold(WHO, current, BETWEEN, {"interval": METRICS_INTERVAL})
         self._looked_at = now
         queue_time, self._worst = self._worst, 0.0
         low = self._low if self._low is not None else snapshot.slo.seconds / 20
         high = self._high if self._high is not None else snapshot.slo.seconds / 4
-        numbers = {"queue_time": queue_time, "low": low, "high": high}
-        said = f"queue time {queue_time:.3g} s, range {low:g} to {high:g} s"
+        inputs = {"queue_time": queue_time, "low": low, "high": high}
         if queue_time >= low:
             self._calm_since = None
         elif self._calm_since is None:
             self._calm_since = now
         if queue_time > high and now - self._raised_at >= UPSCALE_PAUSE:
             self._raised_at = now
-            return Decision.by_rule(
-                desired_workers=current + 1, reason=f"{said} -> {current + 1} workers", numbers=numbers
-            )
+            return Decision.of(WHO, current, current + 1, ABOVE, inputs)
         if self._calm_since is not None and now - self._calm_since >= DOWNSCALE_DELAY:
             self._calm_since = now
-            fewer = max(0, current - 1)
-            return Decision.by_rule(
-                desired_workers=fewer, reason=f"{said} -> {fewer} workers", numbers=numbers
-            )
-        return Decision.by_rule(
-            desired_workers=current, reason=f"{said}: stays at {current}", numbers=numbers
-        )
+            calm = {**inputs, "delay": DOWNSCALE_DELAY}
+            return Decision.of(WHO, current, max(0, current - 1), BELOW, calm)
+        return Decision.of(WHO, current, current, STAYS, inputs)

@@ -21,6 +21,16 @@ from upswell.analysis.decision import Decision
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
 
+WHO = "keda"
+SYNCS = "the autoscaler syncs every {period:s}"
+POLLS = "the queue is polled every {interval:s}"
+COOLED = "nothing in the queue for {cooldown:s}"
+FIRST = "{depth:upload} in the queue and no worker"
+TARGET = "{depth:upload} / {target} a worker = {workers:worker}"
+WITHIN = "{depth:upload} / {target} a worker is within {tolerance:%} of {current:worker}"
+MOST_NEEDED = "the most needed in the last {window:s} was {most}"
+LIMITED = "one sync goes to {limit:worker} at most"
+
 POLLING_INTERVAL = 30.0
 COOLDOWN = 300.0
 SYNC_PERIOD = 15.0
@@ -45,17 +55,15 @@ class KedaPolicy:
         current = snapshot.workers.desired
         depth = snapshot.queue_depth if self._over_http else snapshot.messages_ready
         if depth is None:
-            return Decision.hold(current, "the queue's depth is not known")
+            return Decision.hold(WHO, current, "the queue's depth is unknown")
         polled = self._poll(snapshot.at, depth)
         if current == 0:
             return self._activate(depth, polled=polled)
         if polled and snapshot.at - self._active_at >= COOLDOWN:
             self._recommendations.clear()
-            return Decision.by_rule(
-                desired_workers=0, reason=f"nothing in the queue for {COOLDOWN:g} s -> 0 workers"
-            )
+            return Decision.of(WHO, current, 0, COOLED, {"cooldown": COOLDOWN})
         if snapshot.at - self._synced_at < SYNC_PERIOD - _SCHEDULE_SLACK:
-            return Decision.hold(current, f"the autoscaler syncs every {SYNC_PERIOD:g} s")
+            return Decision.hold(WHO, current, SYNCS, {"period": SYNC_PERIOD})
         self._synced_at = snapshot.at
         return self._sync(snapshot.at, current, depth)
 
@@ -70,10 +78,10 @@ class KedaPolicy:
 
     def _activate(self, depth: int, *, polled: bool) -> Decision:
         if not polled:
-            return Decision.hold(0, f"the queue is polled every {POLLING_INTERVAL:g} s")
+            return Decision.hold(WHO, 0, POLLS, {"interval": POLLING_INTERVAL})
         if depth == 0:
-            return Decision.by_rule(desired_workers=0, reason="0 uploads -> stays at 0 workers")
-        return Decision.by_rule(desired_workers=1, reason=f"{depth} uploads and no worker -> 1 worker")
+            return Decision.of(WHO, 0, 0, "nothing in the queue")
+        return Decision.of(WHO, 0, 1, FIRST, {"depth": depth})
 
     def _sync(self, at: float, current: int, depth: int) -> Decision:
         ratio = depth / (self._target * current)
@@ -84,18 +92,15 @@ class KedaPolicy:
         while remembered and remembered[0][0] < at - STABILIZATION:
             remembered.popleft()
         remembered.append((at, wanted))
-        numbers = {"depth": float(depth), "target": float(self._target), "ratio": ratio}
-        said = f"{depth} uploads / {self._target:g} a worker -> {wanted} workers"
+        inputs = {"depth": depth, "target": self._target, "workers": wanted}
+        if wanted == current:
+            inputs = {"depth": depth, "target": self._target, "current": current, "tolerance": TOLERANCE}
+        decision = Decision.of(WHO, current, wanted, WITHIN if wanted == current else TARGET, inputs)
         if wanted < current:
-            stable = min(current, max(count for _, count in remembered))
-            return Decision.by_rule(
-                desired_workers=stable,
-                reason=f"{said}; the most of {STABILIZATION:g} s is {stable}",
-                numbers=numbers,
-            )
+            most = max(count for _, count in remembered)
+            stable = min(current, most)
+            if stable > wanted:
+                return decision.then(WHO, stable, MOST_NEEDED, {"window": STABILIZATION, "most": most})
+            return decision
         limit = max(current + 4, 2 * current)
-        if wanted > limit:
-            return Decision.by_rule(
-                desired_workers=limit, reason=f"{said}; at most {limit} in one sync", numbers=numbers
-            )
-        return Decision.by_rule(desired_workers=wanted, reason=said, numbers=numbers)
+        return decision.then(WHO, limit, LIMITED, {"limit": limit}) if wanted > limit else decision

@@ -17,6 +17,12 @@ from upswell.analysis.decision import Decision
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
 
+WHO = "knative"
+AVERAGE = "{average} uploads at once in the last {window:s} / {target} a worker = {workers:worker}"
+RATES = "one decision goes from {ready:ready worker} to {least} at least and {most} at most"
+PANIC = f"in panic: {AVERAGE}, never fewer than {{before}} before in it"
+GRACE = "the last worker stays for {grace:s}"
+
 STABLE_WINDOW = 60.0
 PANIC_WINDOW = 6.0
 PANIC_THRESHOLD = 2.0
@@ -41,7 +47,7 @@ class KnativePolicy:
         current = snapshot.workers.desired
         depth = snapshot.queue_depth
         if depth is None:
-            return Decision.hold(current, "the queue's depth is not known")
+            return Decision.hold(WHO, current, "the queue's depth is unknown")
         now = snapshot.at
         if not self._seen and snapshot.workers.ready > 1:
             self._panic_at, self._most_in_panic = now, snapshot.workers.ready
@@ -55,18 +61,19 @@ class KnativePolicy:
         self._watch_panic(now, over=panic / ready >= PANIC_THRESHOLD)
         most, least = math.ceil(MAX_SCALE_UP_RATE * ready), math.floor(ready / MAX_SCALE_DOWN_RATE)
         wanted = min(max(stable, least), most)
-        mode = "stable"
+        inputs = {"average": stable_average, "window": STABLE_WINDOW, "target": target, "workers": stable}
+        decision = Decision.of(WHO, current, stable, AVERAGE, inputs)
+        if wanted != stable:
+            decision = decision.then(WHO, wanted, RATES, {"least": least, "most": most, "ready": ready})
         if self._panic_at is not None:
-            mode = "panic"
             wanted = max(wanted, min(max(panic, least), most), self._most_in_panic)
-            self._most_in_panic = wanted
-        wanted = self._graced(now, wanted, current)
-        return Decision.by_rule(
-            desired_workers=wanted,
-            reason=f"{mode}: concurrency {stable_average:.3g} in {STABLE_WINDOW:g} s, {panic_average:.3g} in "
-            f"{PANIC_WINDOW:g} s, {target:.3g} a worker -> {wanted} workers",
-            numbers={"stable": stable_average, "panic": panic_average, "target": target},
-        )
+            before, self._most_in_panic = self._most_in_panic, wanted
+            inputs = {"average": panic_average, "window": PANIC_WINDOW, "target": target, "workers": panic}
+            decision = decision.then(WHO, wanted, PANIC, {**inputs, "before": before})
+        graced = self._graced(now, wanted, current)
+        if graced == wanted:
+            return decision
+        return decision.then(WHO, graced, GRACE, {"grace": ZERO_GRACE})
 
     def _averages(self, now: float) -> tuple[float, float]:
         stable = sum(depth for _, depth in self._seen) / len(self._seen)

@@ -12,10 +12,19 @@ from upswell.policies.rules.expressions import Expression
 if TYPE_CHECKING:
     from upswell.policies.rules.expressions import Scope
 
-ACTIONS = ("set", "add", "multiply", "at_least", "at_most", "hold")
-
 MOST_WORKERS = 1_000_000
 """What a scale request can carry; the bounds of the settings stand around any rule."""
+
+
+_WHY = {
+    "set": "set {amount}",
+    "add": "{amount:+}",
+    "multiply": "x {amount}",
+    "at_least": "at least {amount}",
+    "at_most": "at most {amount}",
+    "hold": "hold {amount}",
+}
+ACTIONS = tuple(_WHY)
 
 
 class Action(Struct, frozen=True):
@@ -25,25 +34,31 @@ class Action(Struct, frozen=True):
     number: float = 0.0
     amount: Expression | None = None
 
-    def apply(self, workers: int, current: int, scope: Scope) -> tuple[int, str]:
-        """Return what becomes of `workers`, rounded up to whole ones, and the phrase that says so.
+    @property
+    def why(self) -> str:
+        """The template that says what it does; its input is `amount`."""
+        return _WHY[self.name]
+
+    def apply(self, workers: int, current: int, scope: Scope) -> tuple[int, float]:
+        """Return what becomes of `workers`, rounded up to whole ones, and the amount.
 
         Raises:
-            ArithmeticError: the amount cannot be told.
+            ArithmeticError: the amount cannot be computed.
         """
         if self.name == "hold":
-            return current, f"hold, {current} stay"
+            return current, current
         number = self.number if self.amount is None else self.amount.value(scope)
         if self.name == "set":
             after = _whole(number)
-            return after, f"set {number:g}"
-        if self.name == "add":
-            return _whole(workers + number), f"{workers} {'-' if number < 0 else '+'} {abs(number):g}"
-        if self.name == "multiply":
-            return _whole(workers * number), f"{workers} x {number:g}"
-        if self.name == "at_least":
-            return max(workers, _whole(number)), f"at least {number:g}"
-        return min(workers, _whole(number)), f"at most {number:g}"
+        elif self.name == "add":
+            after = _whole(workers + number)
+        elif self.name == "multiply":
+            after = _whole(workers * number)
+        elif self.name == "at_least":
+            after = max(workers, _whole(number))
+        else:
+            after = min(workers, _whole(number))
+        return after, number
 
 
 def _whole(number: float) -> int:

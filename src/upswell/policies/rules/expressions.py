@@ -62,7 +62,6 @@ class Scope:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self._context = self._new_context({})
-        self._shown: dict[str, str] = {}
 
     def look(self, values: dict[str, Any]) -> None:
         """Take in new values; always the same names, None for what is not known."""
@@ -71,8 +70,6 @@ class Scope:
         changed = {
             name: value for name, value in values.items() if name not in before or before[name] != value
         }
-        for name in changed:
-            self._shown.pop(name, None)
         if None in changed.values():  # a context cannot forget
             self._context = self._new_context(values)
         else:
@@ -91,14 +88,6 @@ class Scope:
 
     def _is_known(self, name: str) -> bool:
         return self.values[name] is not None
-
-    def shown(self, name: str) -> str:
-        """Return a variable's name and value, as sentences show them; empty for what is no number."""
-        shown = self._shown.get(name)
-        if shown is None:
-            value = self.values[name]
-            shown = self._shown[name] = f"{name} {value:.4g}" if type(value) is float else ""
-        return shown
 
     def evaluate(self, program: cel.Program) -> Any:
         """Return what a program gives with these values; errors are CEL's own."""

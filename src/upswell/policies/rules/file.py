@@ -18,6 +18,7 @@ from upswell.policies.rules.actions import ACTIONS, Action
 from upswell.policies.rules.expressions import Expression
 from upswell.policies.rules.patterns import Pattern
 from upswell.policies.rules.source import Source
+from upswell.policies.rules.variables import VARIABLES
 
 if TYPE_CHECKING:
     from upswell.policies.rules.expressions import Kind
@@ -55,6 +56,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     name: str
     action: Action
     variables: tuple[str, ...]
+    numbers: tuple[str, ...] = ()
+    """Those of the variables that are numbers."""
     when: Expression | None = None
     pattern: Callable[[], Pattern] | None = None
     subject: Expression | None = None
@@ -147,10 +150,12 @@ class _RuleReader:
             then = self._expression("followed_by", "condition")
             condition += f", then {then.text}" if then else ""
         action = self._action()
+        variables = _variables(when, subject, then, action.amount)
         return Rule(
             name=self._name,
             action=action,
-            variables=_variables(when, subject, then, action.amount),
+            variables=variables,
+            numbers=tuple(name for name in variables if VARIABLES[name].is_number),
             when=when,
             pattern=make,
             subject=subject,

@@ -1,7 +1,7 @@
 """Patterns in time over a stream of snapshots: held for, within, followed by, absent, rising, counted.
 
 What comes in: at each snapshot its instant and what a condition or a number was then. What goes out:
-whether the pattern is there now, and a phrase with its numbers. Instants must not fall. Memory is bounded
+whether the pattern is there now, and the numbers of its phrase. Instants must not fall. Memory is bounded
 whatever the length of the window. Must not know: rules, snapshots, clocks.
 
 What was not seen is not made up: where a value is not known, or nobody watched for longer than a pattern's
@@ -26,6 +26,8 @@ class Pattern(Protocol):
     """
 
     seconds: float
+    why: str
+    """What was found, as the end of a sentence: a template whose inputs `found` gives."""
 
     def see(self, at: float, value: float, then: bool = False) -> bool:
         """Take in a condition's truth or a number, and return whether the pattern is there."""
@@ -35,8 +37,8 @@ class Pattern(Protocol):
         """Forget what must hold without a break."""
         ...
 
-    def told(self, at: float) -> str:
-        """Return what was found, as the end of a sentence."""
+    def found(self, at: float) -> dict[str, float]:
+        """Return the numbers of what was found."""
         ...
 
 
@@ -45,6 +47,7 @@ class HeldFor:
 
     def __init__(self, seconds: float, *, so: bool = True) -> None:
         self.seconds = seconds
+        self.why = f"{'held' if so else 'absent'} for {{held:s}}"
         self._so = so
         self._since: float | None = None
 
@@ -61,14 +64,15 @@ class HeldFor:
         """Begin anew: nobody knows what was in between."""
         self._since = None
 
-    def told(self, at: float) -> str:
+    def found(self, at: float) -> dict[str, float]:
         """Return for how long."""
-        since = at if self._since is None else self._since
-        return f"{'held' if self._so else 'absent'} for {at - since:.4g} s"
+        return {"held": at - (at if self._since is None else self._since)}
 
 
 class Within:
     """The condition was so at some snapshot of the last `seconds`."""
+
+    why = "so {ago:s} ago"
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -83,13 +87,15 @@ class Within:
     def lapse(self) -> None:
         """Keep the fact."""
 
-    def told(self, at: float) -> str:
+    def found(self, at: float) -> dict[str, float]:
         """Return how long ago it was so."""
-        return "so now" if self._last >= at else f"so {at - self._last:.4g} s ago"
+        return {"ago": at - self._last}
 
 
 class FollowedBy:
     """The condition was so at an earlier snapshot, at most `seconds` ago, and `then` is so now."""
+
+    why = "{after:s} after the first"
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -106,13 +112,15 @@ class FollowedBy:
     def lapse(self) -> None:
         """Keep the fact."""
 
-    def told(self, at: float) -> str:
+    def found(self, at: float) -> dict[str, float]:
         """Return how long after the first the second was seen."""
-        return f"{at - self._before:.4g} s after the first"
+        return {"after": at - self._before}
 
 
 class TimesWithin:
     """The condition became so `times` times within `seconds`."""
+
+    why = "{times:time} within {span:s}"
 
     def __init__(self, times: int, seconds: float) -> None:
         self.seconds = seconds
@@ -129,9 +137,9 @@ class TimesWithin:
     def lapse(self) -> None:
         """Keep the facts."""
 
-    def told(self, at: float) -> str:
+    def found(self, at: float) -> dict[str, float]:
         """Return how often in how long."""
-        return f"{len(self._starts)} times within {at - self._starts[0] if self._starts else 0.0:.4g} s"
+        return {"times": len(self._starts), "span": at - self._starts[0] if self._starts else 0.0}
 
 
 class SumWithin:
@@ -139,6 +147,7 @@ class SumWithin:
 
     def __init__(self, total: float, seconds: float) -> None:
         self.seconds = seconds
+        self.why = f"{{sum}} within {seconds:g} s"
         self._total = total
         self._buckets = _Buckets(seconds)
         self._sum = 0.0
@@ -152,9 +161,9 @@ class SumWithin:
     def lapse(self) -> None:
         """Keep what was counted."""
 
-    def told(self, at: float) -> str:  # noqa: ARG002 - the seam's form
+    def found(self, at: float) -> dict[str, float]:  # noqa: ARG002 - the seam's form
         """Return the sum."""
-        return f"{self._sum:.4g} within {self.seconds:g} s"
+        return {"sum": self._sum}
 
 
 class Rising:
@@ -167,6 +176,7 @@ class Rising:
 
     def __init__(self, by: float, seconds: float) -> None:
         self.seconds = seconds
+        self.why = f"from {{older}} to {{newer}} on average between the halves of {seconds:g} s"
         self._by = by
         self._buckets = _Buckets(seconds)
         self._older = self._newer = 0.0
@@ -192,11 +202,9 @@ class Rising:
     def lapse(self) -> None:
         """Keep what was seen: a window with too few values does not rise."""
 
-    def told(self, at: float) -> str:  # noqa: ARG002 - the seam's form
+    def found(self, at: float) -> dict[str, float]:  # noqa: ARG002 - the seam's form
         """Return the two means."""
-        return (
-            f"from {self._older:.4g} to {self._newer:.4g} on average between the halves of {self.seconds:g} s"
-        )
+        return {"older": self._older, "newer": self._newer}
 
 
 class _Buckets:

@@ -1,15 +1,15 @@
-"""Rules of one's own: complex event processing over the snapshots, as the policy or as a guard around one.
+"""Rules of the user's own: complex event processing over the snapshots, as the policy or as a guard.
 
 Each rule of a file (`file.py`, documented in docs/rules.md) has a condition, perhaps a pattern in time,
 and an action. At each snapshot all rules are judged. Those that fire are applied from the lowest priority to
-the highest, each to what the one before left, beginning with what the policy inside wants, or, without one,
-with the present number. So the highest priority has the last word.
+the highest, each to what the one before left, beginning with what the policy wants, or, without one, with the
+present number. So the highest priority has the last word.
 
-A rule that cannot be judged (a signal is missing, a division by zero) holds: it says so, and lets the number
-not fall below the present one. More workers may still be asked for by other rules: no data never starts a
-scale-in, nor does it stop help.
+A rule that cannot be judged (a signal is missing, a division by zero) says so, and keeps the number from
+falling below the present one. Other rules may still ask for more workers: no data never starts a scale-in,
+nor does it stop help.
 
-Patterns and cooldowns are a rule's memory; it begins anew with the policy.
+Patterns and cooldowns are a rule's memory; it starts empty with each policy object.
 """
 
 from __future__ import annotations
@@ -17,50 +17,58 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from upswell.analysis.decision import Decision
+from upswell.analysis.decision import RULES, Decision, Inputs, Reason, Step
+from upswell.analysis.sentence import escaped
 from upswell.policies.rules.expressions import Scope
 from upswell.policies.rules.variables import Sight, read
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.protocol import ScalingPolicy
     from upswell.policies.rules.file import Rule, Rulebook
     from upswell.policies.rules.patterns import Pattern
 
+NONE_FIRES = "none of {rules:rule} fires"
 
-class RulesPolicy:
-    """A rulebook at work for one application.
 
-    Args:
-        book: the rules.
-        inner: the policy that they guard; None: the rules alone decide.
-    """
+class RulesGuard:
+    """A rulebook at work for one application, around any policy."""
 
-    def __init__(self, book: Rulebook, inner: ScalingPolicy | None = None) -> None:
+    def __init__(self, book: Rulebook) -> None:
         self._book = book
-        self._inner = inner
         self._scope = Scope()
         self._watches = [_Watch(rule) for rule in book.rules]
         self._last_at = -math.inf
 
-    def decide(self, snapshot: Snapshot) -> Decision:
-        """Return what the rules make of the inner decision, or of the present number."""
-        inner = None if self._inner is None else self._inner.decide(snapshot)
+    def __call__(self, snapshot: Snapshot, decision: Decision) -> Decision:
+        """Return what the rules make of a decision; as it was where no rule has anything to say."""
+        found = self.judge(snapshot, decision.desired_workers)
+        if not found.steps:
+            return decision
+        held = decision.held if found.workers == decision.desired_workers else not found.fired
+        return Decision(
+            desired_workers=found.workers,
+            steps=(*decision.steps, *found.steps),
+            rejected=(*decision.rejected, *found.rejected),
+            held=held,
+            alarms=decision.alarms,
+        )
+
+    def judge(self, snapshot: Snapshot, wanted: int) -> Findings:
+        """Return what all rules find, beginning with the number `wanted`."""
         self._follow_time(snapshot)
-        current = snapshot.workers.desired
-        wanted = current if inner is None else inner.desired_workers
         self._scope.look(read(self._book.variables, Sight(snapshot, wanted, self._book.zone)))
-        account = _Account(wanted, current)
+        found = Findings(wanted, snapshot.workers.desired)
         for watch in self._watches:
-            watch.act(snapshot.at, self._scope, account)
-        if inner is not None:
-            return account.around(inner)
-        return account.alone(len(self._watches), self._scope.missing(self._book.variables))
+            watch.act(snapshot.at, self._scope, found)
+        return found
+
+    @property
+    def missing(self) -> str:
+        """Which signals were unknown at the last snapshot, in words; empty where all were known."""
+        return self._scope.missing(self._book.variables)
 
     def _follow_time(self, snapshot: Snapshot) -> None:
-        """Tell the patterns of holes in the stream; where time went back, begin anew."""
+        """Let the patterns know of holes in the stream; where time went back, forget all."""
         gap, self._last_at = snapshot.at - self._last_at, snapshot.at
         if gap < 0:
             self._watches = [_Watch(rule) for rule in self._book.rules]
@@ -69,64 +77,43 @@ class RulesPolicy:
                 watch.hole(gap)
 
 
-class _Account:
-    """The number of workers as the rules leave it, and what is to be said of each."""
+class RulesPolicy:
+    """A rulebook that decides alone."""
 
-    def __init__(self, wanted: int, current: int) -> None:
-        self.current = current
-        self.workers = wanted
-        self.fired = 0
-        self.unjudged = 0
-        self.told: list[str] = []
-        self.rejected: list[str] = []
-        self.numbers: dict[str, float] = {}
+    def __init__(self, book: Rulebook) -> None:
+        self._rules = RulesGuard(book)
+        self._number = len(book.rules)
 
-    def fire(self, rule: Rule, workers: int, what: str) -> None:
-        """Note that a rule fired and what it made of the number."""
-        if workers != self.workers:
-            self.rejected.append(f"{self.workers} workers: rule {rule.name} says {what}")
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return what the rules make of the present number."""
+        current = snapshot.workers.desired
+        found = self._rules.judge(snapshot, current)
+        held, steps = False, found.steps
+        if not found.fired:
+            missing = self._rules.missing
+            held = bool(missing) or found.unjudged
+            if not steps:
+                why = f"{NONE_FIRES}; {missing}" if missing else NONE_FIRES
+                steps = [Step(RULES, current, current, why, {"rules": self._number})]
+        return Decision(
+            desired_workers=found.workers, steps=tuple(steps), rejected=tuple(found.rejected), held=held
+        )
+
+
+class Findings:
+    """The number of workers as the rules leave it, and what each rule has to say."""
+
+    def __init__(self, workers: int, current: int) -> None:
         self.workers = workers
-        self.fired += 1
+        self.current = current
+        self.fired = self.unjudged = False
+        self.steps: list[Step] = []
+        self.rejected: list[Reason] = []
 
-    def keep(self, rule: Rule, why: str) -> None:
-        """Note that a rule could not be judged."""
-        if self.workers < self.current:
-            self.rejected.append(f"{self.workers} workers: rule {rule.name} cannot be judged")
-            self.workers = self.current
-        self.unjudged += 1
-        self.told.append(f"rule {rule.name} cannot be judged, {why}: no fewer than {self.current}")
-
-    def around(self, inner: Decision) -> Decision:
-        """Return the guarded decision, as it was where no rule had anything to say."""
-        if not self.told:
-            return inner
-        told = "; ".join(self.told)
-        unchanged = self.workers == inner.desired_workers
-        held = inner.held if unchanged else not self.fired
-        rejected = (*inner.rejected, *self.rejected)
-        return Decision(
-            desired_workers=self.workers,
-            reason=f"{inner.reason}; {told}",
-            numbers={**inner.numbers, **self.numbers},
-            rejected=rejected if rejected or held else (f"any other number than {self.workers}: {told}",),
-            held=held,
-        )
-
-    def alone(self, rules: int, missing: str) -> Decision:
-        """Return the decision of the rules alone."""
-        told = "; ".join(self.told)
-        rejected = tuple(self.rejected)
-        if not self.fired:
-            told = told or f"no rule of {rules} fires{f', and {missing}' if missing else ''}"
-            if missing or self.unjudged:
-                return replace(Decision.hold(self.current, told), rejected=rejected)
-            told = f"{told}: {self.current} workers stay"
-        return Decision(
-            desired_workers=self.workers,
-            reason=told,
-            numbers=self.numbers,
-            rejected=rejected or (f"any other number than {self.workers}: {told}",),
-        )
+    def step(self, workers: int, why: str, inputs: Inputs) -> None:
+        """Note what a rule made of the number."""
+        self.steps.append(Step(RULES, self.workers, workers, why, inputs))
+        self.workers = workers
 
 
 class _Watch:
@@ -136,46 +123,50 @@ class _Watch:
         self.rule = rule
         self._pattern: Pattern | None = None if rule.pattern is None else rule.pattern()
         self._fired_at = -math.inf
+        shown = ", ".join(f"{name} {{{name}}}" for name in rule.numbers)
+        found = ", ".join(filter(None, (shown, self._pattern.why if self._pattern else "")))
+        because = f", because {escaped(rule.because)}" if rule.because else ""
+        self._fires = (
+            f"rule {rule.name}: {escaped(rule.text)}{f' ({found})' if found else ''}{because}: "
+            f"{rule.action.why}"
+        )
+        self._silent = f"rule {rule.name} does not fire: {shown or escaped(rule.text)}"
 
     def hole(self, seconds: float) -> None:
-        """Note that nobody watched for so long."""
+        """Note that nobody watched for that long."""
         if self._pattern is not None and seconds > self._pattern.seconds:
             self._pattern.lapse()
 
-    def act(self, at: float, scope: Scope, account: _Account) -> None:
+    def act(self, at: float, scope: Scope, found: Findings) -> None:
         """Judge the rule, and apply it where it fires."""
         rule = self.rule
         try:
-            fires = self._judge(at, scope)
-            if fires and at - self._fired_at >= rule.cooldown:
-                workers, action = rule.action.apply(account.workers, account.current, scope)
-            else:
-                self._tell_why_not(at, scope, account, fires=fires)
+            if not self._judge(at, scope):
+                found.rejected.append(Reason(RULES, self._silent, _numbers(rule, scope)))
                 return
+            rest = rule.cooldown - (at - self._fired_at)
+            if rest > 0:
+                why = f"rule {rule.name} cools down for {{rest:s}} more"
+                found.rejected.append(Reason(RULES, why, {"rest": rest}))
+                return
+            workers, amount = rule.action.apply(found.workers, found.current, scope)
         except ArithmeticError as error:
             if self._pattern is not None:
                 self._pattern.lapse()
-            account.keep(rule, str(error))
+            found.unjudged = True
+            why = f"rule {rule.name} cannot be judged, {escaped(str(error))}: no scale-in below {{current}}"
+            found.step(max(found.workers, found.current), why, {"current": found.current})
             return
         self._fired_at = at
-        found = ", ".join(
-            part for part in (_listed(rule, scope), self._pattern.told(at) if self._pattern else "") if part
-        )
-        because = f", because {rule.because}" if rule.because else ""
-        account.told.append(
-            f"rule {rule.name}: {rule.text}{f' ({found})' if found else ''}{because}: {action} "
-            f"-> {workers} {'worker' if workers == 1 else 'workers'}"
-        )
-        account.numbers.update(
-            (name, value) for name in rule.variables if type(value := scope.values[name]) is float
-        )
-        account.fire(rule, workers, action)
+        found.fired = True
+        pattern = self._pattern.found(at) if self._pattern else {}
+        found.step(workers, self._fires, {**_numbers(rule, scope), **pattern, "amount": amount})
 
     def _judge(self, at: float, scope: Scope) -> bool:
         """Return whether the rule's condition and pattern are there.
 
         Raises:
-            ArithmeticError: one cannot be told.
+            ArithmeticError: one cannot be judged.
         """
         rule = self.rule
         now = True if rule.when is None else bool(rule.when.value(scope))
@@ -185,15 +176,8 @@ class _Watch:
         then = rule.then is not None and bool(rule.then.value(scope))
         return self._pattern.see(at, value, then) and now
 
-    def _tell_why_not(self, at: float, scope: Scope, account: _Account, *, fires: bool) -> None:
-        rule = self.rule
-        if fires:
-            rest = rule.cooldown - (at - self._fired_at)
-            account.rejected.append(f"rule {rule.name} cools down for {rest:.4g} s more")
-        else:
-            account.rejected.append(f"rule {rule.name} does not fire: {_listed(rule, scope) or rule.text}")
 
-
-def _listed(rule: Rule, scope: Scope) -> str:
-    """Return the numbers that a rule speaks of."""
-    return ", ".join(filter(None, map(scope.shown, rule.variables)))
+def _numbers(rule: Rule, scope: Scope) -> Inputs:
+    """Return the known numbers that a rule speaks of."""
+    values = scope.values
+    return {name: value for name in rule.numbers if (value := values[name]) is not None}

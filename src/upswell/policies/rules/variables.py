@@ -43,6 +43,11 @@ class Variable(Struct, frozen=True):
     list_of: bool = False
     truth: bool = False
 
+    @property
+    def is_number(self) -> bool:
+        """Whether its value is a number."""
+        return not (self.text or self.list_of or self.truth)
+
 
 def _number(value: float | None) -> float | None:
     return None if value is None else float(value)

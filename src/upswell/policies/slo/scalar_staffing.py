@@ -32,18 +32,25 @@ class Rule(Struct, frozen=True, kw_only=True):
         delay = start_delay if setting.foresight else 0.0
         return cls(horizon=setting.patience * objective + delay, delay=delay, beta=setting.beta)
 
-    def slots(
+    def need(
         self, in_flight: int, waiting: int, present: int, load: float, means: tuple[float, float]
-    ) -> int:
-        """Return the slots wanted, as `staffing.Family.slots` does; `means` are those within the horizon."""
+    ) -> tuple[int, str]:
+        """Return the slots wanted, as `staffing.Family.slots` does, and what decides.
+
+        That is "backlog", "foresight", "each" or "stream". `means` are those within the horizon.
+        """
         whole, remaining = means
         work = in_flight * remaining + waiting * whole
         done = min(present, work / self.horizon) * self.delay
-        backlog = math.ceil((work - done) / (self.horizon - self.delay) - ROUNDING)
-        wanted = min(backlog, in_flight + waiting)
+        slots = math.ceil((work - done) / (self.horizon - self.delay) - ROUNDING)
+        why = "backlog" if self.delay == 0 else "foresight"
+        if in_flight + waiting < slots:
+            slots, why = in_flight + waiting, "each"
         if load > 0 and self.beta is not None:
-            wanted = max(wanted, math.ceil(load + self.beta * math.sqrt(load) - ROUNDING))
-        return wanted
+            floor = math.ceil(load + self.beta * math.sqrt(load) - ROUNDING)
+            if floor > slots:
+                return floor, "stream"
+        return slots, why
 
 
 class RecentMost:

@@ -7,12 +7,14 @@ follows a cautious one. It must not know the others: a decision costs what one s
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from upswell.analysis.decision import Decision
+from upswell.analysis.decision import Decision, Reason, Step
+from upswell.analysis.sentence import escaped
 from upswell.policies.slo.scalar_staffing import RecentMost, Rule
 from upswell.policies.slo.slo_formula import MOST_SLOTS, service_time
 from upswell.policies.slo.staffing import FAMILY, FIRST, Services
@@ -22,6 +24,29 @@ if TYPE_CHECKING:
 
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.staffing import Setting
+
+WHO = "slo"
+_WORK = {
+    (True, True): "{queued:upload} queued, {work_each:s} each, {running} running, {work_left:s} left each",
+    (True, False): "{queued:upload} queued, {work_each:s} each",
+    (False, True): "{running:upload} running, {work_left:s} left each",
+}
+_TAKES = "takes {slots:slot} = {workers:worker} of {slots_per_worker:slot}"
+_WHY = {
+    "backlog": f"; to start all within {{horizon:s}} {_TAKES}",
+    "foresight": "; {present:slot} do {done:s} of it in the {start_delay:s} before a new worker is ready, "
+    f"the rest within {{rest:s}} {_TAKES}",
+    "each": f"; a slot for each {_TAKES}",
+}
+BACKLOG = {(*parts, why): f"{work}{takes}" for parts, work in _WORK.items() for why, takes in _WHY.items()}
+"""What is said where uploads (queued, running) decide."""
+_STREAM = "{rate} uploads/s, {mean:s} each, keep {load:slot} busy"
+STREAM = f"{_STREAM}; that {_TAKES}"
+STREAM_SPARE = f"{_STREAM}; with {{beta}} x sqrt({{load}}) to spare that {_TAKES}"
+NOTHING = "nothing queued, nothing running"
+MOST_NEEDED = "the most needed in the last {keep:s} was {most}"
+LAST_ONE = "the last worker stays for {keep:s}: a cold start would be late"
+BUSY = "{busy:worker is|workers are} busy"
 
 LOAD_DELAYS = 4
 """The offered load is averaged over so many start-up delays: no fleet could follow anything faster."""
@@ -43,6 +68,22 @@ class Signals(Struct, frozen=True, gc=False):
     start_delay: float
 
 
+class Work(NamedTuple):
+    """What is in the system: uploads, slots, and seconds of work within the horizon."""
+
+    queued: int
+    running: int
+    present: int
+    """Slots of the workers that are ready."""
+    each: float
+    left: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of work within the horizon."""
+        return self.queued * self.each + self.running * self.left
+
+
 class SloPolicy:
     """One application's.
 
@@ -61,6 +102,7 @@ class SloPolicy:
         self._told = False
         self._last = RecentMost(1.0)
         self.why = "nothing rehearsed yet"
+        self._rejected: tuple[Reason, ...] = ()
         self.signals: Signals | None = None
         """What the newest decision was made from; None where the depth was not known."""
         self._services = Services()
@@ -71,52 +113,61 @@ class SloPolicy:
         self._recent = RecentMost(1.0)
         self._rule: Rule | None = None
         self._within = (0.0, 0.0)
+        self._keep = self._keep_last = 0.0
 
     def follow(self, index: int, why: str) -> None:
         """Follow a setting of the family from the next decision on."""
         self.following = index
         self._told = True
         self.why = why
+        self._rejected = (Reason("other settings", escaped(why)),)
         self._rule = None
 
     def learn(self, service_times: Iterable[float]) -> None:
         """Take in service times from before the first snapshot, oldest first."""
         self._services.add(tuple(service_times))
 
-    def decide(self, snapshot: Snapshot) -> Decision:
+    def decide(self, snapshot: Snapshot) -> Decision:  # noqa: PLR0911 - each way to a number is one sentence
         """Return the workers that the setting followed wants."""
         self.signals = None
         workers = snapshot.workers
         current = workers.desired
         waiting, in_flight = snapshot.messages_ready, snapshot.messages_unacknowledged
         if waiting is None:
-            return Decision.hold(current, "the queue's depth is not known")
+            return Decision.hold(WHO, current, "the queue's depth is unknown")
         signals = self._observe(snapshot, waiting, in_flight or 0)
         load = signals.load
         if not max(load, waiting, in_flight or 0) < MOST_SLOTS:  # not `>`: false for what is no number, too
-            return Decision.hold(current, f"a load of {load:.3g} slots is beyond what can be reckoned with")
+            return Decision.hold(WHO, current, "a load of {load:slot} is beyond any fleet", {"load": load})
         self.signals = signals
         changed = self._services.changed(signals.mean)
         rule = self._rule or self._apply(snapshot, signals)
         if changed:
             self._within = self._services.within_one(rule.horizon, signals.mean)
         per_worker = snapshot.slots_per_worker
-        slots = rule.slots(in_flight or 0, waiting, workers.ready * per_worker, load, self._within)
+        present = workers.ready * per_worker
+        slots, why = rule.need(in_flight or 0, waiting, present, load, self._within)
         wish = -(-slots // per_worker)
-        kept = max(self._recent.update(wish), self._last.update(min(1, wish)))
+        most, last = self._recent.update(wish), self._last.update(min(1, wish))
         busy = workers.busy - workers.draining
-        # More at once; fewer only to what was wanted lately, never a busy one: see `staffing.target`.
-        number = wish if wish > current else min(current, max(wish, kept, busy))
+        # More at once; fewer only to what was needed lately, never a busy one: see `staffing.target`.
+        number = wish if wish > current else min(current, max(wish, most, last, busy))
         if number < current and in_flight is None:
-            return Decision.hold(current, "the number of uploads in flight is not known")
-        return Decision(
-            desired_workers=number,
-            reason=f"{waiting} wait and {in_flight or 0} are in flight, "
-            f"to be begun within {rule.horizon:.3g} s; offered load {load:.3g} slots -> {slots} slots; "
-            f"{per_worker} a worker -> {wish} workers; {kept} wanted lately, {busy} busy -> {number}",
-            numbers={"horizon": rule.horizon, "load": load, "slots": slots, "wanted_lately": kept},
-            rejected=(f"other settings: {self.why}",),
+            return Decision.hold(WHO, current, "the number of uploads in flight is unknown")
+        work = Work(waiting, in_flight or 0, present, *self._within)
+        why, inputs = _because(why, rule, signals, work)
+        if why is not NOTHING:
+            inputs |= {"slots": slots, "workers": wish, "slots_per_worker": per_worker}
+        decision = Decision(
+            desired_workers=wish, steps=(Step(WHO, current, wish, why, inputs),), rejected=self._rejected
         )
+        if number == wish:
+            return decision
+        if number <= busy:
+            return decision.then(WHO, number, BUSY, {"busy": busy})
+        if number <= most:
+            return decision.then(WHO, number, MOST_NEEDED, {"keep": self._keep, "most": most})
+        return decision.then(WHO, number, LAST_ONE, {"keep": self._keep_last})
 
     def _apply(self, snapshot: Snapshot, signals: Signals) -> Rule:
         """Return the rule under the setting followed, for what is known now.
@@ -126,10 +177,12 @@ class SloPolicy:
         setting = self.settings[self.following]
         self._rule = rule = Rule.of(setting, snapshot.slo.seconds, signals.start_delay)
         self._within = self._services.within_one(rule.horizon, signals.mean)
-        self._recent.resize(setting.keep * signals.start_delay / self._interval)
+        self._keep = setting.keep * signals.start_delay
+        self._recent.resize(self._keep / self._interval)
         # A start-up and a mean service that take longer than the objective make a cold start late.
         late = not self._told and signals.start_delay + signals.mean > snapshot.slo.seconds
-        self._last.resize(LAST_DELAYS * signals.start_delay / self._interval if late else 0.0)
+        self._keep_last = LAST_DELAYS * signals.start_delay if late else 0.0
+        self._last.resize(self._keep_last / self._interval)
         return rule
 
     def _observe(self, snapshot: Snapshot, waiting: int, in_flight: int) -> Signals:
@@ -170,3 +223,31 @@ class SloPolicy:
             before = self._start_delay = now
             self._rule = None
         return before
+
+
+def _because(why: str, rule: Rule, signals: Signals, work: Work) -> tuple[str, dict[str, float]]:
+    """Return what explains the slots wanted: a template, and all inputs but the result."""
+    if why == "stream":
+        load, mean = signals.load, signals.mean
+        rate = load / mean if mean > 0 else math.nan
+        inputs = {"rate": rate, "mean": mean, "load": load}
+        return (STREAM_SPARE, {**inputs, "beta": rule.beta}) if rule.beta else (STREAM, inputs)
+    queued, running = work.queued > 0, work.running > 0
+    if not (queued or running):
+        return NOTHING, {}
+    inputs: dict[str, float] = {}
+    if queued:
+        inputs |= {"queued": work.queued, "work_each": work.each}
+    if running:
+        inputs |= {"running": work.running, "work_left": work.left}
+    if why == "backlog":
+        inputs["horizon"] = rule.horizon
+    elif why == "foresight":
+        done = min(work.present, work.total / rule.horizon) * rule.delay
+        inputs |= {
+            "present": work.present,
+            "done": done,
+            "start_delay": rule.delay,
+            "rest": rule.horizon - rule.delay,
+        }
+    return BACKLOG[queued, running, why], inputs

@@ -1,4 +1,4 @@
-"""The default policy: the fewest workers that answer the objective's share of uploads within D seconds.
+"""The policy `slo_formula`: the fewest workers that answer the objective's share of uploads within D seconds.
 
 Two questions, each answered in slots (a worker has several), and the larger answer counts:
 
@@ -21,12 +21,35 @@ import math
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from upswell.analysis import queueing
-from upswell.analysis.decision import Decision
+from upswell.analysis.decision import NO_INPUTS, Decision, Inputs
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Percentiles, Snapshot
+
+WHO = "slo_formula"
+NOTHING = "nothing queued, nothing running"
+UNTIMED = "{in_system:upload} in the system, and none has ended: how long one takes is unknown"
+BEYOND = "{count} uploads (or uploads/s) of {service_time:s} each are beyond any fleet"
+_TAKES = "takes {slots:slot} = {workers:worker} of {slots_per_worker:slot}"
+STREAM = (
+    "{rate} uploads/s, {service_time:s} each, keep {load:slot} busy; "
+    f"that at most {{late:%}} wait longer than {{wait:s}} {_TAKES}"
+)
+RETRIES = STREAM.replace("uploads/s,", "uploads/s ({retries:retry|retries} in the window among them),")
+NO_STREAM = "the arrival rate is unknown"
+_BACKLOG = "{in_system:upload} in the system, {service_time:s} each"
+BACKLOG = f"{_BACKLOG}; to start the last within {{budget:s}} {_TAKES}"
+BACKLOG_LATE = (
+    f"{_BACKLOG}; {{present:slot}} work on them for {{start_delay:s}} before a new worker is ready, "
+    f"the rest within {{rest:s}} {_TAKES}"
+)
+BACKLOG_EACH = f"{_BACKLOG}; a slot for each {_TAKES}"
+BY_LITTLE = "service time by Little's law: {in_flight} in flight / {throughput} a second"
+BY_RESPONSE = "no service time was reported: the whole response time stands for it"
+BY_AGE = "no service time is known yet: no upload has ended for {age:s}, so one takes that long at least"
 
 LEAST_TIME_SHARE = 0.1
 """Least time for a backlog, as a share of D: what is late already is not bought back at any price."""
@@ -42,15 +65,15 @@ class ServiceTime(Struct, frozen=True):
 
     mean: float
     tail: float
-    origin: str
+    origin: tuple[str, Inputs] | None = None
 
 
 class Need(Struct, frozen=True):
-    """The slots that one of the two questions asks for, and the part of the sentence that says why."""
+    """The slots that one of the two questions asks for, and why."""
 
     slots: int
-    because: str
-    exact: float = 0.0
+    why: str
+    inputs: Inputs = NO_INPUTS
 
 
 class SloFormulaPolicy:
@@ -60,86 +83,66 @@ class SloFormulaPolicy:
         """Return the fewest workers with which the objective holds."""
         current = snapshot.workers.desired
         if snapshot.messages_ready is None:
-            return Decision.hold(current, "the queue's depth is not known")
+            return Decision.hold(WHO, current, "the queue's depth is unknown")
         in_flight = snapshot.messages_unacknowledged
         in_system = snapshot.messages_ready + (in_flight or 0)
         service = service_time(snapshot)
         if service is None:
             if in_system == 0 and in_flight is not None:
-                return Decision(desired_workers=0, reason="0 uploads wait and 0 are in flight -> 0 workers")
-            return Decision.hold(
-                current, f"{in_system} uploads, but none has ended yet and nothing tells how long one takes"
-            )
-        impossible = _impossible(snapshot, in_system, service)
-        if impossible:
-            return Decision.hold(current, impossible)
-        backlog, budget = _backlog(snapshot, in_system, service)
-        stream = _stream(snapshot, service)
-        slots = max(backlog.slots, stream.slots)
-        workers = math.ceil(slots / snapshot.slots_per_worker)
+                return Decision.of(WHO, current, 0, NOTHING)
+            return Decision.hold(WHO, current, UNTIMED, {"in_system": in_system})
+        for count in (in_system, _rate(snapshot)):
+            if not count * service.mean <= MOST_SLOTS:  # not `>`: false for what is no number, too
+                return Decision.hold(WHO, current, BEYOND, {"count": count, "service_time": service.mean})
+        stream, backlog = _stream(snapshot, service), _backlog(snapshot, in_system, service)
+        decision = _with(None, stream, snapshot)
+        if backlog.slots >= stream.slots:
+            decision = _with(decision if stream.slots else None, backlog, snapshot)
+        if service.origin is not None:
+            decision = decision.then(WHO, decision.desired_workers, *service.origin)
+        workers = decision.desired_workers
         missing = _missing(snapshot, in_system)
         if workers < current and missing:
-            return Decision.hold(
-                current, f"{workers} would do, but {missing}: never fewer on what is not known"
-            )
-        return Decision(
-            desired_workers=workers,
-            reason=f"{stream.because}; {backlog.because}; {snapshot.slots_per_worker} a worker -> "
-            f"{_counted(workers, 'worker')}{service.origin}",
-            numbers={
-                "uploads_in_system": in_system,
-                "arrival_rate": snapshot.arrival_rate or 0.0,
-                "service_time": service.mean,
-                "service_time_tail": service.tail,
-                "time_to_start": budget,
-                "backlog_slots": backlog.slots,
-                "stream_slots": stream.slots,
-                "slots_per_worker": snapshot.slots_per_worker,
-            },
-            rejected=_rejected(workers, snapshot, backlog, stream),
-        )
+            return replace(decision.then(WHO, current, f"no scale-in while {missing}"), held=True)
+        return decision
+
+
+def _with(decision: Decision | None, need: Need, snapshot: Snapshot) -> Decision:
+    """Return a decision with what one question asks for."""
+    per_worker = snapshot.slots_per_worker
+    workers = math.ceil(need.slots / per_worker)
+    inputs = need.inputs
+    if inputs:
+        inputs = {**inputs, "slots": need.slots, "workers": workers, "slots_per_worker": per_worker}
+    if decision is None:
+        return Decision.of(WHO, snapshot.workers.desired, workers, need.why, inputs)
+    return decision.then(WHO, workers, need.why, inputs)
 
 
 def service_time(snapshot: Snapshot) -> ServiceTime | None:
     """Return the service time to plan with, from the best source there is; None where there is none.
 
-    In this order: the reports; busy slots / throughput (Little's law for the slots, where reports tell no
+    In this order: the reports; busy slots / throughput (Little's law for the slots, where reports hold no
     service time); the response time, which contains it; for how long uploads have been in flight without
     one ending, which an upload then takes at least.
     """
     share = snapshot.slo.share
     known = snapshot.service_time
     if known is not None:
-        return ServiceTime(known.mean, _tail(known, share), "")
-    in_flight = snapshot.messages_unacknowledged
-    if in_flight and snapshot.throughput:
-        mean = in_flight / snapshot.throughput
-        origin = (
-            f" (service time by Little's law: {in_flight} in flight / {snapshot.throughput:.3g} a second)"
-        )
+        return ServiceTime(known.mean, _tail(known, share))
+    in_flight, throughput = snapshot.messages_unacknowledged, snapshot.throughput
+    if in_flight and throughput:
+        mean = in_flight / throughput
+        origin = BY_LITTLE, {"in_flight": float(in_flight), "throughput": throughput}
     elif snapshot.response_time is not None:
-        mean, origin = (
-            snapshot.response_time.mean,
-            " (service time not reported: taken as the whole response time)",
-        )
+        mean, origin = snapshot.response_time.mean, (BY_RESPONSE, NO_INPUTS)
     elif snapshot.in_flight_age:
         mean = snapshot.in_flight_age
-        origin = (
-            f" (service time not known yet: none has ended for {mean:.3g} s, so one takes that long at least)"
-        )
-        return ServiceTime(mean, mean, origin)
+        return ServiceTime(mean, mean, (BY_AGE, {"age": mean}))
     else:
         return None
     # The tail of an exponential distribution of that mean: P(S > t) = exp(-t / mean).
     return ServiceTime(mean, -math.log(1 - share) * mean, origin) if 0 < mean < _NEVER else None
-
-
-def _impossible(snapshot: Snapshot, in_system: int, service: ServiceTime) -> str:
-    """Return why numbers cannot be reckoned with (infinite, none, or beyond any fleet), or an empty text."""
-    for count, of in ((in_system, "uploads"), (_rate(snapshot), "uploads/s")):
-        if not count * service.mean <= MOST_SLOTS:  # not `>`: false for what is no number, too
-            return f"{count:.3g} {of} of {service.mean:.3g} s each are beyond what can be reckoned with"
-    return ""
 
 
 def _rate(snapshot: Snapshot) -> float:
@@ -156,72 +159,51 @@ def _tail(known: Percentiles, share: float) -> float:
     return known.p99 if share <= 0.99 else known.maximum  # noqa: PLR2004
 
 
-def _backlog(snapshot: Snapshot, in_system: int, service: ServiceTime) -> tuple[Need, float]:
-    """Return the slots that start the last upload of the backlog in time, and the seconds they have."""
+def _backlog(snapshot: Snapshot, in_system: int, service: ServiceTime) -> Need:
+    """Return the slots that start the last upload of the backlog in time."""
+    if in_system == 0:
+        return Need(0, NOTHING)
     deadline = snapshot.slo.seconds
     least = LEAST_TIME_SHARE * deadline
     budget = max(least, deadline - service.tail - (snapshot.oldest_age or 0.0))
     work = in_system * service.mean
     present = snapshot.workers.ready * snapshot.slots_per_worker
-    slots = work / budget
-    delay = snapshot.start_delay or 0.0
-    late_start = ""
+    slots, delay = work / budget, snapshot.start_delay or 0.0
+    inputs = {"in_system": in_system, "service_time": service.mean}
+    why = BACKLOG
+    more: dict[str, float] = {"budget": budget}
     if slots > present and delay > 0:
         # Scaling out: the new slots miss the first `delay` seconds, in which the present ones get on with it.
-        slots = max(slots, (work - present * delay) / max(least, budget - delay))
-        late_start = f" (new workers take {delay:.2g} s to start)"
-    slots = min(in_system, slots)
-    needed = max(math.ceil(slots), min(in_system, 1))
-    because = (
-        f"backlog {in_system} must start within {budget:.3g} s{late_start} -> {_counted(needed, 'slot')}"
-    )
-    return Need(needed, because, exact=slots), budget
+        rest = max(least, budget - delay)
+        late = (work - present * delay) / rest
+        if late > slots:
+            slots, why = late, BACKLOG_LATE
+            more = {"present": present, "start_delay": delay, "rest": rest}
+    if slots > in_system:
+        slots, why, more = in_system, BACKLOG_EACH, {}
+    return Need(max(math.ceil(slots), 1), why, inputs | more)
 
 
 def _stream(snapshot: Snapshot, service: ServiceTime) -> Need:
     """Return the slots that let no more than the missing share of arrivals wait too long."""
     if snapshot.arrival_rate is None:
-        return Need(0, "arrival rate not known")
+        return Need(0, NO_STREAM)
     rate = _rate(snapshot)
-    load = rate * service.mean
+    load, late = rate * service.mean, 1 - snapshot.slo.share
     wait = max(0.0, snapshot.slo.seconds - service.tail)
-    slots = queueing.slots_needed(load, service.mean, wait, 1 - snapshot.slo.share) if load > 0 else 0
-    retries = f" ({snapshot.failures} retries among them)" if snapshot.failures else ""
-    return Need(
-        slots,
-        f"{rate:.3g} uploads/s{retries} x {service.mean:.3g} s = {load:.3g} busy slots, kept by {slots}",
-    )
+    slots = queueing.slots_needed(load, service.mean, wait, late) if load > 0 else 0
+    inputs = {"rate": rate, "service_time": service.mean, "load": load, "late": late, "wait": wait}
+    if snapshot.failures:
+        return Need(slots, RETRIES, {**inputs, "retries": snapshot.failures})
+    return Need(slots, STREAM, inputs)
 
 
 def _missing(snapshot: Snapshot, in_system: int) -> str:
     """Return what is not known well enough to let workers go, or an empty text."""
     if snapshot.messages_unacknowledged is None:
-        return "the number of uploads in flight is not known"
+        return "the number of uploads in flight is unknown"
     if snapshot.arrival_rate is None:
-        return "the arrival rate is not known"
+        return "the arrival rate is unknown"
     if in_system and "service_time" in snapshot.stale:
-        return f"no upload of the last {snapshot.window:g} s told its service time"
+        return "no upload of the last window reported its service time"
     return ""
-
-
-def _rejected(workers: int, snapshot: Snapshot, backlog: Need, stream: Need) -> tuple[str, ...]:
-    """Return why neither one worker fewer nor one more is better."""
-    if workers == 0:
-        return ("1 worker: nothing to do for it",)
-    fewer = (workers - 1) * snapshot.slots_per_worker
-    if backlog.slots >= stream.slots:
-        why = (
-            f"{_counted(fewer, 'slot')} for a backlog that needs {backlog.exact:.2f}: its last would be late"
-        )
-    else:
-        late = f"{(1 - snapshot.slo.share) * 100:g}%"
-        why = f"{_counted(fewer, 'slot')} where arrivals need {stream.slots}: over {late} would wait too long"
-    more = _counted(workers * snapshot.slots_per_worker, "slot")
-    return (
-        f"{_counted(workers - 1, 'worker')}: {why}",
-        f"{workers + 1} workers: {more} do, one more only costs",
-    )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

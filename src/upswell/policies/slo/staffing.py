@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Ints = NDArray[np.signedinteger]
 Flags = NDArray[np.bool_]
 Means = tuple[Floats, Floats]
 """For each setting what an upload that waits, and one in flight, adds to the work within its horizon."""
 
 SERVICES_KEPT = 1000
+_FIRST_ROOM = 50
 REFRESH = 50
 """New service times after which means are worked out anew; sooner while there are few."""
 ROUNDING = 1e-9
@@ -110,10 +111,9 @@ class Services:
         """Take in service times, oldest first."""
         if not times:
             return
-        if not self._ring:
-            self._ring = array("d", bytes(8 * SERVICES_KEPT))
-            self._times = np.frombuffer(self._ring)  # the same memory: an array is written to far faster
         new = array("d", times[-SERVICES_KEPT:])
+        if len(self._ring) < min(SERVICES_KEPT, self.count + len(new)):
+            self._grow(self.count + len(new))
         begin = (self._next + len(times) - len(new)) % SERVICES_KEPT
         end = begin + len(new)
         fits = new[: SERVICES_KEPT - begin]
@@ -124,6 +124,12 @@ class Services:
         self._new += len(new)
         self.count = min(SERVICES_KEPT, self.count + len(new))
         self.mean = float(np.add.reduce(self.times)) / self.count
+
+    def _grow(self, least: int) -> None:
+        """Make room for twice as many as before: most applications have few uploads."""
+        room = min(SERVICES_KEPT, max(least, 2 * len(self._ring), _FIRST_ROOM))
+        self._ring = array("d", self._ring.tobytes() + bytes(8 * (room - len(self._ring))))
+        self._times = np.frombuffer(self._ring)  # the same memory: an array is written to far faster
 
     @property
     def times(self) -> Floats:
@@ -234,12 +240,10 @@ class Family:
 class RecentMaximum:
     """For each setting the most that was wanted within its time, in eight buckets: a bit longer at most."""
 
-    def __init__(self, steps: Floats) -> None:
-        # Thousands of applications are rehearsed: 32 bits are enough for workers and steps.
-        self._length: Floats = np.ones(len(steps))
-        self._used = np.ones(len(steps), dtype=np.int32)
-        self._buckets = np.zeros((BUCKETS + 1, len(steps)), dtype=np.int32)
-        self._current = np.zeros(len(steps), dtype=np.int32)
+    def __init__(self, steps: Floats, most: int = 2**31 - 1) -> None:
+        """Take times in steps, and the most that can be wanted: for 32,767 half the memory is enough."""
+        dtype = np.int16 if most < 2**15 else np.int32
+        self._buckets: Ints = np.zeros((BUCKETS + 1, len(steps)), dtype=dtype)
         self._step = 0
         self.resize(steps)
 
@@ -250,26 +254,39 @@ class RecentMaximum:
 
     def resize(self, steps: Floats) -> None:
         """Take other times from now on, in steps."""
-        self._length = np.maximum(1.0, steps / BUCKETS)
+        # Many settings keep for the same time, so all but the buckets is held once for each distinct time.
+        distinct, of_distinct = np.unique(steps, return_inverse=True)
+        self._of_distinct = of_distinct.astype(np.int16)
+        self._length = np.maximum(1.0, distinct / BUCKETS)
         # A time of less than eight steps needs fewer buckets; one of none, only that of now.
-        self._used = np.minimum(np.ceil(steps).astype(np.int32), BUCKETS) + 1
+        self._used = np.minimum(np.ceil(distinct).astype(np.int64), BUCKETS) + 1
         # What was wanted until now counts as wanted now: buckets of another length tell no more.
         most = self._buckets.max(axis=0)
-        self._current = (self._step / self._length).astype(np.int32)
+        self._current = (self._step / self._length).astype(np.int64)
         self._buckets[:] = 0
-        self._buckets[self._current % self._used, np.arange(len(most))] = most
+        self._buckets[self._now()] = most
 
     def update(self, wanted: Ints) -> Ints:
         """Take in what each wants now, one step after the last, and return each one's recent maximum."""
         self._step += 1
-        number = (self._step / self._length).astype(np.int32)
-        now = number % self._used, np.arange(len(number))
+        number = (self._step / self._length).astype(np.int64)
         moved = number != self._current
+        self._current = number
+        now = self._now()
+        before = self._buckets[now]
         if moved.any():
-            self._buckets[now[0][moved], moved.nonzero()[0]] = 0
-            self._current = number
-        self._buckets[now] = np.maximum(self._buckets[now], wanted)
+            before[moved[self._of_distinct]] = 0
+        self._buckets[now] = np.maximum(before, wanted)
         return self._buckets.max(axis=0)
+
+    def _now(self) -> tuple[Ints, Ints]:
+        """Return where each setting's newest bucket is."""
+        return (self._current % self._used)[self._of_distinct], _counting(len(self._of_distinct))
+
+
+@cache
+def _counting(count: int) -> Ints:
+    return np.arange(count)
 
 
 def target(have: Ints, wanted: Ints, recent: Ints, busy: Ints) -> Ints:

@@ -3,9 +3,9 @@
 What comes in: a URL from a message, hostile, and a server that may be hostile too. What goes out: a `Source`
 (stores/protocol.py) whose bytes are the server's, whole, of one version, or an UploadError.
 
-The layers below it: `clients/http/url.py` reads the URL, `origins.py` and `addresses.py` say what is allowed,
-`connect.py` connects, `wire.py` limits each wait, `client.py` asks and follows redirects,
-`errors.py` says which failure is worth another try.
+Below, in `clients/http/`: `url.py` reads the URL, `origins.py` and `addresses.py` say what is allowed,
+`connection.py` connects, `limits.py` limits each wait, `client.py` follows redirects, `errors.py` says which
+failure is worth another try.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from msgspec import Struct
 from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.safe import safe
 from upswell.stores.clients.http.addresses import parse_networks
-from upswell.stores.clients.http.client import Client, HttpAnswer
+from upswell.stores.clients.http.client import HttpAnswer, HttpClient
+from upswell.stores.clients.http.limits import Patience
 from upswell.stores.clients.http.origins import parse_origins
 from upswell.stores.clients.http.url import Url, parse_url
-from upswell.stores.clients.http.wire import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,7 +88,7 @@ class HttpSource:
 
     def __init__(
         self,
-        client: Client,
+        client: HttpClient,
         url: Url,
         *,
         max_bytes: int,
@@ -244,7 +244,7 @@ def http_opener(settings: Settings) -> Callable[[str], HttpSource]:
     Raises:
         SettingsError: an origin or a network of the settings is none.
     """
-    client = Client(
+    client = HttpClient(
         origins=parse_origins(settings.source_origins),
         networks=parse_networks(settings.source_networks),
         patience=Patience(settings.connect_timeout, settings.read_timeout, settings.min_throughput),
@@ -253,7 +253,7 @@ def http_opener(settings: Settings) -> Callable[[str], HttpSource]:
     return partial(_open, client, settings)
 
 
-def _open(client: Client, settings: Settings, uri: str) -> HttpSource:
+def _open(client: HttpClient, settings: Settings, uri: str) -> HttpSource:
     return HttpSource(
         client,
         parse_url(uri),

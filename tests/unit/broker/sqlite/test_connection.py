@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from upswell.broker.protocol import Message, QueueDepth
-from upswell.broker.sqlite.connection import Session
+from upswell.broker.sqlite.connection import SqliteConnection
 from upswell.broker.sqlite.transaction import ConsumerState
-from upswell.broker.sqlite.wakeup import SILENT_TICKS
+from upswell.broker.sqlite.wakeup import SILENT_SECONDS
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError, QueueMismatchError, UnroutableError
 
@@ -42,19 +42,22 @@ class Place:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.clock = Clock()
-        self.sessions: list[Session] = []
+        self.uptime = 50.0
+        self.sessions: list[SqliteConnection] = []
 
-    def session(self, name: str = "test") -> Session:
+    def session(self, name: str = "test") -> SqliteConnection:
         """Return a new connection, closed at the test's end."""
-        session = Session(self.path, name, leaving=threading.Event(), now=self.clock)
+        session = SqliteConnection(
+            self.path, name, leaving=threading.Event(), now=self.clock, monotonic=lambda: self.uptime
+        )
         self.sessions.append(session)
         return session
 
-    def kill(self, session: Session) -> None:
-        """End a connection as `kill -9` does: its FIFO has no reader, and nothing else was done."""
+    def kill(self, session: SqliteConnection) -> None:
+        """End a connection as `kill -9` does: its pipe has no reader, and nothing else was done."""
         self.sessions.remove(session)
-        session._presence.bell.close(remove=False)
-        session._presence.close_file()
+        session._pipe.close(remove=False)
+        session._file.close()
 
 
 @pytest.fixture
@@ -65,30 +68,30 @@ def place(tmp_path: Path) -> Iterator[Place]:
         session.close()
 
 
-def publish(session: Session, queue: str, *bodies: bytes) -> None:
-    outcome = session.exchange([(Message(routing_key=queue, body=body), None, body) for body in bodies], [])
+def publish(session: SqliteConnection, queue: str, *bodies: bytes) -> None:
+    outcome = session.turn([(Message(routing_key=queue, body=body), None, body) for body in bodies], [])
     assert outcome is not None
     assert outcome.confirmed == list(bodies)
 
 
-def consume(session: Session, queue: str, prefetch_count: int) -> ConsumerState:
+def consume(session: SqliteConnection, queue: str, prefetch_count: int) -> ConsumerState:
     subscription = ConsumerState(queue, lambda _delivery: None, prefetch_count)
-    session.subscribe(subscription)
+    session.consume(subscription)
     return subscription
 
 
-def take(session: Session) -> list[Delivery]:
-    outcome = session.exchange([], [])
+def take(session: SqliteConnection) -> list[Delivery]:
+    outcome = session.turn([], [])
     return [] if outcome is None else [delivery for _, delivery in outcome.delivered]
 
 
-def settle(session: Session, kind: str, *deliveries: Delivery | None) -> list[Delivery]:
-    outcome = session.exchange([], [(kind, delivery.tag) for delivery in deliveries if delivery])  # type: ignore[misc]
+def settle(session: SqliteConnection, kind: str, *deliveries: Delivery | None) -> list[Delivery]:
+    outcome = session.turn([], [(kind, delivery.tag) for delivery in deliveries if delivery])  # type: ignore[misc]
     assert outcome is not None
     return [delivery for _, delivery in outcome.delivered]
 
 
-def bodies(session: Session, queue: str) -> list[bytes]:
+def bodies(session: SqliteConnection, queue: str) -> list[bytes]:
     found = []
     while (delivery := session.get(queue)) is not None:
         found.append(delivery.body)
@@ -109,7 +112,7 @@ def test_returned_messages_come_first_in_the_order_in_which_they_came_back(place
 def test_a_message_over_its_limit_says_why_in_a_header(place: Place) -> None:
     session = place.session()
     session.declare(UPLOADS)
-    session.exchange([(Message(routing_key="uploads", body=b"x"), '{"kept": 1.5}', None)], [])
+    session.turn([(Message(routing_key="uploads", body=b"x"), '{"kept": 1.5}', None)], [])
     for attempt in (1, 2):
         delivery = session.get("uploads")
         assert delivery is not None
@@ -162,7 +165,7 @@ def test_a_new_connection_finds_the_dead_at_once(place: Place) -> None:
 
 
 def test_a_process_that_hangs_loses_what_it_held_and_joins_again_when_it_wakes(place: Place) -> None:
-    """Stopped, it keeps its FIFO open; the others count their own looks, so no clock's jump can do this."""
+    """Stopped, it keeps its pipe open; the monotonic clock, which nobody can set, says for how long."""
     sleeper, other = place.session("sleeper"), place.session("other")
     sleeper.declare(PLAIN)
     control = Queue(name="control", exclusive=True)
@@ -170,9 +173,13 @@ def test_a_process_that_hangs_loses_what_it_held_and_joins_again_when_it_wakes(p
     publish(sleeper, "plain", b"x")
     consume(sleeper, "plain", 1)
     (old,) = take(sleeper)
-    for _ in range(SILENT_TICKS):  # and one look at its start
-        assert other.depth("plain") == QueueDepth(0, 1, 1)
+    for _ in range(2):
         other.tick()
+        assert other.depth("plain") == QueueDepth(0, 1, 1)
+        place.uptime += SILENT_SECONDS / 2
+        other.wait(0)
+        other._pipe.stamp(place.uptime)
+    other.tick()
     assert other.depth("plain") == QueueDepth(1, 0, 0)
     assert other.depth("control") is None
 
@@ -262,7 +269,7 @@ def test_a_share_that_its_consumer_never_takes_goes_to_another_at_its_next_tick(
     publish(busy, "plain", b"1", b"2")
     consume(idle, "plain", 4)
     publish(place.session("publisher"), "plain", b"3")
-    outcome = busy.exchange([], [], unfair=True)
+    outcome = busy.turn([], [], unfair=True)
     assert outcome is not None
     assert [delivery.body for _, delivery in outcome.delivered] == [b"3"]
 
@@ -283,10 +290,10 @@ def test_a_consumer_with_nothing_to_take_writes_nothing(place: Place) -> None:
     session = place.session()
     session.declare(PLAIN)
     consume(session, "plain", 1)
-    session.exchange([], [])
+    session.turn([], [])
     before = session._db.total_changes
     for _ in range(10):
-        assert session.exchange([], []) is None
+        assert session.turn([], []) is None
         session.tick()
     assert session._db.total_changes == before
 
@@ -296,7 +303,7 @@ def test_messages_that_need_not_persist_cost_no_sync(place: Place) -> None:
     session.declare(PLAIN)
 
     def level_after(*persistent: bool) -> int:
-        session.exchange(
+        session.turn(
             [(Message(routing_key="plain", body=b"", persistent=each), None, None) for each in persistent], []
         )
         return session._db.execute("PRAGMA synchronous").fetchone()[0]
@@ -337,7 +344,7 @@ def test_another_connections_exclusive_queue_is_not_for_taking(place: Place) -> 
 def test_a_queue_must_be_declared_before_it_is_used(place: Place) -> None:
     session = place.session()
     for use in (session.get, session.purge, lambda name: consume(session, name, 1)):
-        with pytest.raises(BrokerError, match="must be declared before it is used, got nowhere"):
+        with pytest.raises(BrokerError, match="there is no queue nowhere"):
             use("nowhere")
 
 
@@ -398,7 +405,7 @@ def test_an_exchange_copies_to_every_bound_queue_and_refuses_without_one(place: 
     session = place.session()
     for name in ("a", "b"):
         session.declare(Queue(name=name, bound_to="all"))
-    outcome = session.exchange(
+    outcome = session.turn(
         [(Message(exchange="all", body=b"x"), None, 1), (Message(exchange="none", body=b"x"), None, 2)], []
     )
     assert outcome is not None
@@ -416,9 +423,7 @@ def test_freed_pages_are_used_again(place: Place) -> None:
     sizes = []
     for _ in range(6):
         for _ in range(20):
-            outcome = session.exchange(
-                [(Message(routing_key="plain", body=b"x" * 1000), None, None)] * 100, []
-            )
+            outcome = session.turn([(Message(routing_key="plain", body=b"x" * 1000), None, None)] * 100, [])
             assert outcome is not None
             settle(session, "ack", *[delivery for _, delivery in outcome.delivered])
         sizes.append(place.path.stat().st_size + place.path.with_name("broker.sqlite-wal").stat().st_size)

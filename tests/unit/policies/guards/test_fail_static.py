@@ -8,6 +8,7 @@ from support.snapshots import ordinary
 from support.virtual_plant import VirtualPlant
 from upswell.analysis.snapshot import Workers
 from upswell.policies.constant import ConstantPolicy
+from upswell.policies.guarded import Guarded
 from upswell.policies.guards.fail_static import FailStatic, lost_after
 from upswell.policies.table import policy_for
 from upswell.settings import Settings
@@ -15,41 +16,41 @@ from upswell.settings import Settings
 
 def test_a_depth_that_grew_old_is_lost_long_before_the_window_is_over() -> None:
     """Half a window without reports reads as half the load: holding once it is empty would be too late."""
-    policy = FailStatic(ConstantPolicy(1), 15.0)
+    policy = Guarded(ConstantPolicy(1), FailStatic(15.0))
     assert policy.decide(ordinary(current=8, at=0.0, depth_age=0.0)).desired_workers == 1
     decision = policy.decide(ordinary(current=8, at=16.0, depth_age=16.0))
     assert decision.held
     assert decision.desired_workers == 8
     assert decision.alarms == ("signals_lost",)
-    assert decision.reason == "hold 8: signals are lost: the queue's depth was last told 16 s ago"
+    assert decision.reason == "hold 8: signals lost: the queue's depth is 16 s old"
 
 
 def test_a_depth_that_was_never_known_is_not_lost() -> None:
     """A worker written by others may have a queue of its own; its policy lives from the reports alone."""
-    policy = FailStatic(ConstantPolicy(3), 15.0)
+    policy = Guarded(ConstantPolicy(3), FailStatic(15.0))
     assert policy.decide(ordinary(messages_ready=None)).desired_workers == 3
     policy.decide(ordinary())
     assert policy.decide(ordinary(messages_ready=None)).held
 
 
 def test_every_worker_silent_is_a_lost_signal_and_some_silent_are_not() -> None:
-    policy = FailStatic(ConstantPolicy(3), 15.0)
+    policy = Guarded(ConstantPolicy(3), FailStatic(15.0))
     some = ordinary(current=8, stale=("workers",))
     assert policy.decide(some).desired_workers == 3
     silent = policy.decide(replace(some, workers=Workers(desired=8)))
     assert silent.held
-    assert "every worker is silent (0 of 8 are heard)" in silent.reason
+    assert "none of 8 workers is heard" in silent.reason
 
 
 def test_after_an_outage_more_workers_come_at_once_but_none_goes_for_one_window() -> None:
-    policy = FailStatic(ConstantPolicy(5), 15.0)
+    policy = Guarded(ConstantPolicy(5), FailStatic(15.0))
     policy.decide(ordinary(current=5, at=0.0))
     policy.decide(ordinary(current=5, at=20.0, depth_age=20.0))
     assert policy.decide(ordinary(current=2, at=120.0)).desired_workers == 5
     kept = policy.decide(ordinary(current=8, at=150.0))
     assert kept.desired_workers == 8
     assert kept.reason.endswith(
-        "signals came back 30 s ago after 100 s without, so 8 stay until one full window of 60 s is seen"
+        "signals came back 30 s ago after 100 s without; no scale-in before one full window of 60 s is seen"
     )
     assert policy.decide(ordinary(current=8, at=180.0)).desired_workers == 5
 

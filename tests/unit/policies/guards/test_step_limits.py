@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support.snapshots import ordinary
 from upswell.analysis.decision import Decision
 from upswell.policies.constant import ConstantPolicy
+from upswell.policies.guarded import Guarded
 from upswell.policies.guards.step_limits import StepLimits
 from upswell.policies.table import policy_for
 from upswell.settings import Settings
@@ -19,15 +20,15 @@ from upswell.settings import Settings
     [(4, 20, 8), (4, 8, 8), (1, 20, 2), (0, 20, 1), (20, 0, 15), (20, 16, 16), (2, 0, 1), (1, 0, 0)],
 )
 def test_one_decision_doubles_at_most_and_lets_a_quarter_go(current: int, wish: int, decided: int) -> None:
-    policy = StepLimits(ConstantPolicy(wish), out_factor=2.0, in_share=0.25)
+    policy = Guarded(ConstantPolicy(wish), StepLimits(2.0, 0.25))
     assert policy.decide(ordinary(current=current)).desired_workers == decided
 
 
 def test_a_limited_step_says_which_setting_limited_it() -> None:
-    out = StepLimits(ConstantPolicy(20), out_factor=2.0, in_share=1.0).decide(ordinary(current=4))
-    assert out.reason.endswith("one decision goes from 4 to 8 at most (max_scale_out_factor is 2)")
-    back = StepLimits(ConstantPolicy(0), out_factor=0.0, in_share=0.25).decide(ordinary(current=20))
-    assert back.reason.endswith("one decision goes from 20 to 15 at least (max_scale_in_share is 0.25)")
+    out = Guarded(ConstantPolicy(20), StepLimits(2.0, 1.0)).decide(ordinary(current=4))
+    assert out.reason.endswith("one decision goes from 4 to 8 at most (max_scale_out_factor 2)")
+    back = Guarded(ConstantPolicy(0), StepLimits(0.0, 0.25)).decide(ordinary(current=20))
+    assert back.reason.endswith("one decision goes from 20 to 15 at least (max_scale_in_share 0.25)")
 
 
 @given(
@@ -40,7 +41,7 @@ def test_whatever_the_limits_the_wish_is_reached_in_the_end(
     current: int, wish: int, factor: float, share: float
 ) -> None:
     """At least one worker a decision: so many decisions are enough as there are workers between."""
-    policy = StepLimits(ConstantPolicy(wish), out_factor=factor, in_share=share)
+    policy = Guarded(ConstantPolicy(wish), StepLimits(factor, share))
     for _ in range(abs(wish - current)):
         current = policy.decide(ordinary(current=current)).desired_workers
     assert current == wish
@@ -53,12 +54,12 @@ def test_the_defaults_limit_nothing() -> None:
     limited = Settings(policy="constant", min_workers=100, max_workers=1000, max_scale_out_factor=2.0)
     decision = policy_for(limited, "e1").decide(ordinary(current=1))
     assert decision.desired_workers == 100  # bounds have the last word
-    assert "max_scale_out_factor is 2" in decision.reason
+    assert "max_scale_out_factor 2" in decision.reason
 
 
 def test_a_hold_is_no_step() -> None:
     class Holds:
         def decide(self, snapshot: object) -> Decision:
-            return Decision.hold(7, "0 signals")
+            return Decision.hold("holds", 7, "0 signals")
 
-    assert StepLimits(Holds(), out_factor=2.0, in_share=0.1).decide(ordinary(current=7)).held
+    assert Guarded(Holds(), StepLimits(2.0, 0.1)).decide(ordinary(current=7)).held

@@ -9,7 +9,7 @@ from upswell.policies.peers.flink import FlinkPolicy
 def test_capacity_covers_the_input_the_catch_up_and_the_restart() -> None:
     """100/s in, 18,000 behind, 1,800 s to catch up, 300 s of restart: 142.9 + 10 + 16.7 = 169.5 a second."""
     decision = FlinkPolicy().decide(seen(0.0, 5, ready=18_000, mean=0.1, rate=100.0))
-    assert decision.numbers["needed"] == pytest.approx(169.5, abs=0.1)
+    assert decision.inputs["needed"] == pytest.approx(169.5, abs=0.1)
     assert decision.desired_workers == 17
 
 

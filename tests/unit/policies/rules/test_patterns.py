@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from upswell.analysis import sentence
+from upswell.analysis.decision import Reason
 from upswell.policies.rules.patterns import (
     BUCKETS,
     FollowedBy,
@@ -34,6 +36,10 @@ EVERY: dict[str, Callable[[], Pattern]] = {
 }
 
 
+def told(pattern: Pattern, at: float) -> str:
+    return sentence.told(Reason("rules", pattern.why, pattern.found(at)))
+
+
 def seen(pattern: Pattern, story: list[tuple[float, float]]) -> list[bool]:
     return [pattern.see(at, value) for at, value in story]
 
@@ -43,7 +49,7 @@ def test_held_for_needs_every_snapshot_of_the_time() -> None:
     assert seen(pattern, [(0, 1), (10, 1), (20, 1), (30, 0), (40, 1), (50, 1), (59, 1), (60, 1)]) == [
         False, False, True, False, False, False, False, True,
     ]  # fmt: skip
-    assert pattern.told(65) == "held for 25 s"
+    assert told(pattern, 65) == "held for 25 s"
 
 
 def test_what_was_not_seen_does_not_count_as_held() -> None:
@@ -58,7 +64,7 @@ def test_absent_counts_from_the_first_look_and_ends_with_one_occurrence() -> Non
     assert seen(pattern, [(0, 0), (19, 0), (20, 0), (21, 1), (22, 0), (41, 0), (42, 0)]) == [
         False, False, True, False, False, False, True,
     ]  # fmt: skip
-    assert pattern.told(42) == "absent for 20 s"
+    assert told(pattern, 42) == "absent for 20 s"
 
 
 def test_within_remembers_for_its_seconds_and_no_longer() -> None:
@@ -71,14 +77,14 @@ def test_within_keeps_a_fact_over_a_hole_in_the_stream() -> None:
     pattern.see(0, 1)
     pattern.lapse()
     assert pattern.see(20, 0)
-    assert pattern.told(20) == "so 20 s ago"
+    assert told(pattern, 20) == "so 20 s ago"
 
 
 def test_followed_by_wants_the_first_strictly_before_the_second() -> None:
     pattern = FollowedBy(30)
     assert not pattern.see(0, 1, True)
     assert pattern.see(10, 0, True)
-    assert pattern.told(10) == "10 s after the first"
+    assert told(pattern, 10) == "10 s after the first"
     assert not pattern.see(31, 0, True)
 
 
@@ -109,7 +115,7 @@ def test_a_count_adds_up_what_came_within_the_window() -> None:
         False, False, True, False, False,
     ]  # fmt: skip
     pattern.see(201, 1)
-    assert pattern.told(201) == "10 within 60 s"
+    assert told(pattern, 201) == "10 within 60 s"
 
 
 def test_steady_growth_rises_by_what_it_grew() -> None:
@@ -161,17 +167,17 @@ steps = st.lists(
 def test_the_same_story_gives_the_same_findings(
     name: str, story: list[tuple[float, float, bool, bool]]
 ) -> None:
-    def told() -> list[tuple[bool, str]]:
+    def findings() -> list[tuple[bool, dict[str, float]]]:
         pattern, at, found = EVERY[name](), 1.7e9, []
         for pause, value, then, hole in story:
             at += pause
             if hole:
                 pattern.lapse()
-            found.append((pattern.see(at, value > 50, then), pattern.told(at)))
+            found.append((pattern.see(at, value > 50, then), pattern.found(at)))
         return found
 
-    once = told()
-    assert once == told()
+    once = findings()
+    assert once == findings()
     assert all("nan" not in phrase for _, phrase in once)
 
 

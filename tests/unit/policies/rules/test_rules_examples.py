@@ -11,8 +11,9 @@ import pytest
 
 from support.snapshots import ordinary
 from upswell.policies.constant import ConstantPolicy
+from upswell.policies.guarded import Guarded
 from upswell.policies.rules.file import parse
-from upswell.policies.rules.policy import RulesPolicy
+from upswell.policies.rules.policy import RulesGuard, RulesPolicy
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
@@ -25,7 +26,8 @@ class Story:
 
     def __init__(self, name: str, wanted: int | None = None) -> None:
         book = parse(f"{name}.toml", (EXAMPLES / f"{name}.toml").read_text("utf-8"))
-        self._policy = RulesPolicy(book, None if wanted is None else ConstantPolicy(wanted))
+        alone = wanted is None
+        self._policy = RulesPolicy(book) if alone else Guarded(ConstantPolicy(wanted), RulesGuard(book))
         self.last: Decision | None = None
 
     def at(self, at: float, **seen: Any) -> int:

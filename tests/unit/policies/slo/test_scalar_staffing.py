@@ -43,7 +43,7 @@ def test_one_setting_wants_the_slots_that_the_family_wants_at_its_place(
     rule = Rule.of(FAMILY[index], objective, start_delay)
     assert rule.horizon == family.horizons[index]
     means = (float(whole[index]), float(remaining[index]))
-    assert rule.slots(*seen, means) == family.slots(*seen, (whole, remaining))[index]
+    assert rule.need(*seen, means)[0] == family.slots(*seen, (whole, remaining))[index]
 
 
 @given(times=st.lists(seconds, max_size=50), objective=seconds, start_delay=st.floats(0.0, 500.0))

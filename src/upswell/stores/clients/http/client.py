@@ -1,35 +1,34 @@
-"""Asking a web server for a source: allowed origins only, redirects one by one, connections kept.
+"""Asking a web server for a source: allowed origins and addresses only, each redirect checked.
 
-What comes in: a URL and headers. What goes out: an `HttpAnswer` whose body can be read, or an UploadError. It
-must not know what the bytes are for.
+What comes in: a URL and headers. What goes out: an `HttpAnswer` whose body can be read, or an UploadError.
 
-`http.client` reads the answers. Nothing is sent that a server could tell a user by: no cookie, no
-credentials, no referrer. The body is never decoded: what is stored is what was sent.
+`http.client` speaks HTTP; this keeps its connections and follows redirects. Nothing is sent that identifies
+who asks: no cookie, no credentials, no referrer. The body is never decoded: what is stored is what was sent.
 """
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 import weakref
 from collections import deque
 from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from upswell import __version__
 from upswell.errors import PermanentUploadError, TemporaryUploadError, UploadError
 from upswell.safe import safe
-from upswell.stores.clients.http.connect import connect
+from upswell.stores.clients.http.connection import CheckedConnection, tls_context
 from upswell.stores.clients.http.errors import broken, status_error
 from upswell.stores.clients.http.url import Url, redirected
-from upswell.stores.clients.http.wire import Patience, Wire
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping, Sequence
 
     from upswell.stores.clients.http.addresses import Network
+    from upswell.stores.clients.http.limits import Patience
     from upswell.stores.clients.http.origins import Origin
 
 MAX_REDIRECTS = 10
@@ -40,22 +39,26 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SMALL = 4096
 """The body of a redirect is read to its end when it is not longer, so that its connection can be kept."""
 
+_HEADERS = {"User-Agent": f"upswell/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+
 
 class HttpAnswer:
     """What a server answered: its status, its headers, and its body to be read. Closed by who got it."""
 
-    def __init__(self, url: Url, response: HTTPResponse, wire: Wire, keep: Callable[[Wire], None]) -> None:
+    def __init__(
+        self, url: Url, response: HTTPResponse, connection: CheckedConnection, idle: IdleConnections
+    ) -> None:
         self.url = url
         self.status = response.status
         self.headers = response.headers
         self._response = response
-        self._wire = wire
-        self._keep = keep
+        self._connection = connection
+        self._idle = idle
         self._closed = False
 
     @property
     def body_size(self) -> int | None:
-        """The body's length in bytes; None: told at its end (chunked).
+        """The body's length in bytes; None: known at its end (chunked).
 
         Raises:
             TemporaryUploadError: the headers do not say where it ends, or in two ways: one that is cut short
@@ -84,31 +87,62 @@ class HttpAnswer:
         except (OSError, HTTPException) as error:
             raise broken(error, self.url) from error
 
-    def close(self) -> None:
-        """Keep the connection when the answer was read to its end, else close it; only once, however called.
+    def close(self, *, read: int = 0) -> None:
+        """Keep the connection when the answer was read to its end, else close it; read `read` bytes first.
 
-        A connection that was kept twice would be used by two uploads at once.
+        Only once, however often called: a connection that was kept twice would be used by two uploads.
         """
         if self._closed:
             return
         self._closed = True
         response = self._response
+        if 0 < (response.length or 0) <= read:
+            with suppress(UploadError):
+                self.readinto(memoryview(bytearray(read)))
         whole = response.isclosed() or (response.length == 0 and not response.chunked)
         response.close()
         if whole and not response.will_close:
-            self._keep(self._wire)
+            self._idle.keep(self._connection)
         else:
-            self._wire.close()
-
-    def skip(self) -> None:
-        """Close; a short body is read away first."""
-        if (self._response.length or _SMALL) < _SMALL:
-            with suppress(UploadError):
-                self.readinto(memoryview(bytearray(_SMALL)))
-        self.close()
+            self._connection.close()
 
 
-class Client:
+class IdleConnections:
+    """Connections that wait for the next request; the one used last is taken first."""
+
+    def __init__(self) -> None:
+        self._connections: deque[CheckedConnection] = deque()
+        self._lock = threading.Lock()
+        weakref.finalize(self, _close, self._connections)
+
+    def take(self, url: Url) -> CheckedConnection | None:
+        """Return an idle connection to a URL's server, or None."""
+        server = (url.scheme, url.authority)
+        while True:
+            with self._lock:
+                found = next((kept for kept in reversed(self._connections) if kept.server == server), None)
+                if found is None:
+                    return None
+                self._connections.remove(found)
+            if found.is_idle():
+                return found
+            found.close()
+
+    def keep(self, connection: CheckedConnection) -> None:
+        """Keep a connection, and close the oldest when there are too many."""
+        with self._lock:
+            self._connections.append(connection)
+            oldest = self._connections.popleft() if len(self._connections) > MAX_IDLE else None
+        if oldest is not None:
+            oldest.close()
+
+
+def _close(connections: deque[CheckedConnection]) -> None:
+    while connections:
+        connections.pop().close()
+
+
+class HttpClient:
     """Asks as the settings allow; one for all uploads of a worker, used by many threads."""
 
     def __init__(
@@ -126,9 +160,8 @@ class Client:
         self._allow_downgrade = allow_downgrade
         self._clock = clock
         self._tls: ssl.SSLContext | None = None
-        self._idle: deque[tuple[str, str, Wire]] = deque()  # scheme, host and port, the oldest first
         self._lock = threading.Lock()
-        weakref.finalize(self, _close, self._idle)
+        self._idle = IdleConnections()
 
     def get(self, url: Url, headers: Mapping[str, str], give_up_at: float) -> HttpAnswer:
         """Return the answer to a GET, redirects followed; its status is 200, 206 or 304.
@@ -137,7 +170,7 @@ class Client:
 
         Raises:
             PermanentUploadError: an origin, an address or a redirect that is not allowed, or a status that no
-                second try would mend.
+                second try would change.
             TemporaryUploadError: anything else.
         """
         asked = [url]
@@ -145,8 +178,8 @@ class Client:
             answer = self._ask(asked[-1], headers, give_up_at)
             if answer.status in {200, 206, 304}:
                 return answer
-            answer.skip()
             location = answer.headers["Location"]
+            answer.close(read=_SMALL)
             if answer.status not in _REDIRECTS or location is None:
                 raise status_error(answer.status, answer.headers["Retry-After"], answer.url, self._clock())
             asked.append(self._redirected(asked, location))
@@ -167,78 +200,25 @@ class Client:
         return url
 
     def _ask(self, url: Url, headers: Mapping[str, str], give_up_at: float) -> HttpAnswer:
-        self._check(url)
-        request = _request(url, headers)
-        while (kept := self._take(url)) is not None:
-            # The server may close a connection just when it is used again, so another is tried.
-            with suppress(OSError, HTTPException):
-                return self._exchange(kept, url, request, give_up_at)
-        try:
-            tls = self._context() if url.scheme == "https" else None
-            connected = connect(url, self._networks, self._patience.connect_timeout, tls=tls)
-            return self._exchange(Wire(connected, self._patience), url, request, give_up_at)
-        except (OSError, HTTPException) as error:
-            raise broken(error, url) from error
-
-    def _exchange(self, wire: Wire, url: Url, request: bytes, give_up_at: float) -> HttpAnswer:
-        try:
-            wire.send(request, give_up_at)
-            response = HTTPResponse(cast("Any", wire), method="GET")
-            response.begin()
-        except BaseException:
-            wire.close()
-            raise
-        wire.expect_body()
-        return HttpAnswer(url, response, wire, lambda wire: self._keep(url, wire))
-
-    def _check(self, url: Url) -> None:
         if not any(origin.holds(url.scheme, url.host, url.port) for origin in self._origins):
             allowed = ", ".join(str(origin) for origin in self._origins) or "empty: no http source is read"
             raise PermanentUploadError(
                 f"an http source must come from one of source_origins ({allowed}), got {safe(str(url))}"
             )
+        request = {"Host": url.authority, **_HEADERS, **headers}
+        while (kept := self._idle.take(url)) is not None:
+            # The server may close a connection just when it is used again, so another is tried.
+            with suppress(OSError, HTTPException):
+                return HttpAnswer(url, kept.ask(url.target, request, give_up_at), kept, self._idle)
+        try:
+            tls = self._context() if url.scheme == "https" else None
+            new = CheckedConnection(url, self._networks, self._patience, tls)
+            return HttpAnswer(url, new.ask(url.target, request, give_up_at), new, self._idle)
+        except (OSError, HTTPException) as error:
+            raise broken(error, url) from error
 
     def _context(self) -> ssl.SSLContext:
         with self._lock:
-            if self._tls is None:  # 20 ms: the certificates of all authorities are read
-                self._tls = ssl.create_default_context()
-                self._tls.set_alpn_protocols(["http/1.1"])
+            if self._tls is None:
+                self._tls = tls_context()
             return self._tls
-
-    def _take(self, url: Url) -> Wire | None:
-        """Return an idle connection to the URL's server, the one used last, or None."""
-        while True:
-            with self._lock:
-                found = next(
-                    (kept for kept in reversed(self._idle) if kept[:2] == (url.scheme, url.authority)), None
-                )
-                if found is None:
-                    return None
-                self._idle.remove(found)
-            if found[2].is_idle():
-                return found[2]
-            found[2].close()
-
-    def _keep(self, url: Url, wire: Wire) -> None:
-        with self._lock:
-            self._idle.append((url.scheme, url.authority, wire))
-            oldest = self._idle.popleft() if len(self._idle) > MAX_IDLE else None
-        if oldest is not None:
-            oldest[2].close()
-
-
-def _close(idle: deque[tuple[str, str, Wire]]) -> None:
-    while idle:
-        idle.pop()[2].close()
-
-
-def _request(url: Url, headers: Mapping[str, str]) -> bytes:
-    lines = [
-        f"GET {url.target} HTTP/1.1",
-        f"Host: {url.authority}",
-        f"User-Agent: upswell/{__version__}",
-        "Accept: */*",
-        "Accept-Encoding: identity",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
-    return "\r\n".join([*lines, "", ""]).encode("ascii")

@@ -69,7 +69,7 @@ def broken(error: OSError | HTTPException, url: Url) -> UploadError:
         )
     if isinstance(error, socket.gaierror):
         kind = PermanentUploadError if error.errno in _UNKNOWN_HOST else TemporaryUploadError
-        return kind(f"an http source must have a host that is known, got {shown}: {error.strerror}")
+        return kind(f"the host of {shown} is unknown: {error.strerror}")
     if isinstance(error, HTTPException):
         return TemporaryUploadError(
             f"an http source must be answered in HTTP/1.1, got {type(error).__name__} from {shown}"

@@ -127,7 +127,7 @@ def test_an_outage_of_signals_is_one_line_when_it_begins_and_one_when_it_ends(lo
         assert names(log) == ["monitor.signals_lost"]
         (lost,) = [event for event in log if event["event"] == "monitor.signals_lost"]
         assert (lost["apps"], lost["app"]) == (2, "a")
-        assert "the queue's depth was last told" in lost["reason"]
+        assert "the queue's depth is" in lost["reason"]
         log.clear()
         for _ in range(3):
             room.depth("a", 0)

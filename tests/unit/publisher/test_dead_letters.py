@@ -5,7 +5,7 @@ import json
 import pytest
 
 from upswell.broker import Delivery
-from upswell.cli.data.dead_letters import died_at, reason_of, request_id_of, to_retry
+from upswell.publisher.dead_letters import died_at, reason_of, request_id_of, to_retry
 from upswell.requests import id_of_body
 
 BARE = b'{"type": "image", "uri": "file:///a", "app_id": "e1"}'

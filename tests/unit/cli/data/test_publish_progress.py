@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import doctest
 import io
 
 import pytest
 from rich.console import Console
 
-from upswell.cli.data.publish_tally import Tally
-from upswell.cli.data.publish_wait import Bar, Progress
+from upswell.cli.data import publish_progress
+from upswell.cli.data.publish_progress import Bar, Progress, Speedometer
 from upswell.publisher.replies import Replies
+from upswell.publisher.tally import Tally
 
 GIB = 1024**3
 
@@ -47,3 +49,26 @@ def test_as_long_as_it_is_not_known_how_many_there_are_no_time_is_told() -> None
     lines = drawn(Progress(replies, tally, None), width=80, at=10.0)
     assert lines[0].split()[-2].endswith("3/?")
     assert lines[1:] == ["999.0 GiB, 99.9 GiB/s", "0 failed attempts, 0 dead, p50 -, p95 -"]
+
+
+def test_the_example_in_the_docs_holds() -> None:
+    assert doctest.testmod(publish_progress).failed == 0
+
+
+def test_only_the_last_seconds_tell_the_speed() -> None:
+    speed = Speedometer()
+    for now in range(100):
+        speed.mark(float(now), 1000 * min(now, 50), now)
+    assert speed.speed(0) == 0.0  # nothing has moved for a while
+    assert speed.speed(1) == 1.0
+    assert speed.seconds_left(1, 30) == 30.0
+    assert speed.seconds_left(0, 30) is None
+
+
+def test_nothing_is_known_before_there_are_two_instants() -> None:
+    speed = Speedometer()
+    assert speed.speed(0) is None
+    speed.mark(1.0, 5)
+    assert speed.speed(0) is None
+    speed.mark(1.0, 6)
+    assert speed.seconds_left(0, 1) is None

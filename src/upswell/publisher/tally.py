@@ -1,4 +1,4 @@
-"""What `publish` found, sent, skipped and passed over: counted as it goes, told at the end."""
+"""Counts of what a publishing found, sent, skipped and passed over."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections import Counter
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 
-from upswell.cli.text import counted, size
 from upswell.messages import UploadRequest
-from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,17 +22,9 @@ MOST_NOTES = 20
 FAILURES = frozenset({"unreadable", "refused"})
 """Kinds of notes that make the command fail: something is there and was not sent."""
 
-_EXPLAINED = {
-    "link": "symbolic links",
-    "special": "special files",
-    "vanished": "vanished while listing",
-    "unreadable": "unreadable",
-    "refused": "names that cannot be keys",
-}
-
 
 class Tally:
-    """Counts; with `keep`, all requests are kept in a file without a name, to be verified afterwards."""
+    """Counts; with `keep`, all requests are kept in an unnamed file, to be verified afterwards."""
 
     def __init__(self, *, keep: bool = False) -> None:
         self.found = 0
@@ -45,7 +34,8 @@ class Tally:
         self.sizes_known = True
         self.complete = False
         self.notes: Counter[str] = Counter()
-        self._shown: list[Note] = []
+        """How many names were passed over, by the kind of their note."""
+        self.shown: list[Note] = []
         self._kept = TemporaryFile() if keep else None  # noqa: SIM115 - it goes with the process
 
     @property
@@ -66,8 +56,8 @@ class Tally:
     def note(self, note: Note) -> None:
         """Count a name that is passed over."""
         self.notes[note.kind] += 1
-        if len(self._shown) < MOST_NOTES:
-            self._shown.append(note)
+        if len(self.shown) < MOST_NOTES:
+            self.shown.append(note)
 
     def take(self, candidate: Candidate, *, stored: bool) -> None:
         """Count a candidate, which is sent unless it is `stored`."""
@@ -88,35 +78,8 @@ class Tally:
         for line in self._kept:
             yield msgspec.json.decode(line, type=UploadRequest)
 
-    def warn(self) -> None:
-        """Print what was passed over, on standard error."""
-        for note in self._shown:
-            click.echo(f"passed over {safe(note.path)}: {safe(note.reason)}", err=True)
-        more = self.notes.total() - len(self._shown)
-        if more:
-            click.echo(f"passed over {counted(more, 'name')} more", err=True)
-
-    def lines(self, *, sent: str = "sent") -> list[str]:
-        """Return the summary of what was found: nothing where all of it was a person's own requests.
-
-        `sent` says of what is not stored yet whether it was sent.
-        """
-        lines: list[str] = []
-        if self.found != self.sent or self.found_bytes:
-            lines.append(
-                f"found {counted(self.found, 'file')} ({size(self.found_bytes)}), "
-                f"{sent} {self.sent:,} ({size(self.sent_bytes)}), "
-                f"skipped {self.skipped:,} ({size(self.skipped_bytes)}) that are stored already"
-            )
-        if self.notes:
-            kinds = ", ".join(
-                f"{self.notes[kind]:,} {text}" for kind, text in _EXPLAINED.items() if self.notes[kind]
-            )
-            lines.append(f"passed over: {kinds}")
-        return lines
-
     def figures(self) -> dict[str, Any]:
-        """Return the same as numbers."""
+        """Return the counts for JSON."""
         return {
             "found": self.found,
             "found_bytes": self.found_bytes,

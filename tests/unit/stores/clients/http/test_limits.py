@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from upswell.stores.clients.http.throughput import Throughput
+from upswell.stores.clients.http.limits import Throughput
 
 
 def test_a_sender_that_is_fast_enough_is_left_alone() -> None:

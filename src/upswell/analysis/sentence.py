@@ -1,0 +1,104 @@
+"""The one place where a decision becomes words: log, status, explain, demo and scale requests.
+
+A template names its inputs in braces, each with its unit behind a colon:
+
+    {n}              a number                      12
+    {n:s}            seconds                       2.1 s
+    {n:%}            a share                       95%
+    {n:+}            a difference                  +3
+    {n:upload}       things, singular or plural    1 upload, 240 uploads
+    {n:waits|wait}   both forms                    1 waits, 240 wait
+
+Anything else in braces is doubled: `escaped`. An input that is missing reads "unknown".
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from string import Formatter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.analysis.decision import Decision, Reason, Step
+
+_WHOLE = 100
+"""From here on a number has no decimals."""
+_MOST_DIGITS = 1e15
+
+
+def sentence(decision: Decision) -> str:
+    """Return a decision in one sentence: `scale out 5 → 12: 240 uploads queued, ...; limited to ...`."""
+    return f"{headline(decision)}: {'; '.join(map(told, decision.steps))}"
+
+
+def headline(decision: Decision) -> str:
+    """Return what a decision does: `scale out 5 → 12`, `scale in 7 → 6` or `hold 6`."""
+    before, after = decision.before, decision.desired_workers
+    if after == before:
+        return f"hold {after}"
+    return f"scale {'out' if after > before else 'in'} {before} → {after}"
+
+
+def told(reason: Reason | Step) -> str:
+    """Return why, with its numbers."""
+    inputs = reason.inputs
+    return "".join(
+        literal if name is None else literal + _quantity(inputs.get(name), unit)
+        for literal, name, unit in _parsed(reason.why)
+    )
+
+
+def quantities(reason: Reason | Step) -> list[tuple[str, str]]:
+    """Return the name of each input and its value with its unit, in the order of the template."""
+    found: dict[str, str] = {}
+    for _, name, unit in _parsed(reason.why):
+        if name is not None:
+            value = reason.inputs.get(name)
+            bare = unit if unit in _UNITS else ""
+            found.setdefault(name.replace("_", " "), _quantity(value, bare))
+    return list(found.items())
+
+
+def escaped(text: str) -> str:
+    """Return a text as a template that says just this."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def number(value: float) -> str:
+    """Return a number as people read it: whole, or with three digits.
+
+    >>> number(12.0), number(0.12345), number(1234.5)
+    ('12', '0.123', '1234')
+    """
+    if not abs(value) < _MOST_DIGITS:  # what is no number is not less, either
+        return f"{value:.3g}"
+    if value == int(value):
+        return str(int(value))
+    return f"{value:.0f}" if abs(value) >= _WHOLE else f"{value:.3g}"
+
+
+_UNITS: dict[str, Callable[[float], str]] = {
+    "": number,
+    "s": lambda value: f"{number(value)} s",
+    "%": lambda value: f"{number(round(100 * value, 6))}%",
+    "+": lambda value: f"{'+' if value > 0 else ''}{number(value)}",
+}
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    if value is None or math.isnan(value):
+        return "unknown"
+    if unit in _UNITS:
+        return _UNITS[unit](value)
+    one, bar, many = unit.partition("|")
+    shown = number(value)
+    return f"{shown} {one}" if shown == "1" else f"{shown} {many if bar else one + 's'}"
+
+
+@lru_cache(maxsize=4096)
+def _parsed(why: str) -> tuple[tuple[str, str | None, str], ...]:
+    """Return (text, name of the input behind it, its unit) of each part of a template."""
+    return tuple((literal, name, unit or "") for literal, name, unit, _ in Formatter().parse(why))

@@ -1,0 +1,161 @@
+"""The progress of `publish --wait`: a bar on a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+import rich.progress
+from rich.console import Console
+from rich.text import Text
+
+from upswell.cli.text import counted, hours, seconds, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from rich.console import RenderableType
+
+    from upswell.publisher.replies import Replies
+    from upswell.publisher.tally import Tally
+
+PLAIN_LINE_EVERY = 2.0
+SPAN_SECONDS = 15.0
+"""Of the marks that the speed is computed from."""
+
+
+class Speedometer:
+    """How fast counts grow, such as files and bytes. Pure: time is passed in."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, tuple[float, ...]]] = deque()
+
+    def mark(self, now: float, *counts: float) -> None:
+        """Note the counts at an instant (s)."""
+        self._marks.append((now, counts))
+        while now - self._marks[0][0] > SPAN_SECONDS and len(self._marks) > 2:  # noqa: PLR2004 - a span has two ends
+            self._marks.popleft()
+
+    def speed(self, which: int) -> float | None:
+        """Return one count's growth per second over the last seconds; None before there are two marks.
+
+        >>> meter = Speedometer()
+        >>> meter.mark(0.0, 10), meter.mark(2.0, 30), meter.speed(0)
+        (None, None, 10.0)
+        """
+        if not self._marks:
+            return None
+        (begin, first), (end, last) = self._marks[0], self._marks[-1]
+        return (last[which] - first[which]) / (end - begin) if end > begin else None
+
+    def seconds_left(self, which: int, left: float) -> float | None:
+        """Return in how many seconds a count will have grown by `left`; None where it stands still."""
+        speed = self.speed(which)
+        return left / speed if speed else None
+
+
+class Progress:
+    """How far it is, in words: bytes, rate, time left, failures."""
+
+    def __init__(self, replies: Replies, tally: Tally, total: int | None) -> None:
+        self._replies = replies
+        self._tally = tally
+        self._known_total = total
+        self._speed = Speedometer()
+
+    @property
+    def done(self) -> int:
+        """How many requests are stored or dead."""
+        return self._replies.stored + self._replies.dead
+
+    @property
+    def stored(self) -> int:
+        """How many are stored."""
+        return self._replies.stored
+
+    @property
+    def total(self) -> int | None:
+        """How many there will be, where that is known."""
+        if self._known_total is not None:
+            return self._known_total
+        return self._tally.sent if self._tally.complete else None
+
+    def lines(self, now: float) -> tuple[str, str]:
+        """Return the state at `now` (monotonic seconds): how fast it goes, and how well.
+
+        Each is below 80 columns, whatever the figures.
+        """
+        replies, tally = self._replies, self._tally
+        self._speed.mark(now, self.done, replies.stored_bytes)
+        moved = size(replies.stored_bytes)
+        if tally.sent_bytes and tally.sizes_known:
+            moved = f"{moved} of {size(tally.sent_bytes)}"
+        speed = f"{size(self._speed.speed(1) or 0.0)}/s"
+        left = "" if self.total is None else f", {hours(self._seconds_left(self.total))} left"
+        p50, p95 = replies.percentiles(recent=True)
+        failed = f"{counted(replies.failed_attempts, 'failed attempt')}, {replies.dead:,} dead"
+        return f"{moved}, {speed}{left}", f"{failed}, p50 {seconds(p50)}, p95 {seconds(p95)}"
+
+    def _seconds_left(self, total: int) -> float | None:
+        """Return the seconds left, by bytes where all sizes are known, else by files."""
+        replies, tally = self._replies, self._tally
+        if tally.complete and tally.sizes_known and tally.sent_bytes:
+            left = max(0, tally.sent_bytes - replies.stored_bytes - replies.dead_bytes)
+            by_bytes = self._speed.seconds_left(1, left)
+            if by_bytes is not None:
+                return by_bytes
+        return self._speed.seconds_left(0, max(0, total - self.done))
+
+
+@contextmanager
+def shown(progress: Progress) -> Generator[Callable[[float], None]]:
+    """Give what shows the progress at an instant (monotonic seconds)."""
+    if not sys.stderr.isatty():
+        yield _plain_lines(progress)
+        return
+    with Bar(progress, Console(stderr=True)) as bar:
+        yield bar.show
+
+
+class Bar(rich.progress.Progress):
+    """A bar with the count, and the progress's lines below it: three lines, so that nothing is cut."""
+
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._progress = progress
+        self._lines: tuple[str, ...] = ()
+        super().__init__(
+            rich.progress.BarColumn(bar_width=None),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            console=console,
+            expand=True,
+        )
+        self._uploads = self.add_task("uploads", total=progress.total)
+
+    def show(self, now: float) -> None:
+        """Show the state at `now` (monotonic seconds)."""
+        self._lines = self._progress.lines(now)
+        self.update(self._uploads, total=self._progress.total, completed=self._progress.done)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what rich draws."""
+        yield from super().get_renderables()
+        for line in self._lines:
+            yield Text(line, no_wrap=True, overflow="ellipsis")
+
+
+def _plain_lines(progress: Progress) -> Callable[[float], None]:
+    last_at, last = time.monotonic(), -1
+
+    def show(now: float) -> None:
+        nonlocal last_at, last
+        lines = progress.lines(now)
+        if progress.done != last and now - last_at >= PLAIN_LINE_EVERY:
+            last_at, last = now, progress.done
+            click.echo(", ".join((f"{progress.stored:,} stored", *lines)), err=True)
+
+    return show

@@ -1,0 +1,110 @@
+"""Dead-letter queues: what their messages say, and how they are published again.
+
+What comes in: deliveries. What goes out: which request it was, why and when it died. The worker writes
+`x-upswell-*` headers; a broker that dead-letters by itself writes its own (RabbitMQ: `x-first-death-reason`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from upswell.broker.protocol import Delivery, Message
+from upswell.broker.topology import dead_letter_queue, upload_queue
+from upswell.errors import MessageError
+from upswell.messages import UploadRequest, decode
+from upswell.requests import id_of_body, valid_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.broker import Broker
+
+
+def request_id_of(delivery: Delivery) -> str:
+    """Return the request's id, as the worker does: its own, the message's, or the one made of its bytes."""
+    try:
+        named = decode(UploadRequest, delivery.body).id
+    except MessageError:
+        named = None
+    return named or valid_id(delivery.message_id) or id_of_body(delivery.body)
+
+
+def reason_of(delivery: Delivery) -> str:
+    """Return why it is here, according to its headers."""
+    headers = delivery.headers
+    return str(headers.get("x-upswell-reason") or headers.get("x-first-death-reason") or "no reason given")
+
+
+def died_at(delivery: Delivery) -> float | None:
+    """Return when it was dead-lettered, where known."""
+    at = delivery.headers.get("x-upswell-died-at")
+    return float(at) if isinstance(at, int | float) else None
+
+
+def to_retry(delivery: Delivery, now: float) -> bytes:
+    """Return the body to publish again: the same request under the same id, dated now.
+
+    An invalid request is returned unchanged: it will be dead-lettered again, with the reason.
+    """
+    try:
+        decode(UploadRequest, delivery.body)
+        fields: dict[str, Any] = msgspec.json.decode(delivery.body)
+    except (MessageError, msgspec.DecodeError):
+        return delivery.body
+    return msgspec.json.encode({**fields, "id": request_id_of(delivery), "published_at": now})
+
+
+async def peek(broker: Broker, queue: str, limit: int) -> list[Delivery]:
+    """Return up to `limit` messages of a queue, which stay there, in their order.
+
+    They are held unacknowledged until all are read, then released in order: RabbitMQ puts them back in front
+    of the others. A release counts as no delivery.
+    """
+    held: list[Delivery] = []
+    try:
+        while len(held) < limit and (delivery := await broker.get(queue)) is not None:
+            held.append(delivery)
+    finally:
+        for delivery in held:
+            broker.release(delivery)
+    return held
+
+
+async def ready_in(broker: Broker, queue: str) -> int:
+    """Return how many messages a queue holds that nobody has taken; 0 where there is no such queue."""
+    depth = await broker.depth(queue)
+    return depth.messages_ready if depth else 0
+
+
+async def declare_queues(broker: Broker, queue: str, delivery_limit: int) -> None:
+    """Declare an upload queue and its dead-letter queue."""
+    await broker.declare(dead_letter_queue(queue))
+    await broker.declare(upload_queue(queue, delivery_limit=delivery_limit))
+
+
+async def retry_dead(
+    broker: Broker, queue: str, is_wanted: Callable[[Delivery], bool], clock: Callable[[], float]
+) -> int:
+    """Publish dead-lettered requests of an upload queue again; return how many.
+
+    Each leaves the dead-letter queue once its publishing is confirmed. One that dies again meanwhile stays.
+    """
+    dead, count, kept = dead_letter_queue(queue).name, 0, list[Delivery]()
+    try:
+        for _ in range(await ready_in(broker, dead)):
+            delivery = await broker.get(dead)
+            if delivery is None:
+                break
+            if not is_wanted(delivery):
+                kept.append(delivery)
+                continue
+            body = to_retry(delivery, clock())
+            await broker.publish(Message(body=body, routing_key=queue, message_id=request_id_of(delivery)))
+            broker.ack(delivery)
+            count += 1
+    finally:
+        for delivery in kept:
+            broker.release(delivery)
+    return count

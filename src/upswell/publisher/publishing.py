@@ -1,0 +1,272 @@
+"""One publishing from its sources to its outcome: look, send, wait for the replies, verify.
+
+What comes in: a `PublishJob` and a connected broker. What goes out: a `PublishOutcome`. It prints nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from upswell.broker.topology import dead_letter_queue, reply_queue
+from upswell.errors import UpswellError
+from upswell.publisher.dead_letters import declare_queues, peek, request_id_of
+from upswell.publisher.loop import Publisher
+from upswell.publisher.objects import list_objects
+from upswell.publisher.replies import MOST_OUTSTANDING, Replies
+from upswell.publisher.sources import Sources, What
+from upswell.publisher.tally import Tally
+from upswell.workload.arrivals import constant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+
+    from upswell.broker import Broker
+    from upswell.messages import UploadReport, UploadRequest
+    from upswell.publisher.known import Finding, Known
+    from upswell.publisher.record import Record
+    from upswell.settings import Settings
+
+COMMIT_SECONDS = 1.0
+"""Time between two commits of the record: what a kill can lose of it."""
+REFRESH = 0.2
+VERIFY_BATCH = 200
+MOST_FINDINGS = 100
+"""Differences that are kept; all are counted."""
+QUIET_SECONDS = 3.0
+"""After the upload queue was empty this long, what is outstanding may be in the dead-letter queue."""
+SILENT_SECONDS = 10.0
+"""After nothing was ready and nothing in flight this long, a missing reply will not come."""
+MOST_DEAD = 100_000
+
+End = Literal["complete", "incomplete", "interrupted"]
+"""How publishing ended: everything done; not everything in time; by Ctrl-C or SIGTERM."""
+
+
+class PublishJob(Struct, frozen=True, kw_only=True):
+    """What to publish and what to wait for; `total` is known where only request files are published."""
+
+    what: What
+    queue: str
+    total: int | None = None
+    rate: float | None = None
+    fresh: bool = False
+    wait: bool = False
+    verify: bool = False
+    timeout: float | None = None
+
+
+class Verified:
+    """The differences between sources and objects; `by` says what the sources were compared with."""
+
+    def __init__(self, by: str) -> None:
+        self.by = by
+        self.checked = 0
+        self.wrong = 0
+        self.findings: list[Finding] = []
+
+    def take(self, checked: int, findings: Iterable[Finding]) -> None:
+        """Count one more batch."""
+        self.checked += checked
+        for finding in findings:
+            self.wrong += 1
+            if len(self.findings) < MOST_FINDINGS:
+                self.findings.append(finding)
+
+
+class PublishOutcome(Struct, frozen=True, kw_only=True):
+    """What became of the requests; `replies` is None where nobody waited."""
+
+    published: int
+    seconds: float
+    replies: Replies | None = None
+    end: End = "complete"
+    verified: Verified | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything is not stored, or differs from its source."""
+        dead = self.replies is not None and self.replies.dead > 0
+        return dead or self.end != "complete" or (self.verified is not None and self.verified.wrong > 0)
+
+
+class Publishing:
+    """Runs one job; `tally` and `replies` say at any time how far it is."""
+
+    def __init__(self, settings: Settings, job: PublishJob, known: Known, record: Record) -> None:
+        self.job = job
+        self.tally = Tally(keep=job.verify)
+        self.replies = Replies(on_stored=self._remember)
+        self._settings = settings
+        self._known = known
+        self._record = record
+        self._committed_at = time.monotonic()
+        self._sources = Sources(job.what, self.tally.note, partial(list_objects, settings))
+
+    async def pending(self) -> AsyncIterator[UploadRequest]:
+        """Yield the requests for what is not stored yet."""
+        async for found in self._sources.batches():
+            looked_at = await self._known.look(found)
+            batch = [self._sources.seen(one, item) for one, item in zip(found, looked_at, strict=True)]
+            stored = [False] * len(batch) if self.job.fresh else await self._known.are_stored(batch)
+            for candidate, is_stored in zip(batch, stored, strict=True):
+                self.tally.take(candidate, stored=is_stored)
+                if not is_stored:
+                    yield candidate.request
+        self.tally.complete = True
+
+    async def run(
+        self, broker: Broker, name: str, on_round: Callable[[float], None] = lambda _now: None
+    ) -> PublishOutcome:
+        """Publish, and wait where the job says so.
+
+        Args:
+            broker: connected.
+            name: of the reply queue; nobody else may use it.
+            on_round: called several times a second with the monotonic time, while it waits.
+        """
+        started = time.monotonic()
+        job = self.job
+        await declare_queues(broker, job.queue, self._settings.delivery_limit)
+        waits = job.wait or job.verify
+        reply_to = await self.replies.listen(broker, reply_queue(name)) if waits else None
+        publisher = Publisher(broker=broker, upload_queue=job.queue, reply_to=reply_to)
+
+        def each_round(now: float) -> None:
+            on_round(now)
+            self._commit(now)
+
+        if waits:
+            sending = self._send(publisher, self._expected())
+            work = follow(broker, job.queue, self.replies, sending, job.timeout, each_round)
+        else:
+            work = self._send(publisher, self.pending())
+        end = await _to_the_end(work)
+        return PublishOutcome(
+            published=publisher.published,
+            replies=self.replies if waits else None,
+            end=end,
+            seconds=time.monotonic() - started,
+        )
+
+    async def verify(self) -> Verified:
+        """Compare everything that was found with what is stored."""
+        verified = Verified(by="destination" if self._known.asks_destination else "workers' reports")
+        requests = self.tally.kept()
+        while batch := list(islice(requests, VERIFY_BATCH)):
+            verified.take(len(batch), await self._known.verify(batch))
+        return verified
+
+    async def _send(self, publisher: Publisher, requests: AsyncIterator[UploadRequest]) -> None:
+        rate = self.job.rate
+        try:
+            await publisher.publish_all(requests, pace=None if rate is None else constant(rate))
+        except UpswellError as error:
+            await publisher.settle()
+            raise type(error)(f"{error}; {publisher.published} requests were published") from error
+
+    async def _expected(self) -> AsyncIterator[UploadRequest]:
+        """Yield the pending requests and expect a reply to each; wait while too many are outstanding."""
+        async for request in self.pending():
+            while len(self.replies.outstanding) >= MOST_OUTSTANDING:  # noqa: ASYNC110 - replies set no event
+                await asyncio.sleep(COMMIT_SECONDS / 10)
+            if request.id:
+                self.replies.expect(request.id, name=request.key or request.uri, size=request.size_bytes)
+            yield request
+
+    def _remember(self, report: UploadReport) -> None:
+        if report.request_id:
+            self._record.add(report.request_id, report.bytes, report.checksum)
+
+    def _commit(self, now: float) -> None:
+        if now - self._committed_at >= COMMIT_SECONDS:
+            self._record.commit()
+            self._committed_at = now
+
+
+async def _to_the_end(work: Coroutine[None, None, bool | None]) -> End:
+    """Return how the work ended; after Ctrl-C or SIGTERM, too, so that there is a summary."""
+    try:
+        return "incomplete" if await work is False else "complete"
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+        return "interrupted"
+
+
+async def follow(  # noqa: PLR0917 - used once, and by tests
+    broker: Broker,
+    queue: str,
+    replies: Replies,
+    sending: Coroutine[None, None, None],
+    timeout: float | None,
+    on_round: Callable[[float], None],
+) -> bool:
+    """Run `sending` and wait until each expected request is stored or dead; return whether all are.
+
+    It gives up after `timeout` seconds (None: never), and when the requests have left the queue without a
+    reply.
+    """
+    sender = asyncio.ensure_future(sending)
+    search = _DeadLetterSearch(broker, queue, replies)
+    started = time.monotonic()
+    try:
+        while not (sender.done() and not replies.outstanding):
+            on_round(time.monotonic())
+            if not sender.done():
+                await asyncio.wait([sender], timeout=REFRESH)
+            else:
+                await asyncio.sleep(REFRESH)
+            if sender.done():
+                sender.result()
+                if await search.is_hopeless(time.monotonic()):
+                    break
+            if timeout is not None and time.monotonic() - started > timeout:
+                break
+        on_round(time.monotonic())
+    finally:
+        sender.cancel()
+    return sender.done() and not sender.cancelled() and not replies.outstanding
+
+
+class _DeadLetterSearch:
+    """Finds requests without a reply: dead-lettered by the broker itself, or with a reply that was lost."""
+
+    def __init__(self, broker: Broker, queue: str, replies: Replies) -> None:
+        self._broker = broker
+        self._queue = queue
+        self._replies = replies
+        self._searched_at_depth = 0
+        self._empty_since: float | None = None
+        self._idle_since: float | None = None
+
+    async def is_hopeless(self, now: float) -> bool:
+        """Count the dead-lettered ones; return whether the others have left the queue without a reply."""
+        depth = await self._broker.depth(self._queue)
+        if depth is None or depth.messages_ready > 0:
+            self._empty_since = self._idle_since = None
+            return False
+        self._empty_since = self._empty_since or now
+        if now - self._empty_since < QUIET_SECONDS:
+            return False
+        await self._search()
+        if depth.messages_unacknowledged != 0:  # in flight, or unknown
+            self._idle_since = None
+            return False
+        self._idle_since = self._idle_since or now
+        return now - self._idle_since >= SILENT_SECONDS
+
+    async def _search(self) -> None:
+        dead_letters = dead_letter_queue(self._queue).name
+        depth = await self._broker.depth(dead_letters)
+        if depth is None or depth.messages_ready == self._searched_at_depth:
+            return
+        self._searched_at_depth = depth.messages_ready
+        found = await peek(self._broker, dead_letters, MOST_DEAD)
+        self._replies.count_dead(request_id_of(delivery) for delivery in found)

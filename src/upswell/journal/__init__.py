@@ -5,6 +5,6 @@ records and reads, `writer.py` is the thread that writes.
 """
 
 from upswell.journal.recorder import Journal, JournalReader
-from upswell.journal.rows import Entry, ReportRow
+from upswell.journal.rows import JournalEntry, ReportRow
 
-__all__ = ["Entry", "Journal", "JournalReader", "ReportRow"]
+__all__ = ["Journal", "JournalEntry", "JournalReader", "ReportRow"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.errors import JournalError
-from upswell.journal.rows import SELECT_REPORTS, Entry, ReportRow
+from upswell.journal.rows import SELECT_REPORTS, JournalEntry, ReportRow
 from upswell.journal.schema import connect, upgrade
 from upswell.journal.writer import JournalBatch, Writer
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(Entry)
+_decoder = msgspec.json.Decoder(JournalEntry)
 
 
 class JournalReader:
@@ -40,7 +40,7 @@ class JournalReader:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
 
-    def latest(self, app: str) -> Entry | None:
+    def latest(self, app: str) -> JournalEntry | None:
         """Return the newest entry of an application, or None.
 
         Raises:
@@ -67,7 +67,7 @@ class JournalReader:
         limit: int = 1000,
         *,
         changed_only: bool = False,
-    ) -> list[Entry]:
+    ) -> list[JournalEntry]:
         """Return the newest `limit` entries, oldest first, of one application or all, since `since`."""
         newest_first = self._entries(
             "SELECT entry FROM decisions WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR at >= ?2)"
@@ -79,12 +79,12 @@ class JournalReader:
         )
         return newest_first[::-1]
 
-    def decision_at(self, app: str, at: float) -> Entry | None:
+    def decision_at(self, app: str, at: float) -> JournalEntry | None:
         """Return the newest entry of an application that was made by then, or None."""
         query = "SELECT entry FROM decisions WHERE app_id = ? AND at <= ? ORDER BY at DESC LIMIT 1"
         return next(iter(self._entries(query, app, at)), None)
 
-    def oldest(self, app: str) -> Entry | None:
+    def oldest(self, app: str) -> JournalEntry | None:
         """Return the oldest entry of an application that is still there, or None."""
         query = "SELECT entry FROM decisions WHERE app_id = ? ORDER BY id LIMIT 1"
         return next(iter(self._entries(query, app)), None)
@@ -112,7 +112,7 @@ class JournalReader:
                 return msgspec.json.decode(text, type=dict[str, Any])
         return {}
 
-    def _entries(self, query: str, *parameters: object) -> list[Entry]:
+    def _entries(self, query: str, *parameters: object) -> list[JournalEntry]:
         with _named_errors(self._path):
             return [
                 _decoder.decode(upgrade(version, text)) for version, (text,) in self._read(query, *parameters)
@@ -148,7 +148,7 @@ class Journal(JournalReader):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = Writer(self._path, max_bytes)
 
-    def record(self, entries: Sequence[Entry], reports: Sequence[ReportRow]) -> None:
+    def record(self, entries: Sequence[JournalEntry], reports: Sequence[ReportRow]) -> None:
         """Hand over one round; it is written soon, in the order of the calls.
 
         Raises: JournalError: an earlier round could not be written, or the disk is too slow; this round is
@@ -176,11 +176,11 @@ class Journal(JournalReader):
         self._writer.close()
 
 
-def _rows(entries: list[Entry]) -> list[EntryFields]:
+def _rows(entries: list[JournalEntry]) -> list[EntryFields]:
     return [(entry.app_id, entry.at, entry.changed, _encode(_slim(entry)).decode()) for entry in entries]
 
 
-def _slim(entry: Entry) -> Entry:
+def _slim(entry: JournalEntry) -> JournalEntry:
     """Leave out the single response and service times: they stand in the reports already."""
     if not entry.snapshot.recent_response_times:
         return entry

@@ -9,7 +9,7 @@ from upswell.analysis.decision import Decision
 from upswell.analysis.snapshot import Snapshot
 
 
-class Entry(Struct, frozen=True, kw_only=True, gc=False):
+class JournalEntry(Struct, frozen=True, kw_only=True, gc=False):
     """One decision of the monitor of that `epoch`, the snapshot it was made from, the cost so far."""
 
     app_id: str

@@ -2,7 +2,7 @@
 
 `PRAGMA user_version` counts the migrations that a file has gone through. The writer takes an older file along
 when it opens it; a reader, which may not write, takes along each entry that it reads. A newer file is
-refused. A change of `Entry` that old entries do not survive is one more migration at the end of the list.
+refused. A change of `JournalEntry` that old entries do not survive is one more migration at the end.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ MIGRATIONS = (
         CREATE TABLE latest (                      -- the newest entry of each application
             app_id TEXT PRIMARY KEY,
             at REAL NOT NULL,
-            entry TEXT NOT NULL                    -- JSON of journal.Entry
+            entry TEXT NOT NULL                    -- JSON of journal.JournalEntry
         ) WITHOUT ROWID;
         CREATE TABLE decisions (
             id INTEGER PRIMARY KEY,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from upswell.journal import Entry
+from upswell.journal import JournalEntry
 
 if TYPE_CHECKING:
     from upswell.lab.runs import Run
@@ -36,7 +36,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 class _Point(Struct, frozen=True):
     at: float
     until: float
-    entry: Entry
+    entry: JournalEntry
     replayed: int
 
     @property
@@ -44,7 +44,7 @@ class _Point(Struct, frozen=True):
         return self.replayed - self.entry.decision.desired_workers
 
 
-def differences(entries: list[Entry], run: Run, base: float, count: int) -> list[Difference]:
+def differences(entries: list[JournalEntry], run: Run, base: float, count: int) -> list[Difference]:
     """Return the `count` stretches with the most worker-seconds between the two, in the order of time.
 
     Args:
@@ -67,7 +67,7 @@ def differences(entries: list[Entry], run: Run, base: float, count: int) -> list
     return sorted(told, key=lambda one: one.begin)
 
 
-def _points(entries: list[Entry], run: Run, base: float) -> list[_Point]:
+def _points(entries: list[JournalEntry], run: Run, base: float) -> list[_Point]:
     """Return both sides at each recorded decision within the simulated time."""
     times = [at + base for at, _, _, _ in run.outcome.timeline]
     wanted = [number for _, _, _, number in run.outcome.timeline]

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from upswell.analysis.billing import Bill
 from upswell.errors import JournalError
-from upswell.journal import Entry
+from upswell.journal import JournalEntry
 from upswell.lab.decision_settings import recall
 from upswell.lab.traffic import Traffic
 from upswell.settings import Settings
@@ -36,7 +36,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
     app_id: str
     traffic: Traffic
-    entries: list[Entry]
+    entries: list[JournalEntry]
     failed: int
     """Attempts that were not stored."""
     responses: tuple[float, ...]
@@ -101,7 +101,7 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
     )
 
 
-def _comparable(reports: list[ReportRow], entries: list[Entry]) -> tuple[list[ReportRow], list[str]]:
+def _comparable(reports: list[ReportRow], entries: list[JournalEntry]) -> tuple[list[ReportRow], list[str]]:
     """Leave out what arrived long before the first decision that is still there; return what to say of it."""
     since = entries[0].at - entries[0].snapshot.window
     kept = [report for report in reports if report.arrived_at >= since]
@@ -126,13 +126,13 @@ def _services(reports: list[ReportRow], app: str) -> tuple[NDArray[np.float64], 
     return np.array(times), [note] if unknown else []
 
 
-def _interval(entries: list[Entry]) -> float:
+def _interval(entries: list[JournalEntry]) -> float:
     gaps = [later.at - earlier.at for earlier, later in pairwise(entries)]
     gaps = [gap for gap in gaps if gap > 0]
     return statistics.median(gaps) if gaps else math.nan
 
 
-def _bill(entries: list[Entry], begin: float, end: float) -> Bill | None:
+def _bill(entries: list[JournalEntry], begin: float, end: float) -> Bill | None:
     """Return what the workers cost from the last decision before `begin` to the first after `end`."""
     billed = [(entry.at, entry.bill) for entry in entries if entry.bill is not None]
     first = next((bill for at, bill in reversed(billed) if at <= begin), billed[0][1] if billed else None)

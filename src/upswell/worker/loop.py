@@ -57,8 +57,8 @@ STALE_SECONDS = 60.0
 BLOCKED_SECONDS = 2.0
 """The loop woke up so much later than it was to: something blocked it, and heartbeats stood still with it."""
 
-_Goal = Literal["ready", "standby", "draining"]
-_GOALS: dict[CommandName, _Goal] = {"activate": "ready", "standby": "standby", "drain": "draining"}
+WorkerGoal = Literal["ready", "standby", "draining"]
+_GOALS: dict[CommandName, WorkerGoal] = {"activate": "ready", "standby": "standby", "drain": "draining"}
 
 
 class Worker:
@@ -99,7 +99,7 @@ class Worker:
         self._requested_at = requested_at
         self._ready_at: float | None = None
         self._state: WorkerState = "starting"
-        self._goal: _Goal = "standby" if standby else "ready"
+        self._goal: WorkerGoal = "standby" if standby else "ready"
         self._changed = asyncio.Event()
         self._consumer: Subscription | None = None
         self._pausing: asyncio.Future[None] | None = None
@@ -188,7 +188,7 @@ class Worker:
         if self._serving is not None:
             self._serving.cancel()
 
-    def _set_goal(self, goal: _Goal) -> None:
+    def _set_goal(self, goal: WorkerGoal) -> None:
         self._goal = goal
         self._changed.set()
 

@@ -11,7 +11,7 @@ import pytest
 from support.snapshots import ordinary
 from upswell.analysis.decision import Decision, Reason, Step
 from upswell.errors import JournalError
-from upswell.journal import Entry, Journal, JournalReader, ReportRow
+from upswell.journal import Journal, JournalEntry, JournalReader, ReportRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 MB = 1_000_000
 
 
-def entry(app_id: str = "e123456", at: float = 1000.0, *, changed: bool = True, desired: int = 3) -> Entry:
-    return Entry(
+def entry(
+    app_id: str = "e123456", at: float = 1000.0, *, changed: bool = True, desired: int = 3
+) -> JournalEntry:
+    return JournalEntry(
         app_id=app_id,
         at=at,
         epoch=7,
@@ -82,7 +84,7 @@ def test_decisions_are_chosen_by_application_time_number_and_change(journal: Jou
 
 
 def test_the_single_response_times_stand_in_the_reports_only(journal: Journal) -> None:
-    full = Entry(
+    full = JournalEntry(
         app_id="e123456",
         at=1000.0,
         epoch=7,

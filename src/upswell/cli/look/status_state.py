@@ -14,7 +14,7 @@ from upswell.broker import QueueDepth, topology
 from upswell.cli.connection import unique_name
 from upswell.cli.journals import journal_path
 from upswell.errors import MessageError
-from upswell.journal import Entry, JournalReader
+from upswell.journal import JournalEntry, JournalReader
 from upswell.messages import WorkerStatus, decode
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class AppState(Struct, frozen=True, kw_only=True):
     workers: dict[str, int]
     busy_slots: int
     slots: int
-    latest: Entry | None
-    decisions: list[Entry]
+    latest: JournalEntry | None
+    decisions: list[JournalEntry]
     price_per_worker_hour: float = 0.0
 
 

@@ -212,7 +212,7 @@ def hear(monitor: Monitor, rng: random.Random, now: list[float], count: int, sec
 async def published_rounds(url: str) -> dict[str, float]:
     broker = open_broker(Settings(broker_url=url), name="benchmark")
     await broker.connect()
-    await broker.declare(topology.scaling_queue("upswell_scaling"))
+    await broker.declare(topology.scaling_queue("upswell_report"))
     result = await rounds(url, broker)
     await broker.close()
     return result

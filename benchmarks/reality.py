@@ -225,7 +225,7 @@ def predictions(
             slo=settings.objective,
             start_delay=start_delay,
             stop_delay=known.stop_delay,
-            slots=settings.slots,
+            slots=settings.initial_slots,
             initial_workers=settings.min_workers,
             initial_measured=True,  # the scaler started them, before the first upload
             min_workers=settings.min_workers,

@@ -81,7 +81,6 @@ def settings_for(folder: Path, broker_url: str, values: dict[str, Any]) -> Setti
         "state_dir": str(folder / "state"),
         "handler": "reality_handler:sleep",
         "report_queue": f"{APP}_report",
-        "scaling_queue": f"{APP}_scaling",
         "log_level": "warning",
         "apps": {APP: {}},
         **values,
@@ -96,7 +95,7 @@ class RealRun:
     def __init__(self, settings: Settings, arrivals: list[float], services: list[float]) -> None:
         self._settings = settings
         self._arrivals, self._services = arrivals, services
-        self._queue = topology.upload_queue_name(APP)
+        self._queue = f"{APP}_upload"
         self._outstanding = set(range(len(arrivals)))
         self._desired: int | None = None
         self.seen = Measured(

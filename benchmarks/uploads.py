@@ -240,7 +240,7 @@ class Passage:
 def end_to_end(ours: bool, url: str, endpoint: str, folder: Path, shape: Shape) -> Passage:
     """Send all files through fresh queues at `url`; the clock runs from the first report to the last."""
     app = f"e{time.monotonic_ns()}"
-    requests, reports = topology.upload_queue_name(app), f"{app}.reports"
+    requests, reports = f"{app}_upload", f"{app}.reports"
     with (
         tempfile.TemporaryDirectory() as state,
         contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection,

@@ -24,7 +24,7 @@ parser.add_argument("--destination", help="folder to really store to")
 if __name__ == "__main__":
     args = parser.parse_args()
     handler = "upload" if args.destination else "simulate"
-    flags = {"handler": handler, "destination": args.destination, "simulate_seconds": args.seconds}
+    flags = {"handler": handler, "destination": args.destination, "handlers.simulate.seconds": args.seconds}
     settings, _ = load(flags, file=Path(__file__).with_name("upswell.toml"))
     events.configure()
     worker = Worker(

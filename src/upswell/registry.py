@@ -40,6 +40,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     check: str | None = None
     extra: str | None = None
     summary: str = ""
+    described: bool = True
+    """False: found by its place alone, `package.module:name`, in a setting or an entry point."""
 
 
 class Registry(Generic[Factory]):
@@ -69,11 +71,11 @@ class Registry(Generic[Factory]):
         if name in self._own:
             return self._own[name]
         if _PLACE.match(name):
-            return Entry(name=name, factory=name)
+            return _undescribed(name, name)
         for point in self._points():
             if point.name == name:
                 found = self._find(point.value, name)
-                return found if isinstance(found, Entry) else Entry(name=name, factory=point.value)
+                return found if isinstance(found, Entry) else _undescribed(name, point.value)
         names = self.names()
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
@@ -145,3 +147,7 @@ class Registry(Generic[Factory]):
             f"{self.seam} {name}: cannot import {module} (looked in {folder} and Python's path): "
             f"{type(error).__name__}: {error}"
         )
+
+
+def _undescribed(name: str, place: str) -> Entry:
+    return Entry(name=name, factory=place, described=False)

@@ -25,7 +25,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     rules = folder / "rules.toml"
     rules.write_text(RULES)
     with System(
-        folder, app_id="e1", handler="simulate", simulate_seconds="0.3-0.6", slots=2, max_workers=6,
+        folder, app_id="e1", handler="simulate", handlers_simulate_seconds="0.3-0.6", slots=2, max_workers=6,
         decision_interval=0.5, window=5, slo="90% < 4s", price_per_worker_hour=0.5, rules_file=rules,
         stabilization_window=2, status_interval=0.5,
     ) as made:  # fmt: skip

@@ -68,11 +68,28 @@ def test_a_second_ctrl_c_has_workers_put_their_uploads_back(system: System) -> N
     assert depth["messages_ready"] + system.stored_count() == 8, system.logs()
 
 
+@pytest.mark.slow
+def test_an_upload_queue_of_another_name_is_what_every_part_uses(system: System) -> None:
+    """With no worker there to begin with, only a monitor that looks at that very queue starts one."""
+    system.environment["UPSWELL_UPLOAD_QUEUE"] = "requests.of.{app_id}"
+    requests = system.make_requests(5, size=1000)
+    system.publish(requests)
+    up = system.start("up", "--min-workers", "0", "--decision-interval", "0.5")
+    wait_until(lambda: system.stored_count() == 5, 60, system.logs)
+    seen = status(system)
+    assert seen["upload_queue"] == f"requests.of.{system.app_id}"
+    assert seen["depth"]["messages_ready"] == 0
+    assert f"requests.of.{system.app_id}.dead" in system.run("dead", "list", "--app", system.app_id).stderr
+    assert "queues: 4 there, 0 will be made" in system.run("doctor").stdout
+    up.send_signal(signal.SIGINT)
+    assert up.wait(60) == 0
+
+
 def test_doctor_finds_all_well_and_names_what_is_not(system: System) -> None:
     done = system.run("doctor")
     assert all(line.startswith("ok ") for line in done.stdout.splitlines())
     subjects = [line.split(":")[0].removeprefix("ok").strip() for line in done.stdout.splitlines()]
-    for subject in ("broker", "permissions", "queues", "state_dir", "destination", "docker", "clock"):
+    for subject in ("broker", "permissions", "queues", "state_dir", "destination", "fleet", "clock"):
         assert subject in subjects
     bad = system.run("doctor", "--source-root", "/nowhere/at/all", check=False)
     assert bad.returncode == 1

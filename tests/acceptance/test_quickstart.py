@@ -38,9 +38,8 @@ class Course:
             **inherited,
             "UPSWELL_STATE_DIR": str(folder / "state"),
             "UPSWELL_FLEET": "process",
-            "UPSWELL_SCALING_QUEUE": f"{app_id}_scaling",
             "UPSWELL_SLO": "95% < 1s",
-            "UPSWELL_SIMULATE_SECONDS": "0.1",
+            "UPSWELL_HANDLERS_SIMULATE_SECONDS": "0.1",
             "UPSWELL_DECISION_INTERVAL": "0.5",
             **({"AMQPURL": broker_url} if broker_url else {}),
         }

@@ -29,7 +29,7 @@ def test_a_monitor_that_was_killed_begins_with_what_the_journal_remembers(tmp_pa
         app_id=f"e{uuid4().hex[:8]}",
         slo="95% < 1s",
         handler="simulate",
-        simulate_seconds="0.05",
+        handlers_simulate_seconds="0.05",
         decision_interval=0.5,
         status_interval=0.5,
     ) as system:

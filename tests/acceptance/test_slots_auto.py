@@ -26,7 +26,9 @@ def test_a_worker_takes_more_slots_as_long_as_they_bring_more(
     """Uploads that only take time share nothing: each further slot brings all that it can."""
     url = request.getfixturevalue("rabbitmq") if broker == "rabbitmq" else ""
     app_id = f"a{uuid.uuid4().hex[:12]}"
-    with System(tmp_path, broker_url=url, app_id=app_id, simulate_seconds="0.15", max_slots=9) as system:
+    with System(
+        tmp_path, broker_url=url, app_id=app_id, handlers_simulate_seconds="0.15", max_slots=9
+    ) as system:
         worker = system.start("worker", "--app", app_id, "--slots", "auto", "--handler", "simulate")
         requests = system.make_requests(UPLOADS, size=2)
         done = system.run("publish", "--app", app_id, "--wait", str(requests), timeout=120)

@@ -42,7 +42,10 @@ def open_fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenF
         request.getfixturevalue("engine").script_image(IMAGE, SCRIPT, "upswell.image=test")
         # A broker elsewhere and a remote store: nothing of this machine is mounted.
         settings = Settings(
-            state_dir=str(tmp_path), broker_url="amqp://u:p@127.0.0.1", destination="s3://bucket"
+            state_dir=str(tmp_path),
+            broker_url="amqp://u:p@127.0.0.1",
+            destination="s3://bucket",
+            fleets={"docker": {"image": IMAGE}},
         )
         yield lambda: DockerFleet(settings)
         opened = DockerFleet(settings)
@@ -64,7 +67,6 @@ def spec(worker_id: str = "w1", *, app_id: str = "a1", standby: bool = False) ->
         standby=standby,
         requested_at=1234567890.123,
         environment={"DRAIN_SECONDS": "0.1", "AMQPURL": "amqp://user:hunter2@host/"},
-        image=IMAGE,
     )
 
 

@@ -95,7 +95,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         slots=4,
         source_roots=[str(tmp_path / "in")],
         destination=str(tmp_path / "store"),
-        simulate_seconds=str(SECONDS),
+        handlers={"simulate": {"seconds": str(SECONDS)}},
         # Eight uploads of five bytes take SECONDS; the examples read more, and are measured by themselves.
         upload_rate_limit=0.0 if name in EXAMPLES else 5 / SECONDS * 8,
     )

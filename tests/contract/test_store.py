@@ -33,6 +33,7 @@ from upswell.stores.clients.aws import put_new_parts
 from upswell.stores.clients.bucket import Bucket
 from upswell.stores.destinations import open_store
 from upswell.stores.destinations.directory import DirectoryStore
+from upswell.stores.destinations.part_reader import PartReader
 from upswell.stores.protocol import StoredObject
 from upswell.stores.sources import SourceOpener
 
@@ -529,12 +530,42 @@ def test_bytes_that_change_on_their_way_are_noticed_and_deleted(place: Place, co
         endpoint = place.endpoint.replace(f":{port}", f":{proxy.port}")
         proxy.corrupt()
         # rclone's server tells one ETag when an object is put together and another afterwards.
-        with pytest.raises(TemporaryUploadError, match=r"that it was sent, got [1-9]|stored an object under"):
+        with pytest.raises(
+            TemporaryUploadError, match=r"that it was sent, got [1-9]|stored an object under|BadDigest"
+        ):
             place.store(store_endpoint=endpoint).put("x", MemorySource(content))
         assert proxy.corrupted == 1
         assert place.names() == {} or place.kind == "s3-rclone"
         place.store(store_endpoint=endpoint).put("x", MemorySource(content), again=True)
     assert place.read("x") == content
+
+
+@pytest.mark.parametrize("place", S3_KINDS, indirect=True)
+@pytest.mark.parametrize("on_conflict", ["overwrite", "fail"])
+def test_a_damaged_part_is_refused_by_a_store_that_checks_parts_and_found_by_md5_in_one_that_does_not(
+    place: Place, on_conflict: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of both a store is, it is asked; MD5 takes two thirds of an upload's processor time."""
+    read: list[PartReader] = []
+    first = PartReader.first
+    monkeypatch.setattr(PartReader, "first", lambda reader: read.append(reader) or first(reader))
+    port = urlsplit(place.endpoint).port
+    assert port
+    with TcpProxy(port) as proxy:
+        store = place.store(
+            store_endpoint=place.endpoint.replace(f":{port}", f":{proxy.port}"), on_conflict=on_conflict
+        )
+        store.put("first", MemorySource(LARGE))
+        checks = place.kind == "s3-seaweedfs"
+        assert read[-1].takes_md5 is not checks
+        proxy.corrupt()
+        rule = "BadDigest" if checks else r"that it was sent, got [1-9]|stored an object under"
+        with pytest.raises(TemporaryUploadError, match=rule):
+            store.put("x", MemorySource(LARGE))
+        assert proxy.corrupted == 1
+        assert "x" not in place.names() or place.kind == "s3-rclone"
+    assert place.unfinished() == []
+    assert place.read("first") == LARGE
 
 
 @remotely

@@ -114,23 +114,22 @@ def logs(engine: DockerEngine, container: str) -> str:
     return engine.docker("logs", container, both_streams=True)
 
 
-def settings_for(tmp_path: Path, broker_url: str = "") -> Settings:
+def settings_for(tmp_path: Path, broker_url: str = "", image: str = IMAGE) -> Settings:
     sources = tmp_path / "sources"
     sources.mkdir()
     return Settings(
         broker_url=broker_url,
         state_dir=str(tmp_path / "state"),
-        scaling_queue=f"{APP}_scaling",
         report_queue=f"{APP}_report",
         fleet="docker",
-        image=IMAGE,
+        fleets={"docker": {"image": image}},
         source_roots=[str(sources)],
         apps={APP: {"min_workers": 0, "max_workers": 3}},
     )
 
 
 async def publish_files(broker: Broker, settings: Settings) -> None:
-    queue = topology.upload_queue_name(APP)
+    queue = f"{APP}_upload"
     await broker.declare(topology.dead_letter_queue(queue))
     await broker.declare(topology.upload_queue(queue, delivery_limit=settings.delivery_limit))
     await broker.declare(topology.report_queue(settings.report_queue))
@@ -145,11 +144,13 @@ async def publish_files(broker: Broker, settings: Settings) -> None:
 
 
 async def ask_for(broker: Broker, settings: Settings, workers: int) -> None:
-    await broker.declare(topology.scaling_queue(settings.scaling_queue))
+    await broker.declare(topology.scaling_queue(settings.report_queue))
     request = ScaleRequest(
         app_id=APP, desired_workers=workers, decided_at=time.time(), reason="a test", epoch=1
     )
-    await broker.publish(Message(body=encode(request), routing_key=settings.scaling_queue))
+    await broker.publish(
+        Message(body=encode(request), routing_key=topology.scaling_queue(settings.report_queue).name)
+    )
 
 
 async def scale_out_and_in(settings: Settings, store: Path) -> None:
@@ -203,7 +204,7 @@ def test_containers_upload_are_adopted_replaced_and_drained(
 
 
 def spec(**more: object) -> WorkerSpec:
-    own = {"standby": False, "image": IMAGE, **more}
+    own = {"standby": False, **more}
     return WorkerSpec(worker_id="w1", app_id=APP, requested_at=time.time(), environment={}, **own)  # type: ignore[arg-type] - strings and a flag
 
 
@@ -223,15 +224,15 @@ def failure(settings: Settings, worker: WorkerSpec) -> str:
 
 
 def test_a_missing_image_says_how_to_build_it(tmp_path: Path, docker_host: None) -> None:
-    message = failure(settings_for(tmp_path), spec(image="no-such-image:1"))
-    assert "must be on the engine's machine" in message
+    message = failure(settings_for(tmp_path, image="no-such-image:1"), spec())
+    assert "is not on the engine's machine" in message
     assert "docker build -t no-such-image:1 ." in message
 
 
 def test_an_image_written_by_others_cannot_stand_by(
     engine: DockerEngine, tmp_path: Path, docker_host: None
 ) -> None:
-    message = failure(settings_for(tmp_path), spec(image=engine.base_image(), standby=True))
+    message = failure(settings_for(tmp_path, image=engine.base_image()), spec(standby=True))
     assert "lacks the label upswell.image" in message
 
 
@@ -241,8 +242,8 @@ def test_an_image_written_by_others_starts_as_its_author_meant_it(
     """The course's sample knows neither our arguments nor our status; as long as it runs, it counts."""
 
     async def scenario() -> None:
-        fleet = DockerFleet(settings_for(tmp_path))
-        await fleet.start(spec(image=engine.base_image()))
+        fleet = DockerFleet(settings_for(tmp_path, image=engine.base_image()))
+        await fleet.start(spec())
         (worker,) = await fleet.list()
         assert not worker.reports_status
         engine.docker("wait", "upswell-w1")

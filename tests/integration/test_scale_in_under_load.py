@@ -34,7 +34,7 @@ class Load:
 
     def __init__(self, broker: Broker, settings: Settings) -> None:
         self._broker = broker
-        self._queue = topology.upload_queue_name(APP)
+        self._queue = f"{APP}_upload"
         self._settings = settings
         self._ids = itertools.count()
         self.published: set[str] = set()
@@ -48,7 +48,7 @@ class Load:
             topology.upload_queue(self._queue, delivery_limit=self._settings.delivery_limit)
         )
         await self._broker.declare(topology.report_queue(self._settings.report_queue))
-        await self._broker.declare(topology.scaling_queue(self._settings.scaling_queue))
+        await self._broker.declare(topology.scaling_queue(self._settings.report_queue))
         await self._broker.consume(self._settings.report_queue, self.on_report, prefetch_count=1000)
 
     async def keep_full(self) -> None:
@@ -89,7 +89,9 @@ async def ask_for(broker: Broker, settings: Settings, workers: int) -> None:
     request = ScaleRequest(
         app_id=APP, desired_workers=workers, decided_at=time.time(), reason="a test", epoch=1
     )
-    await broker.publish(Message(body=encode(request), routing_key=settings.scaling_queue))
+    await broker.publish(
+        Message(body=encode(request), routing_key=topology.scaling_queue(settings.report_queue).name)
+    )
 
 
 async def swell_and_ebb(scaler: Scaler, broker: Broker, settings: Settings) -> None:
@@ -151,9 +153,8 @@ def test_a_hundred_scale_ins_under_load_interrupt_no_upload(
         broker_url=url,
         state_dir=str(tmp_path),
         report_queue=f"{APP}_report",
-        scaling_queue=f"{APP}_scaling",
         handler="simulate",
-        simulate_seconds="0.05-0.2",
+        handlers={"simulate": {"seconds": "0.05-0.2"}},
         apps={APP: {"min_workers": FEW, "max_workers": MANY, "status_interval": 0.5}},
     )
     asyncio.run(scenario(settings))

@@ -56,7 +56,7 @@ class Site:
         self.settings = settings
         self.broker = broker
         self.app_id = f"e{next(_numbers)}"
-        self.upload_queue = topology.upload_queue_name(self.app_id)
+        self.upload_queue = f"{self.app_id}_upload"
         self.reports = Inbox(acking=broker)
         self.statuses = Inbox(acking=broker)
 

@@ -46,7 +46,7 @@ def test_a_shadow_costs_and_misses_what_the_real_fleet_does_under_the_same_setti
 def test_rehearsal_is_no_dearer_than_the_cautious_setting_and_keeps_the_objective(process) -> None:  # noqa: ANN001
     rng = np.random.default_rng(17)
     service = SERVICES[int(rng.integers(len(SERVICES)))]
-    arrivals = process(rng, 0.8, 8000.0)
+    arrivals = process(rng, 0.8, 4000.0)
     services = service(rng, 5.0, len(arrivals)).clip(0, 50)
     world = World(slo=Slo(0.95, 60.0), start_delay=20.0)
     rehearsed = simulate(arrivals, services, RehearsedPolicy(), world)

@@ -49,7 +49,6 @@ class System:
             "source_roots": self.sources,
             "destination": self.destination,
             "report_queue": f"{app_id}_report",
-            "scaling_queue": f"{app_id}_scaling",
             **settings,
         }
         inherited = {

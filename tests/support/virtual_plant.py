@@ -8,8 +8,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from support.snapshots import constant_time
-from upswell.analysis.snapshot import ObservedTotals, Percentiles, Snapshot, Workers
+from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
 from upswell.settings import Slo
+from upswell.simulator.simulated_window import SimulatedWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ class VirtualPlant:
         self._starting: list[float] = []
         self._waiting: deque[float] = deque()
         self._running: list[tuple[float, float, float]] = []  # ends at, arrived at, service time
-        self._recent: deque[tuple[float, float, float]] = deque()  # at, response, service
+        self._window = SimulatedWindow(round(WINDOW / INTERVAL), INTERVAL, 30.0)
         self._depth_known_at = 0.0
         self.blind = False
 
@@ -70,6 +71,7 @@ class VirtualPlant:
         """Let one decision interval pass, and decide."""
         end = self.now + INTERVAL
         reported: list[float] = []
+        services: list[float] = []
         due = self._arrivals_until(end)
         while True:
             ends = self._running[0][0] if self._running else float("inf")
@@ -81,7 +83,7 @@ class VirtualPlant:
             if at == ends:
                 _, arrived, service = heapq.heappop(self._running)
                 reported.append(at - arrived)
-                self._recent.append((at, at - arrived, service))
+                services.append(service)
                 self.stored += 1
                 self.in_time += at - arrived <= 30.0
             elif at == arrives:
@@ -91,6 +93,7 @@ class VirtualPlant:
                 self.ready += 1
             self._fill(at)
         self.worker_seconds += INTERVAL * (self.ready + len(self._starting))
+        self._window.add(reported, services)
         self.now = end
         self.decision = self._policy.decide(self._snapshot(reported))
         self._scale(self.decision.desired_workers)
@@ -132,14 +135,11 @@ class VirtualPlant:
         self.ready = min(self.ready, desired)  # drained: what runs, ends
 
     def _snapshot(self, reported: list[float]) -> Snapshot:
-        while self._recent and self._recent[0][0] < self.now - WINDOW:
-            self._recent.popleft()
         if not self.blind:
             self._depth_known_at = self.now
         known = self.now - self._depth_known_at <= WINDOW
         running, waiting = len(self._running), len(self._waiting)
-        service = [entry[2] for entry in self._recent]
-        response = [entry[1] for entry in self._recent]
+        window = self._window
         return Snapshot(
             app_id="e123456",
             at=self.now,
@@ -155,31 +155,16 @@ class VirtualPlant:
             ),
             start_delay=self._delay,
             arrival_rate=self._arrivals(self.now),
-            throughput=len(self._recent) / WINDOW,
+            throughput=window.count / WINDOW,
             messages_ready=waiting if known else None,
             messages_unacknowledged=running if known else None,
             depth_age=self.now - self._depth_known_at,
             oldest_age=self.now - self._waiting[0] if waiting else 0.0,
-            service_time=_percentiles(service),
-            waiting_time=constant_time(0.0) if service else None,
-            response_time=_percentiles(response),
-            attainment=sum(r <= 30.0 for r in response) / len(response) if response else None,
+            service_time=window.service_time if window.count else None,
+            waiting_time=constant_time(0.0) if window.count else None,
+            response_time=window.response_time,
+            attainment=window.attainment,
             recent_response_times=tuple(reported),
             totals=ObservedTotals(stored=self.stored, in_time=self.in_time),
             warming_up=self.now < WINDOW,
         )
-
-
-def _percentiles(values: list[float]) -> Percentiles | None:
-    if not values:
-        return None
-    ranked = sorted(values)
-    count = len(ranked)
-    return Percentiles(
-        count=count,
-        mean=sum(ranked) / count,
-        p50=ranked[(count - 1) // 2],
-        p95=ranked[int(0.95 * (count - 1))],
-        p99=ranked[int(0.99 * (count - 1))],
-        maximum=ranked[-1],
-    )

@@ -4,7 +4,7 @@
 {app_id}_upload.dead         worker or broker to people: durable, headers say why
 upswell_report               workers to monitor: durable, the newest million are kept
 upswell_report.dead          monitor to people: no valid reports, a header says why; ten thousand kept
-upswell_scaling              monitor to scaler: forgotten after a minute (absolute numbers)
+upswell_report.scaling       monitor to scaler: forgotten after a minute (absolute numbers)
 upswell.control.{worker_id}  scaler to one worker: lives as long as the worker's connection
 upswell.status.{role}.{name} workers to one listener: bound to the exchange upswell.status
 upswell.reply.{name}         workers to `publish --wait`: lives as long as its owner
@@ -40,19 +40,14 @@ class Queue(Struct, frozen=True, kw_only=True):
     message_ttl: float | None = None
 
 
-def upload_queue_name(app_id: str) -> str:
-    """Return the name of an application's upload queue."""
-    return f"{app_id}_upload"
-
-
 def upload_queue(name: str, *, delivery_limit: int) -> Queue:
-    """Upload requests of one application; called `upload_queue_name(app_id)` unless a flag says otherwise."""
+    """Upload requests of one application; its name is `settings.upload_queue_of(app_id)`."""
     return Queue(name=name, delivery_limit=delivery_limit, dead_letter_queue=f"{name}.dead")
 
 
-def dead_letter_queue(upload_queue_name: str) -> Queue:
+def dead_letter_queue(upload_queue: str) -> Queue:
     """Requests that can never be stored, or were tried too often."""
-    return Queue(name=f"{upload_queue_name}.dead")
+    return Queue(name=f"{upload_queue}.dead")
 
 
 def report_queue(name: str) -> Queue:
@@ -65,9 +60,9 @@ def refused_report_queue(report_queue_name: str) -> Queue:
     return Queue(name=f"{report_queue_name}.dead", max_length=10_000)
 
 
-def scaling_queue(name: str) -> Queue:
+def scaling_queue(report_queue_name: str) -> Queue:
     """Scale requests of all applications."""
-    return Queue(name=name, single_consumer=True, message_ttl=60.0)
+    return Queue(name=f"{report_queue_name}.scaling", single_consumer=True, message_ttl=60.0)
 
 
 def control_queue(worker_id: str) -> Queue:

@@ -1,8 +1,8 @@
-"""Options that are settings: a command names the settings it offers, and gets them loaded.
+"""Options that are settings: a command gets those whose field names it, loaded.
 
-`@with_settings("slo", "policy")` gives a command `--slo`, `--policy`, the options that every command has
-(`--config`, `--state-dir`, `--log-level`, `--log-format`), and the argument `settings`. The broker's URL is
-no option: its password would stand in every list of processes; it comes from AMQPURL or the settings file.
+`@with_settings("worker")` gives a command the options whose settings list it among their flags,
+`--set NAME=VALUE` for any other, `--config`, and the argument `settings`. The broker's URL is no option: its
+password would show in every list of processes; it comes from AMQPURL or the settings file.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import click
 from upswell import events
 from upswell.errors import MessageError
 from upswell.messages import check_app_id
-from upswell.settings import LISTS, PER_APP, Settings, describe, load
+from upswell.settings import PER_APP, SETTINGS, Setting, Settings, load
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-EVERYWHERE = ("state_dir", "log_level", "log_format")
+EVERYWHERE = "every command"
 _PREFIX = "setting_"
 
 
@@ -49,25 +49,27 @@ def app_option(**attributes: Any) -> Callable[[Command], Command]:
     return click.option("--app", "app", callback=_check_apps, metavar="APP", **attributes)
 
 
-def with_settings(*names: str, quiet: str | None = None) -> Callable[[Command], Command]:
-    """Return a decorator that gives a command these settings as options, and itself the loaded `settings`.
+def with_settings(name: str, *, quiet: str | None = None) -> Callable[[Command], Command]:
+    """Return a decorator that gives the command of this name its options, and the argument `settings`.
 
     `quiet` is the log level of a command that speaks to a person, unless that person asks for another.
     """
+    offered = [setting for setting, said in SETTINGS.items() if {name, EVERYWHERE} & {*said.flags}]
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
-        def command(config: str | None, **arguments: Any) -> Any:
-            flags = {name: _flag(arguments.pop(_PREFIX + name)) for name in offered}
-            apps: Any = arguments.get("app")
-            settings, origins = load_settings(config, flags, apps if isinstance(apps, tuple) else ())  # type: ignore[reportUnknownArgumentType] - strings, checked
+        def command(config: str | None, others: tuple[tuple[str, str], ...], **arguments: Any) -> Any:
+            flags = {setting: _flag(arguments.pop(_PREFIX + setting)) for setting in offered}
+            app: Any = arguments.get("app")
+            apps: tuple[str, ...] = (app,) if isinstance(app, str) else app or ()
+            settings, origins = load_settings(config, {**flags, **dict(others)}, apps)
             level = quiet if quiet and origins["log_level"] == "default" else settings.log_level
             events.configure(level=level, json=settings.log_format == "json")
             return function(settings=settings, **arguments)
 
-        offered = (*names, *EVERYWHERE)
-        for name in reversed(offered):
-            command = _option(name)(command)
+        command = _set_option(command)
+        for setting in reversed(offered):
+            command = _option(setting, SETTINGS[setting])(command)
         return config_option(command)  # type: ignore[return-value] - functools.wraps keeps the attributes, not the type
 
     return decorate
@@ -93,30 +95,54 @@ def load_settings(
         SettingsError: a setting is unknown or breaks its rule.
     """
     settings, origins = load(flags, file=config)
-    typed = {name for name, value in flags.items() if value is not None} & PER_APP
-    chosen = apps or tuple(settings.apps)
-    tables = {
-        app: {name: value for name, value in settings.apps.get(app, {}).items() if name not in typed}
-        for app in chosen
-    }
+    typed = {name for name, value in flags.items() if value is not None}
+    tables = {app: _without(settings.apps.get(app, {}), typed) for app in apps or settings.apps}
     if tables == settings.apps:
         return settings, origins
-    settings, origins = load({**flags, "apps": tables}, file=config)
-    return settings, origins
+    return load({**flags, "apps": tables}, file=config)
 
 
-def _option(name: str) -> Callable[[Command], Command]:
-    several = name in LISTS
+def _without(table: dict[str, Any], typed: set[str]) -> dict[str, Any]:
+    """Return an application's table without what was typed: `slots`, or in a table `fleets.docker.image`."""
+    kept = {name: value for name, value in table.items() if name not in typed & PER_APP}
+    for kind, entry, setting in (name.split(".", 2) for name in typed if name.count(".") == 2):  # noqa: PLR2004 - kind.entry.setting
+        if setting in kept.get(kind, {}).get(entry, {}):
+            own = {name: value for name, value in kept[kind][entry].items() if name != setting}
+            kept[kind] = {**kept[kind], entry: own}
+    return kept
+
+
+def _option(name: str, setting: Setting) -> Callable[[Command], Command]:
+    several = bool(setting.separator)
     option = name.replace("_", "-")
     return click.option(
         f"--{option.removesuffix('s') if several else option}",
         _PREFIX + name,
         multiple=several,
-        metavar={"source_roots": "FOLDER", "source_origins": "ORIGIN", "source_networks": "NETWORK"}.get(
-            name, "VALUE"
-        ),
-        help=describe(name),
+        metavar="PATH" if setting.path else "VALUE",
+        help=setting.text,
     )
+
+
+def _set_option(function: Command) -> Command:
+    """Add `--set NAME=VALUE`, which may be repeated."""
+    return click.option(
+        "--set",
+        "others",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=VALUE",
+        help="Any other setting, such as handlers.simulate.seconds=1-2 (may be repeated).",
+    )(function)
+
+
+def _pairs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> list[tuple[str, str]]:
+    for text in texts:
+        if "=" not in text:
+            raise click.BadParameter(f"it must read NAME=VALUE, got {text!r}")
+        if text.startswith("broker_url="):
+            raise click.BadParameter("the broker's URL may hold a password: set AMQPURL instead")
+    return [(name, value) for name, _, value in (text.partition("=") for text in texts)]
 
 
 def _flag(value: Any) -> Any:

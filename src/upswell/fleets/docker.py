@@ -13,17 +13,19 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import docker as _docker
 import docker.errors as _docker_errors
 import requests
+from msgspec import Meta, Struct
 
 from upswell.errors import FleetError
 from upswell.fleets.environment import identity
 from upswell.fleets.mounts import mounts
 from upswell.fleets.protocol import FleetWorker, WorkerSpec
 from upswell.safe import safe
+from upswell.settings import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +54,25 @@ _NO_SUCH_STATE = 409
 T = TypeVar("T")
 
 
+class DockerSettings(Struct, frozen=True):
+    """What `[fleets.docker]` holds."""
+
+    image: Annotated[str, Setting("Image of an application's workers; {app_id} is replaced.")] = (
+        "{app_id}_worker_container/dst2018:0.1"
+    )
+    network: Annotated[
+        str,
+        Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\Z"),
+        Setting("Network of the workers.", form="the name of a network"),
+    ] = "host"
+
+
+def settings_of_workers(settings: Settings, app_id: str) -> DockerSettings:
+    """Return what holds for one application's workers, its image's name complete."""
+    own = settings.for_app(app_id).own("fleets", "docker", DockerSettings)
+    return DockerSettings(own.image.replace("{app_id}", app_id), own.network)
+
+
 class DockerFleet:
     """Starts and stops containers on the engine that the Docker client's own variables name (`DOCKER_HOST`).
 
@@ -71,29 +92,29 @@ class DockerFleet:
         """Create and start a container; its image must be on this machine already."""
         self._starting.add(worker.worker_id)
         try:
-            await self._ask(lambda client: self._start(client, worker))
+            await self.ask(lambda client: self._start(client, worker))
         finally:
             self._starting.discard(worker.worker_id)
 
     async def list(self) -> list[FleetWorker]:
         """Return the containers that bear this fleet's label."""
-        return await self._ask(self._list)
+        return await self.ask(self._list)
 
     async def drain(self, worker_id: str) -> None:
         """Send SIGTERM."""
-        await self._ask(lambda client: _signal(client, worker_id, "SIGTERM"))
+        await self.ask(lambda client: _signal(client, worker_id, "SIGTERM"))
 
     async def kill(self, worker_id: str) -> None:
         """Send SIGKILL."""
-        await self._ask(lambda client: _signal(client, worker_id, "SIGKILL"))
+        await self.ask(lambda client: _signal(client, worker_id, "SIGKILL"))
 
     async def forget(self, worker_id: str) -> None:
         """Remove an exited container; a running one stays, since the engine refuses that without force."""
-        await self._ask(lambda client: _remove(client, worker_id))
+        await self.ask(lambda client: _remove(client, worker_id))
 
     async def last_lines(self, worker_id: str) -> str:
         """Return the end of what the container printed."""
-        return await self._ask(lambda client: _last_lines(client, worker_id))
+        return await self.ask(lambda client: _last_lines(client, worker_id))
 
     async def close(self) -> None:
         """Let go of the engine; the containers go on."""
@@ -101,7 +122,8 @@ class DockerFleet:
             await asyncio.to_thread(self._client.close)
             self._client = None
 
-    async def _ask(self, question: Callable[[Any], T]) -> T:
+    async def ask(self, question: Callable[[Any], T]) -> T:
+        """Return what a function of the client returns, called in a thread."""
         async with self._connections:
             return await asyncio.to_thread(self._answer, question)
 
@@ -119,8 +141,10 @@ class DockerFleet:
             ) from error
 
     def _start(self, client: Any, worker: WorkerSpec) -> None:
+        chosen = settings_of_workers(self._settings, worker.app_id)
+        own = _is_ours(client, worker, chosen.image)
         container = client.containers.create(
-            worker.image, **self._options(worker, own=_is_ours(client, worker))
+            chosen.image, network=chosen.network, **self._options(worker, own=own)
         )
         try:
             container.start()
@@ -147,7 +171,6 @@ class DockerFleet:
                 STANDBY: str(worker.standby),
                 REPORTS_STATUS: str(own),
             },
-            "network": self._settings.docker_network,
             "mounts": [
                 docker.types.Mount(mount.path, mount.path, type="bind", read_only=mount.read_only)
                 for mount in shared
@@ -182,21 +205,37 @@ class DockerFleet:
         )
 
 
-def _is_ours(client: Any, worker: WorkerSpec) -> bool:
-    """Return whether a worker's image was built from our Dockerfile; FleetError when it cannot serve."""
+async def check_images(settings: Settings) -> str:
+    """Return that every application's image is on the engine's machine; a FleetError says which is not."""
+    fleet = DockerFleet(settings)
     try:
-        own = IMAGE_LABEL in (client.images.get(worker.image).labels or {})
-    except errors.ImageNotFound as error:
-        raise FleetError(
-            f"the image of {worker.app_id}'s workers must be on the engine's machine, got {worker.image!r}, "
-            f"which is not; build it: docker build -t {worker.image} ."
-        ) from error
+        for app_id in settings.apps:
+            image = settings_of_workers(settings, app_id).image
+            await fleet.ask(lambda client, app_id=app_id, image=image: _labels(client, app_id, image))
+    finally:
+        await fleet.close()
+    return f"{len(settings.apps)} images are there" if settings.apps else ""
+
+
+def _is_ours(client: Any, worker: WorkerSpec, image: str) -> bool:
+    """Return whether a worker's image was built from our Dockerfile; FleetError when it cannot serve."""
+    own = IMAGE_LABEL in _labels(client, worker.app_id, image)
     if worker.standby and not own:
         raise FleetError(
-            f"standby workers must run an image built from Upswell's Dockerfile, got {worker.image!r}, "
-            f"which lacks the label {IMAGE_LABEL}; set standby_workers = 0 for {worker.app_id}"
+            f"standby workers need an image built from Upswell's Dockerfile, and {image!r} lacks the label "
+            f"{IMAGE_LABEL}; set standby_workers = 0 for {worker.app_id}"
         )
     return own
+
+
+def _labels(client: Any, app_id: str, image: str) -> dict[str, str]:
+    try:
+        return client.images.get(image).labels or {}
+    except errors.ImageNotFound as error:
+        raise FleetError(
+            f"the image of {app_id}'s workers, {image!r}, is not on the engine's machine; "
+            f"build it: docker build -t {image} ."
+        ) from error
 
 
 def _container(worker_id: str) -> str:

@@ -10,14 +10,18 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from upswell.errors import SettingsError
-from upswell.settings import LISTS, Settings, variable
+from upswell.settings import SETTINGS, Settings, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from upswell.fleets.protocol import WorkerSpec
 
+
+_NOT_A_WORKERS = ("apps", "fleets", "policies")
 
 CREDENTIALS = ("AWS_*", "AZURE_*", "GOOGLE_*", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """What the stores' credentials and authorities stand in, as the vendors' tools read them."""
@@ -38,9 +42,9 @@ def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
     """
     default = Settings()
     environment = {"UPSWELL_CONFIG": os.devnull}
-    for name in Settings.__struct_fields__:
+    for name in SETTINGS:
         value = getattr(settings, name)
-        if name != "apps" and value != getattr(default, name):
+        if name not in _NOT_A_WORKERS and value != getattr(default, name):
             environment[variable(name)] = _as_text(name, value)
     environment[variable("state_dir")] = str(settings.state_path)
     environment[variable("apps")] = app_id
@@ -55,11 +59,12 @@ def passed_on(patterns: Sequence[str], environment: Mapping[str, str]) -> dict[s
     >>> passed_on(["PGHOST"], {"AWS_REGION": "eu-central-1", "PGHOST": "db", "HOME": "/root"})
     {'AWS_REGION': 'eu-central-1', 'PGHOST': 'db'}
     """
-    settings = {variable(name) for name in Settings.__struct_fields__} | {"UPSWELL_CONFIG"}
     return {
         name: value
         for name, value in environment.items()
-        if name not in settings and any(_matches(name, pattern) for pattern in (*CREDENTIALS, *patterns))
+        if not name.startswith("UPSWELL_")
+        and name != variable("broker_url")
+        and any(_matches(name, pattern) for pattern in (*CREDENTIALS, *patterns))
     }
 
 
@@ -78,20 +83,18 @@ def absolute_folder(path: str) -> str:
 
 
 def _as_text(name: str, value: Any) -> str:
-    if name == "source_roots":
-        return _joined(name, [absolute_folder(root) for root in value])
-    if name in LISTS:
-        return _joined(name, value)
-    text = absolute_folder(value) if name == "destination" else str(value)
+    setting = SETTINGS[name]
+    if isinstance(value, dict):
+        text = msgspec.json.encode(value).decode()
+    elif setting.separator:
+        parts = [absolute_folder(part) if setting.path else part for part in value]
+        if wrong := next((part for part in parts if setting.separator in part), None):
+            raise SettingsError(
+                f"{name} must hold no {setting.separator!r}, which separates values, got {wrong!r}"
+            )
+        text = setting.separator.join(parts)
+    else:
+        text = absolute_folder(value) if setting.path else str(value)
     if "\0" in text:
         raise SettingsError(f"{name} must hold no NUL character, got {text!r}")
     return text
-
-
-def _joined(name: str, values: Sequence[str]) -> str:
-    for value in values:
-        if LISTS[name] in value or "\0" in value:
-            raise SettingsError(
-                f"{name} must hold no {LISTS[name]!r}, which parts them for a worker, got {value!r}"
-            )
-    return LISTS[name].join(values)

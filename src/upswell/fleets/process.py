@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from upswell.settings import Settings
+
 WORKER_COMMAND = (sys.executable, "-m", "upswell", "worker")
 
 INHERITED = (
@@ -60,6 +62,11 @@ class Record(Struct, frozen=True, kw_only=True):
     standby: bool
     pid: int | None = None
     start_ticks: int | None = None
+
+
+def open_process_fleet(settings: Settings) -> ProcessFleet:
+    """Return the fleet of a state folder."""
+    return ProcessFleet(settings.state_path)
 
 
 class ProcessFleet:

@@ -18,7 +18,6 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     standby: bool
     requested_at: float
     environment: dict[str, str]
-    image: str = ""
 
 
 class FleetWorker(Struct, frozen=True, kw_only=True):

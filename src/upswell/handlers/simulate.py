@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import random
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta, Struct
 
 from upswell.errors import SettingsError
+from upswell.settings import Setting
 
 if TYPE_CHECKING:
-    import random
-
     from upswell.handlers.protocol import Stored
     from upswell.messages import UploadRequest
+    from upswell.settings import Settings
+
+
+class SimulateSettings(Struct, frozen=True):
+    """What `[handlers.simulate]` holds."""
+
+    seconds: Annotated[
+        str,
+        Meta(pattern=r"\A\d+(\.\d+)?(-\d+(\.\d+)?)?\Z"),
+        Setting(
+            "How long a request takes: a number of seconds, or a range like 30-60.",
+            form="a number of seconds, or a range like 30-60",
+        ),
+    ] = "30-60"
+
+
+def open_simulation(settings: Settings, *_: Any) -> SimulateHandler:
+    """Return the handler that takes as long as the settings say."""
+    own = settings.own("handlers", "simulate", SimulateSettings)
+    return SimulateHandler(own.seconds, random.Random())  # noqa: S311 - no secret
 
 
 class SimulateHandler:
@@ -50,6 +72,6 @@ def parse_range(seconds: str) -> tuple[float, float]:
         least, most = 1.0, 0.0
     if not 0 <= least <= most:
         raise SettingsError(
-            f"simulate_seconds must be a number of seconds or a range like 30-60, got {seconds!r}"
+            f"handlers.simulate.seconds must be a number of seconds or a range like 30-60, got {seconds!r}"
         )
     return least, most

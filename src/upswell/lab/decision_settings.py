@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.errors import JournalError
-from upswell.settings import Settings
+from upswell.settings import DECIDING, Settings
 
 if TYPE_CHECKING:
     from upswell.journal import Journal, JournalReader
-
-DECIDING = (
-    "policy", "rules_file", "min_workers", "max_workers", "standby_workers", "tolerance",
-    "stabilization_window", "max_scale_out_factor", "max_scale_in_share", "bottleneck_check", "slots",
-    "decision_interval", "window", "price_per_worker_hour",
-)  # fmt: skip
 
 
 def remember(journal: Journal, settings: Settings) -> None:
@@ -30,7 +24,7 @@ def remember(journal: Journal, settings: Settings) -> None:
 
 def _of(own: Settings) -> dict[str, Any]:
     values = {name: getattr(own, name) for name in DECIDING}
-    if own.rules_file:  # a replay may be started elsewhere
+    if own.rules_file:  # a replay may run in another folder
         values["rules_file"] = str(Path(own.rules_file).expanduser().absolute())
     return values
 

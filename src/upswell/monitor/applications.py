@@ -142,7 +142,7 @@ class Applications:
             app_id,
             slo=own.objective,
             window=own.window,
-            slots=own.slots,
+            slots=own.initial_slots,
             status_interval=own.status_interval,
             capacity=self._capacity(),
             started_at=now,

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from upswell.broker import topology
 from upswell.events import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from upswell.analysis.application import Application
     from upswell.broker.protocol import Broker
@@ -28,8 +27,9 @@ AT_ONCE = 32
 class DepthQueries:
     """One sweep over all queues at a time."""
 
-    def __init__(self, broker: Broker, clock: Clock) -> None:
+    def __init__(self, broker: Broker, clock: Clock, queue_of: Callable[[str], str]) -> None:
         self._broker = broker
+        self._queue_of = queue_of
         self._clock = clock
         self._sweep: asyncio.Task[None] | None = None
         self._fails = False
@@ -55,7 +55,7 @@ class DepthQueries:
 
     async def _ask_some(self, remaining: Iterator[Application]) -> None:
         for application in remaining:
-            queue = topology.upload_queue_name(application.app_id)
+            queue = self._queue_of(application.app_id)
             try:
                 depth = await self._broker.depth(queue)
             except Exception as error:  # noqa: BLE001 - whatever a broker raises, the other queues are asked

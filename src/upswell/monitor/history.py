@@ -65,7 +65,7 @@ def rounds(app_id: str, past: History, settings: Settings) -> Iterator[tuple[Sna
             at=now,
             slo=settings.objective,
             window=settings.window,
-            slots_per_worker=settings.slots,
+            slots_per_worker=settings.initial_slots,
             workers=Workers(desired=settings.min_workers),
             start_delay=past.start_delay,
             messages_ready=max(0, come - begun),

@@ -107,7 +107,7 @@ class Monitor:
             keep_rows=journal is not None,
         )
         self._rehearsals = Rehearsals(settings.decision_interval) if rehearsals is None else rehearsals
-        self._depths = DepthQueries(broker, self._clock)
+        self._depths = DepthQueries(broker, self._clock, settings.upload_queue_of)
         self._consumers: list[Consumer] = []
 
     async def run(self) -> None:
@@ -140,7 +140,7 @@ class Monitor:
         """Make the queues, begin to listen, and to rehearse what the journal remembers."""
         reports = topology.report_queue(self._settings.report_queue)
         statuses = topology.status_queue("monitor", self._name)
-        scaling = topology.scaling_queue(self._settings.scaling_queue)
+        scaling = topology.scaling_queue(self._settings.report_queue)
         for queue in (reports, self._refused_queue, statuses, scaling):
             await self._broker.declare(queue)
         # Statuses first: they tell how wrong the workers' clocks are.
@@ -265,7 +265,7 @@ class Monitor:
         self._broker.publish(
             Message(
                 body=encode(request),
-                routing_key=self._settings.scaling_queue,
+                routing_key=topology.scaling_queue(self._settings.report_queue).name,
                 persistent=False,
                 mandatory=False,
             )

@@ -35,7 +35,7 @@ CPU_SHARE = 0.1
 BUSIEST_SHARE = 0.75
 """Of that, for those with the most traffic; the rest of it goes round."""
 MOST_REHEARSED = 1000
-"""Applications rehearsed, at most: each takes 100 to 200 kB."""
+"""Applications rehearsed, at most: each takes 60 to 100 kB."""
 _MOST_ROUNDS_SAVED = 5
 _DAY = 86_400.0
 

@@ -279,7 +279,6 @@ class Scaler:
                 standby=action.standby,
                 requested_at=now,
                 environment=environment,
-                image=settings.image.replace("{app_id}", app_id),
             )
             for action in actions
         ]

@@ -59,7 +59,7 @@ class Mail:
         self.told: dict[str, Told] = {}
         self._broker = broker
         self._apps = frozenset(settings.apps)
-        self._requests_from = topology.scaling_queue(settings.scaling_queue)
+        self._requests_from = topology.scaling_queue(settings.report_queue)
         self._statuses_from = topology.status_queue("scaler", name)
         self._changed = changed
         self._clock = clock

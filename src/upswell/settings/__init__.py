@@ -5,9 +5,9 @@ table (`[apps.e123456]`) and override the general ones for it alone: `settings.f
 No other package reads the environment.
 """
 
-from upswell.settings.applications import Settings, describe
-from upswell.settings.fields import LISTS, PER_APP, variable
-from upswell.settings.loading import load
+from upswell.settings.applications import DECIDING, PER_APP, SETTINGS, Settings
+from upswell.settings.loading import load, variable
+from upswell.settings.setting import Setting, settings_of
 from upswell.settings.slo import Slo
 
-__all__ = ["LISTS", "PER_APP", "Settings", "Slo", "describe", "load", "variable"]
+__all__ = ["DECIDING", "PER_APP", "SETTINGS", "Setting", "Settings", "Slo", "load", "settings_of", "variable"]

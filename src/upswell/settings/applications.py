@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from upswell.errors import SettingsError
 from upswell.messages import APP_ID_PATTERN
 from upswell.safe import safe
-from upswell.settings.fields import PER_APP, Fields
+from upswell.settings.checking import build, nearest
+from upswell.settings.fields import REMOVED, Fields
+from upswell.settings.setting import settings_of
 from upswell.settings.slo import Slo
-from upswell.settings.suggestions import nearest
+from upswell.settings.tables import KINDS, check_tables, merged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Own = TypeVar("Own", bound=Struct)
+
+FIRST_SLOTS = 4
+"""Where slots = "auto" begins."""
 
 _SCHEMES = {"": "embedded", "amqp": "rabbitmq", "amqps": "rabbitmq"}
 
@@ -36,10 +43,22 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         own = self.apps.get(app_id)
         if not own:
             return self
-        values: dict[str, Any] = {**msgspec.structs.asdict(self), **own, "apps": {}}
-        if "slots" in own and "auto_slots" not in own:  # a number of its own stands over "auto" for all
-            values["auto_slots"] = False
-        return msgspec.structs.replace(build(values, where=f"[apps.{app_id}] "), apps=self.apps)
+        tables = {kind: merged(getattr(self, kind), own[kind]) for kind in KINDS if kind in own}
+        values: dict[str, Any] = {**msgspec.structs.asdict(self), **own, **tables, "apps": {}}
+        return msgspec.structs.replace(checked(values, f"apps.{app_id}."), apps=self.apps)
+
+    def own(self, kind: str, name: str, struct: type[Own]) -> Own:
+        """Return what the table of one fleet, handler or policy holds: `own("fleets", "docker", DockerSettings)`.
+
+        Raises:
+            SettingsError: a setting in it is unknown or breaks its rule.
+        """
+        return build(struct, getattr(self, kind).get(name, {}), f"{kind}.{name}.")
+
+    def upload_queue_of(self, app_id: str) -> str:
+        """Return the name of an application's upload queue."""
+        template: str = self.apps.get(app_id, {}).get("upload_queue", self.upload_queue)
+        return template.replace("{app_id}", app_id)
 
     @property
     def objective(self) -> Slo:
@@ -47,11 +66,26 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Slo.parse(self.slo)
 
     @property
+    def auto_slots(self) -> bool:
+        """Whether a worker finds the number of its slots by itself."""
+        return self.slots == "auto"
+
+    @property
+    def initial_slots(self) -> int:
+        """Slots that a worker starts with."""
+        return FIRST_SLOTS if self.slots == "auto" else self.slots
+
+    @property
     def state_path(self) -> Path:
-        """`state_dir` as a path: the XDG state folder where nothing else is said."""
+        """`state_dir` as a path; by default the XDG state folder."""
         if self.state_dir:
             return Path(self.state_dir).expanduser().absolute()
         return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser().absolute() / "upswell"
+
+    @property
+    def destination_path(self) -> str:
+        """`destination`, or the store in the state folder."""
+        return self.destination or str(self.state_path / "store")
 
     @property
     def broker(self) -> str:
@@ -68,60 +102,29 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         try:
             return Path(self.rules_file).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"rules_file must be a readable text file: {self.rules_file}: {error}"
-            ) from error
-
-    @property
-    def destination_path(self) -> str:
-        """`destination`, or the store in the state folder."""
-        return self.destination or str(self.state_path / "store")
+            raise SettingsError(f"rules_file cannot be read: {self.rules_file}: {error}") from error
 
 
-def build(values: Mapping[str, Any], where: str = "") -> Settings:
-    """Return checked settings; `where` begins each error.
+SETTINGS = settings_of(Settings)
+"""Every setting, in order, and what is said of it."""
+
+PER_APP = frozenset(name for name, setting in SETTINGS.items() if setting.app)
+"""The settings that an application's own table may hold."""
+
+DECIDING = tuple(name for name, setting in SETTINGS.items() if setting.decides)
+"""The settings that decisions depend on."""
+
+
+def checked(values: Mapping[str, Any], where: str = "") -> Settings:
+    """Return the settings that hold these values, each checked alone and together.
 
     Raises:
-        SettingsError: a setting is unknown or breaks its rule.
+        SettingsError: a setting is unknown, was removed, or breaks its rule.
     """
-    known = Settings.__struct_fields__
     for name in values:
-        if name not in known:
-            raise SettingsError(f"{where}unknown setting: {name}{nearest(name, known)}")
-    if values.get("slots") == "auto":
-        values = {**values, "slots": Settings().slots, "auto_slots": True}
-    hints = _hints()
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        try:
-            checked[name] = msgspec.convert(value, hints[name], strict=False)
-        except msgspec.ValidationError as error:
-            shown = safe(repr(value))
-            raise SettingsError(f"{where}{name} {_rule(str(error))}, got {shown}") from error
-        if isinstance(checked[name], float) and not math.isfinite(checked[name]):
-            raise SettingsError(f"{where}{name} must be a finite number, got {value}")
-    settings = Settings(**checked)
-    _check(settings, where)
-    return settings
-
-
-def _rule(error: str) -> str:
-    """Return msgspec's sentence as the rule of a setting: ``Expected `int` >= 1`` -> ``must be `int` >= 1``."""
-    return "must be " + error.removeprefix("Expected ").split(" - at ")[0]
-
-
-def _hints() -> dict[str, Any]:
-    global _cached_hints  # noqa: PLW0603 - resolving annotations costs milliseconds, once a process is enough
-    if _cached_hints is None:
-        _cached_hints = get_type_hints(Settings, include_extras=True)
-    return _cached_hints
-
-
-_cached_hints: dict[str, Any] | None = None
-
-
-def _check(settings: Settings, where: str) -> None:
-    """Raise a SettingsError for what no single field's rule says."""
+        if name in REMOVED:
+            raise SettingsError(f"{where}{name} is not a setting any more: {REMOVED[name]}")
+    settings = build(Settings, values, where)
     try:
         Slo.parse(settings.slo)
     except SettingsError as error:
@@ -136,30 +139,38 @@ def _check(settings: Settings, where: str) -> None:
         raise SettingsError(
             f"broker_url must start with amqp:// or amqps://, got {safe(settings.broker_url)!r}"
         )
+    for kind in KINDS:
+        check_tables(kind, getattr(settings, kind), where)
+    if settings.apps:
+        _check_apps(settings)
+    return settings
+
+
+def _check_apps(settings: Settings) -> None:
+    queues: dict[str, str] = {}
     standby = 0
     for app_id, own in settings.apps.items():
-        _check_app(app_id, own)
+        if not re.match(APP_ID_PATTERN, app_id):
+            raise SettingsError(
+                f"an application's name must be 1 to 64 letters, digits, '_' or '-', got {app_id[:80]!r}"
+            )
+        for name in own:
+            if name not in PER_APP and name not in REMOVED:
+                why = (
+                    "it holds for all applications"
+                    if name in SETTINGS
+                    else f"unknown{nearest(name, PER_APP)}"
+                )
+                raise SettingsError(f"apps.{app_id}.{name} is no setting of an application: {why}")
         standby += settings.for_app(app_id).standby_workers
+        queue = settings.upload_queue_of(app_id)
+        if queue in queues:
+            raise SettingsError(
+                f"upload_queue must differ between applications, got {queue} for {queues[queue]} and {app_id}"
+            )
+        queues[queue] = app_id
     if 0 < settings.max_workers_total <= standby:
         raise SettingsError(
-            f"{where}max_workers_total must be 0, or more than all standby_workers together ({standby}), "
+            f"max_workers_total must be 0, or greater than all standby_workers together ({standby}), "
             f"got {settings.max_workers_total}"
         )
-
-
-def _check_app(app_id: str, own: Mapping[str, Any]) -> None:
-    if not re.match(APP_ID_PATTERN, app_id):
-        raise SettingsError(
-            f"an application's name must be 1 to 64 letters, digits, '_' or '-', got {app_id[:80]!r}"
-        )
-    for name in own:
-        if name not in PER_APP:
-            raise SettingsError(f"[apps.{app_id}] unknown setting: {name}{nearest(name, PER_APP)}")
-
-
-def describe(name: str) -> str:
-    """Return a setting's reason, as the docs and `upswell config check` show it."""
-    for meta in _hints()[name].__metadata__:
-        if meta.description:
-            return str(meta.description)
-    return ""

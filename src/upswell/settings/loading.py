@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.errors import SettingsError
-from upswell.settings.applications import Settings, build
-from upswell.settings.fields import LISTS, variable
-from upswell.settings.suggestions import nearest
+from upswell.settings.applications import SETTINGS, Settings, checked
+from upswell.settings.checking import nearest
+from upswell.settings.fields import REMOVED
+from upswell.settings.tables import KINDS, dotted_of_variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+INTERNAL_VARIABLES = frozenset(
+    {"UPSWELL_CONFIG", "UPSWELL_HEARTBEAT", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"}
+)
+"""Variables that are no settings: the settings file's name, and what a fleet gives the worker it starts."""
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    setting = SETTINGS.get(name)
+    return setting.variable if setting and setting.variable else f"UPSWELL_{name.upper()}"
 
 
 def load(
@@ -24,6 +36,8 @@ def load(
     file: str | Path | None = None,
 ) -> tuple[Settings, dict[str, str]]:
     """Return the settings, and for each where it came from: `flag`, the variable, the file, or `default`.
+
+    A setting in a table has its dotted name: `fleets.docker.image`.
 
     Args:
         flags: setting -> value from the command line; None means that it was not given.
@@ -35,62 +49,79 @@ def load(
     """
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
-    origins = dict.fromkeys(Settings.__struct_fields__, "default")
+    origins = dict.fromkeys(SETTINGS, "default")
     named = file or environment.get("UPSWELL_CONFIG")
     path = Path(named) if named else Path("upswell.toml")
     if named or path.is_file():
         for name, value in _read_toml(path).items():
-            values[name], origins[name] = value, str(path)
-    for name, value in _from_environment(environment):
-        values[name], origins[name] = value, variable(name)
+            _put(values, origins, name, value, str(path))
+    for key, name, value in _from_environment(environment):
+        _put(values, origins, name, value, key)
     for name, value in (flags or {}).items():
         if value is not None:
-            values[name], origins[name] = value, "flag"
-    return build(values), origins
+            _put(values, origins, name, value, "flag")
+    return checked(values), origins
+
+
+def _put(values: dict[str, Any], origins: dict[str, str], name: str, value: Any, origin: str) -> None:
+    """Set one value over what was there; tables are merged, setting by setting."""
+    kind, _, rest = name.partition(".")
+    entry, _, setting = rest.rpartition(".")
+    if kind == "apps" and isinstance(value, str):
+        value = _tables_from_text(name, value)
+    if kind not in KINDS:
+        values[name], origins[name] = value, origin
+        return
+    if rest:
+        if not setting or not entry:
+            raise SettingsError(f"unknown setting: {name}; tables are named like fleets.docker.image")
+        value = {entry: {setting: value}}
+    tables = _tables_from_text(name, value) if isinstance(value, str) else value
+    merged: dict[str, Any] = values.setdefault(kind, {})
+    for entry, table in _tables(kind, tables).items():
+        merged[entry] = {**merged.get(entry, {}), **table}
+        origins.update({f"{kind}.{entry}.{setting}": origin for setting in table})
+    origins[kind] = origin
+
+
+def _tables(kind: str, value: Any) -> dict[str, dict[str, Any]]:
+    try:
+        return msgspec.convert(value, dict[str, dict[str, Any]])
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{kind} must hold tables, such as [{kind}.NAME], got {value!r}") from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise SettingsError(f"the settings file must be readable: {path}: {error.strerror}") from error
+        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the settings file must be TOML: {path}: {error}") from error
+        raise SettingsError(f"the settings file is not valid TOML: {path}: {error}") from error
 
 
-def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any]]:
-    """Return (setting, value) of each variable that is set; a variable that looks like ours but is none is an error."""
-    own_names = {variable(name): name for name in Settings.__struct_fields__}
-    found: list[tuple[str, Any]] = []
-    for key, value in environment.items():
-        if key in own_names:
-            found.append((own_names[key], _from_text(own_names[key], value)))
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (variable, setting, text) of each variable that is set; one that only looks like ours is an error."""
+    names = {variable(name): name for name in SETTINGS}
+    removed = {variable(name): name for name in REMOVED}
+    for key, text in environment.items():
+        if key in names:
+            yield key, names[key], text
+        elif key in removed:
+            raise SettingsError(f"{key} is not a setting any more: {REMOVED[removed[key]]}")
         elif key.startswith("UPSWELL_") and key not in INTERNAL_VARIABLES:
-            raise SettingsError(f"unknown setting in the environment: {key}{nearest(key, own_names)}")
-    return found
+            name = dotted_of_variable(key)
+            if name is None:
+                raise SettingsError(f"unknown setting in the environment: {key}{nearest(key, names)}")
+            yield key, name, text
 
 
-INTERNAL_VARIABLES = frozenset(
-    {"UPSWELL_CONFIG", "UPSWELL_HEARTBEAT", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"}
-)
-"""Variables that are no settings: the settings file's name, and what a fleet tells the worker it starts."""
-
-
-def _from_text(name: str, text: str) -> Any:
-    """Return an environment variable's text as its setting's type: lists are separated as in PATH, tables are JSON."""
-    if name in LISTS:
-        return [part for part in text.split(LISTS[name]) if part]
-    if name == "apps":
-        try:
-            return _apps_from_text(text)
-        except msgspec.DecodeError as error:
-            raise SettingsError(
-                f"{variable(name)} must be a JSON object or names separated by commas: {error}"
-            ) from error
-    return text
-
-
-def _apps_from_text(text: str) -> dict[str, Any]:
-    if text.lstrip().startswith("{"):
+def _tables_from_text(name: str, text: str) -> dict[str, Any]:
+    """Return a variable's tables: JSON, or for applications their names alone."""
+    if name == "apps" and not text.lstrip().startswith("{"):
+        return {app_id: {} for app_id in text.split(",") if app_id}
+    try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    return {app_id: {} for app_id in text.split(",") if app_id}
+    except msgspec.DecodeError as error:
+        names = " or names separated by commas" if name == "apps" else ""
+        raise SettingsError(f"{variable(name)} must be a JSON object{names}: {error}") from error

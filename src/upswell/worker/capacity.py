@@ -48,7 +48,7 @@ class Capacity:
         self._uploads = uploads
         self._limit = limit
         self._monotonic = monotonic
-        self._finder = SlotFinder(settings.slots, settings.max_slots) if settings.auto_slots else None
+        self._finder = SlotFinder(settings.initial_slots, settings.max_slots) if settings.auto_slots else None
         self._share: RateShare | None = None
         if self._finder is not None:
             uploads.slots = self._finder.slots

@@ -223,7 +223,7 @@ class Worker:
             app_id=self._app_id,
             worker_id=self._worker_id,
             queue=self._upload_queue,
-            slots=settings.slots,
+            slots=settings.initial_slots,
             handler=settings.handler,
         )
         await self._capacity.listen()

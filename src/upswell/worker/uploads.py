@@ -69,7 +69,7 @@ class Uploads:
         self._broker = broker
         self._handler = handler
         self._settings = settings
-        self.slots = settings.slots
+        self.slots = settings.initial_slots
         """How many uploads run at once; may be changed, and what runs beyond is finished."""
         self._on_idle = on_idle
         self._clock = clock

@@ -120,11 +120,11 @@ def test_misuse_is_one_line_after_the_usage_and_exit_status_2(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["worker", "--app", "e1", "--slots", "0"], "slots must be `int` >= 1, got '0'"),
-        (["worker", "--app", "e1", "--slots", "many"], "slots must be `int`"),
+        (["worker", "--app", "e1", "--slots", "0"], "slots must be a whole number from 1 to 1000"),
+        (["worker", "--app", "e1", "--slots", "many"], "slots must be a whole number"),
         (
             ["publish", "--app", "e1", "--config", "missing.toml"],
-            "settings file must be readable: missing.toml",
+            "cannot read the settings file missing.toml",
         ),
         (["publish", "--app", "e1", "missing.json"], "request file must be readable: missing.json"),
         (["publish", "--app", "e1", "bad\x00name"], "request file must be readable: bad\\u0000name"),

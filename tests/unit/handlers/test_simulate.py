@@ -29,5 +29,5 @@ def test_the_time_is_drawn_from_the_whole_range(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("text", ["60-30", "", "-1", "1-2-3", "a", "nan", "1-inf-"])
 def test_a_range_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="simulate_seconds must be"):
+    with pytest.raises(SettingsError, match=r"handlers\.simulate\.seconds must be"):
         parse_range(text)

@@ -12,11 +12,11 @@ from upswell.cli.journals import open_journal
 from upswell.errors import JournalError, SettingsError
 from upswell.journal import Journal
 from upswell.lab.contenders import choose
-from upswell.lab.decision_settings import DECIDING, recall, remember
+from upswell.lab.decision_settings import recall, remember
 from upswell.lab.recorded import read_recorded
 from upswell.lab.replay_world import ReplaySetup, replay_setup
 from upswell.lab.runs import run_policy
-from upswell.settings import PER_APP, Settings
+from upswell.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,17 +106,3 @@ def test_each_application_is_remembered_under_its_own_settings(tmp_path: Path) -
     with pytest.raises(JournalError, match="must hold settings of this version for e1"):
         recall(journal, "e1")
     journal.close()
-
-
-def test_whatever_an_application_may_set_for_its_decisions_is_remembered() -> None:
-    """A new setting of the monitor must be thought of here, too."""
-    others = {
-        "slo", "handler", "destination", "source_roots", "upload_timeout", "upload_rate_limit",
-        "delivery_limit", "retry_backoff", "simulate_seconds", "status_interval", "image", "priority",
-        "app_rate_limit", "auto_slots", "connect_timeout", "drain_timeout", "max_slots",
-        "max_source_bytes", "min_throughput", "on_conflict", "part_size", "parts_in_flight",
-        "read_timeout", "source_downgrade", "source_networks", "source_origins", "source_stores",
-        "store_addressing", "store_allow_http", "store_anonymous", "store_endpoint", "store_region",
-        "store_timeout", "verify", "worker_variables",
-    }  # fmt: skip
-    assert PER_APP - others <= set(DECIDING)

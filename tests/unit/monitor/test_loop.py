@@ -58,7 +58,7 @@ class House:
 
     async def upload_queue(self, waiting: int, app_id: str = "e123456") -> None:
         """Make an application's queue, with so many uploads in it."""
-        name = topology.upload_queue_name(app_id)
+        name = f"{app_id}_upload"
         await self.broker.declare(topology.upload_queue(name, delivery_limit=5))
         for _ in range(waiting):
             self.broker.publish(Message(body=b"{}", routing_key=name))
@@ -98,7 +98,10 @@ class House:
     @property
     def requests(self) -> list[ScaleRequest]:
         """What the scaler was told."""
-        return [decode(ScaleRequest, body) for body in self.broker.bodies(self.settings.scaling_queue)]
+        return [
+            decode(ScaleRequest, body)
+            for body in self.broker.bodies(topology.scaling_queue(self.settings.report_queue).name)
+        ]
 
 
 @pytest.fixture
@@ -499,7 +502,7 @@ def test_the_monitor_runs_until_cancelled_and_then_listens_no_more(log: list[Any
             await running
         assert all(consumer.cancelled for consumer in house.broker.consumers)
         assert house.broker.declared.keys() == {
-            "upswell_report", "upswell_report.dead", "upswell.status.monitor.m1", "upswell_scaling",
+            "upswell_report", "upswell_report.dead", "upswell.status.monitor.m1", "upswell_report.scaling",
         }  # fmt: skip
 
     run(scenario())

@@ -12,7 +12,7 @@ from support.snapshots import ordinary
 from upswell.analysis.snapshot import Workers
 from upswell.errors import SettingsError
 from upswell.policies.table import POLICIES, policy_for
-from upswell.settings import Settings, describe, load
+from upswell.settings import SETTINGS, Settings, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def test_an_unknown_policy_lists_the_known_ones_and_suggests_the_nearest() -> No
 
 
 def test_the_setting_is_described_with_every_policy_that_there_is() -> None:
-    described = describe("policy")
+    described = SETTINGS["policy"].text
     assert all(re.search(rf"\b{name}\b", described) for name in POLICIES)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from upswell import settings as module
 from upswell.errors import SettingsError
-from upswell.settings import PER_APP, Settings, Slo, describe, load
+from upswell.settings import PER_APP, SETTINGS, Settings, Slo, load, variable
+from upswell.settings.tables import KINDS
 
 
 @pytest.fixture(autouse=True)
@@ -53,28 +54,62 @@ def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"slots": 0}, "slots must be `int` >= 1, got 0"),
-        ({"slots": "many"}, "slots must be `int`"),
+        ({"slots": 0}, 'slots must be a whole number from 1 to 1000, or "auto", got 0'),
+        ({"slots": "many"}, "slots must be a whole number"),
         ({"slotz": 1}, "unknown setting: slotz; did you mean slots?"),
         ({"tolerance": float("nan")}, "tolerance must be"),
-        ({"window": -1}, "window must be `float` > 0"),
+        ({"window": -1}, "window must be a number > 0"),
         ({"min_workers": 12}, "max_workers must be >= min_workers (12), got 10"),
         (
             {"max_workers_total": 4, "standby_workers": 2, "apps": {"a": {}, "b": {}}},
-            "max_workers_total must be 0, or more than all standby_workers together (4), got 4",
+            "max_workers_total must be 0, or greater than all standby_workers together (4), got 4",
         ),
         ({"slo": "0s"}, 'slo must read like "95% < 30s"'),
         ({"slo": "120% < 30s"}, "slo must ask for more than 0% and less than 100%, got '120% < 30s'"),
         ({"slo": "0% < 30s"}, "slo must ask for more than 0%"),
         ({"slo": "95% < 0s"}, "slo must give a time above 0 s, got '95% < 0s'"),
         ({"broker_url": "http://guest:secret@h"}, "broker_url must start with amqp:// or amqps://"),
-        ({"fleet": "zeppelin"}, "fleet must be"),
-        ({"report_queue": "a b"}, "report_queue must be `str` matching regex"),
+        ({"on_conflict": "shrug"}, "on_conflict must be one of overwrite, skip, fail, got 'shrug'"),
+        ({"delivery_limit": 0}, "delivery_limit must be a whole number >= 1, got 0"),
+        ({"bottleneck_check": "maybe"}, "bottleneck_check must be true or false, got 'maybe'"),
+        ({"image": "x"}, "image is not a setting any more: use fleets.docker.image"),
+        (
+            {"apps": {"e1": {"image": "x"}}},
+            "apps.e1.image is not a setting any more",
+        ),
+        ({"fleets.docker.imag": "x"}, "unknown setting: fleets.docker.imag; did you mean image?"),
+        ({"fleets.docker.network": "a b"}, "fleets.docker.network must be the name of a network, got 'a b'"),
+        ({"fleets.dokcer.image": "x"}, "did you mean docker?"),
+        ({"fleets.process.image": "x"}, "fleets.process has no settings of its own"),
+        ({"fleets": "docker"}, "UPSWELL_FLEETS must be a JSON object"),
+        ({"fleets": {"docker": 3}}, "fleets must hold tables, such as [fleets.NAME]"),
+        (
+            {"apps": {"e1": {"handlers": {"simulate": {"seconds": "soon"}}}}},
+            "apps.e1.handlers.simulate.seconds must be",
+        ),
+        (
+            {"upload_queue": "all", "apps": {"a": {}, "b": {}}},
+            "upload_queue must differ between applications, got all for a and b",
+        ),
+        (
+            {"upload_queue": "a b"},
+            "upload_queue must be letters, digits, '_', '.', '-' and {app_id}",
+        ),
+        ({"report_queue": "a b"}, "report_queue must be letters, digits"),
         ({"apps": {"../x": {}}}, "an application's name must be 1 to 64 letters"),
-        ({"apps": {"e1": {"slotz": 1}}}, "[apps.e1] unknown setting: slotz; did you mean slots?"),
-        ({"apps": {"e1": {"slots": 0}}}, "[apps.e1] slots must be `int` >= 1, got 0"),
-        ({"apps": {"e1": {"report_queue": "r"}}}, "[apps.e1] unknown setting: report_queue"),
-        ({"apps": {"e1": {"slo": "200% < 1s"}}}, "[apps.e1] slo must ask for more than 0%"),
+        (
+            {"apps": {"e1": {"slotz": 1}}},
+            "apps.e1.slotz is no setting of an application: unknown",
+        ),
+        (
+            {"apps": {"e1": {"slots": 0}}},
+            "apps.e1.slots must be a whole number from 1 to 1000",
+        ),
+        (
+            {"apps": {"e1": {"report_queue": "r"}}},
+            "report_queue is no setting of an application: it holds for all",
+        ),
+        ({"apps": {"e1": {"slo": "200% < 1s"}}}, "apps.e1.slo must ask for more than 0%"),
     ],
 )
 def test_a_bad_setting_is_refused_with_its_rule_and_its_value(flags: dict[str, Any], message: str) -> None:
@@ -108,12 +143,12 @@ def test_lists_and_tables_can_stand_in_the_environment() -> None:
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "u.toml"
     file.write_text(text)
-    with pytest.raises(SettingsError, match=r"must be TOML: .*u\.toml"):
+    with pytest.raises(SettingsError, match=r"is not valid TOML: .*u\.toml"):
         load({}, {}, file)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"must be readable: .*nowhere\.toml"):
+    with pytest.raises(SettingsError, match=r"cannot read the settings file .*nowhere\.toml"):
         load({}, {}, tmp_path / "nowhere.toml")
 
 
@@ -123,9 +158,9 @@ def test_an_objective_reads_as_people_write_it(text: str) -> None:
     assert Slo.parse(str(slo)) == slo
 
 
-def test_every_setting_has_a_reason_and_every_application_setting_exists() -> None:
-    assert all(describe(name) for name in Settings.__struct_fields__)
-    assert set(Settings.__struct_fields__) >= PER_APP
+def test_every_setting_has_a_reason() -> None:
+    assert all(setting.text for setting in SETTINGS.values())
+    assert set(SETTINGS) >= PER_APP
 
 
 def test_state_lies_in_the_xdg_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,25 +168,69 @@ def test_state_lies_in_the_xdg_folder_unless_told_otherwise(monkeypatch: pytest.
     assert Settings().state_path == Path("/var/x/upswell")
     assert Settings(state_dir="/s").state_path == Path("/s")
     assert Settings(state_dir="/s").destination_path == "/s/store"
-    assert module.variable("slots") == "UPSWELL_SLOTS"
+    assert variable("slots") == "UPSWELL_SLOTS"
 
 
 def test_the_page_of_settings_shows_every_setting_as_it_is() -> None:
     """Run scripts/write_docs after a change."""
     root = Path(__file__).parents[3]
     page = (root / "docs/settings.md").read_text("utf-8")
-    for name in Settings.__struct_fields__:
-        assert f"| `{name}` | `{module.variable(name)}` |" in page
-        assert describe(name) in page
+    for name in SETTINGS.keys() - KINDS:
+        assert f"| `{name}` | `{variable(name)}` |" in page
+        assert SETTINGS[name].text in page
 
 
-def test_slots_auto_begins_with_the_default_and_a_number_of_an_applications_own_stands_over_it() -> None:
+def test_slots_auto_begins_with_four_and_a_number_of_an_applications_own_stands_over_it() -> None:
     apps = {"a": {"slots": 3}, "b": {}, "c": {"slots": "auto"}}
     settings, _ = load({"slots": "auto", "apps": apps}, {})
-    assert (settings.slots, settings.auto_slots) == (Settings().slots, True)
-    own = {name: (settings.for_app(name).slots, settings.for_app(name).auto_slots) for name in apps}
+    own = {name: (settings.for_app(name).initial_slots, settings.for_app(name).auto_slots) for name in apps}
     assert own == {"a": (3, False), "b": (4, True), "c": (4, True)}
     assert load({"slots": "8"}, {"UPSWELL_SLOTS": "auto"})[0].auto_slots is False
+
+
+def test_a_table_is_merged_setting_by_setting_and_an_application_overrides_it(tmp_path: Path) -> None:
+    file = tmp_path / "u.toml"
+    file.write_text(
+        '[fleets.docker]\nimage = "a"\nnetwork = "n"\n'
+        '[apps.e1.fleets.docker]\nimage = "own"\n[apps.e1.policies]\n'
+    )
+    settings, origins = load({"handlers.simulate.seconds": "1-2"}, {"UPSWELL_FLEETS_DOCKER_IMAGE": "b"}, file)
+    assert settings.fleets == {"docker": {"image": "b", "network": "n"}}
+    assert settings.for_app("e1").fleets == {"docker": {"image": "own", "network": "n"}}
+    assert origins["fleets.docker.image"] == "UPSWELL_FLEETS_DOCKER_IMAGE"
+    assert origins["fleets.docker.network"] == str(file)
+    assert origins["handlers.simulate.seconds"] == "flag"
+    assert settings.handlers == {"simulate": {"seconds": "1-2"}}
+
+
+def test_a_table_of_a_fleet_whose_extra_is_not_installed_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monitor reads the same file as the scaler, on a machine without Docker's client."""
+    monkeypatch.setitem(sys.modules, "docker", None)
+    monkeypatch.delitem(sys.modules, "upswell.fleets.docker", raising=False)
+    assert load({"fleets.docker.image": "x"}, {})[0].fleets == {"docker": {"image": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        (
+            "UPSWELL_DOCKER_NETWORK",
+            "is not a setting any more: use fleets.docker.network",
+        ),
+        ("UPSWELL_FLEETS_DOCKER_IMAG", "unknown setting: fleets.docker.imag; did you mean image?"),
+        ("UPSWELL_FLEETS_DOKCER_IMAGE", "unknown setting in the environment: UPSWELL_FLEETS_DOKCER_IMAGE"),
+    ],
+)
+def test_a_variable_that_was_removed_or_is_mistyped_is_an_error(variable: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({}, {variable: "x"})
+    assert message in str(caught.value)
+
+
+def test_every_part_reads_an_applications_upload_queue_from_its_settings() -> None:
+    settings = Settings(upload_queue="{app_id}.in", apps={"e1": {"upload_queue": "photos"}, "e2": {}})
+    assert [settings.upload_queue_of(app) for app in ("e1", "e2")] == ["photos", "e2.in"]
+    assert Settings().upload_queue_of("e1") == "e1_upload"
 
 
 @pytest.mark.parametrize(

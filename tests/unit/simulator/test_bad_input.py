@@ -94,18 +94,17 @@ def test_services_of_no_time_are_served() -> None:
     assert (outcome.finished, outcome.work, outcome.cost_over_work) == (2, 0.0, math.inf)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.001, 1.0])
-def test_a_million_uploads_in_one_second_are_simulated_and_judged(seconds: float) -> None:
-    arrivals, services = np.linspace(0, 1, 1_000_000), np.full(1_000_000, seconds)
+def test_a_hundred_thousand_uploads_in_one_second_are_simulated_and_judged(seconds: float) -> None:
+    arrivals, services = np.linspace(0, 1, 100_000), np.full(100_000, seconds)
     for policy in (ThresholdPolicy(), RehearsedPolicy()):
-        assert simulate(arrivals, services, policy, WORLD).uploads == 1_000_000
+        assert simulate(arrivals, services, policy, WORLD).uploads == 100_000
     best = oracle(arrivals, services, objective=30.0, share=0.95, start_delay=5.0)
     assert best.attainment >= 0.95
     assert best.cost < 1.2 * services.sum()
 
 
-def test_a_flood_is_scheduled_by_the_dozen_and_hardly_dearer() -> None:
+def test_a_flood_is_scheduled_by_the_dozen_and_hardly_more_expensive() -> None:
     rng = np.random.default_rng(3)
     arrivals, services = np.sort(rng.uniform(0, 30, 20_000)), rng.exponential(10.0, 20_000).clip(0, 60)
     best = oracle(arrivals, services, objective=60.0, share=0.95, start_delay=5.0)

@@ -413,25 +413,25 @@ def test_a_worker_whose_slots_are_found_fetches_and_shows_as_many_as_it_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """When they shrink, what runs is finished, and what comes meanwhile waits for its turn."""
-    found = iter([5, 2])
+    found = iter([6, 2])
 
     async def scenario() -> None:
-        rig = Rig(slots=3, auto_slots=True)
+        rig = Rig(slots="auto")
         monkeypatch.setattr(SlotFinder, "observe", lambda *_: next(found))
         async with rig.running():
             for number in range(10):
                 rig.upload(f"r{number}")
             await settle()
-            assert (rig.worker.status.busy, rig.worker.status.slots) == (3, 3)
+            assert (rig.worker.status.busy, rig.worker.status.slots) == (4, 4)
             assert rig.worker._capacity.adapt()
             rig.worker._changed.set()
             await settle()
-            assert (rig.worker.status.busy, rig.worker.status.slots) == (5, 5)
+            assert (rig.worker.status.busy, rig.worker.status.slots) == (6, 6)
             rig.worker._capacity.adapt()
             rig.worker._changed.set()
             await settle()
             assert rig.worker.status.slots == 2
-            assert len(rig.worker._uploads._running) == 5
+            assert len(rig.worker._uploads._running) == 6
             assert len(rig.worker._uploads._waiting) == 2
 
     asyncio.run(scenario())

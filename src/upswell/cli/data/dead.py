@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from upswell.broker.topology import dead_letter_queue, upload_queue_name
+from upswell.broker.topology import dead_letter_queue
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import clock
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from upswell.broker import Delivery
     from upswell.settings import Settings
 
-queue_option = click.option("--upload-queue", metavar="NAME", help="The upload queue; default: {app}_upload.")
-
 
 @click.group("dead")
 def command() -> None:
@@ -39,18 +37,17 @@ def command() -> None:
 
 @command.command("list")
 @app_option()
-@queue_option
 @click.option(
     "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@with_settings(quiet="warning")
-def list_dead(app: str, upload_queue: str | None, settings: Settings, limit: int, as_json: bool) -> None:
+@with_settings("dead", quiet="warning")
+def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
     """List dead-lettered requests, the oldest first, and leave them where they are."""
 
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            queue = dead_letter_queue(upload_queue or upload_queue_name(app)).name
+            queue = dead_letter_queue(settings.upload_queue_of(app)).name
             depth = await broker.depth(queue)
             held = await peek(broker, queue, limit) if depth else []
             for delivery in held:
@@ -65,15 +62,14 @@ def list_dead(app: str, upload_queue: str | None, settings: Settings, limit: int
 
 @command.command("show")
 @app_option()
-@queue_option
 @click.argument("request_id")
-@with_settings(quiet="warning")
-def show(app: str, upload_queue: str | None, settings: Settings, request_id: str) -> None:
+@with_settings("dead", quiet="warning")
+def show(app: str, settings: Settings, request_id: str) -> None:
     """Show one dead-lettered request: its headers and its body."""
 
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            queue = dead_letter_queue(upload_queue or upload_queue_name(app)).name
+            queue = dead_letter_queue(settings.upload_queue_of(app)).name
             for delivery in await peek(broker, queue, await ready_in(broker, queue)):
                 if request_id_of(delivery) == request_id:
                     for name, value in sorted(delivery.headers.items()):
@@ -87,17 +83,14 @@ def show(app: str, upload_queue: str | None, settings: Settings, request_id: str
 
 @command.command("retry")
 @app_option()
-@queue_option
 @click.argument("request_ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Retry every one of them.")
-@with_settings(quiet="warning")
-def retry(
-    app: str, upload_queue: str | None, settings: Settings, request_ids: tuple[str, ...], everything: bool
-) -> None:
+@with_settings("dead", quiet="warning")
+def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything: bool) -> None:
     """Publish dead-lettered requests again, under their own ids; each leaves once that is confirmed."""
     if everything == bool(request_ids):
         raise click.UsageError("give the ids to retry, or --all")
-    queue, wanted = upload_queue or upload_queue_name(app), set(request_ids)
+    queue, wanted = settings.upload_queue_of(app), set(request_ids)
 
     def is_wanted(delivery: Delivery) -> bool:
         return everything or request_id_of(delivery) in wanted
@@ -116,15 +109,14 @@ def retry(
 
 @command.command("purge")
 @app_option()
-@queue_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@with_settings(quiet="warning")
-def purge(app: str, upload_queue: str | None, settings: Settings, yes: bool) -> None:
+@with_settings("dead", quiet="warning")
+def purge(app: str, settings: Settings, yes: bool) -> None:
     """Forget all dead-lettered requests of an application, for good."""
 
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            queue = dead_letter_queue(upload_queue or upload_queue_name(app)).name
+            queue = dead_letter_queue(settings.upload_queue_of(app)).name
             count = await ready_in(broker, queue)
             if count and not yes:
                 click.confirm(f"forget {count} requests of {queue} for good?", abort=True)

@@ -16,7 +16,6 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from upswell.broker.topology import upload_queue_name
 from upswell.cli.connection import connected, run, unique_name
 from upswell.cli.data.publish_summary import print_notes, print_summary, tally_lines
 from upswell.cli.options import app_option, finite, with_settings
@@ -65,9 +64,8 @@ INTERRUPTED = 128 + signal.SIGINT
     help="Wait so many seconds at most, then exit 1.",
 )
 @click.option("--fresh", is_flag=True, help="Make new ids: upload again what was published before.")
-@click.option("--upload-queue", metavar="NAME", help="Queue to publish to; default: {app}_upload.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line.")
-@with_settings("destination", "source_roots", "handler", quiet="warning")
+@with_settings("publish", quiet="warning")
 def command(app: str, sources: tuple[str, ...], settings: Settings, **options: Any) -> int:
     """Publish upload requests: of each file below a directory, or each object below s3://bucket/prefix/.
 
@@ -88,7 +86,7 @@ def command(app: str, sources: tuple[str, ...], settings: Settings, **options: A
                 for name in ("include", "exclude", "follow_links", "prefix", "kind", "repeat")
             },
         )
-        queue = options.pop("upload_queue") or upload_queue_name(app)
+        queue = settings.upload_queue_of(app)
         dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
         job = PublishJob(what=what, queue=queue, total=Sources(what, lambda _note: None).count(), **options)
         return run(_publish(settings.for_app(app), job, dry_run=dry_run, as_json=as_json))

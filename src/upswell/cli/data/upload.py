@@ -45,9 +45,7 @@ APP = "upload"
 @click.option("--type", "kind", metavar="TYPE", help="What the source is; default: by its name's ending.")
 @click.option("--checksum", metavar="SHA256", help="What the bytes must have: sha256: and 64 hex digits.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is stored as one JSON line.")
-@with_settings(
-    "handler", "on_conflict", "upload_timeout", "upload_rate_limit", "delivery_limit", quiet="error"
-)
+@with_settings("upload", quiet="error")
 def command(
     source: str, destination: str, settings: Settings, *, as_json: bool, **options: str | None
 ) -> int:

@@ -116,7 +116,6 @@ def demo_settings(found: Settings, folder: Path, sources: Path, rate: float) -> 
         "destination": str(folder / "store"),
         "source_roots": [str(sources)],
         "report_queue": f"{app}_report",
-        "scaling_queue": f"{app}_scaling",
         "slo": str(OBJECTIVE),
         "slots": 1,
         "upload_rate_limit": rate,
@@ -138,7 +137,7 @@ class Demo:
     def __init__(self, settings: Settings, plan: Plan, view: View) -> None:
         self._settings = settings
         (self._app,) = settings.apps
-        self._queue = topology.upload_queue_name(self._app)
+        self._queue = settings.upload_queue_of(self._app)
         self._plan = plan
         self._view = view
         self._replies = Replies()
@@ -242,7 +241,7 @@ class Demo:
                 topology.dead_letter_queue(self._queue).name,
                 reports,
                 topology.refused_report_queue(reports).name,
-                self._settings.scaling_queue,
+                topology.scaling_queue(reports).name,
             ):
                 await broker.delete(queue)
 

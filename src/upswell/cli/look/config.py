@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from upswell.cli.options import config_option, load_settings
+from upswell.fleets.registry import REGISTRY as FLEETS
+from upswell.handlers.registry import REGISTRY as HANDLERS
 from upswell.policies.table import policy_for
 from upswell.safe import safe
-from upswell.settings import Settings, describe, variable
+from upswell.settings import SETTINGS, Settings, variable
+from upswell.settings.tables import KINDS, table_settings, table_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @click.group("config")
@@ -27,22 +33,36 @@ def command() -> None:
 def check(config: str | None, as_json: bool, explain: bool) -> None:
     """Load the settings, and print each with its value and origin; exit 1 where one is wrong."""
     settings, origins = load_settings(config, {})
+    FLEETS.entry(settings.fleet)
     for app in settings.apps or ("every application",):
-        policy_for(settings.for_app(app), app)  # reads the rules file, too, where there is one
-    shown = {name: _shown(settings, name) for name in Settings.__struct_fields__}
+        own = settings.for_app(app)
+        HANDLERS.entry(own.handler)
+        policy_for(own, app)  # reads the rules file, too, where there is one
+    rows = list(_rows(settings))
     if as_json:
-        both = {name: {"value": value, "origin": origins[name]} for name, value in shown.items()}
+        both = {name: {"value": value, "origin": origins.get(name, "default")} for name, value, *_ in rows}
         click.echo(safe(msgspec.json.encode(both).decode(), None))
         return
-    width = max(map(len, shown))
-    value_width = min(40, max(len(_text(value)) for value in shown.values()))
-    for name, value in shown.items():
-        click.echo(f"{name:<{width}}  {_text(value):<{value_width}}  ({safe(origins[name])})")
+    width = max(len(name) for name, *_ in rows)
+    value_width = min(40, max(len(_text(value)) for _, value, *_ in rows))
+    for name, value, text, environment in rows:
+        origin = safe(origins.get(name, "default"))
+        click.echo(f"{name:<{width}}  {_text(value):<{value_width}}  ({origin})")
         if explain:
-            click.echo(f"{'':<{width}}  {describe(name)} [{variable(name)}]")
+            click.echo(f"{'':<{width}}  {text} [{environment}]")
 
 
-def _shown(settings: Settings, name: str) -> Any:
+def _rows(settings: Settings) -> Iterator[tuple[str, Any, str, str]]:
+    """Yield (name, value, text, variable) of each setting, those in tables last."""
+    for name, setting in SETTINGS.items():
+        if name not in KINDS:
+            yield name, _value(settings, name), setting.text, variable(name)
+    for kind, entry, name, default, setting in table_settings():
+        value = getattr(settings, kind).get(entry, {}).get(name, default)
+        yield f"{kind}.{entry}.{name}", value, setting.text, table_variable(kind, entry, name)
+
+
+def _value(settings: Settings, name: str) -> Any:
     """Return a setting's value; where an empty one stands for something, what it stands for."""
     if name == "state_dir":
         return str(settings.state_path)

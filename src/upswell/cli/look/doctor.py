@@ -25,7 +25,7 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import seconds, size
 from upswell.errors import UpswellError
-from upswell.fleets.registry import open_fleet
+from upswell.fleets.registry import check_fleet
 from upswell.safe import safe
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class Finding(Struct, frozen=True):
 @app_option(
     multiple=True, help="Look at this application too (may be repeated); default: those of the settings."
 )
-@with_settings("fleet", "destination", "source_roots", quiet="error")
+@with_settings("doctor", quiet="error")
 def command(app: tuple[str, ...], settings: Settings) -> int:  # noqa: ARG001 - the settings hold it
-    """Look at broker, permissions, queues, disk, Docker and clock; exit 1 where something is to be done."""
+    """Look at broker, permissions, queues, disk, fleet and clock; exit 1 where something is to be done."""
     return run(_report(settings))
 
 
@@ -102,9 +102,9 @@ async def _round_trip(broker: Broker) -> str:
 
 async def _queues(settings: Settings, broker: Broker) -> list[Finding]:
     """Declare the queues that are there already: the broker tells which promise less than they should."""
-    queues = [topology.report_queue(settings.report_queue), topology.scaling_queue(settings.scaling_queue)]
+    queues = [topology.report_queue(settings.report_queue), topology.scaling_queue(settings.report_queue)]
     for app in settings.apps:
-        name = topology.upload_queue_name(app)
+        name = settings.upload_queue_of(app)
         limit = settings.for_app(app).delivery_limit
         queues += [topology.dead_letter_queue(name), topology.upload_queue(name, delivery_limit=limit)]
     findings: list[Finding] = []
@@ -171,22 +171,17 @@ def _applications(settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield Finding(
-                app, True, f"{own.slo}, {own.min_workers} to {own.max_workers} workers of {own.slots} slots"
+                app,
+                True,
+                f"{own.slo}, {own.min_workers} to {own.max_workers} workers, slots: {own.slots}",
             )
 
 
 async def _fleet(settings: Settings) -> Finding:
-    if settings.fleet != "docker":
-        return Finding("docker", True, f"not needed: the fleet is {settings.fleet}")
     try:
-        fleet = open_fleet(settings)
-        try:
-            workers = await fleet.list()
-        finally:
-            await fleet.close()
+        return Finding("fleet", True, await check_fleet(settings))
     except UpswellError as error:
-        return Finding("docker", False, str(error))
-    return Finding("docker", True, f"the engine answers, {len(workers)} workers")
+        return Finding("fleet", False, str(error))
 
 
 def _clock(settings: Settings) -> Finding:

@@ -30,7 +30,7 @@ LISTEN_INTERVALS = 1.3
 @app_option(multiple=True, help="Show this application only (may be repeated).")
 @click.option("--watch", is_flag=True, help="Keep showing, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@with_settings(quiet="warning")
+@with_settings("status", quiet="warning")
 def command(app: tuple[str, ...], settings: Settings, watch: bool, as_json: bool) -> None:
     """Show how every application is: queue, response times against the target, workers, last decisions."""
     if watch and as_json:

@@ -90,7 +90,7 @@ async def look(broker: Broker, settings: Settings, apps: tuple[str, ...], roster
 async def _look_at(
     broker: Broker, settings: Settings, journal: JournalReader, app: str, workers: list[WorkerStatus]
 ) -> AppState:
-    queue = topology.upload_queue_name(app)
+    queue = settings.upload_queue_of(app)
     dead = await broker.depth(topology.dead_letter_queue(queue).name)
     latest = journal.latest(app)
     states = [worker.state for worker in workers]

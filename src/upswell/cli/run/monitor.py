@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 @app_option(
     multiple=True, help="Decide for this application only (may be repeated); default: those of the settings."
 )
-@with_settings(
-    "policy", "rules_file", "slo", "min_workers", "max_workers", "max_workers_total", "standby_workers",
-    "tolerance", "stabilization_window", "max_scale_out_factor", "max_scale_in_share", "bottleneck_check",
-    "window", "decision_interval", "slots", "price_per_worker_hour", "report_queue", "scaling_queue",
-)  # fmt: skip
+@with_settings("monitor")
 def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
     """Observe all applications, and ask the scaler for workers for those of the settings, until Ctrl-C."""
 

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 @app_option(
     multiple=True, help="Scale this application only (may be repeated); default: those of the settings."
 )
-@with_settings(
-    "fleet", "image", "docker_network", "start_timeout", "min_workers", "max_workers", "standby_workers",
-    "slots", "handler", "destination", "source_roots", "source_origins",
-    "source_networks", "upload_rate_limit", "report_queue", "scaling_queue",
-)  # fmt: skip
+@with_settings("scaler")
 def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
     """Keep as many workers running as the monitor asks for, until Ctrl-C; the workers go on without it."""
     check_apps(settings)

@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 @app_option(
     multiple=True, help="Scale this application only (may be repeated); default: those of the settings."
 )
-@with_settings(
-    "slo", "policy", "rules_file", "min_workers", "max_workers", "max_workers_total", "standby_workers",
-    "tolerance", "stabilization_window", "max_scale_out_factor", "max_scale_in_share", "bottleneck_check",
-    "window", "decision_interval", "slots", "price_per_worker_hour", "handler", "destination",
-    "source_roots", "source_origins", "source_networks", "upload_rate_limit",
-    "fleet", "image", "docker_network", "start_timeout", "report_queue", "scaling_queue",
-)  # fmt: skip
+@with_settings("up")
 def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
     """Run the whole loop until Ctrl-C, which drains the workers; a second Ctrl-C has them leave at once."""
     check_apps(settings)

@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 
 @click.command("worker")
 @app_option(required=False, help="The application; default: the only one in the settings.")
-@with_settings(
-    "slots", "handler", "destination", "source_roots", "source_origins",
-    "source_networks", "upload_timeout", "drain_timeout", "upload_rate_limit", "app_rate_limit",
-    "delivery_limit", "retry_backoff", "simulate_seconds", "report_queue",
-)  # fmt: skip
-@click.option("--upload-queue", metavar="NAME", help="Queue of requests; default: {app}_upload.")
+@with_settings("worker")
 @click.option("--standby", is_flag=True, help="Wait connected, and consume only when told to.")
-def command(app: str | None, settings: Settings, upload_queue: str | None, standby: bool) -> None:
+def command(app: str | None, settings: Settings, standby: bool) -> None:
     """Take requests from the upload queue, upload, report, acknowledge; drain at SIGTERM or Ctrl-C."""
     from upswell.broker import open_broker  # noqa: PLC0415 - after the options were found to be right
-    from upswell.broker.topology import upload_queue_name  # noqa: PLC0415 - as above
     from upswell.handlers.registry import load_handler  # noqa: PLC0415 - as above
     from upswell.stores.rate_limit import RateLimit  # noqa: PLC0415 - as above
     from upswell.worker import Worker  # noqa: PLC0415 - as above
@@ -44,7 +38,7 @@ def command(app: str | None, settings: Settings, upload_queue: str | None, stand
         handler=load_handler(own, limit=limit),
         settings=own,
         worker_id=worker_id,
-        upload_queue=upload_queue or upload_queue_name(app),
+        upload_queue=settings.upload_queue_of(app),
         report_queue=own.report_queue,
         standby=standby,
         requested_at=requested_at,

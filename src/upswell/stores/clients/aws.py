@@ -12,6 +12,8 @@ from __future__ import annotations
 import functools
 import os
 import re
+import zlib
+from base64 import b64encode
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -111,6 +113,40 @@ def discard_unfinished(bucket: str, key: str, settings: Settings) -> int:
     return count
 
 
+_RIGHT = {"CRC64NVME": "rosUhgp5mIg=", "CRC32": "y/Q5Jg=="}
+"""The checksums of b"123456789", the usual check value of a CRC."""
+
+_DAMAGED_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch"})
+
+
+def refuses_damaged_parts(bucket: str, key: str, algorithm: str, settings: Settings) -> bool:
+    """Return whether the store compares a part with the checksum that is sent with it.
+
+    It is offered one part with the right checksum and one with a wrong one, in a multipart upload of `key`
+    that is never completed. Whoever ignores checksums takes both, and is taken at its ETags instead.
+    """
+    import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
+
+    checksum = {f"Checksum{algorithm}": _RIGHT[algorithm]}
+    upload: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    took_the_right_one = False
+    try:
+        client = _client_of(settings)
+        kind = {"ChecksumAlgorithm": algorithm, "ChecksumType": "FULL_OBJECT"}
+        upload["UploadId"] = client.create_multipart_upload(**upload, **kind)["UploadId"]
+        try:
+            client.upload_part(**upload, PartNumber=1, Body=b"123456789", **checksum)
+            took_the_right_one = True
+            client.upload_part(**upload, PartNumber=2, Body=b"923456781", **checksum)
+        finally:
+            client.abort_multipart_upload(**upload)
+    except botocore.exceptions.ClientError as error:
+        return took_the_right_one and error.response.get("Error", {}).get("Code") in _DAMAGED_CODES
+    except botocore.exceptions.BotoCoreError:
+        pass
+    return False
+
+
 def put_new_parts(
     bucket: str,
     key: str,
@@ -119,11 +155,13 @@ def put_new_parts(
     *,
     in_flight: int,
     settings: Settings,
+    with_crc32: bool = False,
 ) -> str:
     """Store a large object where there is none, `in_flight` parts (3 at least) in memory; return its ETag.
 
     The condition is on the last request (`If-None-Match: *`): of several at the same moment one succeeds.
-    Whatever is raised stops the upload and deletes the parts that were sent; so with what `parts` raises.
+    `with_crc32` sends each part's CRC32 for the store to check. Whatever is raised stops the upload and
+    deletes the parts that were sent; so with what `parts` raises.
 
     Raises:
         FileExistsError: an object is there by now (a store that knows no conditions replaces it).
@@ -131,13 +169,15 @@ def put_new_parts(
     """
     client = _client_of(settings)
     upload: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    kind = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"} if with_crc32 else {}
 
-    def send(number: int, body: bytes) -> dict[str, Any]:
-        answer = client.upload_part(**upload, PartNumber=number, Body=body)
-        return {"PartNumber": number, "ETag": answer["ETag"]}
+    def send(number: int, body: memoryview) -> dict[str, Any]:
+        crc32 = {"ChecksumCRC32": b64encode(zlib.crc32(body).to_bytes(4)).decode()} if with_crc32 else {}
+        answer = client.upload_part(**upload, PartNumber=number, Body=bytes(body), **crc32)
+        return {"PartNumber": number, "ETag": answer["ETag"], **crc32}
 
     with _told(f"s3://{bucket}/{key}"):
-        begun = client.create_multipart_upload(**upload, Metadata=dict(metadata))
+        begun = client.create_multipart_upload(**upload, Metadata=dict(metadata), **kind)
         upload["UploadId"] = begun["UploadId"]
         try:
             sent: list[dict[str, Any]] = []
@@ -147,7 +187,7 @@ def put_new_parts(
                 for number, part in enumerate(parts, 1):
                     if len(under_way) == most:
                         sent.append(under_way.popleft().result())
-                    under_way.append(pool.submit(send, number, bytes(part)))
+                    under_way.append(pool.submit(send, number, part))
                 sent.extend(future.result() for future in under_way)
             done = client.complete_multipart_upload(
                 **upload, MultipartUpload={"Parts": sent}, IfNoneMatch="*"

@@ -75,6 +75,8 @@ class Bucket:
         self.is_encrypted = not self.endpoint or urlsplit(self.endpoint).scheme == "https"
         """Whether the bytes travel over TLS, where none can change unnoticed."""
         check_endpoint(settings)
+        self._settings = settings
+        self._sends_checksums: Any = None
         try:
             self._store = _MAKERS[scheme](name, settings)
         except (exceptions.BaseError, ValueError) as error:
@@ -106,15 +108,18 @@ class Bucket:
         *,
         part_bytes: int,
         in_flight: int,
+        with_crc64: bool = False,
     ) -> str | None:
         """Store a large object with `in_flight` parts (2 at least) in memory; return its ETag.
+
+        `with_crc64` (S3) sends each part's CRC64NVME for the store to check.
 
         `parts` are of `part_bytes` each, the last may be shorter. Whatever is raised while one is asked for
         stops the upload, deletes the parts that were sent, and comes out here.
         """
         with _elsewhere(parts) as asked, self._told(key):
             result = obstore.put(
-                self._store,
+                self._with_checksums() if with_crc64 else self._store,
                 key,
                 asked,
                 attributes=dict(metadata),
@@ -123,6 +128,11 @@ class Bucket:
                 max_concurrency=in_flight - 2,  # beside one that is read, and one that waits to be sent
             )
         return _bare(result["e_tag"])
+
+    def _with_checksums(self) -> Any:
+        if self._sends_checksums is None:
+            self._sends_checksums = _s3(self.name, self._settings, checksum_algorithm="CRC64NVME")
+        return self._sends_checksums
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return what the store tells of an object, or None where there is none."""
@@ -270,7 +280,7 @@ def _options(settings: Settings, endpoint_name: str, endpoint: str) -> dict[str,
     return options
 
 
-def _s3(bucket: str, settings: Settings) -> S3Store:
+def _s3(bucket: str, settings: Settings, **more: Any) -> S3Store:
     from upswell.stores.clients.aws import credential_provider  # noqa: PLC0415 - only S3 needs it
 
     options = _options(settings, "endpoint", _s3_endpoint(bucket, settings))
@@ -284,6 +294,7 @@ def _s3(bucket: str, settings: Settings) -> S3Store:
         # The bytes are checked against the store's answer instead: that holds for the way back, too.
         unsigned_payload=True,
         **options,
+        **more,
     )
 
 

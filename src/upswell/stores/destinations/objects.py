@@ -3,20 +3,22 @@
 What comes in: a key and an open source. What goes out: the object under its key, whole and proven, or an
 UploadError and no parts left behind. It must not know obstore, nor what a request is.
 
-A small object is one conditional request, a large one a multipart upload with some parts under way at once.
-The object carries its SHA-256 as metadata where it is known in time, so that a redelivered upload is seen
-to be done; else its ETag is compared.
+A small object is one conditional request, a large one a multipart upload with some parts under way at once,
+each checked by the store where it can (CRC64NVME), else by us (the ETag's MD5). The object carries its
+SHA-256 as metadata where it is known in time, so that a redelivered upload is seen to be done; else its ETag
+is compared.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from upswell.errors import TemporaryUploadError
 from upswell.requests import split_key
-from upswell.stores.clients.aws import discard_unfinished, put_new_parts
+from upswell.stores.clients.aws import discard_unfinished, put_new_parts, refuses_damaged_parts
 from upswell.stores.clients.cloud import open_bucket
 from upswell.stores.destinations.part_reader import PartReader, part_size
 from upswell.stores.protocol import StoredObject, conflict, unpaced
@@ -43,6 +45,8 @@ class _Upload:
     source: OpenSource
     checksum: str | None
     again: bool
+    store_checks: bool = False
+    """Whether the store itself compares each part with a checksum, so that no MD5 sums need be taken."""
 
 
 class ObjectStore:
@@ -54,6 +58,9 @@ class ObjectStore:
         self._settings = settings
         # Azure's ETags are no checksums, nor are they compared when each object is read back.
         self._takes_md5 = settings.verify == "checksum" and bucket.scheme != "az"
+        self._overwrites = settings.on_conflict == "overwrite"
+        self._store_checks: bool | None = None if self._takes_md5 and bucket.scheme == "s3" else False
+        self._lock = threading.Lock()
 
     def put(
         self,
@@ -67,25 +74,39 @@ class ObjectStore:
     ) -> StoredObject:
         """Store a source's bytes under `key`; see `protocol.Store.put`."""
 
-        def parts() -> PartReader:
-            return PartReader(
-                source, part_bytes=part_bytes, pace=pace, chunk_bytes=chunk_bytes, md5=self._takes_md5
-            )
+        def parts(*, md5: bool = self._takes_md5) -> PartReader:
+            return PartReader(source, part_bytes=part_bytes, pace=pace, chunk_bytes=chunk_bytes, md5=md5)
 
-        part_bytes = part_size(source.size, self._settings.part_size)
-        upload = _Upload(key, self._path(key), parts(), source, checksum, again)
+        size, path = source.size, self._path(key)
+        part_bytes = part_size(size, self._settings.part_size)
+        is_large = size is not None and size > part_bytes
+        there = self._bucket.stat(path) if is_large else None
+        checks = is_large and there is None and self._checks_parts(path)
+        upload = _Upload(
+            key, path, parts(md5=self._takes_md5 and not checks), source, checksum, again, checks
+        )
         first = upload.parts.first()
         if upload.parts.is_at_end:
             return self._put_small(upload, first)
         del first
-        there = self._bucket.stat(upload.path)
+        if not is_large:
+            there = self._bucket.stat(path)
         if there is not None:
             kept = self._large_is_there(upload, there)
             if kept is not None:
                 return kept
             source.rewind()
-            upload.parts = parts()
+            upload.store_checks = self._checks_parts(path)
+            upload.parts = parts(md5=self._takes_md5 and not upload.store_checks)
         return self._put_large(upload, part_bytes)
+
+    def _checks_parts(self, path: str) -> bool:
+        """Return whether the store checks parts; it is asked once, when the first large object comes."""
+        with self._lock:
+            if self._store_checks is None:
+                algorithm = "CRC64NVME" if self._overwrites else "CRC32"
+                self._store_checks = refuses_damaged_parts(self._bucket.name, path, algorithm, self._settings)
+            return self._store_checks
 
     def head(self, key: str) -> StoredObject | None:
         """Return an object's length, and its checksum where it carries one, or None."""
@@ -118,9 +139,8 @@ class ObjectStore:
         stored = upload.parts.check(upload.checksum)
         assert stored.checksum is not None
         metadata = {CHECKSUM: stored.checksum.removeprefix("sha256:")}
-        overwrites = self._settings.on_conflict == "overwrite"
         # Some stores take a conditional put for a plain one: look first where that would matter.
-        there = self._bucket.stat(upload.path) if upload.again or not overwrites else None
+        there = self._bucket.stat(upload.path) if upload.again or not self._overwrites else None
         answered: str | None = None
         if there is None:
             try:
@@ -130,7 +150,7 @@ class ObjectStore:
         if there is not None:
             if self._is_same(upload, there):
                 return stored
-            if not (overwrites or self._is_damaged(upload, there)):
+            if not (self._overwrites or self._is_damaged(upload, there)):
                 return self._kept(upload, there)
             answered = self._bucket.put(upload.path, body, metadata, only_new=False)
         return self._prove(upload, answered)
@@ -145,8 +165,7 @@ class ObjectStore:
         is_known = upload.checksum is not None and _checksum(there) == upload.checksum
         if same_size and is_known and self._bucket.is_encrypted:
             return StoredObject(there.size, upload.checksum)
-        overwrites = self._settings.on_conflict == "overwrite"
-        if is_known or (same_size and (upload.again or not overwrites)):
+        if is_known or (same_size and (upload.again or not self._overwrites)):
             for _part in upload.parts.rest():
                 pass
             stored = upload.parts.check(upload.checksum)
@@ -154,7 +173,7 @@ class ObjectStore:
                 return stored
         if self._is_damaged(upload, there):
             self._bucket.delete(upload.path)
-        elif not overwrites:
+        elif not self._overwrites:
             return self._kept(upload, there)
         return None
 
@@ -168,7 +187,7 @@ class ObjectStore:
             upload.parts.check(upload.checksum)  # raised here, it stops the upload before its last request
 
         in_flight = self._settings.parts_in_flight
-        if self._bucket.scheme == "s3" and self._settings.on_conflict != "overwrite":
+        if self._bucket.scheme == "s3" and not self._overwrites:
             try:
                 answered = put_new_parts(
                     self._bucket.name,
@@ -177,12 +196,18 @@ class ObjectStore:
                     metadata,
                     in_flight=in_flight,
                     settings=self._settings,
+                    with_crc32=upload.store_checks,
                 )
             except FileExistsError:
                 return self._overtaken(upload)
         else:
             answered = self._bucket.put_parts(
-                upload.path, checked(), metadata, part_bytes=part_bytes, in_flight=in_flight
+                upload.path,
+                checked(),
+                metadata,
+                part_bytes=part_bytes,
+                in_flight=in_flight,
+                with_crc64=upload.store_checks,
             )
         if self._bucket.scheme == "s3":
             # Also at a first attempt: where the answer to a request is lost, it is made again inside obstore,
@@ -205,15 +230,15 @@ class ObjectStore:
     def _prove(self, upload: _Upload, etag: str | None) -> StoredObject:
         """Return what the store has, when it is what was sent.
 
-        Its ETag says so, where it is made of MD5 sums. Where it is not (Azure, objects encrypted with a key
-        of the customer's), TLS has kept the bytes whole, and the length is asked for; without TLS the object
-        is read back.
+        It has, where it has checked the parts itself. Else its ETag says so, where it is made of MD5 sums.
+        Where it is not (Azure, objects encrypted with a key of the customer's), TLS has kept the bytes whole,
+        and the length is asked for; without TLS the object is read back.
 
         Raises:
             TemporaryUploadError: it has something else, which is deleted.
         """
         path, stored, verify = upload.path, upload.parts.stored, self._settings.verify
-        if verify != "read" and upload.parts.has_etag(etag):
+        if verify != "read" and (upload.store_checks or upload.parts.has_etag(etag)):
             return stored
         there = self._bucket.stat(path)
         if there is not None and there.etag != etag:

@@ -56,7 +56,7 @@ class PartReader:
         self._chunk_bytes = min(chunk_bytes, MAX_CHUNK_BYTES)
         self._sha256 = hashlib.sha256()
         self._length = 0
-        self._takes_md5 = md5
+        self.takes_md5 = md5
         self._md5_sums: list[bytes] = []
         self._ahead: list[memoryview] = []
         self.is_at_end = False
@@ -86,7 +86,7 @@ class PartReader:
         size = self._source.size
         wanted = self._part_bytes if size is None else min(self._part_bytes, size - self._length)
         part = memoryview(bytearray(wanted))
-        md5 = hashlib.md5(usedforsecurity=False) if self._takes_md5 else None
+        md5 = hashlib.md5(usedforsecurity=False) if self.takes_md5 else None
         filled = 0
         while filled < wanted:
             chunk = part[filled : filled + self._chunk_bytes]

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import pytest
 
 from upswell.analysis.snapshot import Percentiles, Snapshot, Workers
@@ -91,4 +90,4 @@ def test_the_script_draws_every_picture_of_the_page(tmp_path: Path) -> None:
     assert drawn == set(shown) == {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
     for name in shown:
         shapes = [tag.tag.rpartition("}")[2] for tag in ET.parse(tmp_path / name).iter()]
-        assert np.isin(["polyline", "circle"], shapes).any(), f"{name} shows no data"
+        assert shapes.count("path") > 5, f"{name} shows no data"

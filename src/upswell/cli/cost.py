@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from upswell.analysis.billing import HOUR, Bill
 from upswell.cli.text import seconds
-
-if TYPE_CHECKING:
-    from upswell.simulator.outcome import SimulatedOutcome
-
-
-def bill_of(outcome: SimulatedOutcome) -> Bill:
-    """Return what a simulated fleet cost, as the monitor would have added it up."""
-    return Bill(
-        since=0.0,
-        at=0.0,
-        starting=outcome.cost_starting,
-        standby=outcome.cost_standby,
-        busy=outcome.cost_busy,
-        idle=outcome.cost_idle,
-        draining=outcome.cost_draining,
-        stored=outcome.finished,
-        in_time=outcome.uploads - outcome.late,
-        dead=outcome.dead,
-    )
 
 
 def by_state(bill: Bill) -> dict[str, float]:

@@ -1,248 +1,319 @@
-"""The three pictures of a simulation, in one SVG file.
+"""The pictures of a simulation, in one file: SVG, PNG or PDF, by the file's ending.
 
-Demand and workers over time; how many uploads were slower than a time, against the objective; what each
-policy cost against what it attained, the clairvoyant in the corner.
+The workers of each policy over time, on top of the demand; how many uploads took longer than a time; what
+each policy cost against what it attained. Every policy is in every picture. The only importer of matplotlib.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import rc_context  # type: ignore[reportUnknownVariableType] - its types are partly unknown
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from msgspec import Struct
 
 from upswell.errors import TraceError
 from upswell.lab.oracle import work_curve
-from upswell.lab.svg import CHARACTER, FAINT, INK, Axis, Canvas, Panel, even_ticks, ratio_ticks
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
     from upswell.lab.oracle import OracleResult
+    from upswell.lab.recorded import Recorded
     from upswell.lab.runs import Run
     from upswell.lab.traffic import Traffic
+    from upswell.settings import Slo
     from upswell.simulator.world import World
 
-    Box = tuple[float, float, float, float]
+    Floats = NDArray[np.float64]
+    Axes = Any  # matplotlib's own types are partly unknown
 
-WIDTH, HEIGHT, PANEL_HEIGHT = 1000, 1130, 250
-LEFT, RIGHT = 86, 800
-COLUMNS = 340
-"""Points of a line over time: half as many as it has pixels."""
+STYLE: Any = {
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.color": "#e4e8ec",
+    "axes.edgecolor": "#9aa5b1",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "upswell",  # the same figures give the same file
+}
 COLOURS = (
     "#0b6e99", "#d1495b", "#2e933c", "#b8720b", "#7b4fa3", "#4a5560", "#c2509b", "#148f8b",
-    "#6b7a1e", "#8c3b2e", "#3d5fc4", "#9a8c98",
+    "#6b7a1e", "#8c3b2e", "#3d5fc4", "#9a8c98", "#5c8001", "#b5179e",
 )  # fmt: skip
-DEMAND, MISSED = "#cfd8e0", "#c0392b"
+MARKERS = "osD^vP*Xph<>"
+INK, DEMAND, MISSED, FORBIDDEN = "#1f2933", "#cfd8e0", "#c0392b", "#fdeeee"
 FEWEST_SHOWN = 1e-4
 """Shares below this are drawn at it: 1 of 10,000."""
-OVER_TIME = 4
-"""Policies in the first picture; more cannot be told apart."""
-SCALED = 2
-"""So many of them, the best, decide how high that picture is."""
-SLOWEST = 8
-"""Policies in the second picture."""
+DEMAND_STEPS = 200
+COLUMNS = 3
+CUT = 2.0
+"""The workers' axis ends at this multiple of the median policy's peak; who has more is cut there."""
+FEWEST_TICKS = 3
+
+
+class Drawn(Struct, frozen=True, kw_only=True):
+    """One policy as the pictures show it: simulated, or the recorded past."""
+
+    name: str
+    at: Floats
+    """Instants (s) from which on there were `workers`."""
+    workers: Floats
+    answered: Sequence[tuple[float, float]]
+    """(seconds, share of all uploads answered within them)."""
+    attainment: float
+    cost_over_work: float | None
+    recorded: bool = False
+
+
+def drawn_run(run: Run) -> Drawn:
+    """Return a simulated policy."""
+    timeline = np.array(run.outcome.timeline, dtype=np.float64).reshape(-1, 4)
+    return Drawn(
+        name=run.name,
+        at=timeline[:, 0],
+        workers=timeline[:, 1],
+        answered=run.response_times,
+        attainment=run.outcome.attainment,
+        cost_over_work=run.cost_over_work if math.isfinite(run.cost_over_work) else None,
+    )
+
+
+def drawn_record(recorded: Recorded, base: float, slo: Slo, slots: int) -> Drawn:
+    """Return what was recorded; `base` is the instant at which the simulated time is 0."""
+    responses = np.sort(np.array(recorded.responses, dtype=np.float64))
+    shares = np.arange(1, len(responses) + 1) / max(1, len(responses) + recorded.dead)
+    bill = recorded.bill(slo)
+    work = recorded.traffic.work
+    return Drawn(
+        name="recorded",
+        at=np.array([entry.at - base for entry in recorded.entries]),
+        workers=np.array([_present(entry.snapshot.workers) for entry in recorded.entries], dtype=np.float64),
+        answered=list(zip(responses.tolist(), shares.tolist(), strict=True)),
+        attainment=recorded.attainment(slo),
+        cost_over_work=bill.worker_seconds * slots / work if bill and work else None,
+        recorded=True,
+    )
+
+
+def _present(workers: Any) -> int:
+    return workers.starting + workers.ready + workers.standby + workers.draining
 
 
 def write_comparison(
-    path: str, traffic: Traffic, world: World, runs: list[Run], best: OracleResult | None
+    path: str, traffic: Traffic, world: World, drawn: Sequence[Drawn], best: OracleResult | None = None
 ) -> None:
-    """Write the pictures of these runs.
+    """Draw these policies, the best first.
 
     Raises:
         TraceError: the file cannot be written.
     """
-    text = picture(traffic, world, runs, best)
+    with style():
+        save(picture(traffic, world, drawn, best), path)
+
+
+def style() -> AbstractContextManager[None]:
+    """Return the look of all our pictures, to draw and save them in."""
+    return rc_context(STYLE)
+
+
+def check_ending(path: str) -> None:
+    """Raise a TraceError unless the name of a file says what it is to be."""
+    if Path(path).suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise TraceError(f"the plot must end in .svg, .png or .pdf, got {path}")
+
+
+def save(figure: Any, path: str | Path) -> None:
+    """Write a figure without its date, so that the same code draws the same file.
+
+    Raises:
+        TraceError: the file cannot be written.
+    """
+    dateless: Any = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower())
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        figure.savefig(path, metadata=dateless, dpi=110)
     except OSError as error:
         raise TraceError(f"the plot must be a writable file: {path}: {error.strerror}") from error
 
 
-def picture(traffic: Traffic, world: World, runs: list[Run], best: OracleResult | None) -> str:
-    """Return the pictures as SVG."""
+def picture(
+    traffic: Traffic, world: World, drawn: Sequence[Drawn], best: OracleResult | None = None
+) -> Figure:
+    """Return the pictures in one figure."""
+    share = world.slo.share
+    ordered = sorted(drawn, key=lambda one: (one.attainment < share, one.cost_over_work or math.inf))
+    rows = -(-len(ordered) // COLUMNS)
+    alone = len(ordered) == 1 and best is None  # nothing to compare its cost with
+    heights = [1.9 * rows + 0.5, 3.2, *([] if alone else [3.2])]
+    figure: Any = Figure(figsize=(10, sum(heights) + 0.6), layout="constrained")
     title = f"{traffic.case}: {len(traffic.arrivals):,} uploads, slo {world.slo}"
-    alone = len(runs) == 1 and best is None  # nothing to compare its cost with
-    canvas = Canvas(WIDTH, HEIGHT - (PANEL_HEIGHT + 105 if alone else 0), title)
-    canvas.label((LEFT, 34), title, size=17, bold=True)
-    colours = {run.asked: COLOURS[index % len(COLOURS)] for index, run in enumerate(_ordered(runs, world))}
-    _over_time(canvas, _top(1), traffic, world, _ordered(runs, world)[:OVER_TIME], colours)
-    _slower_than(canvas, _top(2), world, _ordered(runs, world)[:SLOWEST], colours)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold", parse_math=False)
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    _over_time(parts[0], rows, traffic, world, ordered)
+    _slower_than(parts[1].subplots(), world.slo, ordered)
     if not alone:
-        _cost_against_attainment(canvas, _top(3), world, runs, best, colours)
-    return canvas.text()
+        _cost_against_attainment(parts[2].subplots(), world.slo, ordered, best)
+    return figure
 
 
-def _top(number: int) -> float:
-    return 90 + (number - 1) * (PANEL_HEIGHT + 105)
+def _look(index: int, one: Drawn) -> dict[str, Any]:
+    """Return how a policy is drawn, alike in every picture."""
+    if one.recorded:
+        return {"color": INK, "linestyle": "--"}
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": "-" if index < len(COLOURS) else ":",
+    }
 
 
-def _ordered(runs: list[Run], world: World) -> list[Run]:
-    """Return the best first: those that met the objective, then by cost."""
-    missed = world.slo.share
-    return sorted(runs, key=lambda run: (run.outcome.attainment < missed, run.cost_over_work))
-
-
-def _over_time(  # noqa: PLR0917 - a picture has many parts
-    canvas: Canvas, top: float, traffic: Traffic, world: World, runs: list[Run], colours: dict[str, str]
-) -> None:
+def _over_time(part: Any, rows: int, traffic: Traffic, world: World, ordered: Sequence[Drawn]) -> None:
+    """Draw a small picture for each policy, all on the same axes: its workers on top of the demand."""
     begin = float(np.floor(traffic.arrivals[0]))
-    end = max(
-        [
-            float(traffic.arrivals[-1]),
-            begin + 1,
-            *(run.outcome.timeline[-1][0] for run in runs if run.outcome.timeline),
-        ]
+    end = max(float(traffic.arrivals[-1]), begin + 1, *(float(one.at[-1]) for one in ordered if len(one.at)))
+    unit, unit_name = time_unit(end - begin)
+    edges = np.linspace(begin, end, DEMAND_STEPS + 1)
+    demand = np.diff(work_curve(edges, traffic.arrivals, traffic.services)) / np.diff(edges) / world.slots
+    peaks = [float(one.workers.max(initial=0.0)) for one in ordered]
+    high = max(2.0, min(max(*peaks, float(demand.max())), CUT * float(np.median(peaks)))) * 1.06
+    columns = min(COLUMNS, len(ordered))
+    axes = part.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    part.suptitle("Workers over time, on top of the demand (grey)", x=0.01, ha="left", fontsize=10)
+    for index, (one, on) in enumerate(zip(ordered, axes.flat, strict=False)):
+        on.stairs(demand, (edges - begin) / unit, fill=True, color=DEMAND)
+        steps(on, (one.at - begin) / unit, one.workers, (end - begin) / unit, **_look(index, one))
+        cut = f", peak {peaks[index]:,.0f} not shown" if peaks[index] > high else ""
+        on.set_title(f"{one.name}{cut}", parse_math=False)
+        on.tick_params(labelbottom=index + columns >= len(ordered))
+    for on in list(axes.flat)[len(ordered) :]:
+        on.set_visible(False)
+    first = axes[0, 0]
+    first.set_xlim(0, (end - begin) / unit)
+    first.set_ylim(0, high)
+    first.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=FEWEST_TICKS))
+    first.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=FEWEST_TICKS))
+    part.supxlabel(unit_name, fontsize=9)
+    part.supylabel("workers", fontsize=9)
+
+
+def steps(on: Axes, at: Floats, values: Floats, until: float, **look: Any) -> None:
+    """Draw a value that stays until the next instant, as steps; only its changes are written to the file."""
+    if not len(at):
+        return
+    changed = np.append(True, np.diff(values) != 0)
+    on.step(
+        np.append(at[changed], until),
+        np.append(values[changed], values[-1]),
+        where="post",
+        linewidth=1.4,
+        **look,
     )
-    edges = np.linspace(begin, end, COLUMNS + 1)
-    done = work_curve(edges, traffic.arrivals, traffic.services)
-    demand = np.diff(done) / np.diff(edges) / world.slots
-    lines = {run.asked: _most_in_each(run, edges) for run in runs}
-    highest = [max(float(demand.max()), float(line.max())) for line in lines.values()]
-    most = max(1.0, *highest[:SCALED])  # a dear one must not flatten the others: its line is cut
-    cut = " (cut at the top)" if max(highest) > most else ""
-    unit, name = _time_unit(end - begin)
-    x = Axis(low=begin, high=end, begin=LEFT, end=RIGHT)
-    y = Axis(low=0, high=most * 1.05, begin=top + PANEL_HEIGHT, end=top)
-    panel = Panel(canvas, f"Demand, and the workers that each policy had{cut}", x, y)
-    panel.grid(
-        [begin + tick * unit for tick in even_ticks(0, (end - begin) / unit)],
-        even_ticks(0, most * 1.05, 5) if most > 5 else list(range(int(most) + 1)),  # noqa: PLR2004 - whole workers
-        x_text=lambda tick: f"{(tick - begin) / unit:g}",
-        y_text=lambda tick: f"{tick:g}",
-        x_title=name,
-        y_title="workers",
-    )
-    middles = (edges[1:] + edges[:-1]) / 2
-    outline = [(x(at), y(value)) for at, value in zip(middles, demand, strict=True)]
-    canvas.area(
-        [(LEFT, y.begin), (LEFT, outline[0][1]), *outline, (RIGHT, outline[-1][1]), (RIGHT, y.begin)],
-        colour=DEMAND,
-    )
-    panel.name("demand", DEMAND, filled=True)
-    for run in reversed(runs):
-        line = [(x(at), y(value)) for at, value in zip(middles, lines[run.asked], strict=True)]
-        canvas.path(line, colour=colours[run.asked], width=2.2 if run is runs[0] else 1.5)
-    for run in runs:
-        panel.name(run.name, colours[run.asked])
 
 
-def _most_in_each(run: Run, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the most workers in each stretch of time, and where nothing was decided those before."""
-    timeline = np.array(run.outcome.timeline, dtype=np.float64)
-    line = np.full(len(edges) - 1, -1.0)
-    if len(timeline):
-        places = np.clip(np.searchsorted(edges, timeline[:, 0], side="right") - 1, 0, len(line) - 1)
-        np.maximum.at(line, places, timeline[:, 1])
-    present = np.maximum.accumulate(np.where(line >= 0, np.arange(len(line)), -1))
-    first = line[line >= 0][0] if (line >= 0).any() else 0.0
-    return np.where(present >= 0, line[present], first)
+def _slower_than(on: Axes, slo: Slo, ordered: Sequence[Drawn]) -> None:
+    most = 2 * slo.seconds
+    on.set_title("Share of the uploads slower than a response time")
+    on.fill_between([slo.seconds, most], 1 - slo.share, 1, color=FORBIDDEN, linewidth=0)
+    on.axvline(slo.seconds, color=MISSED, linestyle=":", linewidth=1)
+    on.axhline(1 - slo.share, color=MISSED, linestyle=":", linewidth=1, label=f"misses slo {slo}")
+    for index, one in enumerate(ordered):
+        inside = [point for point in one.answered if point[0] <= most]
+        within = inside[-1][1] if inside else 0.0
+        at = [0.0, *(seconds for seconds, _ in inside), most]
+        slower = [1.0, *(1 - share for _, share in inside), 1 - within]
+        on.step(at, np.maximum(slower, FEWEST_SHOWN), where="post", label=one.name, **_look(index, one))
+    on.set(xlim=(0, most), ylim=(FEWEST_SHOWN, 1), yscale="log")
+    on.set(xlabel="response time, seconds", ylabel="share slower")
+    on.xaxis.set_major_locator(MaxNLocator(8, min_n_ticks=FEWEST_TICKS))
+    _percent_ticks(on, _same)
+    _legend(on)
 
 
-def _slower_than(canvas: Canvas, top: float, world: World, runs: list[Run], colours: dict[str, str]) -> None:
-    slo = world.slo
-    x = Axis(low=0, high=2 * slo.seconds, begin=LEFT, end=RIGHT)
-    y = Axis(low=FEWEST_SHOWN, high=1, begin=top + PANEL_HEIGHT, end=top, log=True)
-    panel = Panel(canvas, "Uploads slower than a response time", x, y)
-    # The forbidden corner: more than the share allowed, slower than the objective.
-    canvas.box((x(slo.seconds), top), RIGHT - x(slo.seconds), y(1 - slo.share) - top, colour="#fdeeee")
-    panel.grid(
-        even_ticks(0, 2 * slo.seconds, 8),
-        ratio_ticks(FEWEST_SHOWN, 1),
-        x_text=lambda tick: f"{tick:g}",
-        y_text=lambda tick: f"{tick * 100:g}%",
-        x_title="response time, seconds",
-        y_title="share slower",
-    )
-    corner = (x(slo.seconds), y(1 - slo.share))
-    canvas.line((corner[0], top), (corner[0], y.begin), colour=MISSED, dashes="5 4")
-    canvas.line((LEFT, corner[1]), (RIGHT, corner[1]), colour=MISSED, dashes="5 4")
-    canvas.label((RIGHT - 6, top + 18), f"misses slo {slo}", anchor="end", colour=MISSED)
-    for run in reversed(runs):
-        points = [
-            (x(seconds), y(1 - share)) for seconds, share in run.response_times if seconds <= 2 * slo.seconds
-        ]
-        if run.response_times and run.response_times[-1][0] > 2 * slo.seconds:
-            beyond = next(share for seconds, share in run.response_times if seconds > 2 * slo.seconds)
-            points.append((RIGHT, y(1 - beyond)))
-        canvas.path(points, colour=colours[run.asked], width=2.2 if run is runs[0] else 1.5)
-    for run in runs:
-        panel.name(run.name, colours[run.asked])
-
-
-def _cost_against_attainment(  # noqa: PLR0917 - as above
-    canvas: Canvas,
-    top: float,
-    world: World,
-    runs: list[Run],
-    best: OracleResult | None,
-    colours: dict[str, str],
-) -> None:
-    costs = [run.cost_over_work for run in runs if np.isfinite(run.cost_over_work) and run.cost_over_work > 0]
-    ideal = best.cost_over_work if best else 1.0
-    low, high = min([ideal, *costs]) / 1.15, max([ideal, *costs]) * 1.35
-    allowed = 1 - world.slo.share
-    x = Axis(low=low, high=high, begin=LEFT, end=RIGHT, log=True)
-    y = Axis(low=FEWEST_SHOWN, high=1, begin=top, end=top + PANEL_HEIGHT, log=True)
-    panel = Panel(
-        canvas,
-        "Cost against attainment: left is cheap, high is reliable",
-        Axis(low=low, high=high, begin=LEFT, end=RIGHT, log=True),
-        Axis(low=FEWEST_SHOWN, high=1, begin=top + PANEL_HEIGHT, end=top, log=True),
-    )
-    canvas.box((LEFT, y(allowed)), RIGHT - LEFT, y.end - y(allowed), colour="#fdeeee")
-    for tick in ratio_ticks(FEWEST_SHOWN, 1):
-        canvas.line((LEFT, y(tick)), (RIGHT, y(tick)))
-        canvas.label((LEFT - 8, y(tick) + 4), f"{(1 - tick) * 100:.4g}%", anchor="end", colour=FAINT)
-    panel.grid(
-        ratio_ticks(low, high), [], x_text=lambda tick: f"{tick:g}", y_text=str,
-        x_title="billed time over useful work", y_title="attained",
-    )  # fmt: skip
-    canvas.line((LEFT, y(allowed)), (RIGHT, y(allowed)), colour=MISSED, dashes="5 4")
-    canvas.label((RIGHT - 6, y.end - 8), f"misses slo {world.slo}", anchor="end", colour=MISSED)
-    dots = [
-        ((x(run.cost_over_work), y(1 - run.outcome.attainment)), run.name, colours[run.asked]) for run in runs
-    ]
-    taken: list[Box] = [(at[0] - 7, at[1] - 7, at[0] + 7, at[1] + 7) for at, _, _ in dots]
-    taken.append((LEFT, y(allowed) - 1, RIGHT, y(allowed) + 1))
-    taken.append((RIGHT - 150, y.end - 20, RIGHT, y.end))
+def _cost_against_attainment(on: Axes, slo: Slo, ordered: Sequence[Drawn], best: OracleResult | None) -> None:
+    costs = [one.cost_over_work for one in ordered if one.cost_over_work]
+    costs += [best.cost_over_work] if best else []
+    low, high = min(costs, default=1.0) / 1.1, max(costs, default=1.0) * 1.1
+    on.set_title("Cost against attainment: further left is cheaper, higher is more reliable")
+    on.axhspan(1 - slo.share, 1, color=FORBIDDEN, linewidth=0)
+    on.axhline(1 - slo.share, color=MISSED, linestyle=":", linewidth=1, label=f"misses slo {slo}")
     if best is not None:
-        at = (x(best.cost_over_work), y(1 - best.attainment))
-        canvas.line((at[0], top), (at[0], y.end), colour=INK, dashes="2 4")
-        canvas.dot(at, colour=INK, radius=6, hollow=True)
-        taken.append((at[0] - 8, at[1] - 8, at[0] + 8, at[1] + 8))
-        _place_name(canvas, at, "clairvoyant", INK, taken)
-    for at, name, colour in sorted(dots, key=lambda dot: dot[0]):
-        canvas.dot(at, colour=colour)
-        _place_name(canvas, at, name, colour, taken)
+        late = max(1 - best.attainment, FEWEST_SHOWN)
+        on.axvline(best.cost_over_work, color=INK, linestyle=":", linewidth=1)
+        on.plot(
+            best.cost_over_work, late, "o", color=INK, fillstyle="none", label="clairvoyant", clip_on=False
+        )
+    for index, one in enumerate(ordered):
+        if one.cost_over_work:
+            late = max(1 - one.attainment, FEWEST_SHOWN)
+            marker = "x" if one.recorded else MARKERS[index % len(MARKERS)]
+            look = {"color": _look(index, one)["color"], "marker": marker, "clip_on": False}
+            words = f"{one.name}: {one.attainment:.2%}, {one.cost_over_work:.3g} x work"
+            on.plot(one.cost_over_work, late, linestyle="", label=words, **look)
+        else:
+            on.plot([], [], linestyle="", label=f"{one.name}: its cost is not known")
+    on.set(xlim=(low, high), ylim=(1, FEWEST_SHOWN), xscale="log", yscale="log")
+    on.set(xlabel="billed time over useful work", ylabel="attained")
+    on.xaxis.set_major_locator(FixedLocator(ratio_ticks(low, high)))
+    on.xaxis.set_major_formatter(_text(lambda value: f"{value:g}"))
+    on.xaxis.set_minor_locator(NullLocator())
+    _percent_ticks(on, _rest)
+    _legend(on)
 
 
-def _place_name(canvas: Canvas, at: tuple[float, float], name: str, colour: str, taken: list[Box]) -> None:
-    """Write a name beside its dot, where nothing stands yet."""
-    width = len(name) * CHARACTER + 4
-    places = [(at[0] + 10, at[1] + 4), (at[0] - 10 - width, at[1] + 4)]
-    places += [
-        (at[0] + dx, at[1] + dy) for dy in (-12, 20, -26, 34, -40, 48) for dx in (6, -width / 2, -width - 6)
-    ]
-
-    def covered(place: tuple[float, float]) -> float:
-        left, bottom = place
-        box = (left, bottom - 11, left + width, bottom + 3)
-        outside = max(0.0, LEFT - left) + max(0.0, left + width - WIDTH)
-        return sum(_overlap(box, other) for other in taken) + 100 * outside
-
-    best = min(places, key=covered)
-    taken.append((best[0], best[1] - 11, best[0] + width, best[1] + 3))
-    canvas.label(best, name, colour=colour)
+def _legend(on: Axes) -> None:
+    legend = on.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), fontsize=8, labelspacing=0.35)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
-def _overlap(one: Box, other: Box) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return width * height if width > 0 and height > 0 else 0.0
+def _percent_ticks(on: Axes, shown: Callable[[float], float]) -> None:
+    on.yaxis.set_major_locator(FixedLocator([1e-4, 1e-3, 1e-2, 0.1, 1]))
+    on.yaxis.set_major_formatter(_text(lambda value: f"{100 * shown(value):.6g}%"))
+    on.yaxis.set_minor_locator(NullLocator())
 
 
-def _time_unit(span: float) -> tuple[float, str]:
+def _same(share: float) -> float:
+    return share
+
+
+def _rest(share: float) -> float:
+    return 1 - share
+
+
+def _text(words: Callable[[float], str]) -> Any:
+    def formatted(value: float, _: int | None) -> str:
+        return words(value)
+
+    return FuncFormatter(formatted)
+
+
+def ratio_ticks(low: float, high: float) -> list[float]:
+    """Return three or more round values from `low` to `high`: 1, 2, 5 times the powers of ten, or even steps.
+
+    >>> ratio_ticks(0.9, 12.0)
+    [1.0, 2.0, 5.0, 10.0]
+    """
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [unit * 10.0**power for power in powers for unit in (1, 2, 5)]
+    within = [tick for tick in ticks if low <= tick <= high]
+    if len(within) >= FEWEST_TICKS:
+        return within
+    even: Any = MaxNLocator(5, min_n_ticks=FEWEST_TICKS).tick_values(low, high)
+    return [float(tick) for tick in even if low <= tick <= high]
+
+
+def time_unit(span: float) -> tuple[float, str]:
+    """Return the seconds of the unit that suits a span of time, and its name."""
     for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if span >= 3 * unit:
             return unit, name

@@ -6,12 +6,14 @@ needs. It prints nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from upswell.analysis.billing import Bill
 from upswell.analysis.decision import Decision
 from upswell.errors import SettingsError
 from upswell.lab.oracle import OracleResult, oracle, work_curve
@@ -22,7 +24,7 @@ from upswell.simulator.jobs import in_chunks
 from upswell.simulator.outcome import SimulatedOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from upswell.analysis.snapshot import Snapshot
     from upswell.lab.contenders import Choice
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
     from upswell.simulator.jobs import Chunk
     from upswell.simulator.world import World
 
-    OnProgress = Callable[[float], None]
-    """Given the share that is done, from 0 to 1."""
+
+OnProgress = Callable[[float], None]
+"""Given the share that is done, from 0 to 1."""
 
 CURVE_POINTS = 200
 _TOLD_EVERY = 200
@@ -69,6 +72,32 @@ class Run(Struct, frozen=True, kw_only=True):
     response_times: tuple[tuple[float, float], ...]
     """(seconds, share of all uploads answered within them)."""
     made: tuple[Made, ...]
+
+    @property
+    def bill(self) -> Bill:
+        """The cost as the monitor would have added it up."""
+        outcome = self.outcome
+        return Bill(
+            since=0.0,
+            at=0.0,
+            starting=outcome.cost_starting,
+            standby=outcome.cost_standby,
+            busy=outcome.cost_busy,
+            idle=outcome.cost_idle,
+            draining=outcome.cost_draining,
+            stored=outcome.finished,
+            in_time=outcome.uploads - outcome.late,
+            dead=outcome.dead,
+        )
+
+    @property
+    def unfinished(self) -> str:
+        """What to say of uploads that had not finished when the run ended; empty where all had."""
+        left = self.outcome.uploads - self.outcome.finished
+        if not left:
+            return ""
+        uploads = "1 upload" if left == 1 else f"{left:,} uploads"
+        return f"{uploads} not finished: late, not in the percentiles, not in the cost"
 
 
 class Bound(Struct, frozen=True, kw_only=True):

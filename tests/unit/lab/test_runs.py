@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from upswell.lab.contenders import choose
-from upswell.lab.differences import differences
+from upswell.lab.replay import find_differences
 from upswell.lab.runs import clairvoyant, fewest_workers, run_policy
 from upswell.lab.traffic import Traffic
 from upswell.settings import Slo
@@ -80,4 +80,4 @@ def test_where_there_is_no_oracle_it_is_said_why_at_once(uploads: Traffic, possi
 
 def test_decisions_that_are_alike_differ_nowhere() -> None:
     run = run_policy(traffic(), WORLD, choose("keda"))
-    assert differences([], run, 0.0, 5) == []
+    assert find_differences([], run, 0.0, 5) == []

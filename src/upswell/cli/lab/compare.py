@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 
-from upswell.cli.cost import bill_of, each_json, each_text
-from upswell.cli.lab.traffic_options import traffic_options
+from upswell.cli.cost import each_json, each_text
+from upswell.cli.lab.traffic_options import plot_option, traffic_options
 from upswell.cli.progress import progress
 from upswell.cli.text import counted, number, seconds
 from upswell.lab.contenders import choose_all
-from upswell.lab.plots import write_comparison
 from upswell.lab.runs import clairvoyant, run_policy
 from upswell.lab.traffic import check_reach, read_traffic
 
@@ -33,9 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-oracle", is_flag=True, help="Skip the clairvoyant, and R with it: it may take minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--plot", metavar="FILE.svg", help="Draw workers over time, response times, cost against attainment."
-)
+@plot_option
 def command(  # noqa: PLR0917 - click passes them by name
     source: Source,
     world: World,
@@ -63,7 +60,9 @@ def command(  # noqa: PLR0917 - click passes them by name
         with progress(f"trying {choice.text}") as on_progress:
             runs.append(run_policy(traffic, world, choice, best, house=house, on_progress=on_progress))
     if plot:
-        write_comparison(plot, traffic, world, runs, best)
+        from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs upswell[plot]
+
+        write_comparison(plot, traffic, world, [drawn_run(run) for run in runs], best)
     compared = Compared(traffic, world, bound, runs, notes, house.price)
     if as_json:
         click.echo(msgspec.json.encode(_as_json(compared)).decode())
@@ -102,14 +101,6 @@ def _as_json(compared: Compared) -> dict[str, Any]:
     }
 
 
-def unfinished(run: Run) -> str:
-    """Return what to say of uploads that had not ended when the run did; empty where all had."""
-    left = run.outcome.uploads - run.outcome.finished
-    if not left:
-        return ""
-    return f"{counted(left, 'upload')} not finished: late, outside the percentiles, and not yet paid for"
-
-
 def figures(run: Run, price: float) -> dict[str, Any]:
     """Return a run's figures as JSON has them; times in seconds, `price` of a worker an hour."""
     outcome = run.outcome
@@ -123,7 +114,7 @@ def figures(run: Run, price: float) -> dict[str, Any]:
         "peak_workers": outcome.peak_workers,
         "scalings": outcome.scalings,
         "worker_seconds": outcome.cost,
-        **each_json(bill_of(outcome), price),
+        **each_json(run.bill, price),
         "late": outcome.late,
         "unfinished": outcome.uploads - outcome.finished,
     }
@@ -161,7 +152,7 @@ def _show(compared: Compared) -> None:
             seconds(outcome.p99),
             f"{run.cost_over_work:.3f}",
             "-" if run.r is None else f"{run.r:.2f}",
-            each_text(bill_of(outcome), price),
+            each_text(run.bill, price),
             number(outcome.peak_workers),
             number(outcome.scalings),
         )
@@ -171,7 +162,7 @@ def _show(compared: Compared) -> None:
         *notes,
         *([f"no oracle: {bound.why_none}"] if bound and bound.why_none else []),
         *(f"{run.name}: {run.note}" for run in runs if run.note),
-        *(f"{run.name}: {unfinished(run)}" for run in runs if unfinished(run)),
+        *(f"{run.name}: {run.unfinished}" for run in runs if run.unfinished),
     ):
         out.print(line, soft_wrap=True, highlight=False, markup=False)
 

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
 
-from upswell.cli.cost import bill_of, by_state, cost_text, each_json
+from upswell.cli.cost import by_state, cost_text, each_json
 from upswell.cli.journals import application, open_journal
-from upswell.cli.lab.compare import unfinished
+from upswell.cli.lab.traffic_options import plot_option
 from upswell.cli.look.explain import moment
 from upswell.cli.options import app_option, finite
 from upswell.cli.progress import progress
 from upswell.cli.text import clock, counted, seconds
 from upswell.lab.contenders import choose
-from upswell.lab.differences import Difference, differences
-from upswell.lab.plots import write_comparison
-from upswell.lab.recorded import Recorded, read_recorded
-from upswell.lab.replay_world import ReplaySetup, replay_setup
-from upswell.lab.runs import Run, run_policy
-from upswell.lab.traffic import check_reach
+from upswell.lab.recorded import read_recorded
+from upswell.lab.replay import Replayed, replay
 from upswell.safe import safe
-from upswell.simulator.world import World
 
 if TYPE_CHECKING:
     from upswell.analysis.billing import Bill
-
-
-class Replayed(Struct, frozen=True, kw_only=True):
-    """The past and its replay. `base` is the instant at which the simulated time is 0."""
-
-    recorded: Recorded
-    run: Run
-    world: World
-    base: float
-    price: float
-    notes: tuple[str, ...]
-    differences: list[Difference]
-
-    @property
-    def bills(self) -> tuple[Bill | None, Bill]:
-        """What was paid, and what would have been."""
-        return self.recorded.bill(self.world.slo), bill_of(self.run.outcome)
+    from upswell.lab.recorded import Recorded
 
 
 @click.command("replay")
@@ -75,7 +51,7 @@ class Replayed(Struct, frozen=True, kw_only=True):
     "--differences", "count", type=click.IntRange(0), default=5, show_default=True, help="Tell so many."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--plot", metavar="FILE.svg", help="Draw workers over time and response times.")
+@plot_option
 def command(
     journal: str, *, policy: str, app: str | None, count: int, as_json: bool, plot: str | None, **options: Any
 ) -> None:
@@ -85,35 +61,11 @@ def command(
     """
     choice = choose(policy)
     reader = open_journal(journal)
-    recorded, base = _from_zero(read_recorded(reader, application(reader, app)))
-    around: ReplaySetup = replay_setup(recorded, base, choice, **options)
-    world = around.world
-    _, late = check_reach(recorded.traffic.services, world.slo)
-    with progress(f"trying {around.choice.text}") as on_progress:
-        run = run_policy(
-            recorded.traffic,
-            world,
-            around.choice,
-            house=around.house,
-            until=recorded.ended - base,
-            on_progress=on_progress,
-        )
-    replayed = Replayed(
-        recorded=recorded,
-        run=run,
-        world=world,
-        base=base,
-        price=around.house.price,
-        notes=(
-            *recorded.traffic.notes,
-            *around.notes,
-            *late,
-            *(f"{run.name}: {note}" for note in (run.note, unfinished(run)) if note),
-        ),
-        differences=differences(recorded.entries, run, base, count),
-    )
+    recorded = read_recorded(reader, application(reader, app))
+    with progress(f"trying {choice.text}") as on_progress:
+        replayed = replay(recorded, choice, differences=count, on_progress=on_progress, **options)
     if plot:
-        write_comparison(plot, recorded.traffic, world, [run], None)
+        _draw(plot, replayed)
     if as_json:
         click.echo(msgspec.json.encode(_as_json(replayed)).decode())
     else:
@@ -121,12 +73,12 @@ def command(
             click.echo(line)
 
 
-def _from_zero(recorded: Recorded) -> tuple[Recorded, float]:
-    """Return the past on a clock that begins with it, and that instant."""
-    traffic = recorded.traffic
-    base = math.floor(float(traffic.arrivals[0]))
-    shifted = replace(traffic, arrivals=traffic.arrivals - base)
-    return replace(recorded, traffic=shifted), float(base)
+def _draw(path: str, replayed: Replayed) -> None:
+    from upswell.lab.plots import drawn_record, drawn_run, write_comparison  # noqa: PLC0415 - upswell[plot]
+
+    recorded, world = replayed.recorded, replayed.world
+    past = drawn_record(recorded, replayed.base, world.slo, world.slots)
+    write_comparison(path, recorded.traffic, world, [past, drawn_run(replayed.run)])
 
 
 def _as_json(replayed: Replayed) -> dict[str, Any]:

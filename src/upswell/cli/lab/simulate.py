@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from upswell.cli.cost import bill_of, by_state, each_text
+from upswell.cli.cost import by_state, each_text
 from upswell.cli.lab.compare import figures
-from upswell.cli.lab.traffic_options import traffic_options
+from upswell.cli.lab.traffic_options import plot_option, traffic_options
 from upswell.cli.progress import progress
 from upswell.cli.text import counted, seconds
 from upswell.lab.contenders import choose
-from upswell.lab.plots import write_comparison
 from upswell.lab.runs import run_policy
 from upswell.lab.traffic import check_reach, read_traffic
 from upswell.safe import safe
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     help="Tell so many decisions, those that changed most.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--plot", metavar="FILE.svg", help="Draw workers over time and response times.")
+@plot_option
 def command(  # noqa: PLR0917 - click passes them by name
     source: Source,
     world: World,
@@ -54,7 +53,9 @@ def command(  # noqa: PLR0917 - click passes them by name
     with progress(f"trying {choice.text}") as on_progress:
         run = run_policy(traffic, world, choice, house=house, on_progress=on_progress)
     if plot:
-        write_comparison(plot, traffic, world, [run], None)
+        from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs upswell[plot]
+
+        write_comparison(plot, traffic, world, [drawn_run(run)])
     if as_json:
         told = {
             "case": traffic.case,
@@ -80,7 +81,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 def summary(traffic: Traffic, world: World, run: Run, price: float = 0.0) -> list[str]:
     """Return what became of the run, in sentences."""
-    outcome, slo, bill = run.outcome, world.slo, bill_of(run.outcome)
+    outcome, slo, bill = run.outcome, world.slo, run.bill
     met = "met" if outcome.attainment >= slo.share else "MISSED"
     states = ", ".join(
         f"{name} {value / 3600:.3g} ({value / outcome.cost:.0%})"

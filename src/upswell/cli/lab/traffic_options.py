@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from upswell.cli.options import finite
+from upswell.errors import SettingsError
 from upswell.lab.runs import House
 from upswell.lab.traffic import DEFAULT_SHARE, Source, parse_slo
 from upswell.settings import Settings
@@ -21,6 +22,25 @@ from upswell.workload import distributions
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+def _drawable(_ctx: click.Context, _param: click.Parameter, path: str | None) -> str | None:
+    """Return the path, or fail before minutes are spent on what cannot be drawn."""
+    if path is not None:
+        try:
+            from upswell.lab.plots import check_ending  # noqa: PLC0415 - for --plot alone
+        except ImportError as error:
+            raise SettingsError(f"--plot needs pip install 'upswell[plot]': {error}") from error
+        check_ending(path)
+    return path
+
+
+plot_option = click.option(
+    "--plot",
+    metavar="FILE",
+    callback=_drawable,
+    help="Draw workers over time, response times, cost against attainment; .svg, .png or .pdf.",
+)
 
 
 def traffic_options() -> Callable[[Command], Command]:

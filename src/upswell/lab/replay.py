@@ -1,19 +1,27 @@
-"""Where two histories of decisions differ: the stretches of time, by how much, and why each side did so.
+"""Recorded traffic under another policy or objective, and where the two histories of decisions differ.
 
-In: what was recorded, and a simulated run of the same uploads. Out: the stretches that weigh most.
+In: what was recorded, what is to be tried. Out: a `Replayed`. It prints nothing.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from upswell.journal import JournalEntry
+from upswell.lab.recorded import Recorded
+from upswell.lab.replay_world import replay_setup
+from upswell.lab.runs import OnProgress, Run, run_policy
+from upswell.lab.traffic import check_reach
+from upswell.simulator.world import World
 
 if TYPE_CHECKING:
-    from upswell.lab.runs import Run
+    from upswell.analysis.billing import Bill
+    from upswell.lab.contenders import Choice
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -33,6 +41,69 @@ class Difference(Struct, frozen=True, kw_only=True):
     """By how much the replayed policy wanted more (or, negative, less), summed over the stretch."""
 
 
+class Replayed(Struct, frozen=True, kw_only=True):
+    """The past and its replay. `base` is the instant at which the simulated time is 0."""
+
+    recorded: Recorded
+    run: Run
+    world: World
+    base: float
+    price: float
+    notes: tuple[str, ...]
+    differences: list[Difference]
+
+    @property
+    def bills(self) -> tuple[Bill | None, Bill]:
+        """The recorded cost (None: unknown), and that of the replay."""
+        return self.recorded.bill(self.world.slo), self.run.bill
+
+
+def replay(
+    recorded: Recorded,
+    choice: Choice,
+    *,
+    differences: int,
+    on_progress: OnProgress = lambda _share: None,
+    **asked: Any,
+) -> Replayed:
+    """Replay what was recorded under a policy.
+
+    Args:
+        recorded: one application's past, with instants in seconds since 1970.
+        choice: the policy.
+        differences: how many stretches to return in which the two decided differently.
+        on_progress: given the share that is done.
+        asked: what shall be other than recorded, as of `replay_setup`.
+
+    Raises:
+        SettingsError: the world or the policy is invalid.
+        TraceError: not one upload can be answered in time.
+    """
+    traffic = recorded.traffic
+    base = float(math.floor(float(traffic.arrivals[0])))
+    recorded = replace(recorded, traffic=replace(traffic, arrivals=traffic.arrivals - base))
+    setup = replay_setup(recorded, base, choice, **asked)
+    _, late = check_reach(traffic.services, setup.world.slo)
+    run = run_policy(
+        recorded.traffic,
+        setup.world,
+        setup.choice,
+        house=setup.house,
+        until=recorded.ended - base,
+        on_progress=on_progress,
+    )
+    told = (f"{run.name}: {note}" for note in (run.note, run.unfinished) if note)
+    return Replayed(
+        recorded=recorded,
+        run=run,
+        world=setup.world,
+        base=base,
+        price=setup.house.price,
+        notes=(*traffic.notes, *setup.notes, *late, *told),
+        differences=find_differences(recorded.entries, run, base, differences),
+    )
+
+
 class _Point(Struct, frozen=True):
     at: float
     until: float
@@ -44,7 +115,11 @@ class _Point(Struct, frozen=True):
         return self.replayed - self.entry.decision.desired_workers
 
 
+<<<<<<< HEAD:src/upswell/lab/differences.py
 def differences(entries: list[JournalEntry], run: Run, base: float, count: int) -> list[Difference]:
+=======
+def find_differences(entries: list[JournalEntry], run: Run, base: float, count: int) -> list[Difference]:
+>>>>>>> main:src/upswell/lab/replay.py
     """Return the `count` stretches with the most worker-seconds between the two, in the order of time.
 
     Args:

@@ -115,11 +115,7 @@ class _Point(Struct, frozen=True):
         return self.replayed - self.entry.decision.desired_workers
 
 
-<<<<<<< HEAD:src/upswell/lab/differences.py
-def differences(entries: list[JournalEntry], run: Run, base: float, count: int) -> list[Difference]:
-=======
 def find_differences(entries: list[JournalEntry], run: Run, base: float, count: int) -> list[Difference]:
->>>>>>> main:src/upswell/lab/replay.py
     """Return the `count` stretches with the most worker-seconds between the two, in the order of time.
 
     Args:

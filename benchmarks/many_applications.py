@@ -30,9 +30,9 @@ from upswell.journal import Journal
 from upswell.monitor import Monitor
 from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.guards.global_limit import Bid, limited
+from upswell.policies.registry import policy_for
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.slo_formula import SloFormulaPolicy
-from upswell.policies.table import policy_for
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def decisions(policy: ScalingPolicy | None, count: int) -> tuple[float, float]:
     `policy` None: the default, in its wrappers.
     """
     settings = Settings(max_workers=1000)
-    policy = policy or policy_for(settings, "e1")
+    policy = policy or policy_for(settings)
     rng, now, reports = random.Random(1), 1000.0, 17
     one = Application(
         "e1",

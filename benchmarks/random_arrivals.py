@@ -56,7 +56,7 @@ def clairvoyant(case: Case, kept: dict[str, float]) -> float:
 
 def run(case: Case, choice: Choice, cost: float) -> tuple[float, float, float]:
     """Return (R, attainment, CPU seconds) of one policy."""
-    interval = choice.contender.interval or case.world.decision_interval
+    interval = choice.entry.interval or case.world.decision_interval
     world = replace(case.world, decision_interval=interval)
     policy = choice.policy(BARE.settings_in(world), float(case.services.mean()))
     begun = time.process_time()

@@ -27,12 +27,12 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from reality_run import APP, Measured, RealRun, settings_for
+from reality_run import Measured, RealRun, settings_for
 from side_by_side import conclude, print_table, rabbitmq
 from upswell import events
 from upswell.monitor.rehearsals import Rehearsals
+from upswell.policies.registry import bare_policy, guarded
 from upswell.policies.slo.slo import SloPolicy
-from upswell.policies.table import bare_policy_for, wrapped
 from upswell.publisher.replies import nearest_rank
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import read_jobs
@@ -195,8 +195,8 @@ class AsMonitored:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._bare = bare_policy_for(settings, APP)
-        self._policy = wrapped(self._bare, settings)
+        self._bare = bare_policy(settings)
+        self._policy = guarded(self._bare, settings)
         self._rehearsals = Rehearsals(settings.decision_interval, clock=lambda: 0.0, executor=AtOnce())
 
     def decide(self, snapshot: Snapshot) -> Decision:

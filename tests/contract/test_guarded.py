@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from support.backlog import Backlog, wanted_under_constant_load
 from support.snapshots import later, snapshots
 from upswell.analysis.snapshot import Workers
-from upswell.policies.table import wrapped
+from upswell.policies.registry import guarded
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ histories = st.lists(snapshots(), max_size=5)
 
 
 def stack(name: str) -> ScalingPolicy:
-    return wrapped(Backlog(), STACKS[name])
+    return guarded(Backlog(), STACKS[name])
 
 
 @pytest.mark.parametrize("name", STACKS)

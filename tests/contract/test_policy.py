@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from support.snapshots import later, ordinary, snapshots
 from upswell.analysis.snapshot import Snapshot, Workers
-from upswell.policies.table import POLICIES, policy_for
+from upswell.policies.registry import REGISTRY, bare_policy, policy_for
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
     from upswell.policies import ScalingPolicy
 
 MIN, MAX = 1, 50
+POLICIES = REGISTRY.names()
 few = settings(max_examples=25, deadline=None)
 """Examples of each property and policy: a dozen policies make hundreds of each property."""
 OWN = {"rules": {"rules_file": str(Path(__file__).parents[2] / "examples/rules/threshold.toml")}}
@@ -34,11 +35,11 @@ def settings_of(name: str, **settings: Any) -> Settings:
 
 
 def wrapped(name: str, **settings: float) -> ScalingPolicy:
-    return policy_for(settings_of(name, **settings), "e123456")
+    return policy_for(settings_of(name, **settings))
 
 
 def bare(name: str) -> ScalingPolicy:
-    return POLICIES[name](settings_of(name))
+    return bare_policy(settings_of(name))
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -106,7 +107,7 @@ def test_policy_without_any_signal_keeps_the_workers_that_run(name: str) -> None
 @given(snapshot=snapshots())
 def test_whatever_waits_gets_a_worker_though_none_may_be_the_minimum(name: str, snapshot: Snapshot) -> None:
     """At zero workers nothing ends and nothing is reported: a policy that holds then would hold for ever."""
-    policy = policy_for(settings_of(name, min_workers=0), "e123456")
+    policy = policy_for(settings_of(name, min_workers=0))
     waiting = replace(snapshot, messages_ready=1, workers=Workers(desired=0))
     assert policy.decide(waiting).desired_workers >= 1
 

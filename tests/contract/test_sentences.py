@@ -27,14 +27,15 @@ from upswell.policies.peers import (
     keda,
     knative,
 )
+from upswell.policies.registry import REGISTRY, policy_for
 from upswell.policies.slo import slo, slo_formula
-from upswell.policies.table import POLICIES, policy_for
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROUNDING = 1e-9
+POLICIES = REGISTRY.names()
 RULES = str(Path(__file__).parents[2] / "examples/rules/threshold.toml")
 few = settings(max_examples=40, deadline=None)
 
@@ -178,7 +179,7 @@ STACKS = {
 @given(seen=st.lists(snapshots(), min_size=1, max_size=6))
 def test_every_sentence_can_be_recomputed_from_its_inputs(name: str, stack: str, seen: list) -> None:  # type: ignore[type-arg]
     own = {"rules_file": RULES} if name == "rules" else {}
-    policy = policy_for(Settings(policy=name, min_workers=1, max_workers=50, **own, **STACKS[stack]), "e1")  # type: ignore[arg-type]
+    policy = policy_for(Settings(policy=name, min_workers=1, max_workers=50, **own, **STACKS[stack]))  # type: ignore[arg-type]
     for snapshot in later(seen):
         decision = policy.decide(snapshot)
         assert_it_holds(decision)

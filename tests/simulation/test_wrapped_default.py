@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from support.processes import lognormal, on_off, poisson
-from upswell.policies.table import wrapped
+from upswell.policies.registry import guarded
 from upswell.settings import Settings, Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.rehearsed_policy import RehearsedPolicy
@@ -21,7 +21,7 @@ def test_the_wrappers_that_stand_around_slo_by_default_cost_nothing(process) -> 
     arrivals = process(rng, 1.0, 3000.0)
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
     settings = Settings(slo="95% < 60s", min_workers=0, max_workers=200, slots=1)
-    inside = wrapped(RehearsedPolicy(max_workers=200), settings)
+    inside = guarded(RehearsedPolicy(max_workers=200), settings)
     alone = simulate(arrivals, services, RehearsedPolicy(max_workers=200), WORLD)
     around = simulate(arrivals, services, inside, WORLD)
     assert around.cost <= 1.01 * alone.cost
@@ -35,5 +35,5 @@ def test_a_minute_of_stabilisation_around_slo_costs_more() -> None:
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
     settings = Settings(slo="95% < 60s", min_workers=0, max_workers=200, slots=1, stabilization_window=60.0)
     alone = simulate(arrivals, services, RehearsedPolicy(max_workers=200), WORLD)
-    around = simulate(arrivals, services, wrapped(RehearsedPolicy(max_workers=200), settings), WORLD)
+    around = simulate(arrivals, services, guarded(RehearsedPolicy(max_workers=200), settings), WORLD)
     assert around.cost > 1.02 * alone.cost

@@ -49,7 +49,7 @@ class Delivery(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class QueueDepth(Struct, frozen=True):
-    """Messages in a queue: ready, and delivered but not acknowledged (None: this broker cannot tell)."""
+    """Messages in a queue: ready, and delivered but not acknowledged (None: not known)."""
 
     messages_ready: int
     messages_unacknowledged: int | None
@@ -68,18 +68,18 @@ OnDelivery = Callable[[Delivery], None]
 
 
 class Broker(Protocol):
-    """One connection to the queues; lost, it makes itself again, with jittered backoff, consumers included.
+    """One connection to the queues; lost, it reconnects with jittered backoff and resumes consuming.
 
-    What was published and not confirmed is kept and published again: a message may arrive twice, never not
-    at all.
+    What was published and not confirmed is kept and published again: a message may arrive twice, but it
+    always arrives.
     """
 
     async def connect(self) -> None:
         """Connect, once; afterwards the broker keeps itself connected.
 
         Raises:
-            BrokerError: wrong credentials, no permission: what no second try would mend. Its text holds no
-                password.
+            BrokerError: wrong credentials, no permission: where trying again would not help. Its text
+                holds no password.
         """
         ...
 

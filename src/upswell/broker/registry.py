@@ -27,6 +27,9 @@ class BrokerFactory(Protocol):
 class BrokerEntry(Entry, frozen=True, kw_only=True):
     """A broker, and in what it differs from others.
 
+    `check` takes the settings and compares this machine's clock with the broker's: it returns a sentence, or
+    raises a BrokerError.
+
     `local`: only processes of this machine reach it. `limits_holding`: it takes a message away that a
     consumer holds for longer than `consumer_timeout`.
     """
@@ -48,6 +51,7 @@ REGISTRY: Registry[BrokerFactory] = Registry(
         BrokerEntry(
             name="rabbitmq",
             factory="upswell.broker.rabbitmq:open_rabbitmq",
+            check="upswell.broker.rabbitmq.management_api:check_clock",
             summary="RabbitMQ at broker_url",
             limits_holding=True,
         ),

@@ -108,10 +108,8 @@ async def connected(
             await broker.connect()
     except TimeoutError:
         await broker.close()
-        where = safe(settings.broker_url)
-        raise BrokerError(
-            f"the broker must be reachable, and {where} was not within {patience:g} s"
-        ) from None
+        where = safe(settings.broker_url) or settings.state_path
+        raise BrokerError(f"the broker at {where} did not answer within {patience:g} s") from None
     try:
         yield broker
     finally:

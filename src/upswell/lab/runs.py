@@ -172,7 +172,7 @@ def run_policy(
         SettingsError: the world is invalid, or the policy lacks its rules.
     """
     if not house.wrappers:
-        interval = choice.contender.interval or world.decision_interval
+        interval = choice.entry.interval or world.decision_interval
         world = replace(world, decision_interval=interval, window=max(world.window, interval))
     asked, note = choice.text, choice.note
     if choice.is_constant:

@@ -13,8 +13,8 @@ from upswell.analysis.application import Application
 from upswell.analysis.billing import Billing
 from upswell.events import get_logger
 from upswell.messages import check_app_id
+from upswell.policies.registry import bare_policy, guarded
 from upswell.policies.slo.slo import SloPolicy
-from upswell.policies.table import bare_policy_for, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,10 +80,10 @@ class Applications:
         self._refused = False
         for app_id in settings.apps:
             own = settings.for_app(app_id)
-            policy = bare_policy_for(own, app_id)
+            policy = bare_policy(own)
             self._watched[app_id] = Watched(
                 self._application(app_id, own, started_at),
-                wrapped(policy, own),
+                guarded(policy, own),
                 own,
                 self._bills.get(app_id),
                 policy if isinstance(policy, SloPolicy) else None,

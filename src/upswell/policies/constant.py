@@ -8,6 +8,7 @@ from upswell.analysis.decision import Decision
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
+    from upswell.settings import Settings
 
 ALWAYS = "always {workers:worker}"
 
@@ -23,3 +24,8 @@ class ConstantPolicy:
         return Decision.of(
             "constant", snapshot.workers.desired, self._workers, ALWAYS, {"workers": self._workers}
         )
+
+
+def from_settings(settings: Settings, workers: float | None = None) -> ConstantPolicy:
+    """Return the policy of an application: `min_workers`, unless another number is given."""
+    return ConstantPolicy(settings.min_workers if workers is None else int(workers))

@@ -488,7 +488,7 @@ def test_a_worker_with_a_wrong_clock_is_heard_all_the_same() -> None:
 
 
 def test_a_policy_that_there_is_not_stops_the_monitor_before_it_starts() -> None:
-    with pytest.raises(SettingsError, match="policy of e123456 must be one of"):
+    with pytest.raises(SettingsError, match="policy must be one of"):
         House(policy="magic")
 
 

@@ -118,7 +118,7 @@ class RabbitBroker:
                 )
             )
         else:
-            self._publishing.tell(message.exchange, message.routing_key, message.body, properties)
+            self._publishing.send_unconfirmed(message.exchange, message.routing_key, message.body, properties)
             future.set_result(None)
         return future
 
@@ -281,7 +281,7 @@ class RabbitBroker:
             self._got(None)
 
     def _replace(self, delivery: Delivery, queue: str, properties: Any) -> None:
-        """Publish a message anew, and take the old one away once the new one is confirmed."""
+        """Publish a copy of a message, and remove the original once the copy is confirmed."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.add_done_callback(partial(_settle_replaced, delivery.tag))
         self._publishing.post(
@@ -313,7 +313,7 @@ class RabbitBroker:
 
 
 def _settle_replaced(held: Held, future: asyncio.Future[None]) -> None:
-    """Take a message away that was published anew; put it back when that failed."""
+    """Remove a message whose copy was confirmed; put it back when the copy was not."""
     if future.cancelled() or future.exception() is not None:
         held.reject()
     else:

@@ -1,6 +1,6 @@
 """An AMQP channel whose methods can be awaited, and what may go wrong with it.
 
-Takes pika's channel as it is given (it imports no pika); knows nothing of queues and messages.
+Wraps a channel of pika's; knows nothing of queues and messages.
 """
 
 from __future__ import annotations

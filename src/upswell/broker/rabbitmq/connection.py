@@ -1,7 +1,7 @@
 """A connection to RabbitMQ that is made again whenever it is lost, and questions asked again with it.
 
-It is told how to open a connection, what to restore on each new one and what to stop when one is lost; it
-imports no pika.
+Whoever makes it says how to open a connection, what to restore on each new one and what to stop when one is
+lost.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ class ReconnectingConnection:
         """Connect, trying again while the server cannot be reached; then keep connected.
 
         Raises:
-            BrokerError: refused, for a reason that no second try would mend.
+            BrokerError: refused, for a reason that trying again would not change.
         """
         await self._connect(first=True)
         self._keeper = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
-        """Disconnect, in good order when the server answers soon."""
+        """Disconnect; cleanly if the server answers soon."""
         self._closed = True
         self._up.set()  # whoever waits for a connection learns that there will be none
         if self._keeper is not None:
@@ -109,7 +109,7 @@ class ReconnectingConnection:
         while True:
             await self._up.wait()
             if self._closed:
-                raise BrokerError("the connection to RabbitMQ was closed")
+                raise BrokerError("the broker is closed")
             try:
                 return await work()
             except LostError:

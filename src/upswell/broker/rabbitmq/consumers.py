@@ -1,6 +1,6 @@
 """The running subscriptions on RabbitMQ, restored on each new connection and when the server ends one.
 
-In come callbacks, out go basic.consume and deliveries; imports no pika.
+Takes callbacks, sends basic.consume, hands deliveries over.
 """
 
 from __future__ import annotations

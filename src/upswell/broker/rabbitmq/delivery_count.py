@@ -37,7 +37,7 @@ _NO_HEADERS: Headers = {}
 
 
 def earlier_attempts(headers: dict[str, Any]) -> int:
-    """Return the attempts made at earlier copies of a message; being dead-lettered starts it anew."""
+    """Return the attempts made at earlier copies of a message; dead-lettering resets the count."""
     count = headers.get(EARLIER_ATTEMPTS, 0)
     if not isinstance(count, int) or not 0 <= count <= _MOST or "x-death" in headers:
         return 0

@@ -1,16 +1,26 @@
-"""The one number that AMQP does not tell: how many messages of a queue are delivered and not acknowledged.
+"""What AMQP does not say, from RabbitMQ's management API: unacknowledged messages, and the server's clock.
 
-It comes from RabbitMQ's management API, whose figures are up to five seconds old. Blocking: call it in a
-thread. It never raises: what cannot be asked is None, and None is never 0.
+Blocking: call it in a thread.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import time
+import urllib.error
 import urllib.request
-from typing import Any, cast
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from upswell.errors import BrokerError
+from upswell.safe import safe
+
+if TYPE_CHECKING:
+    from upswell.settings import Settings
+
+MOST_SKEW_SECONDS = 2.0
 
 _TIMEOUT = 2.0  # seconds; a decision must not wait for a statistics page
 
@@ -18,7 +28,7 @@ _TIMEOUT = 2.0  # seconds; a decision must not wait for a statistics page
 def messages_unacknowledged(
     management_url: str, vhost: str, queue: str, *, user: str, password: str
 ) -> int | None:
-    """Return a queue's unacknowledged messages, or None when the API does not answer with a number.
+    """Return a queue's unacknowledged messages, up to five seconds old; None where the API does not tell.
 
     User and password are those in `management_url`, else those given.
     """
@@ -47,3 +57,34 @@ def _number(answer: Any) -> int | None:
 
 def _token(user: str, password: str) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def check_clock(settings: Settings) -> str:
+    """Return how far this machine's clock is from the server's, in a sentence.
+
+    Raises:
+        BrokerError: too far, or the management API does not answer.
+    """
+    if not settings.management_url:
+        return f"{time.ctime()} (the broker's is not known without management_url)"
+    try:
+        skew = time.time() - _date_of(settings.management_url)
+    except (OSError, ValueError) as error:
+        raise BrokerError(f"management_url does not answer: {safe(str(error))}") from error
+    if abs(skew) > MOST_SKEW_SECONDS:
+        raise BrokerError(f"{skew:+.0f} s from the broker's machine: let both follow NTP")
+    return f"within {MOST_SKEW_SECONDS:g} s of the broker's machine"
+
+
+def _date_of(url: str) -> float:
+    """Return the time that a web server's answer bears, be it a refusal; our password is not sent."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"it must start with http:// or https://, got {url!r}")
+    address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path or "/", "", ""))
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - the scheme was checked
+            date = answer.headers["Date"]
+    except urllib.error.HTTPError as error:
+        date = error.headers["Date"]
+    return parsedate_to_datetime(date).timestamp()

@@ -1,8 +1,7 @@
 """Messages on their way to RabbitMQ: sent and not confirmed yet, or held until a connection takes them.
 
-In come messages with futures; out go basic.publish on whichever channel is attached, in the order of their
-coming. A message leaves the outbox when the server confirms it or says for good that it will not take it.
-Knows nothing of connections; imports no pika.
+Takes messages with futures, sends them with basic.publish on the attached channel, in order. A message
+is kept until the server confirms it or refuses it for good.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _NACK_PAUSE = (
     0.5  # seconds until a message that the server could not take (queue full, no leader) is sent again
 )
-_CLOSED = "the connection to RabbitMQ was closed before the message was confirmed"
+_CLOSED = "the broker was closed before the message was confirmed"
 _EXCHANGE = re.compile(r"exchange '(?P<name>[^']*)'")
 _SIZE = re.compile(r"message size (?P<size>\d+) is larger")
 
@@ -57,7 +56,7 @@ class Outgoing:
 
 
 class PublishingChannel:
-    """Keeps each message until it is confirmed; `log` is told when the server does not take some."""
+    """Keeps each message until it is confirmed; logs what the server does not accept."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
@@ -81,7 +80,7 @@ class PublishingChannel:
         else:
             self._send(outgoing)
 
-    def tell(self, exchange: str, routing_key: str, body: bytes, properties: Any) -> None:
+    def send_unconfirmed(self, exchange: str, routing_key: str, body: bytes, properties: Any) -> None:
         """Send a message that may be lost: now or never."""
         if self._channel is None or self._blocked or exchange in self._refused:
             return

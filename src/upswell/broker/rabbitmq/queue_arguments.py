@@ -74,8 +74,8 @@ def declaration(queue: Queue) -> Declaration:
     return Declaration(durable=True, exclusive=False, auto_delete=False, arguments=arguments)
 
 
-def as_it_is(wish: Declaration, refusal: str) -> tuple[str, Declaration] | None:
-    """Return the argument that the server refused, and the wish with what that argument is in truth.
+def as_it_is(asked: Declaration, refusal: str) -> tuple[str, Declaration] | None:
+    """Return the argument that the server refused, and the declaration with that argument's actual value.
 
     `refusal` is the text of its PRECONDITION_FAILED, which names one difference at a time. None: it says
     something else.
@@ -85,13 +85,13 @@ def as_it_is(wish: Declaration, refusal: str) -> tuple[str, Declaration] | None:
         return None
     name, current = match["name"], _value(match["current"])
     if name in ("durable", "exclusive", "auto_delete"):
-        fixed = {"durable": wish.durable, "exclusive": wish.exclusive, "auto_delete": wish.auto_delete}
+        fixed = {"durable": asked.durable, "exclusive": asked.exclusive, "auto_delete": asked.auto_delete}
         fixed[name] = current == "true"
-        return name, Declaration(arguments=wish.arguments, **fixed)
-    arguments = {key: value for key, value in wish.arguments.items() if key != name}
+        return name, Declaration(arguments=asked.arguments, **fixed)
+    arguments = {key: value for key, value in asked.arguments.items() if key != name}
     if current is not None:
         arguments[name] = current
-    return name, Declaration(wish.durable, wish.exclusive, wish.auto_delete, arguments)
+    return name, Declaration(asked.durable, asked.exclusive, asked.auto_delete, arguments)
 
 
 def weaker(differences: list[str]) -> str:

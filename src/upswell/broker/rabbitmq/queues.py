@@ -1,6 +1,6 @@
 """The queues that one RabbitMQ connection declared: made where missing, used as they are where they differ.
 
-In come queues of the topology, out go queue.declare and at most one warning a queue; imports no pika.
+Takes queues of the topology, sends queue.declare, logs at most one warning per queue.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ class DeclaredQueues:
             QueueMismatchError: what is there cannot do the job.
             RefusedError: no permission.
         """
-        wish = declaration(queue)
+        asked = declaration(queue)
         try:
             if queue.bound_to:
                 await call("exchange_declare", exchange=queue.bound_to, exchange_type="fanout", durable=True)
-            found, differences, consumers = await _find(queue.name, wish, call)
+            found, differences, consumers = await _find(queue.name, asked, call)
             if queue.bound_to:
                 await call("queue_bind", queue=queue.name, exchange=queue.bound_to)
         except RefusedError as error:
@@ -79,7 +79,7 @@ class DeclaredQueues:
                     f"queue {queue.name} is in use for something else: {error.text}"
                 ) from error
             raise
-        if found.is_stream or found.exclusive != wish.exclusive:
+        if found.is_stream or found.exclusive != asked.exclusive:
             what = "a stream" if found.is_stream else "exclusive" if found.exclusive else "not exclusive"
             raise QueueMismatchError(f"queue {queue.name} is in use for something else: it is {what}")
         self._queues[queue.name] = queue
@@ -118,8 +118,8 @@ class DeclaredQueues:
                 self._log.warning("broker.declare_failed", queue=queue.name, error=error)
 
 
-async def _find(name: str, wish: Declaration, call: Call) -> tuple[Declaration, list[str], int]:
-    """Declare a queue; return what it is, in which arguments that differs from the wish, and its consumers.
+async def _find(name: str, asked: Declaration, call: Call) -> tuple[Declaration, list[str], int]:
+    """Declare a queue; return what it is, which arguments differ from those asked, and its consumers.
 
     The server names one difference at a time, so the question is put again with the answer in it.
     """
@@ -129,20 +129,20 @@ async def _find(name: str, wish: Declaration, call: Call) -> tuple[Declaration, 
             frame = await call(
                 "queue_declare",
                 queue=name,
-                durable=wish.durable,
-                exclusive=wish.exclusive,
-                auto_delete=wish.auto_delete,
-                arguments=wish.arguments,
+                durable=asked.durable,
+                exclusive=asked.exclusive,
+                auto_delete=asked.auto_delete,
+                arguments=asked.arguments,
             )
         except RefusedError as error:
-            found = as_it_is(wish, error.text) if error.code == PRECONDITION_FAILED else None
+            found = as_it_is(asked, error.text) if error.code == PRECONDITION_FAILED else None
             if found is not None and found[0] not in differences:
                 differences.append(found[0])
-                wish = found[1]
+                asked = found[1]
                 continue
             if error.code not in (ACCESS_REFUSED, PRECONDITION_FAILED):
                 raise
             # Not ours to configure, or different in a way that we cannot read: is it at least there?
             frame = await call("queue_declare", queue=name, passive=True)
             differences.append("declaration")
-        return wish, differences, int(frame.method.consumer_count)
+        return asked, differences, int(frame.method.consumer_count)

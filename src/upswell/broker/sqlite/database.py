@@ -1,6 +1,6 @@
 """Transactions on the embedded broker's file: one process at a time, tried again while the disk refuses.
 
-Processes wait for each other on a lock of the folder of doorbells rather than on SQLite's own: the kernel
+Processes wait for each other on a lock of the folder of wake-up pipes rather than on SQLite's own: the kernel
 hands that lock on at once, where SQLite would sleep and try again for up to 100 ms. SQLite's lock is taken
 too, for programs that know nothing of ours.
 """
@@ -33,6 +33,7 @@ class BrokerDatabase:
             BrokerError: the file or its folder cannot serve; the message names it and says what to do.
         """
         self.path = path
+        # The name that earlier versions know: they may still run beside this one.
         self.folder = path.with_name(f"{path.name}-bells")
         self._log = events.get_logger(file=str(path))
         make_file(path)

@@ -1,7 +1,6 @@
 """Messages of the embedded broker, in SQL: put in, taken, acknowledged, given back, dead-lettered, forgotten.
 
-What comes in: an open connection inside a transaction. What goes out: rows changed or read. It begins and
-ends no transaction and knows no thread.
+Each function is called inside a transaction; none begins or ends one.
 
 Many rows go through one statement wherever possible: a thread gives up the interpreter at each statement
 and may have to wait for it.

@@ -1,7 +1,6 @@
 """Queues and consumers of the embedded broker, in SQL.
 
-What comes in: an open connection inside a transaction. What goes out: rows changed or read. It begins and
-ends no transaction and knows no thread.
+Each function is called inside a transaction; none begins or ends one.
 """
 
 from __future__ import annotations
@@ -63,13 +62,9 @@ def declare_queue(db: sqlite3.Connection, queue: Queue, connection: int) -> dict
         _make_queue(db, queue, connection)
         return {}
     if there.owner not in (None, connection):
-        raise QueueMismatchError(
-            f"a queue's name must be free, got {queue.name}: exclusive to another connection"
-        )
+        raise QueueMismatchError(f"queue {queue.name} is exclusive to another connection")
     if queue.exclusive and there.owner is None:
-        raise QueueMismatchError(
-            f"an exclusive queue's name must be free, got {queue.name}: a lasting queue has it"
-        )
+        raise QueueMismatchError(f"queue {queue.name} cannot be exclusive: a lasting queue has that name")
     wanted = {
         "bound_to": (there.bound_to, queue.bound_to),
         "delivery_limit": (there.delivery_limit, queue.delivery_limit),
@@ -77,7 +72,7 @@ def declare_queue(db: sqlite3.Connection, queue: Queue, connection: int) -> dict
         "max_length": (there.max_length, queue.max_length),
         "message_ttl": (there.message_ttl, queue.message_ttl),
     }
-    return {key: f"{has}, not {wish}" for key, (has, wish) in wanted.items() if has != wish}
+    return {key: f"{has}, not {asked}" for key, (has, asked) in wanted.items() if has != asked}
 
 
 def _make_queue(db: sqlite3.Connection, queue: Queue, connection: int) -> None:

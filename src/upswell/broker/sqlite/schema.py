@@ -1,7 +1,7 @@
 """The embedded broker's file: its tables, how it is opened, and what its errors mean.
 
-What comes in: a path. What goes out: an open connection to a sound file of this version, or a `BrokerError`
-that says what to do. It knows nothing of messages' meaning or of who waits for them.
+Takes a path; returns an open connection to a sound file of this version, or raises a `BrokerError` that says
+what to do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ APPLICATION_ID = 0x55505357
 """Stands in the file's header ("UPSW"), so that no other program's database is taken for a broker's."""
 
 BUSY_SECONDS = 10.0
-"""How long a transaction waits for other programs (a backup, the sqlite3 shell) to let go of the file."""
+"""How long a transaction waits for other programs (a backup, the sqlite3 shell) to release the file."""
 
 FRESH = 1 << 62
 """`turn` of a message that was never given back: after all that were."""
@@ -133,18 +133,16 @@ def _check_schema(db: sqlite3.Connection, path: Path) -> None:
         db.execute("PRAGMA synchronous = FULL")
         db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
     elif application != APPLICATION_ID:
-        raise BrokerError(
-            f"the broker's file must be one that Upswell made, got another program's database: {path}"
-        )
+        raise BrokerError(f"{path} is another program's database; use another state_dir")
     elif version > SCHEMA_VERSION:
         raise BrokerError(
-            f"the broker's file must have schema version <= {SCHEMA_VERSION}, got {version}: {path}; "
-            "a newer Upswell made it, so upgrade this one or use another state_dir"
+            f"{path} has schema version {version}, this Upswell knows {SCHEMA_VERSION}: a newer one made it; "
+            "upgrade this one or use another state_dir"
         )
 
 
 def is_passing(error: sqlite3.Error) -> bool:
-    """Whether waiting may mend it: the disk is full, fails or is read-only, or the file is in use."""
+    """Whether waiting may help: the disk is full, fails or is read-only, or the file is in use."""
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
@@ -162,18 +160,16 @@ def file_error(path: Path, error: Exception) -> BrokerError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return BrokerError(
-            f"the broker's file must be a sound SQLite database, got {path}: {error}; stop all "
-            "Upswell commands and move it away together with its -wal and -shm files (a new one is made at "
-            "the next start), or rescue what is in it with: "
+            f"{path} is damaged ({error}): stop all Upswell commands and move it away together with its -wal "
+            "and -shm files (a new one is made at the next start), or rescue what is in it with: "
             f"sqlite3 {path} .recover"
         )
     if code == sqlite3.SQLITE_FULL:
         free = shutil.disk_usage(path.parent).free
-        return BrokerError(f"the disk of the broker's file must have room, got {free} bytes free: {path}")
+        return BrokerError(f"the disk is full ({free} bytes free): cannot write {path}")
     # SQLite keeps its log beside the file, so the folder must be writable too.
     return BrokerError(
-        f"the broker's file and its folder must be readable and writable, got {path} "
-        f"(the folder's mode is {_mode(path.parent)}): {error}"
+        f"cannot read and write {path} and its folder (whose mode is {_mode(path.parent)}): {error}"
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from upswell.broker.sqlite.queue_rows import QueueRow
 
 Publish = tuple["Message", str | None, Any]
-"""A message, its headers as the file keeps them, and whom to tell (a future, or None)."""
+"""A message, its headers as the file keeps them, and the future to fulfil (or None)."""
 Settlement = tuple[Literal["ack", "retry", "release"], tuple[int, int]]
 """What to do with a delivery, and its tag: its connection and message."""
 

@@ -10,7 +10,7 @@ import msgspec
 from upswell.cli.options import config_option, load_settings
 from upswell.fleets.registry import REGISTRY as FLEETS
 from upswell.handlers.registry import REGISTRY as HANDLERS
-from upswell.policies.table import policy_for
+from upswell.policies.registry import policy_for
 from upswell.safe import safe
 from upswell.settings import SETTINGS, Settings, variable
 from upswell.settings.tables import KINDS, table_settings, table_variable
@@ -37,7 +37,7 @@ def check(config: str | None, as_json: bool, explain: bool) -> None:
     for app in settings.apps or ("every application",):
         own = settings.for_app(app)
         HANDLERS.entry(own.handler)
-        policy_for(own, app)  # reads the rules file, too, where there is one
+        policy_for(own)  # reads the rules file, too, where there is one
     rows = list(_rows(settings))
     if as_json:
         both = {name: {"value": value, "origin": origins.get(name, "default")} for name, value, *_ in rows}

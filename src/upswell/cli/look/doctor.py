@@ -10,21 +10,18 @@ import asyncio
 import shutil
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 from msgspec import Struct
 
-from upswell.broker import Message, topology
+from upswell.broker import Message, broker_entry, topology
+from upswell.broker.registry import REGISTRY
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import seconds, size
-from upswell.errors import UpswellError
+from upswell.errors import BrokerError, UpswellError
 from upswell.fleets.registry import check_fleet
 from upswell.safe import safe
 
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 LEAST_FREE_BYTES = 1024**3
-MOST_SKEW_SECONDS = 2.0
 
 
 class Finding(Struct, frozen=True):
@@ -74,7 +70,8 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _broker(settings: Settings) -> AsyncIterator[Finding]:
-    where = safe(settings.broker_url) or f"embedded, in {settings.state_path}"
+    local = broker_entry(settings).local
+    where = f"{settings.broker}, in {settings.state_path}" if local else safe(settings.broker_url)
     try:
         async with connected(settings, "doctor", patience=PATIENCE_SECONDS) as broker:
             yield Finding("broker", True, where)
@@ -191,27 +188,8 @@ def _clock(settings: Settings) -> Finding:
         return Finding(
             "clock", False, f"it says {time.ctime(now)}, before Upswell was installed: set it (NTP)"
         )
-    if not settings.management_url:
-        return Finding("clock", True, f"{time.ctime(now)} (the broker's is not known without management_url)")
+    check = REGISTRY.check(settings.broker)
     try:
-        theirs = _date_of(settings.management_url)
-    except (OSError, ValueError) as error:
-        return Finding("clock", False, f"management_url must answer: {safe(str(error))}")
-    skew = time.time() - theirs
-    if abs(skew) > MOST_SKEW_SECONDS:
-        return Finding("clock", False, f"{skew:+.0f} s from the broker's machine: let both follow NTP")
-    return Finding("clock", True, f"within {MOST_SKEW_SECONDS:g} s of the broker's machine")
-
-
-def _date_of(url: str) -> float:
-    """Return the time that a web server's answer bears, be it a refusal; our password is not sent."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"it must start with http:// or https://, got {url!r}")
-    address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path or "/", "", ""))
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - the scheme was checked
-            date = answer.headers["Date"]
-    except urllib.error.HTTPError as error:
-        date = error.headers["Date"]
-    return parsedate_to_datetime(date).timestamp()
+        return Finding("clock", True, time.ctime(now) if check is None else check(settings))
+    except BrokerError as error:
+        return Finding("clock", False, str(error))

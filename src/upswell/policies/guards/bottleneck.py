@@ -42,7 +42,7 @@ WHO = "bottleneck"
 FAILING = "nothing gets through: {failed:attempt} failed and none succeeded since, so no worker is added"
 TRY_FEWER = (
     "{before:worker} did {throughput} uploads/s, {slot_rate} a slot, where fewer did {best_slot_rate}: "
-    "{knee} could do the same, so {limit} are tried"
+    "{knee:worker} could do the same, so {limit} are tried"
 )
 TRY_MORE = "{before:worker} did {throughput} uploads/s and more did no more; {limit} are tried again"
 CAPPED = (

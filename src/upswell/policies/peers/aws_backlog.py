@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Struct
 
 from upswell.analysis.decision import Decision
+from upswell.settings.fields import Positive
+from upswell.settings.setting import Setting
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -31,6 +35,14 @@ POINTS_OUT = 3
 POINTS_IN = 15
 IN_SHARE = 0.9
 _SCHEDULE_SLACK = 1e-6
+
+
+class AwsBacklogSettings(Struct, frozen=True, kw_only=True):
+    """The table `[policies.aws_backlog]`."""
+
+    processing_time: Annotated[
+        Positive | None, Setting("Seconds that one upload takes; not set: the mean of the reports.")
+    ] = None
 
 
 class AwsBacklogPolicy:

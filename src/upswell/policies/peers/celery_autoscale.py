@@ -14,6 +14,7 @@ from upswell.analysis.decision import Decision
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
+    from upswell.settings import Settings
 
 WHO = "celery_autoscale"
 RESERVED = (
@@ -54,3 +55,8 @@ class CeleryAutoscalePolicy:
         if wanted < current and snapshot.at - self._grew_at <= KEEPALIVE:
             return decision.then(WHO, current, YOUNG, {"keepalive": KEEPALIVE})
         return decision
+
+
+def from_settings(settings: Settings, max_concurrency: float | None = None) -> CeleryAutoscalePolicy:
+    """Return the policy of an application: at most `max_workers` processes unless given."""
+    return CeleryAutoscalePolicy(settings.max_workers if max_concurrency is None else int(max_concurrency))

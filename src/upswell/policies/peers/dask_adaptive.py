@@ -8,9 +8,13 @@ recommendations running, and only if it is idle. Run it every second, Dask's int
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Struct
 
 from upswell.analysis.decision import Decision
+from upswell.settings.fields import Positive
+from upswell.settings.setting import Setting
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -24,6 +28,15 @@ PROPOSED = "proposed {proposals:time} of {needed}"
 BUSY = "{busy:worker is|workers are} busy"
 
 WAIT_COUNT = 3
+
+
+class DaskAdaptiveSettings(Struct, frozen=True, kw_only=True):
+    """The table `[policies.dask_adaptive]`."""
+
+    target_duration: Annotated[Positive, Setting("Seconds in which the present work is to be done.")] = 5.0
+    processing_time: Annotated[
+        Positive | None, Setting("Seconds that one upload takes; not set: the mean of the reports.")
+    ] = None
 
 
 class DaskAdaptivePolicy:

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Struct
 
 from upswell.analysis.decision import Decision
+from upswell.settings.fields import Positive
+from upswell.settings.setting import Setting
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -38,6 +42,13 @@ METRICS_WINDOW = 900.0
 STABILIZATION = 300.0
 SCALE_DOWN_INTERVAL = 3600.0
 MAX_DOWN_FACTOR = 0.6
+
+
+class FlinkSettings(Struct, frozen=True, kw_only=True):
+    """The table `[policies.flink]`."""
+
+    catch_up: Annotated[Positive, Setting("Seconds in which the lag is to be worked off.")] = CATCH_UP
+    restart: Annotated[Positive, Setting("Seconds that a change of the number of workers takes.")] = RESTART
 
 
 class FlinkPolicy:

@@ -7,9 +7,13 @@ step at a time, a pause after a step up.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Struct
 
 from upswell.analysis.decision import Decision
+from upswell.settings.fields import Positive
+from upswell.settings.setting import Setting
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -24,6 +28,19 @@ METRICS_INTERVAL = 10.0
 UPSCALE_PAUSE = 45.0
 DOWNSCALE_DELAY = 600.0
 _SCHEDULE_SLACK = 1e-6
+
+
+class JudoscaleSettings(Struct, frozen=True, kw_only=True):
+    """The table `[policies.judoscale]`."""
+
+    low: Annotated[
+        Positive | None,
+        Setting("Seconds of queue time below which a worker goes; not set: a twentieth of the objective."),
+    ] = None
+    high: Annotated[
+        Positive | None,
+        Setting("Seconds of queue time above which a worker comes; not set: a quarter of the objective."),
+    ] = None
 
 
 class JudoscalePolicy:

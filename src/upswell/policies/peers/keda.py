@@ -14,9 +14,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Struct
 
 from upswell.analysis.decision import Decision
+from upswell.settings.fields import Positive
+from upswell.settings.setting import Setting
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -37,6 +41,15 @@ SYNC_PERIOD = 15.0
 TOLERANCE = 0.1
 STABILIZATION = 300.0
 _SCHEDULE_SLACK = 1e-6
+
+
+class KedaSettings(Struct, frozen=True, kw_only=True):
+    """The table `[policies.keda]`."""
+
+    queue_length: Annotated[Positive, Setting("Messages that one worker is to have.")] = 20.0
+    over_http: Annotated[
+        bool, Setting("Whether unacknowledged messages count, as over HTTP; over AMQP they do not.")
+    ] = True
 
 
 class KedaPolicy:

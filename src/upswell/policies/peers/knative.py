@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Struct
 
 from upswell.analysis.decision import Decision
+from upswell.settings.fields import Positive
+from upswell.settings.setting import Setting
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -30,6 +34,14 @@ MAX_SCALE_UP_RATE = 1000.0
 MAX_SCALE_DOWN_RATE = 2.0
 ZERO_GRACE = 30.0
 UTILISATION = 0.7
+
+
+class KnativeSettings(Struct, frozen=True, kw_only=True):
+    """The table `[policies.knative]`."""
+
+    concurrency: Annotated[
+        Positive | None, Setting("Uploads that one worker runs at once; not set: its slots.")
+    ] = None
 
 
 class KnativePolicy:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.staffing import Setting
+    from upswell.settings import Settings
 
 WHO = "slo"
 _WORK = {
@@ -223,6 +224,11 @@ class SloPolicy:
             before = self._start_delay = now
             self._rule = None
         return before
+
+
+def from_settings(settings: Settings) -> SloPolicy:
+    """Return the policy of an application."""
+    return SloPolicy(settings.decision_interval)
 
 
 def _because(why: str, rule: Rule, signals: Signals, work: Work) -> tuple[str, dict[str, float]]:

@@ -106,7 +106,7 @@ def test_a_blocked_server_is_sent_nothing() -> None:
         outbox.attach(channel)
         outbox.block()
         outbox.post(messages[0])
-        outbox.tell("", "q", b"status", None)
+        outbox.send_unconfirmed("", "q", b"status", None)
         assert channel.bodies == []
         outbox.unblock()
         assert channel.bodies == [b"a"]
@@ -146,8 +146,8 @@ def test_an_exchange_is_declared_once_on_each_channel() -> None:
             channel = RecordingChannel()
             outbox.attach(channel)
             outbox.post(outgoing(b"1", exchange="fan"))
-            outbox.tell("fan", "", b"2", None)
-            outbox.tell("", "q", b"3", None)
+            outbox.send_unconfirmed("fan", "", b"2", None)
+            outbox.send_unconfirmed("", "q", b"3", None)
             assert channel.declared == ["fan"]
             outbox.on_confirm(confirm(1))
 

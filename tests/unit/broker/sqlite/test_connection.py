@@ -327,7 +327,7 @@ def test_an_exclusive_queue_of_a_dead_process_can_be_declared_at_once(place: Pla
 def test_a_lasting_queue_cannot_be_declared_exclusive(place: Place) -> None:
     session = place.session()
     session.declare(PLAIN)
-    with pytest.raises(QueueMismatchError, match="plain: a lasting queue has it"):
+    with pytest.raises(QueueMismatchError, match="plain cannot be exclusive"):
         session.declare(Queue(name="plain", exclusive=True))
 
 

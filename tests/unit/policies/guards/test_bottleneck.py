@@ -13,8 +13,9 @@ from support.snapshots import ordinary
 from support.virtual_plant import VirtualPlant
 from upswell.analysis.decision import Decision
 from upswell.analysis.snapshot import ObservedTotals
+from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bottleneck import PAUSE_WINDOWS, BottleneckCheck
-from upswell.policies.table import policy_for
+from upswell.policies.registry import policy_for
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def slo(*, check: bool = True, most: int = 50) -> ScalingPolicy:
-    return policy_for(Settings(min_workers=1, max_workers=most, bottleneck_check=check), "e123456")
+    return policy_for(Settings(min_workers=1, max_workers=most, bottleneck_check=check))
 
 
 def exponential(rng: random.Random) -> float:
@@ -62,9 +63,9 @@ def test_behind_a_store_of_100_uploads_a_second_only_the_workers_that_fill_it_st
 class Wish:
     """Always wants 20 workers."""
 
-    def decide(self, _snapshot: Snapshot) -> Decision:
+    def decide(self, snapshot: Snapshot) -> Decision:
         """Want them."""
-        return Decision.by_rule(20, "20 are wanted")
+        return Decision.of("wish", snapshot.workers.desired, 20, "20 are wanted")
 
 
 def failing(at: float, *, stored: int, failed: int, ready: int = 2) -> Snapshot:
@@ -72,20 +73,22 @@ def failing(at: float, *, stored: int, failed: int, ready: int = 2) -> Snapshot:
 
 
 def wanted(*seen: Snapshot) -> tuple[int, tuple[str, ...]]:
-    check = BottleneckCheck(Wish())
+    check = Guarded(Wish(), BottleneckCheck())
     *_, decision = [check.decide(snapshot) for snapshot in seen]
     return decision.desired_workers, decision.alarms
 
 
 def test_while_every_attempt_fails_no_worker_is_added_and_it_is_said() -> None:
-    check = BottleneckCheck(Wish())
+    check = Guarded(Wish(), BottleneckCheck())
     check.decide(failing(0, stored=100, failed=5))
     decision = check.decide(failing(2, stored=100, failed=13))  # 2 workers of 4 slots
     assert decision.desired_workers == 2
     assert decision.alarms == ("bottleneck",)
-    assert decision.wished == 20
-    why = "nothing gets through: 8 attempts failed and none succeeded since"
-    assert decision.reason == f"20 are wanted; {why}, so no more than 2 run"
+    assert decision.wanted == 20
+    assert decision.reason == (
+        "hold 2: 20 are wanted; "
+        "nothing gets through: 8 attempts failed and none succeeded since, so no worker is added"
+    )
     more_ready = check.decide(failing(4, stored=100, failed=14, ready=9))
     assert more_ready.desired_workers == 9
     assert check.decide(failing(6, stored=101, failed=20)).desired_workers == 20  # it is back
@@ -116,14 +119,14 @@ def test_the_sentences_say_what_was_measured() -> None:
     said = reasons(plant, 500)
     (first, *_) = [reason for reason in said if "are tried" in reason]
     assert "50 workers did " in first
-    assert first.endswith("a slot: 5 could do the same, so 25 are tried")
+    assert first.endswith(": 5 workers could do the same, so 25 are tried")
 
 
 def test_a_bottleneck_that_is_gone_is_found_by_the_next_probe() -> None:
     plant = VirtualPlant(slo(), arrivals=storm, capacity=100.0, draw=exponential).run(900)
     plant.capacity = 1000.0
     said = reasons(plant, PAUSE_WINDOWS * 60 + 120)
-    assert any("more did no more: 8 are tried again" in reason for reason in said)
+    assert any("more did no more; 8 are tried again" in reason for reason in said)
     assert plant.decision is not None
     assert plant.decision.alarms == ()
     assert plant.desired >= 8  # 150 a second keep 30 slots busy
@@ -131,7 +134,7 @@ def test_a_bottleneck_that_is_gone_is_found_by_the_next_probe() -> None:
 
 def test_a_probe_that_finds_nothing_new_goes_back_and_the_next_comes_later() -> None:
     plant = VirtualPlant(slo(), arrivals=storm, capacity=100.0, draw=exponential).run(900)
-    tried = [(2 * n, "more did no more: " in reason) for n, reason in enumerate(reasons(plant, 4000))]
+    tried = [(2 * n, "more did no more; " in reason) for n, reason in enumerate(reasons(plant, 4000))]
     begun = [at for (at, on), (_, before) in zip(tried[1:], tried, strict=False) if on and not before]
     pauses = [later - earlier for earlier, later in itertools.pairwise(begun)]
     assert len(pauses) >= 2

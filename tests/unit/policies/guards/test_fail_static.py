@@ -10,7 +10,7 @@ from upswell.analysis.snapshot import Workers
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.fail_static import FailStatic, lost_after
-from upswell.policies.table import policy_for
+from upswell.policies.registry import policy_for
 from upswell.settings import Settings
 
 
@@ -65,7 +65,7 @@ def test_an_outage_of_signals_changes_no_worker_and_its_end_makes_no_jump() -> N
     """The story: steady load, five minutes without any answer of the broker, then signals again."""
     settings = Settings(min_workers=1, max_workers=50, bottleneck_check=False)
     world = VirtualPlant(
-        policy_for(settings, "e123456"),
+        policy_for(settings),
         arrivals=lambda at: 10.0,
         draw=lambda rng: rng.expovariate(1 / 2.0),
     ).run(400)

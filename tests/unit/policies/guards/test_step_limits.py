@@ -11,7 +11,7 @@ from upswell.analysis.decision import Decision
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.step_limits import StepLimits
-from upswell.policies.table import policy_for
+from upswell.policies.registry import policy_for
 from upswell.settings import Settings
 
 
@@ -50,9 +50,9 @@ def test_whatever_the_limits_the_wish_is_reached_in_the_end(
 def test_the_defaults_limit_nothing() -> None:
     """The slo policy asks for what is needed; a step limit would only make it late."""
     settings = Settings(policy="constant", min_workers=100, max_workers=1000)
-    assert policy_for(settings, "e1").decide(ordinary(current=1)).desired_workers == 100
+    assert policy_for(settings).decide(ordinary(current=1)).desired_workers == 100
     limited = Settings(policy="constant", min_workers=100, max_workers=1000, max_scale_out_factor=2.0)
-    decision = policy_for(limited, "e1").decide(ordinary(current=1))
+    decision = policy_for(limited).decide(ordinary(current=1))
     assert decision.desired_workers == 100  # bounds have the last word
     assert "max_scale_out_factor 2" in decision.reason
 

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from support.snapshots import later, ordinary, snapshots
 from upswell.analysis.sentence import told
 from upswell.analysis.snapshot import Snapshot, Workers
+from upswell.policies.registry import guarded
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY, FIRST, Setting
-from upswell.policies.table import wrapped
 from upswell.settings import Settings
 
 MIN, MAX = 1, 50
@@ -31,7 +31,7 @@ def following(index: int) -> SloPolicy:
 
 
 def wrapped_following(index: int) -> object:
-    return wrapped(following(index), Settings(min_workers=MIN, max_workers=MAX))
+    return guarded(following(index), Settings(min_workers=MIN, max_workers=MAX))
 
 
 @given(index=members, seen=st.lists(snapshots(), min_size=1, max_size=5))

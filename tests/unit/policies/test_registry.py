@@ -1,4 +1,4 @@
-"""The table of policies."""
+"""The registry of policies, and what stands around each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from support.snapshots import ordinary
 from upswell.analysis.snapshot import Workers
 from upswell.errors import SettingsError
-from upswell.policies.table import POLICIES, policy_for
+from upswell.policies.registry import REGISTRY, policy_for
 from upswell.settings import SETTINGS, Settings, load
 
 if TYPE_CHECKING:
@@ -22,22 +22,22 @@ FLOOR = '[rules.floor]\nwhen = "true"\nat_least = 4\n'
 
 def test_an_unknown_policy_lists_the_known_ones_and_suggests_the_nearest() -> None:
     with pytest.raises(SettingsError) as caught:
-        policy_for(Settings(policy="treshold"), "e123456")
+        policy_for(Settings(policy="treshold"))
     assert str(caught.value) == (
-        "policy of e123456 must be one of slo, slo_formula, threshold, elasticity_control, constant, "
+        "policy must be one of slo, slo_formula, threshold, elasticity_control, constant, "
         "keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale, rules, "
-        "got 'treshold'; did you mean threshold?"
+        "or package.module:name, got 'treshold'; did you mean threshold?"
     )
 
 
 def test_the_setting_is_described_with_every_policy_that_there_is() -> None:
     described = SETTINGS["policy"].text
-    assert all(re.search(rf"\b{name}\b", described) for name in POLICIES)
+    assert all(re.search(rf"\b{name}\b", described) for name in REGISTRY.names())
 
 
 def lull(settings: Settings) -> int:
     """Return what is decided when all work has ended, the objective's time after much of it."""
-    policy = policy_for(settings, "e123456")
+    policy = policy_for(settings)
     number = 4
     for at, waiting in ((1000.0, 60), *((1000.0 + 2 * n, 0) for n in range(1, 16))):
         workers = Workers(desired=number, ready=number)
@@ -61,7 +61,7 @@ def test_slo_makes_small_changes_unless_a_tolerance_is_asked_for() -> None:
             messages_unacknowledged=4,
             workers=Workers(desired=100, ready=100, busy=95),
         )
-        policy = policy_for(Settings(max_workers=500, **own), "e123456")
+        policy = policy_for(Settings(max_workers=500, **own))
         policy.decide(snapshot)  # the number found at first counts as a wish
         return policy.decide(replace(snapshot, at=snapshot.at + 2)).desired_workers
 
@@ -70,7 +70,7 @@ def test_slo_makes_small_changes_unless_a_tolerance_is_asked_for() -> None:
 
 
 def test_a_policy_comes_inside_bounds_tolerance_and_stabilisation() -> None:
-    policy = policy_for(Settings(policy="slo", max_workers=5), "e123456")
+    policy = policy_for(Settings(policy="slo", max_workers=5))
     decision = policy.decide(ordinary(messages_ready=1000))
     assert decision.desired_workers == 5
     assert "limited to max_workers 5" in decision.reason
@@ -78,20 +78,20 @@ def test_a_policy_comes_inside_bounds_tolerance_and_stabilisation() -> None:
 
 def test_rules_without_a_file_are_refused() -> None:
     with pytest.raises(SettingsError, match='policy = "rules" needs rules_file'):
-        policy_for(Settings(policy="rules"), "e123456")
+        policy_for(Settings(policy="rules"))
 
 
 def test_a_rules_file_that_is_not_there_is_refused_by_its_name(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.toml")
     with pytest.raises(SettingsError) as caught:
-        policy_for(Settings(policy="rules", rules_file=missing), "e123456")
+        policy_for(Settings(policy="rules", rules_file=missing))
     assert missing in str(caught.value)
 
 
 def test_a_rules_file_with_another_policy_guards_it(tmp_path: Path) -> None:
     file = tmp_path / "floor.toml"
     file.write_text(FLOOR)
-    decision = policy_for(Settings(policy="slo", rules_file=str(file)), "e123456").decide(ordinary())
+    decision = policy_for(Settings(policy="slo", rules_file=str(file))).decide(ordinary())
     assert decision.desired_workers == 4
     assert "keep 3 slots busy" in decision.reason, "the guarded policy's sentence stays"
     assert "rule floor: true: at least 4" in decision.reason
@@ -101,7 +101,7 @@ def test_bounds_have_the_last_word_over_rules(tmp_path: Path) -> None:
     file = tmp_path / "floor.toml"
     file.write_text(FLOOR)
     for name in ("rules", "slo"):
-        policy = policy_for(Settings(policy=name, rules_file=str(file), max_workers=3), "e123456")
+        policy = policy_for(Settings(policy=name, rules_file=str(file), max_workers=3))
         assert policy.decide(ordinary()).desired_workers == 3
 
 
@@ -110,7 +110,13 @@ def test_each_application_may_have_rules_of_its_own(tmp_path: Path) -> None:
     rules.write_text(FLOOR)
     settings_file.write_text(f'[apps.a]\nrules_file = "{rules}"\n[apps.b]\n')
     settings, _ = load(environment={}, file=settings_file)
-    wanted = {
-        app: policy_for(settings.for_app(app), app).decide(ordinary()).desired_workers for app in ("a", "b")
-    }
+    wanted = {app: policy_for(settings.for_app(app)).decide(ordinary()).desired_workers for app in ("a", "b")}
     assert wanted == {"a": 4, "b": 2}
+
+
+def test_a_policys_own_table_sets_its_constants_and_an_application_may_override_it() -> None:
+    table = Settings(policy="keda", policies={"keda": {"queue_length": 5}}, max_workers=500)
+    waiting = ordinary(current=1, messages_ready=100, messages_unacknowledged=0)
+    step = policy_for(table).decide(waiting).steps[0]
+    assert (step.inputs["target"], step.after) == (5.0, 20)
+    assert policy_for(Settings(policy="keda")).decide(waiting).steps[0].inputs["target"] == 20.0

@@ -1,0 +1,181 @@
+"""The policies, by name: the one list behind the monitor, `compare`, `simulate` and `replay`.
+
+An installed package adds one by an entry point of the group `upswell.policies`; `package.module:Class` needs
+no entry at all. docs/policies.md shows how to write one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
+
+from upswell.errors import SettingsError
+from upswell.policies.guarded import Guarded, guards_for
+from upswell.policies.rules.file import parse
+from upswell.policies.rules.policy import RulesGuard, RulesPolicy
+from upswell.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.policies.protocol import ScalingPolicy
+    from upswell.settings import Settings
+
+
+class PolicyEntry(Entry, frozen=True, kw_only=True):
+    """A policy, and in what it differs from others.
+
+    `interval`: seconds between two decisions of its own controller, where it is compared; None: as often as
+    the monitor. `number`: the argument that `name:number` sets. `mean_service`: the argument that takes the
+    mean service time, which it needs and does not learn. `steadies_itself`: it weighs by itself what a change
+    costs, so tolerance and stabilization stand around it only where asked for. `alone`: it starts from no
+    worker by its own rule, so it can be compared without bounds.
+    """
+
+    interval: float | None = None
+    number: str = ""
+    mean_service: str = ""
+    steadies_itself: bool = False
+    alone: bool = False
+
+
+_HERE = "upswell.policies"
+
+REGISTRY: Registry[Callable[..., ScalingPolicy]] = Registry(
+    "policy",
+    "upswell.policies",
+    [
+        PolicyEntry(name="slo", factory=f"{_HERE}.slo.slo:from_settings", steadies_itself=True),
+        PolicyEntry(
+            name="slo_formula",
+            factory=f"{_HERE}.slo.slo_formula:SloFormulaPolicy",
+            summary="Little's law and Erlang's formula, not rehearsed",
+        ),
+        PolicyEntry(name="threshold", factory=f"{_HERE}.threshold:ThresholdPolicy"),
+        PolicyEntry(name="elasticity_control", factory=f"{_HERE}.elasticity_control:ElasticityControlPolicy"),
+        PolicyEntry(
+            name="constant",
+            factory=f"{_HERE}.constant:from_settings",
+            number="workers",
+            alone=True,
+            summary="the fewest that meet the objective, found with hindsight and there from the start",
+        ),
+        PolicyEntry(
+            name="keda",
+            factory=f"{_HERE}.peers.keda:KedaPolicy",
+            settings=f"{_HERE}.peers.keda:KedaSettings",
+            interval=5.0,
+            number="queue_length",
+            alone=True,
+            summary="20 messages",
+        ),
+        PolicyEntry(
+            name="knative",
+            factory=f"{_HERE}.peers.knative:KnativePolicy",
+            settings=f"{_HERE}.peers.knative:KnativeSettings",
+            number="concurrency",
+            alone=True,
+        ),
+        PolicyEntry(
+            name="aws_backlog",
+            factory=f"{_HERE}.peers.aws_backlog:AwsBacklogPolicy",
+            settings=f"{_HERE}.peers.aws_backlog:AwsBacklogSettings",
+            interval=20.0,
+            number="processing_time",
+            mean_service="processing_time",
+            alone=True,
+        ),
+        PolicyEntry(
+            name="dask_adaptive",
+            factory=f"{_HERE}.peers.dask_adaptive:DaskAdaptivePolicy",
+            settings=f"{_HERE}.peers.dask_adaptive:DaskAdaptiveSettings",
+            interval=1.0,
+            number="target_duration",
+            mean_service="processing_time",
+            alone=True,
+            summary="target duration 5 s",
+        ),
+        PolicyEntry(
+            name="celery_autoscale",
+            factory=f"{_HERE}.peers.celery_autoscale:from_settings",
+            interval=1.0,
+            number="max_concurrency",
+            alone=True,
+        ),
+        PolicyEntry(
+            name="flink",
+            factory=f"{_HERE}.peers.flink:FlinkPolicy",
+            settings=f"{_HERE}.peers.flink:FlinkSettings",
+            interval=10.0,
+            alone=True,
+        ),
+        PolicyEntry(
+            name="judoscale",
+            factory=f"{_HERE}.peers.judoscale:JudoscalePolicy",
+            settings=f"{_HERE}.peers.judoscale:JudoscaleSettings",
+            interval=10.0,
+            alone=True,
+        ),
+        PolicyEntry(
+            name="rules", factory=f"{_HERE}.registry:rules_alone", summary="the rules of the file alone"
+        ),
+    ],
+)
+
+
+def policy_entry(name: str) -> PolicyEntry:
+    """Return the entry of a policy.
+
+    Raises:
+        SettingsError: there is none of that name; the message lists those there are.
+    """
+    entry = REGISTRY.entry(name)
+    return entry if isinstance(entry, PolicyEntry) else PolicyEntry(name=entry.name, factory=entry.factory)
+
+
+def bare_policy(settings: Settings, **own: Any) -> ScalingPolicy:
+    """Return an application's policy without guards.
+
+    Its factory gets the settings of its own table (`[policies.NAME]`) and what is `own` by name, and the
+    application's settings if it has an argument `settings`.
+
+    Raises:
+        SettingsError: there is none of that name, or it cannot be imported.
+    """
+    factory = REGISTRY.load(settings.policy)
+    struct = REGISTRY.settings_type(settings.policy)
+    if struct is not None:
+        own = {**asdict(settings.own("policies", settings.policy, struct)), **own}
+    if "settings" in inspect.signature(factory).parameters:
+        own["settings"] = settings
+    return factory(**own)
+
+
+def guarded(policy: ScalingPolicy, settings: Settings) -> Guarded:
+    """Return a policy behind the rules and the guards that the settings ask for."""
+    rules = [rules_guard(settings)] if settings.rules_file and settings.policy != "rules" else []
+    steadies_itself = policy_entry(settings.policy).steadies_itself
+    return Guarded(policy, *rules, *guards_for(settings, steadies_itself=steadies_itself))
+
+
+def policy_for(settings: Settings) -> Guarded:
+    """Return the policy of one application behind its guards; `settings` are those that hold for it.
+
+    Raises:
+        SettingsError: as `bare_policy`, or its rules have an error.
+    """
+    return guarded(bare_policy(settings), settings)
+
+
+def rules_guard(settings: Settings) -> RulesGuard:
+    """Return the rules of the settings' file as a guard; the file is read here, never by a policy."""
+    return RulesGuard(parse(settings.rules_file, settings.rules_text()))
+
+
+def rules_alone(settings: Settings) -> RulesPolicy:
+    """Return the rules of the settings' file as a policy."""
+    if not settings.rules_file:
+        raise SettingsError('policy = "rules" needs rules_file, the TOML file that holds them')
+    return RulesPolicy(parse(settings.rules_file, settings.rules_text()))

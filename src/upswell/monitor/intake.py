@@ -1,7 +1,7 @@
 """What the monitor hears: reports and statuses come in, windows and the journal's rows fill.
 
-A report counts once however often it travels, at the time it ended and not when it arrived late, and one
-that is none goes to a queue of its own with the reason. Must not know: policies, decisions.
+A report counts once however often it travels, at the time it ended and not when it arrived. An invalid one
+goes to a queue of its own with the reason. Must not know: policies, decisions.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Intake:
         applications: where reports and statuses go.
         clock: our own clock, which never jumps.
         window: seconds of the windows.
-        refused_queue: where reports go that are none.
+        refused_queue: where invalid reports go.
         started_at: when the monitor started.
         keep_rows: whether a journal will fetch `rows`.
     """
@@ -103,7 +103,7 @@ class Intake:
         self._broker.ack(delivery)
 
     def on_status(self, delivery: Delivery) -> None:
-        """Take one status in and ack it; one that is none is only counted, the next comes in a second."""
+        """Take one status in and ack it; an invalid one is only counted, the next comes in a second."""
         now = self._clock()
         try:
             status = decode(WorkerStatus, delivery.body)
@@ -129,7 +129,7 @@ class Intake:
             self._refused = 0
 
     def _refuse(self, delivery: Delivery, why: str) -> None:
-        """Put a report that is none aside, then ack it: it must not come again, and must not vanish."""
+        """Move an invalid report to its queue, then ack it: it must neither come again nor vanish."""
         self._refused += 1
         self._refused_why = why
         message = Message(

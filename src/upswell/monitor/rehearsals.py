@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from upswell.monitor.history import History
     from upswell.policies.slo.slo import SloPolicy
     from upswell.settings import Settings
-    from upswell.simulator.application_rehearsal import Choice
+    from upswell.simulator.application_rehearsal import RehearsalChoice
 
 _log = get_logger()
 
@@ -66,7 +66,7 @@ class Rehearsals:
         self._stages: dict[str, ApplicationRehearsal] = {}
         self._policies: dict[str, SloPolicy] = {}
         self._pasts: dict[str, History] = {}
-        self._choices: deque[Choice] = deque()
+        self._choices: deque[RehearsalChoice] = deque()
         self._working: Future[None] | None = None
 
     def __len__(self) -> int:

@@ -54,7 +54,7 @@ class _Readable(Protocol):
     def digest(self, key: str) -> StoredObject | None: ...
 
 
-class Finding(Struct, frozen=True):
+class ObjectFinding(Struct, frozen=True):
     """What is not as it should be with one object, and why."""
 
     difference: Difference
@@ -162,7 +162,7 @@ class Known:
         except UploadError:  # sent all the same: the worker says what is wrong
             return False
 
-    async def verify(self, requests: Iterable[UploadRequest]) -> list[Finding]:
+    async def verify(self, requests: Iterable[UploadRequest]) -> list[ObjectFinding]:
         """Return how the objects of these requests differ from their sources, in the requests' order."""
         if isinstance(self._store, _Empty):  # the first worker has made it meanwhile
             self._store = self._open(self._settings)
@@ -171,12 +171,12 @@ class Known:
         found = await self._each(lambda request: self._compare(request, recorded), batch)
         return [finding for finding in found if finding is not None]
 
-    def _compare(self, request: UploadRequest, recorded: dict[str, str | None]) -> Finding | None:
+    def _compare(self, request: UploadRequest, recorded: dict[str, str | None]) -> ObjectFinding | None:
         key = key_of(request)
         try:
             source = self.read_source(request.uri)
         except UploadError as error:
-            return Finding("unreadable", key, str(error))
+            return ObjectFinding("unreadable", key, str(error))
         if self._store is None:
             return _compare_checksum(key, source, recorded, request.id or "")
         try:
@@ -184,13 +184,13 @@ class Known:
             if there is not None and there.bytes == source.bytes:
                 there = there if there.checksum else self._store.digest(key)
         except UploadError as error:
-            return Finding("unknown", key, str(error))
+            return ObjectFinding("unknown", key, str(error))
         if there is None:
-            return Finding("missing", key, "it is not in the destination")
+            return ObjectFinding("missing", key, "it is not in the destination")
         if there != source:
             shown = there.checksum or "another length"
             reason = f"{there.bytes} bytes with {shown} are there, {source.bytes} with {source.checksum} here"
-            return Finding("differs", key, reason)
+            return ObjectFinding("differs", key, reason)
         return None
 
     def read_source(self, uri: str) -> StoredObject:
@@ -227,14 +227,14 @@ class _Empty:
 
 def _compare_checksum(
     key: str, source: StoredObject, recorded: dict[str, str | None], request_id: str
-) -> Finding | None:
+) -> ObjectFinding | None:
     if request_id not in recorded:
-        return Finding("missing", key, "no worker has told this machine that it is stored")
+        return ObjectFinding("missing", key, "no worker has told this machine that it is stored")
     told = recorded[request_id]
     if told is None:
-        return Finding("unknown", key, "its worker told no checksum")
+        return ObjectFinding("unknown", key, "its worker told no checksum")
     if told != source.checksum:
-        return Finding("differs", key, f"its worker stored {told}, {source.checksum} is here")
+        return ObjectFinding("differs", key, f"its worker stored {told}, {source.checksum} is here")
     return None
 
 

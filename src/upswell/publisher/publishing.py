@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from upswell.broker import Broker
     from upswell.messages import UploadReport, UploadRequest
-    from upswell.publisher.known import Finding, Known
+    from upswell.publisher.known import Known, ObjectFinding
     from upswell.publisher.record import Record
     from upswell.settings import Settings
 
@@ -68,9 +68,9 @@ class Verified:
         self.by = by
         self.checked = 0
         self.wrong = 0
-        self.findings: list[Finding] = []
+        self.findings: list[ObjectFinding] = []
 
-    def take(self, checked: int, findings: Iterable[Finding]) -> None:
+    def take(self, checked: int, findings: Iterable[ObjectFinding]) -> None:
         """Count one more batch."""
         self.checked += checked
         for finding in findings:

@@ -27,7 +27,7 @@ from upswell.scaler.exits import Ends
 from upswell.scaler.lock import ScalerLock
 from upswell.scaler.messaging import Mail
 from upswell.scaler.phases import see
-from upswell.scaler.plan import Action, Seen, Wish, plan
+from upswell.scaler.plan import ScalerAction, Seen, Wish, plan
 from upswell.scaler.targets import wish
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class Scaler:
         unheard = [w for w in seen if w.obeys and w.phase != "ended" and w.worker_id not in self._mail.heard]
         return all(worker.requested_at >= self._listening_since for worker in unheard)
 
-    async def _act(self, action: Action, app_id: str) -> None:
+    async def _act(self, action: ScalerAction, app_id: str) -> None:
         worker_id = action.worker_id
         if action.kind == "forget":
             await self._fleet.forget(worker_id)
@@ -264,7 +264,7 @@ class Scaler:
             self._mail.tell(worker_id, action.kind)
         _log.info("scaler.worker_told", app_id=app_id, worker_id=worker_id, command=action.kind)
 
-    async def _start(self, actions: Sequence[Action], app_id: str, now: float) -> None:
+    async def _start(self, actions: Sequence[ScalerAction], app_id: str, now: float) -> None:
         if not actions:
             return
         settings = self._apps[app_id]

@@ -45,7 +45,7 @@ class Wish(Struct, frozen=True):
     standby: int
 
 
-class Action(Struct, frozen=True):
+class ScalerAction(Struct, frozen=True):
     """One thing to do; a worker that is to be started has no id yet."""
 
     kind: ActionKind
@@ -53,13 +53,13 @@ class Action(Struct, frozen=True):
     standby: bool = False
 
 
-def plan(workers: Sequence[Seen], wish: Wish | None, *, may_start: bool = True) -> list[Action]:
+def plan(workers: Sequence[Seen], wish: Wish | None, *, may_start: bool = True) -> list[ScalerAction]:
     """Return the actions that turn `workers` into the `wish`, or those that need no wish where there is none.
 
     While a crash loop backs off, none `may_start`.
     """
     if wish is None:
-        return [Action("forget", worker.worker_id) for worker in _in(workers, "ended")]
+        return [ScalerAction("forget", worker.worker_id) for worker in _in(workers, "ended")]
     actions = _clean_up(workers)
     capacity = len(_in(workers, "ready", "starting"))
     if not all(worker.obeys for worker in workers):
@@ -72,13 +72,13 @@ def plan(workers: Sequence[Seen], wish: Wish | None, *, may_start: bool = True) 
     return [action for action in actions if may_start or action.kind != "start"]
 
 
-def _clean_up(workers: Sequence[Seen]) -> list[Action]:
-    forgotten = [Action("forget", worker.worker_id) for worker in _in(workers, "ended")]
+def _clean_up(workers: Sequence[Seen]) -> list[ScalerAction]:
+    forgotten = [ScalerAction("forget", worker.worker_id) for worker in _in(workers, "ended")]
     urged = [*_in(workers, "lost"), *(worker for worker in workers if worker.unanswered)]
-    return forgotten + [Action("terminate", worker.worker_id) for worker in urged]
+    return forgotten + [ScalerAction("terminate", worker.worker_id) for worker in urged]
 
 
-def _scale_out(workers: Sequence[Seen], wish: Wish, missing: int) -> list[Action]:
+def _scale_out(workers: Sequence[Seen], wish: Wish, missing: int) -> list[ScalerAction]:
     """Activate who stands by, which takes one message, before anyone is started."""
     standing = sorted(_in(workers, "standby"), key=_longest_there)
     called, resting = standing[:missing], standing[missing:]
@@ -86,34 +86,36 @@ def _scale_out(workers: Sequence[Seen], wish: Wish, missing: int) -> list[Action
     # A standby worker that is still starting is nearer than a new one: it is activated as soon as it is
     # there.
     awaited = min(missing, len(_in(workers, "starting_standby")))
-    actions = [Action("activate", worker.worker_id) for worker in called]
-    actions += [Action("start")] * (missing - awaited)
+    actions = [ScalerAction("activate", worker.worker_id) for worker in called]
+    actions += [ScalerAction("start")] * (missing - awaited)
     return actions + _keep_standby(resting, _in(workers, "starting_standby")[awaited:], wish.standby)
 
 
-def _scale_in(workers: Sequence[Seen], wish: Wish, surplus: int) -> list[Action]:
+def _scale_in(workers: Sequence[Seen], wish: Wish, surplus: int) -> list[ScalerAction]:
     """Let the idlest leave; as many as standby lacks rest there instead of being drained."""
     standing, coming = _in(workers, "standby"), _in(workers, "starting_standby")
     room = max(0, wish.standby - len(standing) - len(coming))
     resting = sorted(_in(workers, "ready"), key=_leaves_first)[: min(room, surplus)]
     others = [worker for worker in _in(workers, "ready", "starting") if worker not in resting]
     leaving = sorted(others, key=_leaves_first)[: surplus - len(resting)]
-    actions = [Action("standby", worker.worker_id) for worker in resting] + [_goodbye(w) for w in leaving]
+    actions = [ScalerAction("standby", worker.worker_id) for worker in resting] + [
+        _goodbye(w) for w in leaving
+    ]
     return actions + _keep_standby(standing, coming, wish.standby - len(resting))
 
 
-def _keep_standby(standing: Sequence[Seen], coming: Sequence[Seen], wanted: int) -> list[Action]:
+def _keep_standby(standing: Sequence[Seen], coming: Sequence[Seen], wanted: int) -> list[ScalerAction]:
     surplus = len(standing) + len(coming) - wanted
     if surplus <= 0:
-        return [Action("start", standby=True)] * -surplus
+        return [ScalerAction("start", standby=True)] * -surplus
     leaving = sorted([*coming, *standing], key=_leaves_first)[:surplus]
     return [_goodbye(worker) for worker in leaving]
 
 
-def _goodbye(worker: Seen) -> Action:
+def _goodbye(worker: Seen) -> ScalerAction:
     """Tell a worker to leave; one still starting, or written by others, would not read a message."""
     reads = worker.obeys and worker.phase in ("ready", "standby")
-    return Action("drain" if reads else "terminate", worker.worker_id)
+    return ScalerAction("drain" if reads else "terminate", worker.worker_id)
 
 
 def _leaves_first(worker: Seen) -> tuple[bool, int, float, str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.slo import Signals
-    from upswell.policies.slo.staffing import Setting
+    from upswell.policies.slo.staffing import StaffingSetting
     from upswell.settings import Slo
     from upswell.simulator.rehearsal import Caution
 
@@ -30,7 +30,7 @@ _ROUNDS_AT_ONCE = 10
 _TRAFFIC_ROUNDS = 100
 
 
-class Choice(Struct, frozen=True):
+class RehearsalChoice(Struct, frozen=True):
     """A setting to follow, and why."""
 
     app_id: str
@@ -61,7 +61,7 @@ class ApplicationRehearsal:
     def __init__(
         self,
         app_id: str,
-        family: tuple[Setting, ...],
+        family: tuple[StaffingSetting, ...],
         following: int,
         *,
         slo: Slo,
@@ -101,7 +101,7 @@ class ApplicationRehearsal:
         """Rehearse these rounds of the past before all others."""
         self._past = past
 
-    def step(self) -> Choice | None:
+    def step(self) -> RehearsalChoice | None:
         """Rehearse a few rounds; return the setting to follow where it is another, or the first choice."""
         any_upload = False
         for _ in range(_ROUNDS_AT_ONCE):
@@ -116,7 +116,7 @@ class ApplicationRehearsal:
         self._following, self._chosen = rehearsal.choose(before), True
         if self._following == before and not first:
             return None
-        return Choice(self.app_id, self._following, rehearsal.compared(self._following, before))
+        return RehearsalChoice(self.app_id, self._following, rehearsal.compared(self._following, before))
 
     def _next(self) -> array[float] | None:
         if self._past is not None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from upswell.simulator.world import World
 
 
-class Worker:
+class SlottedWorker:
     """One worker; `uploads` are kept where it may crash: end, arrival, service time, seconds run, attempt."""
 
     __slots__ = ("busy_until", "coming", "consuming", "number", "ready_at", "uploads")
@@ -49,7 +49,7 @@ class Worker:
         self.busy_until = finish
         return finish - max(until, start)
 
-    def __lt__(self, other: Worker) -> bool:
+    def __lt__(self, other: SlottedWorker) -> bool:
         """Order by the instant of the request: for heaps and sorted lists."""
         return (self.coming[0], self.number) < (other.coming[0], other.number)
 
@@ -61,18 +61,18 @@ class SlottedPool:
         self._plant, self._accounts, self._rng, self._zero = world, accounts, rng, begin
         self._numbers = 0
         self._serial = 0
-        self._workers: dict[int, Worker] = {}
-        self._leaving: list[tuple[float, Worker]] = []
-        self._free: list[tuple[float, int, Worker]] = []
+        self._workers: dict[int, SlottedWorker] = {}
+        self._leaving: list[tuple[float, SlottedWorker]] = []
+        self._free: list[tuple[float, int, SlottedWorker]] = []
         """Slots: when each is free, a number of its own, whose it is."""
-        self._crashes: list[tuple[float, Worker]] = []
+        self._crashes: list[tuple[float, SlottedWorker]] = []
         self._returned: deque[tuple[float, float, int]] = deque()
         """Uploads given back: arrival, service time, deliveries so far."""
         self._returned_at = -math.inf
         self._silent: deque[tuple[float, bool]] = deque()
         self._ends: list[float] = []
         """When what is under way ends; kept where a bottleneck must know how many those are."""
-        self._coming: list[Worker] = []
+        self._coming: list[SlottedWorker] = []
         self.measured = Starts(world, accounts, rng)
         self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
         self.in_flight = 0
@@ -83,9 +83,9 @@ class SlottedPool:
         for _ in range(world.initial_workers):
             self._enter((begin, begin))
 
-    def _enter(self, coming: Coming) -> Worker:
+    def _enter(self, coming: Coming) -> SlottedWorker:
         self._numbers += 1
-        worker = Worker(self._numbers, coming)
+        worker = SlottedWorker(self._numbers, coming)
         self._workers[worker.number] = worker
         for _ in range(self._plant.slots):
             self._serial += 1
@@ -190,7 +190,7 @@ class SlottedPool:
     def _interval(self, finish: float) -> int:
         return int((finish - self._zero) * self.due.per_second)
 
-    def _crash(self, at: float, worker: Worker) -> None:
+    def _crash(self, at: float, worker: SlottedWorker) -> None:
         """Let a worker vanish; what it had in hand comes back, the oldest first, before all that waits."""
         leaving = worker.number not in self._workers
         if leaving and not any(one is worker for _, one in self._leaving):
@@ -250,14 +250,14 @@ class SlottedPool:
             for worker in idlest[:surplus]:
                 self._drain(now, worker)
 
-    def _call_off(self, now: float, worker: Worker) -> None:
+    def _call_off(self, now: float, worker: SlottedWorker) -> None:
         worker.consuming = False
         del self._workers[worker.number]
         self.measured.called_off(worker.coming, now)
         self._accounts.cost += now
         self._accounts.stopping(now, self._plant.stop_delay)
 
-    def _drain(self, now: float, worker: Worker) -> None:
+    def _drain(self, now: float, worker: SlottedWorker) -> None:
         worker.consuming = False
         del self._workers[worker.number]
         leave = max(now, worker.busy_until)

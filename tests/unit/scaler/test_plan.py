@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from upswell.scaler.plan import Action, Phase, Seen, Wish, plan
+from upswell.scaler.plan import Phase, ScalerAction, Seen, Wish, plan
 
 
 def seen(worker_id: str, phase: Phase = "ready", *, busy: int = 0, age: float = 0.0, **more: bool) -> Seen:
     return Seen(worker_id=worker_id, app_id="a1", phase=phase, busy=busy, requested_at=1000.0 - age, **more)
 
 
-def kinds(actions: list[Action]) -> Counter[str]:
+def kinds(actions: list[ScalerAction]) -> Counter[str]:
     return Counter(a.kind + (" standby" if a.kind == "start" and a.standby else "") for a in actions)
 
 
@@ -54,42 +54,42 @@ def test_plan_gives_the_actions_that_are_missing(
 
 def test_scale_in_drains_the_worker_with_the_fewest_uploads_in_hand() -> None:
     workers = [seen("w1", busy=3), seen("w2", busy=1), seen("w3", busy=2)]
-    assert plan(workers, Wish(2, 0)) == [Action("drain", "w2")]
+    assert plan(workers, Wish(2, 0)) == [ScalerAction("drain", "w2")]
 
 
 def test_scale_in_drains_the_youngest_of_equally_busy_workers() -> None:
     """The older ones have shown that they run; a bad new image leaves first."""
     workers = [seen("w1", age=500.0), seen("w2", age=5.0), seen("w3", age=50.0)]
-    assert plan(workers, Wish(2, 0)) == [Action("drain", "w2")]
+    assert plan(workers, Wish(2, 0)) == [ScalerAction("drain", "w2")]
 
 
 def test_scale_in_ends_a_worker_that_is_not_there_yet_before_one_that_works() -> None:
     workers = [seen("w1"), seen("w2", "starting", age=900.0)]
-    assert plan(workers, Wish(1, 0)) == [Action("terminate", "w2")]
+    assert plan(workers, Wish(1, 0)) == [ScalerAction("terminate", "w2")]
 
 
 def test_the_worker_that_has_stood_by_longest_is_activated_first() -> None:
     workers = [seen("w1", "standby", age=5.0), seen("w2", "standby", age=50.0)]
-    assert plan(workers, Wish(1, 1)) == [Action("activate", "w2")]
+    assert plan(workers, Wish(1, 1)) == [ScalerAction("activate", "w2")]
 
 
 def test_a_worker_that_does_not_answer_the_drain_command_gets_sigterm() -> None:
-    assert plan([seen("w1", "draining", unanswered=True)], Wish(0, 0)) == [Action("terminate", "w1")]
+    assert plan([seen("w1", "draining", unanswered=True)], Wish(0, 0)) == [ScalerAction("terminate", "w1")]
 
 
 def test_a_worker_written_by_others_is_drained_by_sigterm_and_never_put_to_stand_by() -> None:
     workers = [seen("w1", obeys=False), seen("w2", obeys=False, age=10.0)]
-    assert plan(workers, Wish(1, 1)) == [Action("terminate", "w1")]
+    assert plan(workers, Wish(1, 1)) == [ScalerAction("terminate", "w1")]
 
 
 def test_nothing_is_started_while_a_crash_loop_backs_off_but_standby_workers_are_activated() -> None:
     workers = [seen("w1", "standby")]
-    assert plan(workers, Wish(3, 1), may_start=False) == [Action("activate", "w1")]
+    assert plan(workers, Wish(3, 1), may_start=False) == [ScalerAction("activate", "w1")]
 
 
 def test_without_a_wish_only_those_that_ended_are_forgotten() -> None:
     workers = [seen("w1"), seen("w2", "ended"), seen("w3", "lost"), seen("w4", "draining", unanswered=True)]
-    assert plan(workers, None) == [Action("forget", "w2")]
+    assert plan(workers, None) == [ScalerAction("forget", "w2")]
 
 
 PHASES: list[Phase] = ["starting", "starting_standby", "ready", "standby", "draining", "lost", "ended"]
@@ -99,7 +99,7 @@ FLEETS = st.lists(st.tuples(st.sampled_from(PHASES), st.integers(0, 4), st.float
 WISHES = st.builds(Wish, st.integers(0, 8), st.integers(0, 4))
 
 
-def after(workers: list[Seen], actions: list[Action]) -> list[Seen]:
+def after(workers: list[Seen], actions: list[ScalerAction]) -> list[Seen]:
     """Return the workers once every action has worked and every start has ended."""
     effect: dict[str, Phase] = {
         "activate": "ready",

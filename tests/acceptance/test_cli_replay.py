@@ -83,4 +83,4 @@ def test_a_decision_of_a_real_run_is_explained(system: System) -> None:
     first = told["at"] - 1  # two rounds before; a quick run has not many more
     earlier = answer(system, "explain", str(system.folder / "state"), "--at", f"{first}", "--json")
     assert earlier["at"] <= first
-    assert earlier["decision"]["reason"]
+    assert earlier["decision"]["steps"]

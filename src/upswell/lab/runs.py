@@ -257,7 +257,7 @@ def clairvoyant(traffic: Traffic, world: World, possible: float) -> Bound:
     if possible < slo.share:
         return Bound(result=None, why_none=f"no fleet can answer {slo.share:.4g} of the uploads in time")
     if traffic.work <= 0:
-        return Bound(result=None, why_none="the uploads take no time at all, so any fleet is infinitely dear")
+        return Bound(result=None, why_none="the uploads take no time at all, so every cost ratio is infinite")
     cells, most = _cells(traffic, slo.seconds)
     if cells > _ORACLE_CELLS or most > _ORACLE_CELLS_A_STEP:
         return Bound(

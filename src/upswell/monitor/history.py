@@ -1,7 +1,7 @@
-"""What a journal's reports tell of the past, as the monitor would have seen it round by round.
+"""The past from a journal's reports, round by round, as the monitor would have seen it.
 
 In: when the uploads of one application came, ended, and how long they took. Out: rounds to rehearse. So a
-monitor that starts anew knows at once which setting did best. Must not know: the journal's file.
+monitor that restarts knows at once which setting did best. Must not know: the journal's file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class History(Struct):
 
 
 def histories(reports: Iterable[ReportRow]) -> dict[str, History]:
-    """Return for each application the newest uploads that were stored and told their service time."""
+    """Return for each application the newest uploads that were stored and whose service time is known."""
     found: dict[str, History] = {}
     for report in reports:
         if report.outcome != "stored" or report.service_time is None:

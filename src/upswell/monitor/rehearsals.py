@@ -3,7 +3,7 @@
 What comes in: what each `slo` policy decided from. What goes out: settings to follow, each with its reason.
 No decision waits for one: it uses the newest there is. Rehearsing is done in one thread; all that is public
 here is called in the loop's. Where the share does not reach, applications with the most traffic come first,
-the others in turn. Must not know: brokers.
+the others by turns. It must not know brokers.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from upswell.monitor.history import History
     from upswell.policies.slo.slo import SloPolicy
     from upswell.settings import Settings
-    from upswell.simulator.application_rehearsal import RehearsalChoice
+    from upswell.simulator.application_rehearsal import SettingChoice
 
 _log = get_logger()
 
 CPU_SHARE = 0.1
 """Of one core, for all applications together."""
 BUSIEST_SHARE = 0.75
-"""Of that, for those with the most traffic; the rest of it goes round."""
+"""Of that, for those with the most traffic; the rest is for all by turns."""
 MOST_REHEARSED = 1000
 """Applications rehearsed, at most: each takes 60 to 100 kB."""
 _MOST_ROUNDS_SAVED = 5
@@ -66,7 +66,7 @@ class Rehearsals:
         self._stages: dict[str, ApplicationRehearsal] = {}
         self._policies: dict[str, SloPolicy] = {}
         self._pasts: dict[str, History] = {}
-        self._choices: deque[RehearsalChoice] = deque()
+        self._choices: deque[SettingChoice] = deque()
         self._working: Future[None] | None = None
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class Rehearsals:
         return len(self._stages)
 
     def recollect(self, journal: JournalReader, now: float) -> None:
-        """Begin with what a journal tells of the last day."""
+        """Begin with the last day's reports of a journal."""
         self._working = self._executor.submit(self._read, journal, now - _DAY)
 
     def note(self, policy: SloPolicy, settings: Settings, snapshot: Snapshot) -> None:
@@ -133,7 +133,7 @@ class Rehearsals:
             self._pasts = found
 
     def _rehearse(self, stages: Sequence[ApplicationRehearsal]) -> None:
-        """Spend what is saved: most of it on the busiest, the rest in turn."""
+        """Spend what is saved: most of it on the busiest, the rest by turns."""
         self._credit = min(self._credit + self._a_round, _MOST_ROUNDS_SAVED * self._a_round)
         begun = self._clock()
         spendable = self._credit

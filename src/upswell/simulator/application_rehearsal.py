@@ -30,7 +30,7 @@ _ROUNDS_AT_ONCE = 10
 _TRAFFIC_ROUNDS = 100
 
 
-class RehearsalChoice(Struct, frozen=True):
+class SettingChoice(Struct, frozen=True):
     """A setting to follow, and why."""
 
     app_id: str
@@ -101,7 +101,7 @@ class ApplicationRehearsal:
         """Rehearse these rounds of the past before all others."""
         self._past = past
 
-    def step(self) -> RehearsalChoice | None:
+    def step(self) -> SettingChoice | None:
         """Rehearse a few rounds; return the setting to follow where it is another, or the first choice."""
         any_upload = False
         for _ in range(_ROUNDS_AT_ONCE):
@@ -116,7 +116,7 @@ class ApplicationRehearsal:
         self._following, self._chosen = rehearsal.choose(before), True
         if self._following == before and not first:
             return None
-        return RehearsalChoice(self.app_id, self._following, rehearsal.compared(self._following, before))
+        return SettingChoice(self.app_id, self._following, rehearsal.compared(self._following, before))
 
     def _next(self) -> array[float] | None:
         if self._past is not None:

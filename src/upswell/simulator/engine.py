@@ -111,7 +111,7 @@ class Simulation:
         return pool.size == self.wanted and not pool.starting and not pool.draining
 
     def sweep(self) -> None:
-        """Serve the rest of the trace with the workers that there are, in one go: nothing is decided."""
+        """Serve the rest of the trace with the present workers in one go: nothing is decided."""
         pool, stream = self.pool, self.stream
         under_way, pool.due = pool.due.rest(), Due(math.inf)
         more = True

@@ -30,7 +30,7 @@ Ended = tuple[list[float], list[float], list[float]]
 
 
 class Due:
-    """Uploads under way: number of the interval in which they end -> end, response, service, in turns."""
+    """Uploads under way: interval in which they end -> end, response, service, end, response, ..."""
 
     def __init__(self, interval: float) -> None:
         self.per_second = 1.0 / interval
@@ -56,7 +56,7 @@ _MANY = 100
 
 
 def in_order(values: list[float]) -> Ended:
-    """Return ends, response and service times from values in turns, by the order of the ends."""
+    """Return ends, response and service times from interleaved values, ordered by end."""
     ends, responses, services = values[0::3], values[1::3], values[2::3]
     count = len(ends)
     if count > _MANY:
@@ -227,7 +227,7 @@ class WorkerPool:
 
     @property
     def busy_workers(self) -> int:
-        """Workers with an upload; with one slot, as many as uploads in flight."""
+        """Workers with an upload; with one slot, the uploads in flight."""
         return self.in_flight
 
     @property

@@ -3,7 +3,7 @@
 In: snapshots. Out: decisions, by the setting that did best. Every setting has a shadow fleet (`shadows.py`),
 which serves the uploads that really came, with their real service times, one objective later: by then nearly
 all have ended, so nearly all service times are known. An upload that takes longer is rehearsed when its
-report comes. Everything is told by snapshots; nothing is known before the monitor knows it.
+report comes. It reads snapshots only: nothing is known before the monitor knows it.
 
 The choice. A setting's score is its cost, times (late uploads / allowed ones) squared where these are more:
 that of `lab/score.py`, with twice the weight on lateness. Late uploads are counted at an upper limit, late +
@@ -46,17 +46,17 @@ class Caution(Struct, frozen=True, kw_only=True):
     gain: float = 0.02
     """Least gain for which a setting is left."""
     late_remembered: float = 100.0
-    """The memory is so many uploads that this many of them may be late: known to a tenth, then."""
+    """Late uploads allowed within the memory, which sets its length: 100 are known to a tenth."""
     bundle: float = 0.2
     """Share of a start-up that shadows let pass between two decisions, in whole intervals, one at least: a
     fleet that needs a start-up to follow gains nothing by deciding much more often."""
     episodes_remembered: float = 100.0
     """The memory is at least so long: uploads within an objective, or a start-up, share their fate, and many
-    of them in a few seconds tell little."""
+    of them in a few seconds are little evidence."""
     episodes_before: float = 10.0
-    """So many episodes must have been rehearsed before the first choice."""
+    """Episodes that must have been rehearsed before the first choice."""
     late_before: float = 3.0
-    """So many uploads may be late among those rehearsed before the first choice (the rule of three: where
+    """Late uploads allowed among those rehearsed before the first choice (the rule of three: where
     none was late, the share allowed is kept with 95 % confidence)."""
 
 
@@ -65,7 +65,7 @@ CAUTION = Caution()
 
 HEADER = 6
 """What a rehearsal needs of one round: a hundred thousand may wait, so it is packed into one array of floats:
-so many numbers, then a response and a service time of each upload reported."""
+that many numbers, then a response and a service time of each upload reported."""
 
 
 def packed(snapshot: Snapshot, signals: Signals) -> array[float]:
@@ -208,14 +208,14 @@ class Rehearsal:
         """Return the sentence that explains a choice."""
         shadows = self.shadows
 
-        def told(index: int) -> str:
+        def kept_at(index: int) -> str:
             kept = 1 - shadows.late[index] / shadows.count
             return f"{kept:.2%} at {shadows.cost[index] / 3600:.3g} worker-hours"
 
         return (
             f"in the last {shadows.count:.0f} uploads this setting ({self.family.settings[chosen]}) "
             f"would have kept "
-            f"{told(chosen)}; the one before: {told(before)}"
+            f"{kept_at(chosen)}; the one before: {kept_at(before)}"
         )
 
 

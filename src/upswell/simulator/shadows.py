@@ -37,7 +37,7 @@ class Shadows:
         max_workers: that a fleet may have.
         memory: uploads after which one counts 1/e.
         episode: seconds within which uploads share their fate.
-        episodes: so many are remembered at least, however many uploads they hold.
+        episodes: the least number that is remembered, however many uploads they hold.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Shadows:
         self._recent.resize(self._family.keep * start_delay / self._interval)
 
     def forget_waiting(self) -> None:
-        """Let go of the uploads that wait: what follows does not follow at once."""
+        """Drop the uploads that wait: rounds are missing before the next one."""
         self._heads[:] = len(self._arrivals) - 1
 
     def _sleeps(self, now: float, load: float) -> bool:
@@ -200,7 +200,7 @@ class Shadows:
             rows = self._start(rows, total, now)
 
     def _start(self, rows: Ints, total: int, now: float) -> Ints:
-        """Start in each row as many as can be known at once; return the rows where more may start.
+        """Start in each row the uploads whose starts are known at once; return the rows where more may start.
 
         The k-th upload goes to the slot that is k-th to be free, if that was free when it arrived or is
         free before any of the uploads begun here ends.

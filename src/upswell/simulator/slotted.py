@@ -2,7 +2,8 @@
 
 In and out as in `pool.py`, whose place it takes where a world needs it. A crashed worker's uploads are
 redelivered before all others, until the delivery limit; the fleet starts another worker at the next decision,
-and the monitor counts the crashed one until it has been silent for too long.
+and the monitor counts the crashed one until it has been silent for too long. It serves one slot as well, but
+takes 2 times as long as `WorkerPool` for a fixed fleet, and 1.2 to 1.4 times under a policy.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from upswell.simulator.world import World
 
 
-class SlottedWorker:
+class SimulatedWorker:
     """One worker; `uploads` are kept where it may crash: end, arrival, service time, seconds run, attempt."""
 
     __slots__ = ("busy_until", "coming", "consuming", "number", "ready_at", "uploads")
@@ -49,7 +50,7 @@ class SlottedWorker:
         self.busy_until = finish
         return finish - max(until, start)
 
-    def __lt__(self, other: SlottedWorker) -> bool:
+    def __lt__(self, other: SimulatedWorker) -> bool:
         """Order by the instant of the request: for heaps and sorted lists."""
         return (self.coming[0], self.number) < (other.coming[0], other.number)
 
@@ -61,18 +62,18 @@ class SlottedPool:
         self._plant, self._accounts, self._rng, self._zero = world, accounts, rng, begin
         self._numbers = 0
         self._serial = 0
-        self._workers: dict[int, SlottedWorker] = {}
-        self._leaving: list[tuple[float, SlottedWorker]] = []
-        self._free: list[tuple[float, int, SlottedWorker]] = []
+        self._workers: dict[int, SimulatedWorker] = {}
+        self._leaving: list[tuple[float, SimulatedWorker]] = []
+        self._free: list[tuple[float, int, SimulatedWorker]] = []
         """Slots: when each is free, a number of its own, whose it is."""
-        self._crashes: list[tuple[float, SlottedWorker]] = []
+        self._crashes: list[tuple[float, SimulatedWorker]] = []
         self._returned: deque[tuple[float, float, int]] = deque()
         """Uploads given back: arrival, service time, deliveries so far."""
         self._returned_at = -math.inf
         self._silent: deque[tuple[float, bool]] = deque()
         self._ends: list[float] = []
         """When what is under way ends; kept where a bottleneck must know how many those are."""
-        self._coming: list[SlottedWorker] = []
+        self._coming: list[SimulatedWorker] = []
         self.measured = Starts(world, accounts, rng)
         self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
         self.in_flight = 0
@@ -83,9 +84,9 @@ class SlottedPool:
         for _ in range(world.initial_workers):
             self._enter((begin, begin))
 
-    def _enter(self, coming: Coming) -> SlottedWorker:
+    def _enter(self, coming: Coming) -> SimulatedWorker:
         self._numbers += 1
-        worker = SlottedWorker(self._numbers, coming)
+        worker = SimulatedWorker(self._numbers, coming)
         self._workers[worker.number] = worker
         for _ in range(self._plant.slots):
             self._serial += 1
@@ -190,7 +191,7 @@ class SlottedPool:
     def _interval(self, finish: float) -> int:
         return int((finish - self._zero) * self.due.per_second)
 
-    def _crash(self, at: float, worker: SlottedWorker) -> None:
+    def _crash(self, at: float, worker: SimulatedWorker) -> None:
         """Let a worker vanish; what it had in hand comes back, the oldest first, before all that waits."""
         leaving = worker.number not in self._workers
         if leaving and not any(one is worker for _, one in self._leaving):
@@ -250,14 +251,14 @@ class SlottedPool:
             for worker in idlest[:surplus]:
                 self._drain(now, worker)
 
-    def _call_off(self, now: float, worker: SlottedWorker) -> None:
+    def _call_off(self, now: float, worker: SimulatedWorker) -> None:
         worker.consuming = False
         del self._workers[worker.number]
         self.measured.called_off(worker.coming, now)
         self._accounts.cost += now
         self._accounts.stopping(now, self._plant.stop_delay)
 
-    def _drain(self, now: float, worker: SlottedWorker) -> None:
+    def _drain(self, now: float, worker: SimulatedWorker) -> None:
         worker.consuming = False
         del self._workers[worker.number]
         leave = max(now, worker.busy_until)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     """When a worker was asked for, and when it is ready."""
 
 ACTIVATION = 0.0025
-"""Seconds until a standby worker consumes, once told (measured on one machine)."""
+"""Seconds from the command until a standby worker consumes (measured on one machine)."""
 
 
 class Starts:

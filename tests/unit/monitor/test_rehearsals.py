@@ -21,7 +21,7 @@ from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY, FIRST
 from upswell.settings import Settings, Slo
-from upswell.simulator.application_rehearsal import ApplicationRehearsal, Choice
+from upswell.simulator.application_rehearsal import ApplicationRehearsal, SettingChoice
 from upswell.simulator.engine import Simulation
 from upswell.simulator.jobs import in_chunks
 from upswell.simulator.world import World
@@ -84,7 +84,7 @@ def costly(monkeypatch: pytest.MonkeyPatch) -> tuple[Meter, list[str]]:
     """Let each step cost 10 ms and rehearse one round; return the meter and whose steps were made."""
     meter, steps = Meter(), list[str]()
 
-    def step(stage: ApplicationRehearsal) -> Choice | None:
+    def step(stage: ApplicationRehearsal) -> SettingChoice | None:
         meter.used += 0.01
         steps.append(stage.app_id)
         stage._next()
@@ -199,7 +199,7 @@ def test_a_rehearsal_that_fails_stops_no_other(
 ) -> None:
     good = ApplicationRehearsal.step
 
-    def step(stage: ApplicationRehearsal) -> Choice | None:
+    def step(stage: ApplicationRehearsal) -> SettingChoice | None:
         if stage.app_id == "bad":
             stage._next()
             raise ZeroDivisionError
@@ -283,7 +283,7 @@ def test_a_choice_names_a_member_of_the_family(traffic: list[Snapshot]) -> None:
         "e1", FAMILY, FIRST, slo=SETTINGS.objective, interval=2.0, min_workers=0, max_workers=200
     )
     one = policy()
-    choices: list[Choice] = []
+    choices: list[SettingChoice] = []
     for snapshot in traffic:
         one.decide(snapshot)
         assert one.signals is not None

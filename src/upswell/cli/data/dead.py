@@ -11,7 +11,7 @@ import msgspec
 from upswell.broker.topology import dead_letter_queue
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.text import clock
+from upswell.cli.text import clock, counted
 from upswell.errors import UpswellError
 from upswell.messages import MAX_EXCERPT_BYTES
 from upswell.publisher.dead_letters import (
@@ -38,7 +38,7 @@ def command() -> None:
 @command.command("list")
 @app_option()
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most."
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @with_settings("dead", quiet="warning")
@@ -76,7 +76,7 @@ def show(app: str, settings: Settings, request_id: str) -> None:
                         click.echo(f"{safe(name)}: {safe(str(value), 10_000)}")
                     click.echo(safe(delivery.body, 100_000))
                     return
-            raise UpswellError(f"{queue} must hold the request, and holds none with id {request_id!r}")
+            raise UpswellError(f"{queue} holds no request with id {request_id!r}")
 
     run(work())
 
@@ -102,7 +102,7 @@ def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything
             count = await retry_dead(broker, queue, is_wanted, time.time)
         click.echo(f"retried {count} of {queue}.dead")
         if count < len(wanted):
-            raise UpswellError(f"{queue}.dead must hold each id to retry, and held {count} of {len(wanted)}")
+            raise UpswellError(f"{queue}.dead held only {count} of the {len(wanted)} ids to retry")
 
     run(work())
 
@@ -112,14 +112,14 @@ def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_settings("dead", quiet="warning")
 def purge(app: str, settings: Settings, yes: bool) -> None:
-    """Forget all dead-lettered requests of an application, for good."""
+    """Delete all dead-lettered requests of an application for good."""
 
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
             count = await ready_in(broker, queue)
             if count and not yes:
-                click.confirm(f"forget {count} requests of {queue} for good?", abort=True)
+                click.confirm(f"delete {counted(count, 'request')} of {queue} for good?", abort=True)
             click.echo(f"purged {await broker.purge(queue) if count else 0} of {queue}")
 
     run(work())

@@ -41,7 +41,7 @@ INTERRUPTED = 128 + signal.SIGINT
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only files that match, as in .gitignore.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="No files or folders that match, likewise.")
-@click.option("--follow-links", is_flag=True, help="Follow symbolic links; default: pass them over.")
+@click.option("--follow-links", is_flag=True, help="Follow symbolic links; default: skip them.")
 @click.option("--prefix", default="", metavar="TEXT", help="Put before each key, for example photos/.")
 @click.option("--type", "kind", metavar="TYPE", help="Type of all files; default: by their names' endings.")
 @click.option("-0", "--null", is_flag=True, help="Lines on standard input end with NUL, as of find -print0.")
@@ -52,7 +52,9 @@ INTERRUPTED = 128 + signal.SIGINT
     callback=finite,
     help="Requests per second; default: at once.",
 )
-@click.option("--repeat", type=click.IntRange(min=1), default=1, help="Publish request files so many times.")
+@click.option(
+    "--repeat", type=click.IntRange(min=1), default=1, help="Publish request files this many times."
+)
 @click.option(
     "--wait", is_flag=True, help="Wait until each is stored or dead-lettered; exit 1 if any is dead."
 )
@@ -61,7 +63,7 @@ INTERRUPTED = 128 + signal.SIGINT
     "--timeout",
     type=click.FloatRange(min=0),
     callback=finite,
-    help="Wait so many seconds at most, then exit 1.",
+    help="Wait at most this many seconds, then exit 1.",
 )
 @click.option("--fresh", is_flag=True, help="Make new ids: upload again what was published before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line.")

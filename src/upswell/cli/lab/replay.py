@@ -48,7 +48,12 @@ if TYPE_CHECKING:
     help="Inside what the monitor put around its policy, or within the bounds only. [default: wrappers]",
 )
 @click.option(
-    "--differences", "count", type=click.IntRange(0), default=5, show_default=True, help="Tell so many."
+    "--differences",
+    "count",
+    type=click.IntRange(0),
+    default=5,
+    show_default=True,
+    help="Show at most this many.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plot_option

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     default=12,
     show_default=True,
-    help="Tell so many decisions, those that changed most.",
+    help="Show this many decisions, those that changed most.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plot_option

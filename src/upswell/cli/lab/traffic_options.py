@@ -128,10 +128,10 @@ def _options() -> list[Callable[[Any], Any]]:
             default=1.0,
             callback=finite,
             show_default=True,
-            help="Let time pass so many times faster between the arrivals.",
+            help="Divide the time between arrivals by this.",
         ),
         click.option(
-            "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of all that is drawn."
+            "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of all random draws."
         ),
         click.option("--slo", required=True, metavar="SLO", help='Seconds, or "99% < 60s".'),
         click.option(
@@ -183,7 +183,7 @@ def _options() -> list[Callable[[Any], Any]]:
             type=click.FloatRange(0),
             default=0.0,
             callback=finite,
-            help="What a worker costs an hour, in your currency: the cost is told in it.",
+            help="What a worker costs an hour, in your currency; costs are shown in it.",
         ),
         click.option(
             "--wrappers/--bare",

@@ -120,13 +120,13 @@ async def _queues(settings: Settings, broker: Broker) -> list[Finding]:
         ]
     missing = len(queues) - len(there)
     findings.append(
-        Finding("queues", True, f"{len(there)} there, {missing} will be made when they are needed")
+        Finding("queues", True, f"{len(there)} declared, {missing} to be declared when they are needed")
     )
     return findings
 
 
 def _weaker(queue: str, event: Any) -> Finding:
-    advice = "drain and delete it, and Upswell makes it anew"
+    advice = "drain and delete it, and Upswell declares it again"
     return Finding(f"queue {queue}", False, f"has other arguments ({event.get('weaker')}); {advice}")
 
 

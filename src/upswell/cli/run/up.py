@@ -10,6 +10,7 @@ import click
 from upswell.cli.connection import Interrupts, connected, first_to_end, run
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.run.wiring import check_apps, monitoring, scaling
+from upswell.cli.text import counted
 
 if TYPE_CHECKING:
     from upswell.scaler import Scaler
@@ -48,7 +49,9 @@ async def drain(scaler: Scaler, interrupts: Interrupts, *, quietly: bool = False
     """Drain all workers and wait; at another interrupt have them put their uploads back and leave."""
     count = len(scaler.workers())
     if count and not quietly:
-        click.echo(f"draining {count} workers; Ctrl-C again has them put their uploads back", err=True)
+        click.echo(
+            f"draining {counted(count, 'worker')}; Ctrl-C again returns their uploads to the queue", err=True
+        )
     draining = asyncio.ensure_future(scaler.drain_all())
     interrupted = interrupts.next()
     await asyncio.wait([draining, interrupted], return_when=asyncio.FIRST_COMPLETED)

@@ -30,6 +30,7 @@ def seen(
         window=60.0,
         slots_per_worker=slots,
         workers=Workers(desired=workers, ready=workers, busy=busy),
+        arrivals=0,
         messages_ready=ready,
         messages_unacknowledged=in_flight,
         service_time=None if mean is None else service(mean),

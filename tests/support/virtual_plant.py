@@ -156,6 +156,7 @@ class VirtualPlant:
             start_delay=self._delay,
             arrival_rate=self._arrivals(self.now),
             throughput=window.count / WINDOW,
+            arrivals=self.stored + running + waiting,
             messages_ready=waiting if known else None,
             messages_unacknowledged=running if known else None,
             depth_age=self.now - self._depth_known_at,

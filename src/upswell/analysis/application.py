@@ -11,10 +11,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from upswell.analysis.age_estimates import AgeEstimates
-from upswell.analysis.queue_depths import DepthHistory, DepthSample, arrival_rate
+from upswell.analysis.arrivals import Arrivals, in_flight_bounds
+from upswell.analysis.queue_depths import DepthHistory, DepthSample
 from upswell.analysis.report_window import NOT_KNOWN, ReportWindow, WindowSummary
 from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
-from upswell.analysis.worker_statuses import WorkerCounts, WorkerStatuses
+from upswell.analysis.worker_statuses import STALE_AFTER_INTERVALS, WorkerCounts, WorkerStatuses
 
 if TYPE_CHECKING:
     from upswell.messages import UploadReport, WorkerStatus
@@ -54,8 +55,9 @@ class Application:
         self._slo = slo
         self._slots = slots
         self._started_at = started_at
-        self._roster = WorkerStatuses(status_interval, started_at)
+        self._statuses = WorkerStatuses(status_interval, started_at)
         self._depths = DepthHistory(window)
+        self._arrivals = Arrivals(window, STALE_AFTER_INTERVALS * status_interval)
         self._desired: int | None = None
         # Since the snapshot before, one of each a report.
         self._response_times: deque[float] = deque(maxlen=RECENT_REPORTS)
@@ -88,23 +90,32 @@ class Application:
             self._failed += report.outcome == "failed"
             self.window.unsuccessful(at, waiting, service, dead=report.outcome == "dead")
         self._ages.ended(received_at)
+        if report.worker_id is not None and report.finished_at is not None:
+            self._statuses.ended(report.worker_id, report.finished_at)
 
     def status(self, status: WorkerStatus, received_at: float) -> None:
         """Take in a worker's status."""
         self._heard = True
         self.heard_at = received_at
-        self._roster.heard(status, received_at)
+        self._statuses.heard(status, received_at)
 
     def depth(self, ready: int, unacknowledged: int | None, consumers: int, at: float) -> None:
-        """Take in what the broker says of the upload queue.
-
-        Where it cannot tell what is in flight, the statuses can, if every consumer of the queue is a worker
-        whose status is known.
-        """
+        """Take in what the broker says of the upload queue; where it says less, statuses bound the rest."""
         if unacknowledged is None:
-            count = self._roster.count(at)
-            unacknowledged = count.in_flight if count.ready == consumers else None
-        self._depths.add(DepthSample(at, ready, unacknowledged, consumers))
+            count = self._statuses.count(at)
+            least, most, unheard = in_flight_bounds(
+                consumers, count.ready, count.in_flight, count.slots, self._slots_of(count)
+            )
+        else:
+            least, most, unheard = unacknowledged, unacknowledged, 0
+        in_flight = self._arrivals.look(at, self._stored + self._dead, ready, least, most)
+        arrived = self._arrivals.total
+        unheard = min(unheard, most - in_flight)
+        self._depths.add(DepthSample(at, ready, in_flight, unheard, consumers, arrived))
+
+    def _slots_of(self, count: WorkerCounts) -> int:
+        """Return the slots of a worker: of the ready ones on average, as set while none was heard of."""
+        return count.slots // count.ready if count.ready else self._slots
 
     def decided(self, desired_workers: int) -> None:
         """Take in what was decided: from now on it is the number that `desired` stands at."""
@@ -118,7 +129,7 @@ class Application:
     def snapshot(self, now: float) -> Snapshot:
         """Return what is known at `now`; the response times since the snapshot before are handed out once."""
         summary = self.window.summary(now)
-        count = self._roster.count(now)
+        count = self._statuses.count(now)
         depth = self._depths.newest(now)
         warming_up = now - self._started_at < self.window.seconds
         watched = min(self.window.seconds, now - self._started_at)
@@ -130,7 +141,8 @@ class Application:
             at=now,
             slo=self._slo,
             window=self.window.seconds,
-            slots_per_worker=self._slots,
+            slots_per_worker=self._slots_of(count),
+            slots=count.slots,
             workers=Workers(
                 desired=desired,
                 starting=count.starting,
@@ -139,14 +151,16 @@ class Application:
                 standby=count.standby,
                 draining=count.draining,
             ),
-            start_delay=self._roster.start_delay,
-            arrival_rate=arrival_rate(ended, self._depths.change(now), watched),
+            start_delay=self._statuses.start_delay,
+            arrival_rate=self._depths.arrival_rate(now, watched),
             throughput=summary.stored / watched if watched > 0 else None,
             messages_ready=None if depth is None else depth.ready,
-            messages_unacknowledged=None if depth is None else depth.unacknowledged,
+            arrivals=self._arrivals.total if self._depths.known else None,
+            messages_unacknowledged=None if depth is None else depth.in_flight,
+            unheard_in_flight=0 if depth is None else depth.unheard,
             depth_age=self._depths.age(now),
             oldest_age=self._ages.oldest(depth, self._depths.seconds_since_empty(now), now),
-            in_flight_age=self._ages.in_flight(_in_flight(count, depth), now),
+            in_flight_age=self._ages.in_flight(count.in_flight if depth is None else depth.in_flight, now),
             service_time=summary.service_time,
             waiting_time=summary.waiting_time,
             response_time=summary.response_time,
@@ -159,7 +173,7 @@ class Application:
                 in_time=self._in_time,
                 dead=self._dead,
                 failed=self._failed,
-                start_seconds=self._roster.start_seconds,
+                start_seconds=self._statuses.start_seconds,
             ),
             stale=self._stale(summary, count, depth),
             warming_up=warming_up,
@@ -195,9 +209,3 @@ class Application:
         if count.stale:
             stale.append("workers")
         return tuple(stale)
-
-
-def _in_flight(count: WorkerCounts, depth: DepthSample | None) -> int:
-    """Return the uploads in flight as the broker tells, else as the statuses do."""
-    known = depth.unacknowledged if depth is not None else None
-    return count.in_flight if known is None else known

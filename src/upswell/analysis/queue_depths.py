@@ -14,12 +14,17 @@ _SAMPLES_A_WINDOW = 60
 
 
 class DepthSample(Struct, frozen=True, gc=False):
-    """One answer of the broker; `unacknowledged` is None where neither it nor the statuses tell."""
+    """One answer of the broker, and what was in flight and had arrived by then.
+
+    `unheard`: at most so many more are in flight, at consumers of which no status was heard.
+    """
 
     at: float
     ready: int
-    unacknowledged: int | None
+    in_flight: int
+    unheard: int
     consumers: int
+    arrived: int
 
 
 class DepthHistory:
@@ -53,28 +58,14 @@ class DepthHistory:
         """Whether the broker ever answered."""
         return bool(self._samples)
 
-    def change(self, now: float) -> int | None:
-        """Return by how many uploads the queue grew within the window; None while it is not known.
-
-        Uploads in flight count where both ends of the window know them.
-        """
+    def arrival_rate(self, now: float, watched: float) -> float | None:
+        """Return the arrivals a second of the last window, of which `watched` seconds were observed."""
         samples = self._samples
         while len(samples) > 1 and samples[1].at <= now - self._window:
             samples.popleft()
         newest = self.newest(now)
-        if newest is None:
-            return None
-        first = samples[0]
-        change = newest.ready - first.ready
-        if newest.unacknowledged is not None and first.unacknowledged is not None:
-            change += newest.unacknowledged - first.unacknowledged
-        return change
+        return None if newest is None or watched <= 0 else (newest.arrived - samples[0].arrived) / watched
 
     def seconds_since_empty(self, now: float) -> float | None:
         """Return how long ago nothing waited; None where the queue was never seen empty."""
         return None if self._empty_at is None else max(0.0, now - self._empty_at)
-
-
-def arrival_rate(ended: int, change: int | None, watched: float) -> float | None:
-    """Return arrivals a second: what left the system in `watched` seconds, and what the queue grew by."""
-    return None if change is None or watched <= 0 else max(0.0, (ended + change) / watched)

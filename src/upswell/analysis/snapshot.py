@@ -62,13 +62,22 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     slo: Slo
     window: float
     slots_per_worker: int
+    """Of the ready workers, on average and rounded down; before one was heard of, as set."""
     workers: Workers
+    slots: int | None = None
+    """Of all ready workers together, where their statuses say; see `ready_slots`."""
     start_delay: float | None = None
     """Seconds from asking for a worker to its being ready, as measured (mean of the recent ones)."""
     arrival_rate: float | None = None
     throughput: float | None = None
+    arrivals: int | None = None
+    """Uploads that came since the observation began; it never falls."""
     messages_ready: int | None = None
     messages_unacknowledged: int | None = None
+    """Uploads in flight: as the broker says, or as follows from what ended, waits and is surely in hand."""
+    unheard_in_flight: int = 0
+    """At most so many more are in flight, at consumers of which no status was heard (just started, or
+    written by others)."""
     depth_age: float | None = None
     """Seconds since the broker last told the queue's depth."""
     oldest_age: float | None = None
@@ -94,6 +103,11 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     stale: tuple[str, ...] = ()
     warming_up: bool = False
     """The monitor has not yet watched one full window."""
+
+    @property
+    def ready_slots(self) -> int:
+        """Slots of the ready workers."""
+        return self.workers.ready * self.slots_per_worker if self.slots is None else self.slots
 
     @property
     def queue_depth(self) -> int | None:

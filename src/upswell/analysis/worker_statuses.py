@@ -6,12 +6,10 @@ A worker whose newest status is older than three status intervals is not counted
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from upswell.messages import WorkerStatus
+from upswell.messages import WorkerStatus
 
 STALE_AFTER_INTERVALS = 3
 FORGOTTEN_AFTER_INTERVALS = 30
@@ -21,7 +19,10 @@ DELAYS_KEPT = 10
 
 
 class WorkerCounts(Struct, frozen=True, gc=False):
-    """Workers by state; `busy` of them run something, `in_flight` uploads in all; `stale` are silent."""
+    """Workers by state; `busy` of them run something, `in_flight` uploads in all; `stale` are silent.
+
+    `slots` are those of the ready workers. Of `in_flight` what was reported since as ended is left out.
+    """
 
     starting: int = 0
     ready: int = 0
@@ -29,7 +30,16 @@ class WorkerCounts(Struct, frozen=True, gc=False):
     draining: int = 0
     busy: int = 0
     in_flight: int = 0
+    slots: int = 0
     stale: int = 0
+
+
+class _Heard(Struct, gc=False):
+    """A worker's newest status, when it was received, and uploads reported as ended after it was sent."""
+
+    status: WorkerStatus
+    at: float
+    ended: int = 0
 
 
 class WorkerStatuses:
@@ -45,24 +55,30 @@ class WorkerStatuses:
         self._billed: dict[str, None] = {}  # in order, the oldest is forgotten first
         self._stale_after = STALE_AFTER_INTERVALS * status_interval
         self._forgotten_after = FORGOTTEN_AFTER_INTERVALS * status_interval
-        self._statuses: dict[str, tuple[WorkerStatus, float]] = {}
+        self._newest: dict[str, _Heard] = {}
         self._delays: deque[float] = deque(maxlen=DELAYS_KEPT)
 
     def heard(self, status: WorkerStatus, at: float) -> None:
         """Take in a status received at `at`."""
-        before = self._statuses.get(status.worker_id)
+        before = self._newest.get(status.worker_id)
         if status.state == "stopped":
-            self._statuses.pop(status.worker_id, None)
+            self._newest.pop(status.worker_id, None)
             return
-        if before is None and len(self._statuses) >= _MAX_WORKERS:
+        if before is None and len(self._newest) >= _MAX_WORKERS:
             return
-        self._statuses[status.worker_id] = (status, at)
+        self._newest[status.worker_id] = _Heard(status, at)
         if before is None:
             self._bill_start(status, at)
-        first_ready = status.ready_at is not None and (before is None or before[0].ready_at is None)
+        first_ready = status.ready_at is not None and (before is None or before.status.ready_at is None)
         if first_ready and status.requested_at is not None and status.ready_at is not None:
             # The two instants come from two clocks: a difference below 0 counts as 0.
             self._delays.append(max(0.0, status.ready_at - status.requested_at))
+
+    def ended(self, worker_id: str, finished_at: float) -> None:
+        """Take in that an upload of a worker ended at an instant of the worker's own clock."""
+        heard = self._newest.get(worker_id)
+        if heard is not None and finished_at > heard.status.at:
+            heard.ended += 1
 
     def _bill_start(self, status: WorkerStatus, at: float) -> None:
         """Add the time from the request to the first status of a worker that was never heard before."""
@@ -83,18 +99,20 @@ class WorkerStatuses:
     def count(self, now: float) -> WorkerCounts:
         """Return the workers by state at `now`, and forget those not heard of for long."""
         states = {"starting": 0, "ready": 0, "standby": 0, "draining": 0}
-        busy = in_flight = stale = 0
+        busy = in_flight = slots = stale = 0
         gone: list[str] = []
-        for worker_id, (status, at) in self._statuses.items():
-            silent = now - at
+        for worker_id, heard in self._newest.items():
+            status, silent = heard.status, now - heard.at
             if silent <= self._stale_after:
                 states[status.state] += 1
-                in_flight += status.busy
                 busy += status.busy > 0
+                in_flight += max(0, status.busy - heard.ended)  # it may have ended some that it began since
+                if status.state == "ready":
+                    slots += status.slots
             elif silent <= self._forgotten_after:
                 stale += 1
             else:
                 gone.append(worker_id)
         for worker_id in gone:
-            del self._statuses[worker_id]
-        return WorkerCounts(**states, busy=busy, in_flight=in_flight, stale=stale)
+            del self._newest[worker_id]
+        return WorkerCounts(**states, busy=busy, in_flight=in_flight, slots=slots, stale=stale)

@@ -68,6 +68,7 @@ def rounds(app_id: str, past: History, settings: Settings) -> Iterator[tuple[Sna
             slots_per_worker=settings.initial_slots,
             workers=Workers(desired=settings.min_workers),
             start_delay=past.start_delay,
+            arrivals=come,
             messages_ready=max(0, come - begun),
             messages_unacknowledged=max(0, begun - over),
             recent_response_times=tuple(responses[done:over].tolist()),

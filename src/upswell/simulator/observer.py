@@ -7,13 +7,16 @@ of `analysis/` wherever there is any. Of an upload that waits it is told only th
 from __future__ import annotations
 
 from bisect import bisect_right
+from heapq import heappop, heappush
 from itertools import compress
 from typing import TYPE_CHECKING
 
 from upswell.analysis.age_estimates import AgeEstimates
 from upswell.analysis.application import RECENT_REPORTS
-from upswell.analysis.queue_depths import DepthHistory, DepthSample, arrival_rate
+from upswell.analysis.arrivals import Arrivals, in_flight_bounds
+from upswell.analysis.queue_depths import DepthHistory, DepthSample
 from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
+from upswell.analysis.worker_statuses import STALE_AFTER_INTERVALS
 from upswell.simulator.simulated_window import SimulatedWindow
 
 if TYPE_CHECKING:
@@ -28,16 +31,21 @@ class Observer:
     """One application's, from `begin` on; taken to have watched an empty queue for one window before."""
 
     def __init__(self, world: World, rng: Random, begin: float) -> None:
-        self._plant = world
+        self._world = world
         self._rng = rng
         interval = world.decision_interval
         intervals = max(1, round(world.window / interval))
         self._window = window = SimulatedWindow(intervals, interval, world.slo.seconds)
         self._ages = AgeEstimates(world.window)
         self._depths = DepthHistory(window.seconds)
-        self._depths.add(DepthSample(begin, 0, 0, world.initial_workers))
-        self._late: Ended = ([], [], [])
+        self._arrivals = Arrivals(world.window, STALE_AFTER_INTERVALS * world.status_interval)
+        self._arrivals.look(begin, 0, 0, 0, 0)
+        self._depths.add(DepthSample(begin, 0, 0, 0, world.initial_workers, 0))
+        self._consumers = world.initial_workers
+        self._lagging: Ended = ([], [], [])
         """Ended, not yet reported."""
+        self._late: list[tuple[float, float, float, float]] = []
+        """Of the late reports: when it comes, end, response, service."""
         self._stored = self._in_time = 0
 
     def look(
@@ -52,7 +60,7 @@ class Observer:
             pool: whose workers are counted.
             waiting: uploads that wait.
         """
-        world, window, ages, depths = self._plant, self._window, self._ages, self._depths
+        world, window, ages, depths = self._world, self._window, self._ages, self._depths
         measured = pool.measured
         ends, responses, services = self._reported(now, ended)
         if ends:
@@ -60,17 +68,18 @@ class Observer:
             ages.ended(ends[-1] + world.report_lag)
             self._stored += len(responses)
         self._in_time += len(responses) - window.add(responses, services)
-        in_flight = pool.in_flight
         silent, silent_busy, unheard = pool.silent
         ready = pool.size - pool.starting + silent
-        depth = DepthSample(now, waiting, in_flight, ready)
+        depth = self._depth(now, waiting, pool.in_flight, ready)
         depths.add(depth)
+        in_flight = depth.in_flight
         return Snapshot(
             app_id=world.app_id,
             at=now,
             slo=world.slo,
             window=window.seconds,
             slots_per_worker=world.slots,
+            slots=ready * world.slots,
             # A worker's first status comes when it is ready: of those that start nobody hears.
             workers=Workers(
                 desired=wanted,
@@ -80,10 +89,12 @@ class Observer:
                 draining=pool.draining,
             ),
             start_delay=measured.start_delay,
-            arrival_rate=arrival_rate(window.count, depths.change(now), window.seconds),
+            arrival_rate=depths.arrival_rate(now, window.seconds),
+            arrivals=depth.arrived,
             throughput=window.count / window.seconds,
             messages_ready=waiting,
             messages_unacknowledged=in_flight,
+            unheard_in_flight=depth.unheard,
             depth_age=0.0,
             oldest_age=ages.oldest(depth, depths.seconds_since_empty(now), now),
             in_flight_age=ages.in_flight(in_flight, now),
@@ -97,21 +108,53 @@ class Observer:
             stale=_STALE[window.service_is_old, unheard],
         )
 
+    def _depth(self, now: float, waiting: int, in_flight: int, consumers: int) -> DepthSample:
+        """Return the broker's answer, and what follows from it of the uploads in flight."""
+        least, most, unheard = in_flight, in_flight, 0
+        before, self._consumers = self._consumers, consumers
+        if not self._world.in_flight_told:
+            slots = self._world.slots
+            joined = max(0, consumers - before)  # ready since the round before: not heard of yet
+            held = in_flight - min(in_flight, joined * slots)
+            heard = min(before, consumers)
+            least, most, unheard = in_flight_bounds(consumers, before, held, heard * slots, slots)
+        in_flight = self._arrivals.look(now, self._stored, waiting, least, most)
+        unheard = min(unheard, most - in_flight)
+        return DepthSample(now, waiting, in_flight, unheard, consumers, self._arrivals.total)
+
     def _reported(self, now: float, ended: Ended) -> Ended:
         """Return what reaches the monitor by now: late by the report lag, thinned by the report loss."""
-        lag, loss = self._plant.report_lag, self._plant.report_loss
+        lag, loss = self._world.report_lag, self._world.report_loss
         if lag:
-            for kept, new in zip(self._late, ended, strict=True):
+            for kept, new in zip(self._lagging, ended, strict=True):
                 kept.extend(new)
-            count = bisect_right(self._late[0], now - lag)
-            ended = self._late[0][:count], self._late[1][:count], self._late[2][:count]
-            for kept in self._late:
+            count = bisect_right(self._lagging[0], now - lag)
+            ended = self._lagging[0][:count], self._lagging[1][:count], self._lagging[2][:count]
+            for kept in self._lagging:
                 del kept[:count]
+        if self._world.late_reports:
+            ended = self._with_late(now, ended)
         if loss and ended[0]:
             heard = [self._rng.random() >= loss for _ in ended[0]]
             ends, responses, services = (list(compress(values, heard)) for values in ended)
             return ends, responses, services
         return ended
+
+    def _with_late(self, now: float, ended: Ended) -> Ended:
+        """Hold some of the reports back, and add those held back until now."""
+        world = self._world
+        heard: Ended = ([], [], [])
+        for report in zip(*ended, strict=True):
+            if self._rng.random() < world.late_reports:
+                heappush(self._late, (report[0] + world.report_lag + world.late_by, *report))
+            else:
+                for values, value in zip(heard, report, strict=True):
+                    values.append(value)
+        while self._late and self._late[0][0] <= now:
+            _, *report = heappop(self._late)
+            for values, value in zip(heard, report, strict=True):
+                values.append(value)
+        return heard
 
 
 _STALE: dict[tuple[bool, bool], tuple[str, ...]] = {

@@ -37,6 +37,12 @@ class World(Struct, frozen=True, kw_only=True):
     """Kept connected and idle beyond those desired; activated at once, replaced at once, billed."""
     report_lag: float = 0.0
     """Seconds after its end until the monitor hears of an upload."""
+    late_reports: float = 0.0
+    """Share of the reports that come `late_by` seconds later still."""
+    late_by: float = 10.0
+    in_flight_told: bool = True
+    """Whether the broker says what is in flight. Without, as on RabbitMQ, the workers' statuses do, and
+    around a scaling the broker counts other consumers than those heard of."""
     report_loss: float = 0.0
     """Share of the reports that never reach the monitor."""
     mean_time_between_crashes: float = 0.0
@@ -70,6 +76,10 @@ class World(Struct, frozen=True, kw_only=True):
             raise SettingsError(f"stop_delay must be >= 0 s and finite, got {self.stop_delay:g}")
         if not 0 <= self.report_lag < float("inf"):
             raise SettingsError(f"report_lag must be >= 0 s and finite, got {self.report_lag:g}")
+        if not 0 <= self.late_reports <= 1:
+            raise SettingsError(f"late_reports must be >= 0 and <= 1, got {self.late_reports:g}")
+        if not 0 <= self.late_by < float("inf"):
+            raise SettingsError(f"late_by must be >= 0 s and finite, got {self.late_by:g}")
         if not 0 <= self.report_loss < 1:
             raise SettingsError(f"report_loss must be >= 0 and < 1, got {self.report_loss:g}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from upswell.analysis.application import Application
 from upswell.messages import UploadReport, WorkerStatus
@@ -107,16 +108,52 @@ def test_a_report_that_ended_before_the_window_says_nothing_of_now() -> None:
     assert snapshot.recent_response_times == ()
 
 
-@pytest.mark.parametrize(("consumers", "unacknowledged"), [(2, 5), (3, None), (1, None)])
-def test_statuses_tell_what_is_in_flight_only_where_they_account_for_every_consumer(
-    consumers: int, unacknowledged: int | None
+@pytest.mark.parametrize(("consumers", "in_flight", "unheard"), [(2, 5, 0), (3, 5, 4), (1, 1, 0)])
+def test_statuses_bound_what_is_in_flight_where_the_broker_does_not_say(
+    consumers: int, in_flight: int, unheard: int
 ) -> None:
-    """A consumer written by someone else holds an unknown number of uploads."""
+    """A consumer not heard of holds up to its slots; what a worker held that is gone may wait again."""
     seen = application()
     seen.status(status("a", busy=4), 1090.0)
     seen.status(status("b", busy=1), 1090.0)
     seen.depth(7, None, consumers, 1090.0)
-    assert seen.snapshot(1091.0).messages_unacknowledged == unacknowledged
+    snapshot = seen.snapshot(1091.0)
+    assert (snapshot.messages_unacknowledged, snapshot.unheard_in_flight) == (in_flight, unheard)
+
+
+def test_what_new_workers_took_unheard_is_in_flight_and_its_return_is_no_arrival() -> None:
+    """Around a scaling on RabbitMQ: ten uploads leave the queue a second before anyone says who has them."""
+    seen = application(slots=1)
+    seen.depth(0, None, 0, 1000.0)
+    seen.depth(10, None, 0, 1002.0)
+    seen.depth(0, None, 10, 1004.0)
+    hidden = seen.snapshot(1004.0)
+    assert (hidden.messages_ready, hidden.messages_unacknowledged, hidden.arrivals) == (0, 10, 10)
+    for number in range(10):
+        seen.status(replace(status(f"w{number}", busy=1), slots=1), 1005.0)
+    seen.depth(0, None, 10, 1006.0)
+    told = seen.snapshot(1006.0)
+    assert (told.messages_unacknowledged, told.unheard_in_flight, told.arrivals) == (10, 0, 10)
+
+
+def test_a_report_that_comes_late_is_no_second_arrival() -> None:
+    seen = application()
+    seen.depth(0, 0, 1, 1000.0)
+    seen.depth(0, 1, 1, 1002.0)
+    seen.depth(0, 0, 1, 1004.0)
+    seen.report(report(1.0), 1020.0, age=17.0)
+    seen.depth(0, 0, 1, 1020.0)
+    assert seen.snapshot(1020.0).arrivals == 1
+
+
+def test_slots_are_those_that_the_workers_found_and_until_then_those_of_the_settings() -> None:
+    """`slots = "auto"`: a worker may find 32 where the settings begin with 4; an old one stays at 4."""
+    seen = application()
+    assert (seen.snapshot(1001.0).slots_per_worker, seen.snapshot(1001.0).ready_slots) == (4, 0)
+    seen.status(replace(status("a"), slots=32), 1002.0)
+    seen.status(status("b"), 1002.0)
+    snapshot = seen.snapshot(1002.0)
+    assert (snapshot.slots_per_worker, snapshot.ready_slots) == (18, 36)
 
 
 def test_after_a_restart_the_number_of_workers_is_the_one_that_runs() -> None:

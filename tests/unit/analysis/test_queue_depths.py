@@ -5,26 +5,23 @@ from __future__ import annotations
 from upswell.analysis.queue_depths import DepthHistory, DepthSample
 
 
-def test_the_change_is_between_the_ends_of_the_window() -> None:
+def sample(at: float, ready: int, arrived: int = 0) -> DepthSample:
+    return DepthSample(at, ready, 0, 0, 1, arrived)
+
+
+def test_arrivals_are_counted_between_the_ends_of_the_window() -> None:
     depths = DepthHistory(60.0)
     for at in range(1000, 1200, 2):
-        depths.add(DepthSample(float(at), at - 1000, 0, 1))
-    assert depths.change(1198.0) == 60
-    assert depths.change(1198.0 + 61) is None
-
-
-def test_uploads_in_flight_count_only_where_both_ends_know_them() -> None:
-    depths = DepthHistory(60.0)
-    depths.add(DepthSample(1000.0, 5, None, 1))
-    depths.add(DepthSample(1010.0, 5, 4, 1))
-    assert depths.change(1010.0) == 0
+        depths.add(sample(float(at), 0, 3 * at))
+    assert depths.arrival_rate(1198.0, 60.0) == 3.0
+    assert depths.arrival_rate(1198.0 + 61, 60.0) is None
 
 
 def test_samples_are_bounded_however_often_they_come() -> None:
     depths = DepthHistory(60.0)
     for number in range(10_000):
-        depths.add(DepthSample(1000.0 + number / 100, number, 0, 1))
-        depths.change(1000.0 + number / 100)
+        depths.add(sample(1000.0 + number / 100, number))
+        depths.arrival_rate(1000.0 + number / 100, 60.0)
     assert len(depths._samples) <= 63
     newest = depths.newest(1100.0)
     assert newest is not None
@@ -33,7 +30,7 @@ def test_samples_are_bounded_however_often_they_come() -> None:
 
 def test_a_queue_never_seen_empty_tells_no_time_since() -> None:
     depths = DepthHistory(60.0)
-    depths.add(DepthSample(1000.0, 5, 0, 1))
+    depths.add(sample(1000.0, 5))
     assert depths.seconds_since_empty(1010.0) is None
-    depths.add(DepthSample(1010.0, 0, 0, 1))
+    depths.add(sample(1010.0, 0))
     assert depths.seconds_since_empty(1015.0) == 5.0

@@ -93,7 +93,7 @@ def test_a_rules_file_with_another_policy_guards_it(tmp_path: Path) -> None:
     file.write_text(FLOOR)
     decision = policy_for(Settings(policy="slo", rules_file=str(file))).decide(ordinary())
     assert decision.desired_workers == 4
-    assert "keep 3 slots busy" in decision.reason, "the guarded policy's sentence stays"
+    assert "4 uploads running" in decision.reason, "the guarded policy's sentence stays"
     assert "rule floor: true: at least 4" in decision.reason
 
 

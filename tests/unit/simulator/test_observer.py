@@ -109,7 +109,7 @@ class Story:
                 worker_id=str(worker.number),
                 state=state,
                 busy=busy,
-                slots=2,
+                slots=self.simulation.world.slots,
                 at=at,
                 requested_at=requested,
                 ready_at=worker.ready_at if requested is not None else None,
@@ -132,8 +132,8 @@ def same(seen: Percentiles | None, told: Percentiles | None) -> bool:
 
 
 EXACT = (
-    "app_id", "at", "slo", "window", "slots_per_worker", "messages_ready", "messages_unacknowledged",
-    "depth_age", "failures", "stale", "warming_up",
+    "app_id", "at", "slo", "window", "slots_per_worker", "slots", "arrivals", "messages_ready",
+    "messages_unacknowledged", "unheard_in_flight", "depth_age", "failures", "stale", "warming_up",
 )  # fmt: skip
 NEARLY = ("start_delay", "oldest_age", "in_flight_age", "recent_response_times", "recent_service_times")
 

@@ -113,7 +113,7 @@ def _offered_load(sight: Sight) -> float | None:
 
 def _utilisation(sight: Sight) -> float | None:
     snapshot = sight.snapshot
-    slots = snapshot.workers.ready * snapshot.slots_per_worker
+    slots = snapshot.ready_slots
     in_flight = snapshot.messages_unacknowledged
     return None if in_flight is None or not slots else in_flight / slots
 
@@ -129,10 +129,16 @@ VARIABLES: dict[str, Variable] = {
     ),
     "messages_ready": _of("messages_ready", "uploads waiting in the queue", "messages_ready"),
     "messages_unacknowledged": _of("messages_unacknowledged", "uploads in flight", "messages_ready"),
+    "unheard_in_flight": _of(
+        "unheard_in_flight",
+        "at most so many more, at consumers of which no status was heard",
+        "messages_ready",
+    ),
     "queue_depth": _of("queue_depth", "both: uploads in the system", "messages_ready"),
     "oldest_age": _of("oldest_age", "seconds that the head of the queue has waited", "messages_ready"),
     "depth_age": _of("depth_age", "seconds since the broker last told how many wait"),
     "in_flight_age": _of("in_flight_age", "seconds for which uploads run and none has ended"),
+    "arrivals": _of("arrivals", "uploads that came since the observation began"),
     "arrival_rate": _of("arrival_rate", "uploads published a second"),
     "throughput": _of("throughput", "uploads stored a second"),
     "attainment": _of("attainment", "share of the window's uploads answered within the objective, 0 to 1"),
@@ -168,7 +174,10 @@ VARIABLES: dict[str, Variable] = {
     "workers_standby": _workers("standby", "workers kept connected and idle"),
     "workers_draining": _workers("draining", "workers that finish and go"),
     "start_delay": _of("start_delay", "seconds from asking for a worker to its being ready, as measured"),
-    "slots_per_worker": _of("slots_per_worker", "uploads that one worker runs at once"),
+    "slots": Variable(
+        "slots of the ready workers", lambda sight: float(sight.snapshot.ready_slots), "workers"
+    ),
+    "slots_per_worker": _of("slots_per_worker", "uploads that one worker runs at once, on average"),
     "slo_seconds": Variable("the objective's seconds", lambda sight: sight.snapshot.slo.seconds),
     "slo_share": Variable("the objective's share, 0 to 1", lambda sight: sight.snapshot.slo.share),
     "window": _of("window", "seconds of reports that the figures sum up"),

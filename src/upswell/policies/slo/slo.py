@@ -47,10 +47,13 @@ STREAM_SPARE = f"{_STREAM}; with {{beta}} x sqrt({{load}}) to spare that {_TAKES
 NOTHING = "nothing queued, nothing running"
 MOST_NEEDED = "the most needed in the last {keep:s} was {most}"
 LAST_ONE = "the last worker stays for {keep:s}: a cold start would be late"
+UNHEARD = "new workers may run {unheard:upload} more than is known yet"
 BUSY = "{busy:worker is|workers are} busy"
 
 LOAD_DELAYS = 4
 """The offered load is averaged over so many start-up delays: no fleet could follow anything faster."""
+LOAD_ROUNDS = 5
+"""And over so many rounds at least."""
 ASSUMED_SHARE = 0.25
 """Before anything was measured: a service time, and a start-up delay, of this share of the objective."""
 LAST_DELAYS = 100
@@ -107,9 +110,8 @@ class SloPolicy:
         self.signals: Signals | None = None
         """What the newest decision was made from; None where the depth was not known."""
         self._services = Services()
-        self._depth_before: int | None = None
-        self._arrived: deque[int] = deque()
-        self._arrived_sum = 0
+        self._arrivals: deque[tuple[float, int]] = deque()
+        """When, and how many had come by then."""
         self._start_delay: float | None = None
         self._recent = RecentMost(1.0)
         self._rule: ScalarRule | None = None
@@ -134,11 +136,11 @@ class SloPolicy:
         workers = snapshot.workers
         current = workers.desired
         waiting, in_flight = snapshot.messages_ready, snapshot.messages_unacknowledged
-        if waiting is None:
+        if waiting is None or in_flight is None or snapshot.arrivals is None:
             return Decision.hold(WHO, current, "the queue's depth is unknown")
-        signals = self._observe(snapshot, waiting, in_flight or 0)
+        signals = self._observe(snapshot, snapshot.arrivals)
         load = signals.load
-        if not max(load, waiting, in_flight or 0) < MOST_SLOTS:  # not `>`: false for what is no number, too
+        if not max(load, waiting, in_flight) < MOST_SLOTS:  # not `>`: false for what is no number, too
             return Decision.hold(WHO, current, "a load of {load:slot} is beyond any fleet", {"load": load})
         self.signals = signals
         changed = self._services.changed(signals.mean)
@@ -146,16 +148,18 @@ class SloPolicy:
         if changed:
             self._within = self._services.within_one(rule.horizon, signals.mean)
         per_worker = snapshot.slots_per_worker
-        present = workers.ready * per_worker
-        slots, why = rule.need(in_flight or 0, waiting, present, load, self._within)
+        present = snapshot.ready_slots
+        slots, why = rule.need(in_flight, waiting, present, load, self._within)
         wish = -(-slots // per_worker)
         most, last = self._recent.update(wish), self._last.update(min(1, wish))
         busy = workers.busy - workers.draining
+        unheard = 0
+        if wish < current and snapshot.unheard_in_flight:
+            at_most = in_flight + snapshot.unheard_in_flight
+            unheard = -(-rule.need(at_most, waiting, present, load, self._within)[0] // per_worker)
         # More at once; fewer only to what was needed lately, never a busy one: see `staffing.target`.
-        number = wish if wish > current else min(current, max(wish, most, last, busy))
-        if number < current and in_flight is None:
-            return Decision.hold(WHO, current, "the number of uploads in flight is unknown")
-        work = Work(waiting, in_flight or 0, present, *self._within)
+        number = wish if wish > current else min(current, max(wish, most, last, busy, unheard))
+        work = Work(waiting, in_flight, present, *self._within)
         why, inputs = _because(why, rule, signals, work)
         if why is not NOTHING:
             inputs |= {"slots": slots, "workers": wish, "slots_per_worker": per_worker}
@@ -166,6 +170,8 @@ class SloPolicy:
             return decision
         if number <= busy:
             return decision.then(WHO, number, BUSY, {"busy": busy})
+        if number <= unheard:
+            return decision.then(WHO, number, UNHEARD, {"unheard": snapshot.unheard_in_flight})
         if number <= most:
             return decision.then(WHO, number, MOST_NEEDED, {"keep": self._keep, "most": most})
         return decision.then(WHO, number, LAST_ONE, {"keep": self._keep_last})
@@ -186,26 +192,23 @@ class SloPolicy:
         self._last.resize(self._keep_last / self._interval)
         return rule
 
-    def _observe(self, snapshot: Snapshot, waiting: int, in_flight: int) -> Signals:
-        """Take in one snapshot: arrivals are what was reported and what the depth grew by."""
+    def _observe(self, snapshot: Snapshot, arrivals: int) -> Signals:
+        """Take in one snapshot; the load is that of the uploads that came in the last seconds."""
         start_delay = self._delay(snapshot)
-        depth = waiting + in_flight
-        before = self._depth_before
-        if before is None:
-            # What a monitor finds at its start came long ago; after a window of watching it saw all come.
-            before = depth if snapshot.warming_up else 0
-        arrived = max(0, depth - before + len(snapshot.recent_response_times))
-        self._depth_before = depth
-        self._arrived.append(arrived)
-        self._arrived_sum += arrived
         self._services.add(snapshot.recent_service_times)
         mean = self._mean(snapshot)
-        # Nor do busy slots change faster than uploads end.
-        seconds = max(LOAD_DELAYS * start_delay, min(snapshot.slo.seconds, mean))
-        intervals = max(1, round(seconds / self._interval))
-        while len(self._arrived) > intervals:
-            self._arrived_sum -= self._arrived.popleft()
-        load = self._arrived_sum / (intervals * self._interval) * mean
+        # Nor do busy slots change faster than uploads end; and of a few rounds chance makes the most.
+        seconds = max(
+            LOAD_DELAYS * start_delay, min(snapshot.slo.seconds, mean), LOAD_ROUNDS * self._interval
+        )
+        now, counts = snapshot.at, self._arrivals
+        if not counts:
+            counts.append((now - self._interval, 0))
+        while len(counts) > 1 and counts[1][0] <= now - seconds + self._interval / 2:
+            counts.popleft()
+        counts.append((now, arrivals))
+        begin, before = counts[0]
+        load = (arrivals - before) / max(seconds, now - begin) * mean
         return Signals(load, mean, start_delay)
 
     def _mean(self, snapshot: Snapshot) -> float:

@@ -77,7 +77,8 @@ def test_constant_load_settles_under_any_setting(index: int, snapshot: Snapshot,
     current = snapshot.workers.desired
     for number in range(450):
         workers = Workers(desired=current, ready=current)
-        seen = replace(snapshot, at=1000.0 + 2 * number, workers=workers, warming_up=False)
+        came = None if snapshot.arrivals is None else snapshot.arrivals + 3 * number
+        seen = replace(snapshot, at=1000.0 + 2 * number, workers=workers, arrivals=came, warming_up=False)
         current = policy.decide(seen).desired_workers  # type: ignore[attr-defined]
         wanted.append(current)
     assert len(set(wanted[-60:])) == 1
@@ -136,17 +137,36 @@ def test_the_last_worker_stays_where_a_cold_start_is_late_and_nothing_was_rehear
 
 def test_a_backlog_that_a_monitor_finds_at_its_start_is_no_burst_of_arrivals() -> None:
     found = ordinary(messages_ready=1000, start_delay=10.0, recent_response_times=())
-    for warming_up in (True, False):
+    for came in (0, 1000):
         policy = following(FIRST)
-        policy.decide(replace(found, warming_up=warming_up))
+        policy.decide(replace(found, arrivals=came))
         assert policy.signals is not None
-        assert (policy.signals.load == 0.0) is warming_up
+        assert (policy.signals.load == 0.0) is (came == 0)
+
+
+def test_uploads_come_while_the_depth_is_unknown_and_are_no_burst_after() -> None:
+    """Thirty seconds of silence, and 2 uploads a second all along."""
+    policy = following(FIRST)
+    loads: list[float] = []
+    for at in (*range(1000, 1020, 2), *range(1050, 1060, 2)):
+        policy.decide(ordinary(at=float(at), arrivals=2 * (at - 998)))
+        assert policy.signals is not None
+        loads.append(policy.signals.load)
+    assert loads[9:] == pytest.approx([2 * 2.0] * 6)
+
+
+def test_workers_not_heard_of_keep_others_from_going_and_call_for_none() -> None:
+    """What they hold at most forbids a scale-in; it is no work that is known."""
+    idle = ordinary(current=9, workers=Workers(desired=9, ready=2), messages_unacknowledged=4)
+    alone = following(FIRST).decide(idle).desired_workers
+    unheard = following(FIRST).decide(replace(idle, unheard_in_flight=100)).desired_workers
+    assert alone < unheard <= 9
 
 
 @pytest.mark.parametrize("endless", [math.inf, math.nan, 1e300])
 def test_numbers_beyond_any_fleet_hold(endless: float) -> None:
     decision = following(FIRST).decide(
-        ordinary(current=3, recent_response_times=(1.0,), recent_service_times=(endless,))
+        ordinary(current=3, arrivals=9, recent_response_times=(1.0,), recent_service_times=(endless,))
     )
     assert decision.held
     assert decision.desired_workers == 3

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import random
 import tempfile
 import time
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from monitor import NoBroker, report
-from side_by_side import median
+from side_by_side import median, resident_mib
 from upswell import events
 from upswell.analysis.application import Application
 from upswell.analysis.snapshot import ObservedTotals, Percentiles, Snapshot, Workers
@@ -46,7 +47,7 @@ class Figures(Struct):
     """What the rounds took: seconds each of wall time, and of the loop's own CPU time.
 
     `beside`: share of one core that all other threads used meanwhile. `late`: the longest time by which the
-    loop's thread woke up too late between two rounds.
+    loop's thread woke up too late between two rounds. `resident`: memory of the process at the end, in MiB.
     """
 
     wall: list[float]
@@ -54,6 +55,7 @@ class Figures(Struct):
     beside: float
     late: float
     rehearsed: int
+    resident: float
 
 
 def rounds(applications: int, reports: int, total: int, count: int, *, journalled: bool = True) -> Figures:
@@ -77,7 +79,7 @@ def rounds(applications: int, reports: int, total: int, count: int, *, journalle
             rehearsals=rehearsals,
         )
         seen = [watched.seen for _, watched in monitor.applications]
-        figures = Figures([], [], 0.0, 0.0, 0)
+        figures = Figures([], [], 0.0, 0.0, 0, 0.0)
         begun, others_before = time.perf_counter(), 0.0
         for number in range(WARM_UP + count):
             now[0] += settings.decision_interval
@@ -95,6 +97,7 @@ def rounds(applications: int, reports: int, total: int, count: int, *, journalle
         others = time.process_time() - time.thread_time() - others_before
         figures.beside = others / (time.perf_counter() - begun)
         figures.rehearsed = len(rehearsals)
+        figures.resident = resident_mib(os.getpid())
         rehearsals.close()
         if journal is not None:
             journal.close()

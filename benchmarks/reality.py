@@ -1,7 +1,7 @@
 """Simulation meets reality: one trace through the real loop and through the simulator, side by side.
 
     python benchmarks/reality.py [--broker sqlite|rabbitmq|both] [--seconds 300] [--jobs FILE.csv]
-    [--policy slo] [--save FILE.json] [--again FILE.json] [--json]
+    [--bursts] [--policy slo] [--save FILE.json] [--again FILE.json] [--json]
 
 The real loop is worker processes whose handler sleeps the service time that the request carries, a real
 broker, the real monitor and scaler. The simulator gets the same arrivals, services, settings, policy and
@@ -63,6 +63,13 @@ SETTINGS: dict[str, Any] = {
     "status_interval": 0.5,
 }
 SERVICE = "lognormal(1, 0.5)"
+BURSTS: dict[str, Any] = {
+    "slo": "95% < 30s",
+    "slots": 1,
+    "min_workers": 0,
+    "max_workers": 30,
+}
+"""Of `--bursts`; all else as it is by default."""
 REPLICATIONS = 20
 NOTED_WITHIN = 0.1
 """A decision is noted after it was told, so a worker may seem to have been asked for shortly before it."""
@@ -81,6 +88,14 @@ def generated(seconds: float, seed: int) -> tuple[Floats, Floats]:
     ]
     arrivals = np.array(list(piecewise(phases, rng)))
     return arrivals, service_times(SERVICE).draw(np.random.default_rng(seed), len(arrivals))
+
+
+def bursts(seed: int) -> tuple[Floats, Floats]:
+    """Return ten minutes of half an upload a second with two bursts of 3 a second, 3.95 s each."""
+    calm, burst = Phase("calm", 60.0, 0.5), Phase("burst", 60.0, 3.0)
+    phases = [calm, burst, Phase("calm", 360.0, 0.5), burst, calm]
+    arrivals = np.array(list(piecewise(phases, random.Random(seed))))
+    return arrivals, service_times("lognormal(3.95, 0.5)").draw(np.random.default_rng(seed), len(arrivals))
 
 
 def squeezed(arrivals: Floats, services: Floats, seconds: float, seed: int) -> tuple[Floats, Floats]:
@@ -372,14 +387,19 @@ class Recording(Struct, kw_only=True):
 
 def record(options: argparse.Namespace) -> Recording:
     """Run the real loop on each broker in turn."""
-    if options.jobs:
+    values = {**(BURSTS if options.bursts else SETTINGS), "policy": options.policy}
+    if options.slo:
+        values["slo"] = options.slo
+    if options.bursts:
+        arrivals, services = read_jobs(options.jobs) if options.jobs else bursts(options.seed)
+    elif options.jobs:
         arrivals, services = squeezed(*read_jobs(options.jobs), options.seconds, options.seed)
     else:
         arrivals, services = generated(options.seconds, options.seed)
-    values = {**SETTINGS, "policy": options.policy, "slo": options.slo}
     print(
-        f"{len(arrivals)} uploads in {options.seconds:g} s, {services.sum():.0f} s of work on {SLOTS} slots "
-        f"a worker, at most {MAX_WORKERS} workers; {options.policy}, {options.slo}",
+        f"{len(arrivals)} uploads in {arrivals[-1]:.0f} s, {services.sum():.0f} s of work on "
+        f"{values['slots']} slots a worker, at most {values['max_workers']} workers; {options.policy}, "
+        f"{values['slo']}",
         file=sys.stderr,
     )
     brokers = ["sqlite", "rabbitmq"] if options.broker == "both" else [options.broker]
@@ -412,7 +432,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", help="CSV file with arrival_s,service_s, squeezed to --seconds")
     parser.add_argument("--policy", default="slo")
-    parser.add_argument("--slo", default=SETTINGS["slo"])
+    parser.add_argument("--slo", help="default: 95%% < 3s; with --bursts 95%% < 30s")
+    parser.add_argument(
+        "--bursts",
+        action="store_true",
+        help="bursts of 3/s on 0 to 30 workers of one slot; with --jobs that file, unscaled",
+    )
     parser.add_argument("--save", type=Path, help="keep what was measured, for --again")
     parser.add_argument("--again", type=Path, help="no real run: simulate anew what --save kept")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line, last")

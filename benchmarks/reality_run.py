@@ -134,7 +134,8 @@ class RealRun:
     async def _tell(self, broker: Broker, reply_to: str, scaler: Scaler) -> None:
         watching = asyncio.create_task(self._watch(scaler))
         try:
-            await _until(lambda: any(w.phase == "active" for w in scaler.workers()), PATIENCE)
+            least = self._settings.min_workers
+            await _until(lambda: not least or any(w.phase == "active" for w in scaler.workers()), PATIENCE)
             # The simulator's monitor has watched an empty queue for a window, too.
             await asyncio.sleep(self._settings.window + 1)
             publisher = Publisher(broker=broker, upload_queue=self._queue, reply_to=reply_to)

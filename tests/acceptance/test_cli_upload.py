@@ -64,7 +64,7 @@ def test_what_is_stored_is_told_to_machines(folder: Path) -> None:
             [".", "out/"],
             "error: a source must be one file, got a directory: .; for all files below it: upswell",
         ),
-        (["beach.jpg", "ftp://host/x/"], "error: destination must be a folder or start with"),
+        (["beach.jpg", "ftp://host/x/"], "error: scheme must be one of file, s3, gs, az"),
         (["/dev/null", "out/"], "error: a source must be a regular file, got a device"),
         (["beach.jpg", "out/", "--checksum", "md5:1"], "error: not a valid upload"),
         (["beach.jpg", "out/", "--type", "strange"], "error: type must be one of"),

@@ -110,7 +110,10 @@ def test_a_public_object_is_read_without_an_account(google: Google, tmp_path: Pa
 @pytest.mark.parametrize(
     ("account", "told"),
     [
-        ("stranger.json", "the store answered 401 AuthenticationRequired for 'gs://bucket/nobody/note'"),
+        (
+            "stranger.json",
+            "store refused: 401 AuthenticationRequired (check the credentials): gs://bucket/nobody/note",
+        ),
         ("missing.json", "missing.json: No such file or directory"),
     ],
 )

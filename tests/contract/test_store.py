@@ -31,11 +31,10 @@ from upswell.errors import PermanentUploadError, StoreUnavailableError, Temporar
 from upswell.settings import Settings
 from upswell.stores.clients.aws import put_new_parts
 from upswell.stores.clients.bucket import Bucket
-from upswell.stores.destinations import open_store
 from upswell.stores.destinations.directory import DirectoryStore
 from upswell.stores.destinations.part_reader import PartReader
 from upswell.stores.protocol import StoredObject
-from upswell.stores.sources import SourceOpener
+from upswell.stores.registry import SourceOpener, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

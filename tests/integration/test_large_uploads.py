@@ -17,7 +17,7 @@ from conftest import skip_or_fail
 from support import rclone, s3_server
 from support.memory_source import checksum
 from upswell.settings import Settings
-from upswell.stores.destinations import open_store
+from upswell.stores.registry import open_store
 from upswell.stores.sources.files import open_file
 
 MIB = 1024 * 1024
@@ -49,7 +49,7 @@ FOUR_AT_ONCE = """
 ONE_SLOWLY = """
     import sys, time
     from upswell.settings import Settings
-    from upswell.stores.destinations import open_store
+    from upswell.stores.registry import open_store
     from upswell.stores.sources.files import open_file
     from pathlib import Path
 

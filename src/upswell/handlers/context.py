@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
 from upswell.errors import TemporaryUploadError
 from upswell.handlers.protocol import Stored
-from upswell.stores.destinations import open_store
 from upswell.stores.rate_limit import RateLimit
-from upswell.stores.sources import SourceOpener
+from upswell.stores.registry import SourceOpener, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

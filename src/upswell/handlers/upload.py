@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.handlers.protocol import ATTEMPT, Stored
-from upswell.stores.destinations import open_store
 from upswell.stores.rate_limit import RateLimit
-from upswell.stores.sources import SourceOpener
+from upswell.stores.registry import SourceOpener, open_store
 from upswell.stores.sources.expected_size import held_to
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The uploads that a command simulates: from a file of jobs, a file of counts, or a named process.
 
-In: a `Source`. Out: `Traffic`, and the sentences that say how it was made. Nothing here decides anything.
+In: a `TrafficSource`. Out: `Traffic`, and the sentences that say how it was made.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
         return float(self.services.sum())
 
 
-class Source(Struct, frozen=True, kw_only=True):
+class TrafficSource(Struct, frozen=True, kw_only=True):
     """Where traffic comes from: one of `jobs`, `trace`, `arrivals`; the latter two with `service`."""
 
     jobs: str | None
@@ -97,7 +97,7 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def read_traffic(source: Source) -> Traffic:
+def read_traffic(source: TrafficSource) -> Traffic:
     """Return the uploads of a source.
 
     Raises:
@@ -111,7 +111,7 @@ def read_traffic(source: Source) -> Traffic:
     return _from_process(source, rng)
 
 
-def _from_jobs(path: str, source: Source, rng: np.random.Generator) -> Traffic:
+def _from_jobs(path: str, source: TrafficSource, rng: np.random.Generator) -> Traffic:
     arrivals, services = read_jobs(path)
     notes: list[str] = []
     if source.thin < 1:
@@ -121,7 +121,7 @@ def _from_jobs(path: str, source: Source, rng: np.random.Generator) -> Traffic:
     return _finished(_case(path), arrivals, services, notes, source)
 
 
-def _from_counts(path: str, source: Source, rng: np.random.Generator) -> Traffic:
+def _from_counts(path: str, source: TrafficSource, rng: np.random.Generator) -> Traffic:
     times, counts = read_columns(path, "t_seconds", "count")
     step = step_of(times, counts)
     arrivals = spread(times, counts, rng, thin=source.thin)
@@ -135,7 +135,7 @@ def _from_counts(path: str, source: Source, rng: np.random.Generator) -> Traffic
     return _finished(_case(path), arrivals, service.draw(rng, len(arrivals)), notes, source)
 
 
-def _from_process(source: Source, rng: np.random.Generator) -> Traffic:
+def _from_process(source: TrafficSource, rng: np.random.Generator) -> Traffic:
     assert source.arrivals is not None
     assert source.service is not None
     seconds = parse_duration(source.duration)
@@ -149,11 +149,13 @@ def _from_process(source: Source, rng: np.random.Generator) -> Traffic:
     return _finished(source.arrivals, arrivals, service.draw(rng, len(arrivals)), notes, source)
 
 
-def _service_note(service: distributions.Named, source: Source) -> str:
+def _service_note(service: distributions.Named, source: TrafficSource) -> str:
     return f"service times from {service} (seed {source.seed})"
 
 
-def _finished(case: str, arrivals: Floats, services: Floats, notes: list[str], source: Source) -> Traffic:
+def _finished(
+    case: str, arrivals: Floats, services: Floats, notes: list[str], source: TrafficSource
+) -> Traffic:
     if len(arrivals) == 0:
         raise TraceError(f"the traffic must hold at least one upload, got none from {case}")
     if source.squeeze != 1:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from upswell.broker import Broker
     from upswell.messages import UploadReport, UploadRequest
-    from upswell.publisher.known import Known, ObjectFinding
-    from upswell.publisher.record import Record
+    from upswell.publisher.already_stored import AlreadyStored, Mismatch
+    from upswell.publisher.stored_record import StoredRecord
     from upswell.settings import Settings
 
 COMMIT_SECONDS = 1.0
@@ -68,9 +68,9 @@ class Verified:
         self.by = by
         self.checked = 0
         self.wrong = 0
-        self.findings: list[ObjectFinding] = []
+        self.findings: list[Mismatch] = []
 
-    def take(self, checked: int, findings: Iterable[ObjectFinding]) -> None:
+    def take(self, checked: int, findings: Iterable[Mismatch]) -> None:
         """Count one more batch."""
         self.checked += checked
         for finding in findings:
@@ -98,7 +98,9 @@ class PublishOutcome(Struct, frozen=True, kw_only=True):
 class Publishing:
     """Runs one job; `tally` and `replies` say at any time how far it is."""
 
-    def __init__(self, settings: Settings, job: PublishJob, known: Known, record: Record) -> None:
+    def __init__(
+        self, settings: Settings, job: PublishJob, known: AlreadyStored, record: StoredRecord
+    ) -> None:
         self.job = job
         self.tally = Tally(keep=job.verify)
         self.replies = Replies(on_stored=self._remember)

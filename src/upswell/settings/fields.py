@@ -342,7 +342,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     verify: Annotated[
         Literal["checksum", "length", "read"],
         Setting(
-            "How an upload into an object store is verified: the store's checksum (MD5 in its ETag), where it has none the length over TLS, else the object is read back; only its length; always by reading it back.",
+            "How an upload into an object store is verified: the store checks every part (CRC), else its ETag is the MD5, where it is none the length over TLS, else the object is read back; only its length; always by reading it back.",
             app=True,
         ),
     ] = "checksum"

@@ -1,7 +1,7 @@
 """What a source and a store promise; `tests/contract/test_store.py` holds every store to each sentence here.
 
 Everything here blocks and is called from a thread of the upload's own, so that one upload reads from top to
-bottom: open the source, put it, tell what is stored.
+bottom: open the source, put it, report what is stored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OnConflict = Literal["overwrite", "skip", "fail"]
 
 
 class StoredObject(Struct, frozen=True):
-    """An object's length and checksum (`sha256:` and 64 hex digits; None: the store does not tell)."""
+    """An object's length and checksum (`sha256:` and 64 hex digits; None: unknown)."""
 
     bytes: int
     checksum: str | None
@@ -44,15 +44,15 @@ def conflict(key: str) -> PermanentUploadError:
 class OpenSource(Protocol):
     """What an object is made from, open; closed at the end of its `with`.
 
-    `size` is in bytes (None: not told). `version` differs when the content does (a file's time of last
-    writing, an object's ETag; None: not told).
+    `size` is in bytes (None: unknown). `version` differs when the content does (a file's time of last
+    writing, an object's ETag; None: unknown).
     """
 
     @property
-    def size(self) -> int | None: ...  # noqa: D102 - told above
+    def size(self) -> int | None: ...  # noqa: D102 - see above
 
     @property
-    def version(self) -> str | None: ...  # noqa: D102 - told above
+    def version(self) -> str | None: ...  # noqa: D102 - see above
 
     def __enter__(self) -> Self: ...
 
@@ -94,7 +94,7 @@ class Store(Protocol):
         """Store a source's bytes under `key`; return when they are safe and verified.
 
         An object that is there already with the same bytes is left alone, so an upload done twice writes
-        once; one with other bytes is replaced, kept or complained of, as the setting `on_conflict` says.
+        once; one with other bytes is replaced, kept or refused, as the setting `on_conflict` says.
 
         Args:
             key: see `keys.split_key`.
@@ -105,7 +105,7 @@ class Store(Protocol):
             chunk_bytes: how much passes between two calls of `pace`.
 
         Raises:
-            PermanentUploadError: what no further attempt would mend.
+            PermanentUploadError: no further attempt can succeed.
             StoreUnavailableError: the store cannot be reached or takes nothing now, whoever asks.
             TemporaryUploadError: anything else: the next attempt may succeed.
         """

@@ -16,7 +16,7 @@ _CHUNKS_PER_SECOND = 20
 
 
 class RateLimit:
-    """So many bytes per second at most, over all threads together; 0 means no limit."""
+    """At most this many bytes per second, over all threads together; 0: no limit."""
 
     def __init__(self, bytes_per_second: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._rate = bytes_per_second
@@ -31,7 +31,7 @@ class RateLimit:
         return self._moved
 
     def set_rate(self, bytes_per_second: float) -> None:
-        """Let so many bytes pass per second from now on; what is reserved already keeps its time."""
+        """Change the rate; what is reserved already keeps its time."""
         self._rate = bytes_per_second
 
     @property
@@ -42,7 +42,7 @@ class RateLimit:
         return max(MIN_CHUNK_BYTES, min(MAX_CHUNK_BYTES, int(self._rate / _CHUNKS_PER_SECOND)))
 
     def reserve(self, count: int) -> float:
-        """Return how many seconds to wait before so many bytes count as moved.
+        """Return how many seconds to wait before `count` bytes may move.
 
         Whoever asks first goes first. An upload asks for one chunk at a time, all for equal ones, so each
         gets an equal share of the rate.

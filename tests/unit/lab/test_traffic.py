@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from upswell.errors import SettingsError, TraceError
-from upswell.lab.traffic import Source, check_reach, parse_duration, parse_slo, read_traffic
+from upswell.lab.traffic import TrafficSource, check_reach, parse_duration, parse_slo, read_traffic
 from upswell.settings import Slo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def source(**changes: object) -> Source:
+def source(**changes: object) -> TrafficSource:
     named: dict[str, object] = {"jobs": None, "trace": None, "arrivals": None, "service": None}
     numbers: dict[str, object] = {"duration": "1h", "seed": 1, "thin": 1.0, "squeeze": 1.0}
-    return Source(**{**named, **numbers, **changes})  # type: ignore[arg-type]
+    return TrafficSource(**{**named, **numbers, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

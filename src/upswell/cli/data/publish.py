@@ -20,10 +20,10 @@ from upswell.cli.connection import connected, run, unique_name
 from upswell.cli.data.publish_summary import print_notes, print_summary, tally_lines
 from upswell.cli.options import app_option, finite, with_settings
 from upswell.errors import UpswellError
-from upswell.publisher.known import Known
+from upswell.publisher.already_stored import AlreadyStored
 from upswell.publisher.publishing import Publishing, PublishJob
-from upswell.publisher.record import Record
 from upswell.publisher.sources import Sources, What, local_path
+from upswell.publisher.stored_record import StoredRecord
 from upswell.requests import key_of
 from upswell.safe import safe
 
@@ -123,8 +123,8 @@ async def _publish(settings: Settings, job: PublishJob, *, dry_run: bool, as_jso
             "--verify compares objects with their sources, so the handler must be upload, which stores the "
             f"same bytes, got {settings.handler}"
         )
-    record = Record(settings.state_path / "stored.sqlite", job.what.app_id)
-    with record, Known(settings, record) as known:
+    record = StoredRecord(settings.state_path / "stored.sqlite", job.what.app_id)
+    with record, AlreadyStored(settings, record) as known:
         _warn(settings, job, known)
         publishing = Publishing(settings, job, known, record)
         tally = publishing.tally
@@ -169,7 +169,7 @@ async def _list(publishing: Publishing, *, as_json: bool) -> None:
         click.echo(line, err=True)
 
 
-def _warn(settings: Settings, job: PublishJob, known: Known) -> None:
+def _warn(settings: Settings, job: PublishJob, known: AlreadyStored) -> None:
     """Say at the start what would make every upload fail, or what cannot be looked at."""
     if known.destination_error:
         click.echo(f"what is stored goes by this machine's record: {safe(known.destination_error)}", err=True)

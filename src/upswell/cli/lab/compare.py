@@ -17,7 +17,7 @@ from upswell.lab.traffic import check_reach, read_traffic
 
 if TYPE_CHECKING:
     from upswell.lab.runs import Bound, House, Run
-    from upswell.lab.traffic import Source, Traffic
+    from upswell.lab.traffic import Traffic, TrafficSource
     from upswell.simulator.world import World
 
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plot_option
 def command(  # noqa: PLR0917 - click passes them by name
-    source: Source,
+    source: TrafficSource,
     world: World,
     house: House,
     policies: str,

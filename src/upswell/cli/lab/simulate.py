@@ -19,7 +19,7 @@ from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.lab.runs import House, Made, Run
-    from upswell.lab.traffic import Source, Traffic
+    from upswell.lab.traffic import Traffic, TrafficSource
     from upswell.simulator.world import World
 
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plot_option
 def command(  # noqa: PLR0917 - click passes them by name
-    source: Source,
+    source: TrafficSource,
     world: World,
     house: House,
     policy: str,

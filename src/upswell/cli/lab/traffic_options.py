@@ -1,6 +1,6 @@
 """The options of a command that simulates: its traffic, its objective, the world that a policy is tried in.
 
-In: what was typed. Out: a `Source`, a `World` and a `House`, checked.
+In: what was typed. Out: a `TrafficSource`, a `World` and a `House`, checked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import click
 from upswell.cli.options import finite
 from upswell.errors import SettingsError
 from upswell.lab.runs import House
-from upswell.lab.traffic import DEFAULT_SHARE, Source, parse_slo
+from upswell.lab.traffic import DEFAULT_SHARE, TrafficSource, parse_slo
 from upswell.settings import Settings
 from upswell.simulator.world import World
 from upswell.workload import distributions
@@ -50,7 +50,7 @@ def traffic_options() -> Callable[[Command], Command]:
         @functools.wraps(function)
         def command(**given: Any) -> Any:
             slo = parse_slo(given.pop("slo"), given.pop("share"))
-            source = Source(
+            source = TrafficSource(
                 arrivals=given.pop("arrivals", None),
                 duration=given.pop("duration", "1h"),
                 **{name: given.pop(name) for name in ("jobs", "trace", "service", "thin", "squeeze")},
@@ -80,7 +80,7 @@ def traffic_options() -> Callable[[Command], Command]:
     return decorate
 
 
-def _check(source: Source) -> None:
+def _check(source: TrafficSource) -> None:
     given = [name for name in ("jobs", "trace", "arrivals") if getattr(source, name) is not None]
     if len(given) != 1:
         raise click.UsageError("give one of --jobs, --trace and --arrivals")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LEAST_FREE_BYTES = 1024**3
 
 
-class Finding(Struct, frozen=True):
+class CheckResult(Struct, frozen=True):
     """One line: what was looked at, whether it is well, and what was seen or is to be done."""
 
     subject: str
@@ -60,7 +60,7 @@ async def _report(settings: Settings) -> int:
     return 0 if well else 1
 
 
-async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+async def _findings(settings: Settings) -> AsyncIterator[CheckResult]:
     async for finding in _broker(settings):
         yield finding
     for finding in (*_folders(settings), *_applications(settings)):
@@ -69,17 +69,17 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     yield await asyncio.to_thread(_clock, settings)
 
 
-async def _broker(settings: Settings) -> AsyncIterator[Finding]:
+async def _broker(settings: Settings) -> AsyncIterator[CheckResult]:
     local = broker_entry(settings).local
     where = f"{settings.broker}, in {settings.state_path}" if local else safe(settings.broker_url)
     try:
         async with connected(settings, "doctor", patience=PATIENCE_SECONDS) as broker:
-            yield Finding("broker", True, where)
-            yield Finding("permissions", True, await _round_trip(broker))
+            yield CheckResult("broker", True, where)
+            yield CheckResult("permissions", True, await _round_trip(broker))
             for finding in await _queues(settings, broker):
                 yield finding
     except UpswellError as error:
-        yield Finding("broker", False, f"{error} (set AMQPURL, or unset it for the embedded broker)")
+        yield CheckResult("broker", False, f"{error} (set AMQPURL, or unset it for the embedded broker)")
 
 
 async def _round_trip(broker: Broker) -> str:
@@ -97,14 +97,14 @@ async def _round_trip(broker: Broker) -> str:
     return f"a queue was made, written, read and deleted in {seconds(time.monotonic() - begun)}"
 
 
-async def _queues(settings: Settings, broker: Broker) -> list[Finding]:
+async def _queues(settings: Settings, broker: Broker) -> list[CheckResult]:
     """Declare the queues that are there already: the broker tells which promise less than they should."""
     queues = [topology.report_queue(settings.report_queue), topology.scaling_queue(settings.report_queue)]
     for app in settings.apps:
         name = settings.upload_queue_of(app)
         limit = settings.for_app(app).delivery_limit
         queues += [topology.dead_letter_queue(name), topology.upload_queue(name, delivery_limit=limit)]
-    findings: list[Finding] = []
+    findings: list[CheckResult] = []
     there = [queue for queue in queues if await broker.depth(queue.name) is not None]
     from structlog.testing import capture_logs  # noqa: PLC0415 - only the doctor needs it
 
@@ -113,47 +113,49 @@ async def _queues(settings: Settings, broker: Broker) -> list[Finding]:
             with capture_logs() as events:
                 await broker.declare(queue)
         except UpswellError as error:
-            findings.append(Finding(f"queue {queue.name}", False, f"{error}; use another name, or delete it"))
+            findings.append(
+                CheckResult(f"queue {queue.name}", False, f"{error}; use another name, or delete it")
+            )
             continue
         findings += [
             _weaker(queue.name, event) for event in events if event["event"] == "broker.queue_differs"
         ]
     missing = len(queues) - len(there)
     findings.append(
-        Finding("queues", True, f"{len(there)} declared, {missing} to be declared when they are needed")
+        CheckResult("queues", True, f"{len(there)} declared, {missing} to be declared when they are needed")
     )
     return findings
 
 
-def _weaker(queue: str, event: Any) -> Finding:
+def _weaker(queue: str, event: Any) -> CheckResult:
     advice = "drain and delete it, and Upswell declares it again"
-    return Finding(f"queue {queue}", False, f"has other arguments ({event.get('weaker')}); {advice}")
+    return CheckResult(f"queue {queue}", False, f"has other arguments ({event.get('weaker')}); {advice}")
 
 
-def _folders(settings: Settings) -> Iterator[Finding]:
+def _folders(settings: Settings) -> Iterator[CheckResult]:
     yield _folder("state_dir", settings.state_path)
     for destination in {settings.for_app(app).destination_path for app in settings.apps}:
         if "://" not in destination.removeprefix("file://"):
             yield _folder("destination", Path(destination.removeprefix("file://")))
 
 
-def _folder(name: str, path: Path) -> Finding:
+def _folder(name: str, path: Path) -> CheckResult:
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path, prefix=".doctor-"):
             free = shutil.disk_usage(path).free
     except OSError as error:
-        return Finding(name, False, f"{path} must be a writable folder: {error.strerror}")
+        return CheckResult(name, False, f"{path} must be a writable folder: {error.strerror}")
     if free < LEAST_FREE_BYTES:
-        return Finding(
+        return CheckResult(
             name, False, f"{path} has only {size(free)} free: make room, at least {size(LEAST_FREE_BYTES)}"
         )
-    return Finding(name, True, f"{path}, {size(free)} free")
+    return CheckResult(name, True, f"{path}, {size(free)} free")
 
 
-def _applications(settings: Settings) -> Iterator[Finding]:
+def _applications(settings: Settings) -> Iterator[CheckResult]:
     if not settings.apps:
-        yield Finding(
+        yield CheckResult(
             "applications", True, "none in the settings: nothing is scaled (UPSWELL_APPS, or [apps.X])"
         )
     for app in settings.apps:
@@ -161,35 +163,35 @@ def _applications(settings: Settings) -> Iterator[Finding]:
         roots = [Path(root).expanduser() for root in own.source_roots]
         bad = [str(root) for root in roots if not root.is_dir()]
         if bad:
-            yield Finding(app, False, f"source_roots must be folders, got {', '.join(bad)}")
+            yield CheckResult(app, False, f"source_roots must be folders, got {', '.join(bad)}")
         elif own.handler == "upload" and not roots:
-            yield Finding(
+            yield CheckResult(
                 app, False, "source_roots is empty, so no file is ever read: set UPSWELL_SOURCE_ROOTS"
             )
         else:
-            yield Finding(
+            yield CheckResult(
                 app,
                 True,
                 f"{own.slo}, {own.min_workers} to {own.max_workers} workers, slots: {own.slots}",
             )
 
 
-async def _fleet(settings: Settings) -> Finding:
+async def _fleet(settings: Settings) -> CheckResult:
     try:
-        return Finding("fleet", True, await check_fleet(settings))
+        return CheckResult("fleet", True, await check_fleet(settings))
     except UpswellError as error:
-        return Finding("fleet", False, str(error))
+        return CheckResult("fleet", False, str(error))
 
 
-def _clock(settings: Settings) -> Finding:
+def _clock(settings: Settings) -> CheckResult:
     """Compare this machine's clock with the broker's, where its management API tells it."""
     now = time.time()
     if now < Path(__file__).stat().st_mtime - 86400:
-        return Finding(
+        return CheckResult(
             "clock", False, f"it says {time.ctime(now)}, before Upswell was installed: set it (NTP)"
         )
     check = REGISTRY.check(settings.broker)
     try:
-        return Finding("clock", True, time.ctime(now) if check is None else check(settings))
+        return CheckResult("clock", True, time.ctime(now) if check is None else check(settings))
     except BrokerError as error:
-        return Finding("clock", False, str(error))
+        return CheckResult("clock", False, str(error))

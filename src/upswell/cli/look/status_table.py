@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from upswell.analysis.snapshot import Percentiles
-    from upswell.cli.look.status_state import AppState
+    from upswell.cli.look.status import AppState
 
 REFRESH = 1.0
 STALE_SECONDS = 15.0

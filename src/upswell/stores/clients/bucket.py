@@ -45,7 +45,7 @@ _KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
 
 
 class ObjectInfo(Struct, frozen=True):
-    """What a store tells of an object: its size in bytes, its ETag without quotes, its metadata."""
+    """What a store says of an object: its size in bytes, its ETag without quotes, its metadata."""
 
     size: int
     etag: str | None
@@ -135,7 +135,7 @@ class Bucket:
         return self._sends_checksums
 
     def stat(self, key: str) -> ObjectInfo | None:
-        """Return what the store tells of an object, or None where there is none."""
+        """Return what the store says of an object, or None where there is none."""
         try:
             with self._told(key):
                 result = obstore.get(self._store, key, options={"head": True})
@@ -144,7 +144,7 @@ class Bucket:
         return _answer(result)
 
     def read(self, key: str, *, etag: str | None = None) -> tuple[ObjectInfo, Iterator[Chunk]]:
-        """Return what the store tells of an object, and its bytes as they come; of that `etag`, if given.
+        """Return what the store says of an object, and its bytes as they come; of that `etag`, if given.
 
         Raises:
             FileNotFoundError: there is none.
@@ -154,7 +154,7 @@ class Bucket:
             result = obstore.get(self._store, key, options={"if_match": f'"{etag}"'} if etag else None)
         answer = _answer(result)
         if etag is not None and answer.etag != etag:  # a store that takes no conditions
-            raise TemporaryUploadError(f"an object must not change while it is used, got another {safe(key)}")
+            raise TemporaryUploadError(f"the object changed while it was used: {safe(key)}")
         return answer, self._chunks(key, result)
 
     def _chunks(self, key: str, result: Any) -> Generator[Chunk]:
@@ -189,7 +189,7 @@ class Bucket:
             if type(error).__name__ != "PanicException":  # Rust's; it has no name that can be imported
                 raise
             where = safe(f"{self.scheme}://{self.name}/{key}")
-            raise TemporaryUploadError(f"obstore must not fail inside, as it did for {where}") from None
+            raise TemporaryUploadError(f"obstore failed inside: {where}") from None
 
 
 @contextmanager
@@ -271,7 +271,7 @@ def _retries(settings: Settings) -> Any:
 
 
 def _options(settings: Settings, endpoint_name: str, endpoint: str) -> dict[str, Any]:
-    """Return what all three are told alike; each has a name of its own for an endpoint."""
+    """Return the options that all three share; each has its own name for an endpoint."""
     options: dict[str, Any] = {"client_options": _client(settings), "retry_config": _retries(settings)}
     if endpoint:
         options[endpoint_name] = endpoint

@@ -7,20 +7,26 @@ send.
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
 from upswell.safe import safe
 
-_DOWN_STATUSES = frozenset({"401", "408", "429", "502", "503", "504", "507"})
+_DOWN_STATUSES = frozenset({"408", "429", "502", "503", "504", "507"})
 _DOWN_KINDS = frozenset({"Connect", "Timeout"})
-_DOWN_CODES = frozenset(
+_CREDENTIAL_CODES = frozenset(
     {
         "AccountIsDisabled", "AuthenticationFailed", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
-        "NoSuchBucket", "ContainerNotFound", "QuotaExceeded", "RequestTimeTooSkewed", "ServerBusy",
-        "ServiceUnavailable", "SignatureDoesNotMatch", "SlowDown", "TokenRefreshRequired",
+        "RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired",
+    }
+)  # fmt: skip
+_DOWN_CODES = frozenset(
+    {
+        "NoSuchBucket", "ContainerNotFound", "QuotaExceeded", "ServerBusy", "ServiceUnavailable", "SlowDown",
         "XMinioStorageFull",
     }
 )  # fmt: skip
-"""What is wrong with the store or our standing there: every upload meets it, so none is to blame."""
+"""What is wrong with our credentials or the store: every upload meets it, so none is to blame."""
 
 _DENIED_CODES = frozenset({"AccessDenied", "AuthorizationPermissionMismatch"})
 """Codes of a 403 that is about this key; any other, an identity service's for one, is about our standing."""
@@ -35,10 +41,10 @@ TEMPORARY_CODES = frozenset(
 """Refusals (400 to 499) of these bytes on their way, not of the upload."""
 
 _KINDS = {
-    "Connect": "nothing (cannot connect)",
-    "Timeout": "nothing in time",
-    "Request": "nothing (connection broken)",
-    "Interrupted": "nothing (connection broken)",
+    "Connect": "cannot connect",
+    "Timeout": "no answer in time",
+    "Request": "connection broken",
+    "Interrupted": "connection broken",
 }
 
 
@@ -54,15 +60,22 @@ def store_error(
         url: where the object is, without credentials or query.
         has_credentials: False: the client had none that it could send.
     """
-    what = f"{status} {code}".strip() or _KINDS.get(kind, kind)
-    message = f"the store answered {what} for {safe(url)}"
+    what = f"{status} {code or _phrase(status)}".strip() or _KINDS.get(kind, kind)
+    where = safe(url)
     stands_badly = status == "403" and code not in _DENIED_CODES
-    if code in _DOWN_CODES or status in _DOWN_STATUSES or kind in _DOWN_KINDS or stands_badly:
-        return StoreUnavailableError(f"the store must be there and let us in; {message}")
-    if not has_credentials:
-        return StoreUnavailableError(f"the store must be given valid credentials; {message}")
+    if status == "401" or stands_badly or code in _CREDENTIAL_CODES or not has_credentials:
+        return StoreUnavailableError(f"store refused: {what} (check the credentials): {where}")
+    if code in _DOWN_CODES or status in _DOWN_STATUSES or kind in _DOWN_KINDS:
+        return StoreUnavailableError(f"store unavailable: {what}: {where}")
     if status == "412":
-        return TemporaryUploadError(f"an object must not change while it is used; {message}")
+        return TemporaryUploadError(f"the object changed while it was used: {what}: {where}")
     if status.startswith("4") and code not in TEMPORARY_CODES and status != "409":
-        return PermanentUploadError(f"the store must accept the request; {message}")
-    return TemporaryUploadError(f"the store must finish the request; {message}")
+        return PermanentUploadError(f"store refused: {what}: {where}")
+    return TemporaryUploadError(f"store failed: {what}: {where}")
+
+
+def _phrase(status: str) -> str:
+    try:
+        return HTTPStatus(int(status or 0)).phrase
+    except ValueError:
+        return ""

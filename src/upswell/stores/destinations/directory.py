@@ -25,6 +25,7 @@ from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.events import get_logger
 from upswell.requests import PRIVATE, split_key
 from upswell.safe import safe
+from upswell.stores.destinations.part_reader import check_read
 from upswell.stores.folders import descend
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
@@ -166,17 +167,7 @@ class DirectoryStore:
         chunk_bytes: int,
     ) -> StoredObject:
         with self._temporary() as (temporary, descriptor):
-            written = _copy(source, descriptor, pace, chunk_bytes)
-            source.check_unchanged()
-            if source.size not in {None, written.bytes}:
-                raise TemporaryUploadError(
-                    f"a source must have the {source.size} bytes that it had when it was opened, "
-                    f"got {written.bytes}"
-                )
-            if checksum is not None and written.checksum != checksum:
-                raise TemporaryUploadError(
-                    f"the source must have the request's checksum {checksum}, got {written.checksum}"
-                )
+            written = check_read(source, _copy(source, descriptor, pace, chunk_bytes), checksum)
             os.fsync(descriptor)
             self._verify(descriptor, written)
             self._publish(temporary, folder, name)

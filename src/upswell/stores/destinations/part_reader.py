@@ -125,14 +125,22 @@ class PartReader:
         Raises:
             TemporaryUploadError: the source changed or ended early, or has another checksum than the request.
         """
-        self._source.check_unchanged()
-        size, stored = self._source.size, self.stored
-        if size is not None and stored.bytes != size:
-            raise TemporaryUploadError(
-                f"a source must have the {size} bytes that it had when it was opened, got {stored.bytes}"
-            )
-        if checksum is not None and stored.checksum != checksum:
-            raise TemporaryUploadError(
-                f"the source must have the request's checksum {checksum}, got {stored.checksum}"
-            )
-        return stored
+        return check_read(self._source, self.stored, checksum)
+
+
+def check_read(source: OpenSource, read: StoredObject, checksum: str | None) -> StoredObject:
+    """Return what was read of a source, when it is what was promised.
+
+    Raises:
+        TemporaryUploadError: the source changed or ended early, or has another checksum than the request.
+    """
+    source.check_unchanged()
+    if source.size not in {None, read.bytes}:
+        raise TemporaryUploadError(
+            f"a source must have the {source.size} bytes that it had when it was opened, got {read.bytes}"
+        )
+    if checksum not in {None, read.checksum}:
+        raise TemporaryUploadError(
+            f"the source must have the request's checksum {checksum}, got {read.checksum}"
+        )
+    return read

@@ -1,4 +1,4 @@
-"""A source held to the size that its request tells: at once where it tells its own, else when it is read."""
+"""A source checked against its request's size: when opened if its size is known, else when it is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def held_to(source: OpenSource, size: int | None) -> OpenSource:
     """Return a source that has `size` bytes (None: any), or breaks before it is stored.
 
     Raises:
-        TemporaryUploadError: it tells another size. Temporary, as a wrong checksum is: its writer may not
+        TemporaryUploadError: it has another size. Temporary, as a wrong checksum is: its writer may not
             have finished. The delivery limit ends it.
     """
     if size is None:

@@ -32,7 +32,7 @@ _RULES = {
     errno.ENAMETOOLONG: "a source's path must not be longer than the file system allows",
     errno.EINVAL: "a source's path must be one that the file system allows",
 }
-"""What no second try would mend; any other error of the system may pass."""
+"""No second try can succeed; any other error of the system may pass."""
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -144,7 +144,7 @@ def _below(path: str, roots: Sequence[Path], uri: str) -> tuple[Path, list[str]]
     """Return the root that `path` lies below, and the names from there; `..` is refused, not resolved."""
     names = [name for name in path.split("/") if name not in {"", "."}]
     if ".." not in names:
-        for resolved in (False, True):  # asking the system where a root leads is dear, and seldom needed
+        for resolved in (False, True):  # resolving a root is expensive, and seldom needed
             for root in roots:
                 top = root.resolve() if resolved else root
                 depth = len(top.parts) - 1

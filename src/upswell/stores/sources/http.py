@@ -55,7 +55,7 @@ _UNCHANGED = 304
 
 
 class SourceVersion(Struct, frozen=True):
-    """What tells one version of a source from another; each None where the server does not tell."""
+    """What distinguishes one version of a source from another; each None where the server does not say."""
 
     etag: str | None
     last_modified: str | None
@@ -75,7 +75,7 @@ class SourceVersion(Struct, frozen=True):
         return self.etag if self.etag is not None and not self.etag.startswith("W/") else None
 
     def differs(self, other: SourceVersion) -> bool:
-        """Return whether two answers are of different versions, for all that both tell."""
+        """Return whether two answers are of different versions, as far as both say."""
         mine, its = (version.etag and version.etag.removeprefix("W/") for version in (self, other))
         if mine is not None and its is not None and mine != its:
             return True
@@ -96,7 +96,7 @@ class HttpSource:
         rng: Random,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Ask for the source; it may be read for so many `seconds`, and be `max_bytes` long.
+        """Ask for the source; it may be read for `seconds`, and be up to `max_bytes` long.
 
         Raises:
             UploadError: it cannot be had.
@@ -119,12 +119,12 @@ class HttpSource:
 
     @property
     def size(self) -> int | None:
-        """The length in bytes that the server told."""
+        """The length in bytes that the server announced."""
         return self._opened.size
 
     @property
     def version(self) -> str | None:
-        """The ETag, else the time of the last change, as the server told it."""
+        """The ETag, else the time of the last change, as the server sent it."""
         return self._opened.etag or self._opened.last_modified
 
     def __enter__(self) -> Self:
@@ -145,8 +145,8 @@ class HttpSource:
         if count == 0 and self.size is not None and self._read < self.size:
             self._resume(
                 TemporaryUploadError(
-                    f"an http source must have the {self.size} bytes that its header told, got {self._read} "
-                    f"from {self._shown}"
+                    f"an http source must have the {self.size} bytes that its header announced, "
+                    f"got {self._read} from {self._shown}"
                 )
             )
             return self.readinto(buffer)
@@ -163,7 +163,7 @@ class HttpSource:
         self._check_same(SourceVersion.of(self._answer, self._answer.body_size))
 
     def check_unchanged(self) -> None:
-        """Ask whether it is still the version that was read; a server that tells none cannot be asked.
+        """Ask whether it is still the version that was read; a server that sends none cannot be asked.
 
         Asked by a conditional GET, not by HEAD: a signed URL is often good for GET alone.
         """
@@ -242,7 +242,7 @@ def http_opener(settings: Settings) -> Callable[[str], HttpSource]:
     """Return what opens a URL as the settings allow.
 
     Raises:
-        SettingsError: an origin or a network of the settings is none.
+        SettingsError: an invalid origin or network.
     """
     client = HttpClient(
         origins=parse_origins(settings.source_origins),

@@ -62,7 +62,7 @@ class HttpAnswer:
 
         Raises:
             TemporaryUploadError: the headers do not say where it ends, or in two ways: one that is cut short
-                could not be told from a whole one.
+                could not be distinguished from a whole one.
         """
         encoding = self.headers.get("Transfer-Encoding", "").strip().lower()
         lengths = set(self.headers.get_all("Content-Length") or [])

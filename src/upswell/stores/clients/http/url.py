@@ -45,7 +45,7 @@ def parse_url(text: str) -> Url:
     """Return the URL that a text states; its fragment is dropped, non-ASCII characters are encoded.
 
     Raises:
-        PermanentUploadError: no http(s) URL, with a user or password in it, or with a host that is none.
+        PermanentUploadError: no http(s) URL, with a user or password in it, or with an invalid host.
     """
     match = _URL.match(text)
     if match is None or _NEVER.search(text):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from upswell.cli.look.status_state import Roster
+from upswell.cli.look.status import Roster
 from upswell.messages import WorkerStatus, encode
 
 

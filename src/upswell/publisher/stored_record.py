@@ -1,4 +1,4 @@
-"""What was stored, as workers told this machine: a small SQLite file in the state folder.
+"""What was stored, as workers reported to this machine: a small SQLite file in the state folder.
 
 What comes in: reports of stored uploads. What goes out: which ids are stored already, with which checksum.
 It is a convenience: lost or deleted, everything is published again, and the workers find it stored. Entries
@@ -28,14 +28,14 @@ _SCHEMA = """
 """
 
 
-class Record:
+class StoredRecord:
     """The stored uploads of one application; `commit` makes what was added durable."""
 
     def __init__(self, path: Path, app_id: str, clock: Callable[[], float] = time.time) -> None:
         """Open the file, or make it.
 
         Raises:
-            UpswellError: it cannot be, or is none.
+            UpswellError: it cannot be opened, or is something else.
         """
         self._app_id = app_id
         self._clock = clock

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from upswell.errors import UpswellError
-from upswell.publisher.record import KEEP_SECONDS, Record
+from upswell.publisher.stored_record import KEEP_SECONDS, StoredRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
 
 def test_what_was_stored_is_known_again_with_its_checksum_per_application(tmp_path: Path) -> None:
     path = tmp_path / "state" / "stored.sqlite"
-    with Record(path, "e1") as record:
+    with StoredRecord(path, "e1") as record:
         record.add("a", 5, "sha256:00")
         record.add("b", None, None)
-    with Record(path, "e1") as record:
+    with StoredRecord(path, "e1") as record:
         assert record.find(["a", "b", "c"]) == {"a": "sha256:00", "b": None}
-    with Record(path, "e2") as record:
+    with StoredRecord(path, "e2") as record:
         assert record.find(["a", "b", "c"]) == {}
 
 
 def test_what_was_not_committed_when_the_command_was_killed_is_just_not_known(tmp_path: Path) -> None:
-    first = Record(tmp_path / "r", "e1")
+    first = StoredRecord(tmp_path / "r", "e1")
     first.add("a", 5, None)
     first.commit()
     first.add("b", 5, None)
     first._connection.close()  # as a kill does: what was not committed is gone
-    with Record(tmp_path / "r", "e1") as record:
+    with StoredRecord(tmp_path / "r", "e1") as record:
         assert record.find(["a", "b"]) == {"a": None}
 
 
 def test_old_entries_are_forgotten(tmp_path: Path) -> None:
-    with Record(tmp_path / "r", "e1", clock=lambda: 1000.0) as record:
+    with StoredRecord(tmp_path / "r", "e1", clock=lambda: 1000.0) as record:
         record.add("old", 5, None)
-    with Record(tmp_path / "r", "e1", clock=lambda: 1001.0 + KEEP_SECONDS) as record:
+    with StoredRecord(tmp_path / "r", "e1", clock=lambda: 1001.0 + KEEP_SECONDS) as record:
         assert record.find(["old"]) == {}
 
 
 def test_a_file_that_is_something_else_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(b"no database" * 100)
     with pytest.raises(UpswellError, match="must be a file of ours"):
-        Record(tmp_path / "r", "e1")
+        StoredRecord(tmp_path / "r", "e1")

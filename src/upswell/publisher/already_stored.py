@@ -2,7 +2,7 @@
 
 What comes in: candidates. What goes out: for each its size, whether it is stored, or how it differs. Where
 this machine can look into the destination, that is the truth. Where it cannot (the workers run a handler of
-the user's, or it has no right to the store), what workers told this machine counts. Reads sources and
+the user's, or it has no right to the store), what workers reported to this machine counts. Reads sources and
 objects, writes none.
 """
 
@@ -22,17 +22,16 @@ from upswell.broker import broker_entry
 from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError, UploadError
 from upswell.publisher.sources import LISTED
 from upswell.requests import key_of
-from upswell.stores.destinations import open_store
 from upswell.stores.protocol import StoredObject
-from upswell.stores.sources import SourceOpener
+from upswell.stores.registry import SourceOpener, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from upswell.messages import UploadRequest
     from upswell.publisher.items import Thing
-    from upswell.publisher.record import Record
     from upswell.publisher.sources import Candidate
+    from upswell.publisher.stored_record import StoredRecord
     from upswell.settings import Settings
 
 AT_ONCE = 16
@@ -54,7 +53,7 @@ class _Readable(Protocol):
     def digest(self, key: str) -> StoredObject | None: ...
 
 
-class ObjectFinding(Struct, frozen=True):
+class Mismatch(Struct, frozen=True):
     """What is not as it should be with one object, and why."""
 
     difference: Difference
@@ -62,10 +61,10 @@ class ObjectFinding(Struct, frozen=True):
     reason: str
 
 
-class Known:
+class AlreadyStored:
     """Asks about many objects side by side; used within a `with`, which ends its threads."""
 
-    def __init__(self, settings: Settings, record: Record) -> None:
+    def __init__(self, settings: Settings, record: StoredRecord) -> None:
         """Look where the answers will come from.
 
         `destination_error` says why the destination cannot be asked, where one is set that should be.
@@ -108,7 +107,7 @@ class Known:
             return None
 
     async def look(self, candidates: Sequence[Candidate]) -> list[Thing | None]:
-        """Return the things behind URIs with their sizes and versions; None where nobody tells them here.
+        """Return the things behind URIs with their sizes and versions; None where they cannot be known here.
 
         A place that once does not answer is not asked again: the workers may reach it all the same.
         """
@@ -148,7 +147,7 @@ class Known:
         return await self._each(is_stored, candidates)
 
     def _is_there(self, request: UploadRequest, *, told: bool) -> bool:
-        """Return whether the object is there: its size, and told by a worker or read and compared."""
+        """Return whether the object is there: its size, and reported by a worker or read and compared."""
         assert self._store is not None
         key = key_of(request)
         try:
@@ -162,7 +161,7 @@ class Known:
         except UploadError:  # sent all the same: the worker says what is wrong
             return False
 
-    async def verify(self, requests: Iterable[UploadRequest]) -> list[ObjectFinding]:
+    async def verify(self, requests: Iterable[UploadRequest]) -> list[Mismatch]:
         """Return how the objects of these requests differ from their sources, in the requests' order."""
         if isinstance(self._store, _Empty):  # the first worker has made it meanwhile
             self._store = self._open(self._settings)
@@ -171,12 +170,12 @@ class Known:
         found = await self._each(lambda request: self._compare(request, recorded), batch)
         return [finding for finding in found if finding is not None]
 
-    def _compare(self, request: UploadRequest, recorded: dict[str, str | None]) -> ObjectFinding | None:
+    def _compare(self, request: UploadRequest, recorded: dict[str, str | None]) -> Mismatch | None:
         key = key_of(request)
         try:
             source = self.read_source(request.uri)
         except UploadError as error:
-            return ObjectFinding("unreadable", key, str(error))
+            return Mismatch("unreadable", key, str(error))
         if self._store is None:
             return _compare_checksum(key, source, recorded, request.id or "")
         try:
@@ -184,13 +183,13 @@ class Known:
             if there is not None and there.bytes == source.bytes:
                 there = there if there.checksum else self._store.digest(key)
         except UploadError as error:
-            return ObjectFinding("unknown", key, str(error))
+            return Mismatch("unknown", key, str(error))
         if there is None:
-            return ObjectFinding("missing", key, "it is not in the destination")
+            return Mismatch("missing", key, "it is not in the destination")
         if there != source:
             shown = there.checksum or "another length"
             reason = f"{there.bytes} bytes with {shown} are there, {source.bytes} with {source.checksum} here"
-            return ObjectFinding("differs", key, reason)
+            return Mismatch("differs", key, reason)
         return None
 
     def read_source(self, uri: str) -> StoredObject:
@@ -227,14 +226,14 @@ class _Empty:
 
 def _compare_checksum(
     key: str, source: StoredObject, recorded: dict[str, str | None], request_id: str
-) -> ObjectFinding | None:
+) -> Mismatch | None:
     if request_id not in recorded:
-        return ObjectFinding("missing", key, "no worker has told this machine that it is stored")
+        return Mismatch("missing", key, "no worker reported it as stored to this machine")
     told = recorded[request_id]
     if told is None:
-        return ObjectFinding("unknown", key, "its worker told no checksum")
+        return Mismatch("unknown", key, "its worker reported no checksum")
     if told != source.checksum:
-        return ObjectFinding("differs", key, f"its worker stored {told}, {source.checksum} is here")
+        return Mismatch("differs", key, f"its worker stored {told}, {source.checksum} is here")
     return None
 
 

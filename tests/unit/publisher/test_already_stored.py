@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from upswell.publisher.already_stored import AlreadyStored
 from upswell.publisher.items import Thing, file_uri, request_of
-from upswell.publisher.known import Known
-from upswell.publisher.record import Record
 from upswell.publisher.sources import Candidate
+from upswell.publisher.stored_record import StoredRecord
 from upswell.requests import key_of
 from upswell.settings import Settings
 
@@ -27,8 +27,8 @@ CHECKSUM = "sha256:" + "0" * 64
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Iterator[Record]:
-    with Record(tmp_path / "stored.sqlite", "e1") as made:
+def record(tmp_path: Path) -> Iterator[StoredRecord]:
+    with StoredRecord(tmp_path / "stored.sqlite", "e1") as made:
         yield made
 
 
@@ -40,18 +40,18 @@ def of_file(path: Path) -> Candidate:
     return candidate(Thing(uri=file_uri(str(path)), key=path.name, size=path.stat().st_size, version="1"))
 
 
-def are_stored(known: Known, *candidates: Candidate) -> list[bool]:
+def are_stored(known: AlreadyStored, *candidates: Candidate) -> list[bool]:
     return asyncio.run(known.are_stored(candidates))
 
 
 def test_an_object_of_the_same_size_is_compared_unless_a_worker_told_that_it_is_stored(
-    tmp_path: Path, record: Record
+    tmp_path: Path, record: StoredRecord
 ) -> None:
     source = tmp_path / "a"
     source.write_bytes(b"one")
     (tmp_path / "store").mkdir()
     one = of_file(source)
-    with Known(Settings(destination=str(tmp_path / "store")), record) as known:
+    with AlreadyStored(Settings(destination=str(tmp_path / "store")), record) as known:
         assert are_stored(known, one) == [False]
         (tmp_path / "store/a").write_bytes(b"one")
         assert are_stored(known, one) == [True]
@@ -65,10 +65,10 @@ def test_an_object_of_the_same_size_is_compared_unless_a_worker_told_that_it_is_
         assert (finding.difference, finding.key) == ("differs", "a")
 
 
-def test_looking_makes_no_folder(tmp_path: Path, record: Record) -> None:
+def test_looking_makes_no_folder(tmp_path: Path, record: StoredRecord) -> None:
     source = tmp_path / "a"
     source.write_bytes(b"one")
-    with Known(Settings(destination=str(tmp_path / "store")), record) as known:
+    with AlreadyStored(Settings(destination=str(tmp_path / "store")), record) as known:
         assert are_stored(known, of_file(source)) == [False]
         assert not (tmp_path / "store").exists()
         (tmp_path / "store").mkdir()  # by the first worker
@@ -78,7 +78,7 @@ def test_looking_makes_no_folder(tmp_path: Path, record: Record) -> None:
 
 @pytest.mark.parametrize("handler", ["upload", "mine:f"])
 def test_what_may_have_changed_unseen_and_what_a_person_wrote_are_always_sent(
-    tmp_path: Path, record: Record, handler: str
+    tmp_path: Path, record: StoredRecord, handler: str
 ) -> None:
     unknown = candidate(Thing(uri="https://example.org/a", size=3))
     known_version = candidate(Thing(uri="https://example.org/b", size=3, version="v1"))
@@ -89,16 +89,16 @@ def test_what_may_have_changed_unseen_and_what_a_person_wrote_are_always_sent(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"one")
     settings = Settings(destination=str(tmp_path / "store"), handler=handler)
-    with Known(settings, record) as known:
+    with AlreadyStored(settings, record) as known:
         assert are_stored(known, unknown, known_version, written) == [False, True, False]
 
 
-def test_a_record_compares_by_what_workers_told(tmp_path: Path, record: Record) -> None:
+def test_a_record_compares_by_what_workers_told(tmp_path: Path, record: StoredRecord) -> None:
     source = tmp_path / "a"
     source.write_bytes(b"one")
     request = of_file(source).request
     elsewhere = Settings(broker_url="amqp://host/")  # its workers' own folder is not here
-    with Known(elsewhere, record) as known:
+    with AlreadyStored(elsewhere, record) as known:
         assert not known.asks_destination
 
         def difference(request: UploadRequest) -> list[str]:
@@ -116,7 +116,7 @@ def test_a_record_compares_by_what_workers_told(tmp_path: Path, record: Record) 
         assert difference(request) == ["unreadable"]
 
 
-def test_a_web_server_that_does_not_answer_is_not_asked_again(record: Record) -> None:
+def test_a_web_server_that_does_not_answer_is_not_asked_again(record: StoredRecord) -> None:
     asked: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -132,7 +132,7 @@ def test_a_web_server_that_does_not_answer_is_not_asked_again(record: Record) ->
         threading.Thread(target=hang_up, daemon=True).start()
         origin = f"http://127.0.0.1:{server.getsockname()[1]}"
         settings = Settings(source_origins=[origin], source_networks=["127.0.0.0/8"], handler="mine:f")
-        with Known(settings, record) as known:
+        with AlreadyStored(settings, record) as known:
             first = candidate(Thing(uri=f"{origin}/a"))
             assert asyncio.run(known.look([first])) == [None]
             assert asked

@@ -1,0 +1,106 @@
+"""Upswell's own schemes: files, buckets, web servers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upswell.errors import SettingsError
+from upswell.safe import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.settings import Settings
+    from upswell.stores.protocol import OpenSource, Store
+
+    Opener = Callable[[str], OpenSource]
+
+
+class FileScheme:
+    """Files below `source_roots`; a folder as a destination."""
+
+    def opener(self, settings: Settings) -> Opener:
+        """Return what opens a `file://` URI."""
+        from upswell.stores.sources.files import open_file  # noqa: PLC0415 - only when one is asked for
+
+        roots = [Path(root).expanduser().absolute() for root in settings.source_roots]
+        return lambda uri: open_file(uri, roots)
+
+    def store(self, destination: str, settings: Settings) -> Store:
+        """Return the folder as a store; it is made where it is missing."""
+        from upswell.stores.destinations.directory import DirectoryStore  # noqa: PLC0415 - as above
+
+        try:
+            return DirectoryStore(_folder(destination), on_conflict=settings.on_conflict)
+        except OSError as error:
+            raise SettingsError(
+                f"destination must be a writable folder, got {safe(destination)}: {error.strerror}"
+            ) from error
+
+
+class BucketScheme:
+    """Objects below `source_stores`; a bucket as a destination."""
+
+    def opener(self, settings: Settings) -> Opener:
+        """Return what opens the URI of an object."""
+        from upswell.stores.sources.objects import opener  # noqa: PLC0415 - as above
+
+        return opener(settings)
+
+    def store(self, destination: str, settings: Settings) -> Store:
+        """Return the bucket as a store; no request is made."""
+        from upswell.stores.destinations.objects import open_object_store  # noqa: PLC0415 - as above
+
+        return open_object_store(destination, settings)
+
+
+class WebScheme:
+    """URLs of `source_origins`."""
+
+    def opener(self, settings: Settings) -> Opener:
+        """Return what opens a URL."""
+        from upswell.stores.sources.http import http_opener  # noqa: PLC0415 - as above
+
+        return http_opener(settings)
+
+    def store(self, destination: str, settings: Settings) -> Store:
+        """Refuse: nothing is uploaded to a web server."""
+        del settings
+        raise SettingsError(f"a web server can be a source, not a destination, got {safe(destination)}")
+
+
+def check_folder(settings: Settings) -> str | None:
+    """Return what is wrong with the destination's folder, or None; nothing is written."""
+    folder = _folder(settings.destination_path)
+    there = next((one for one in (folder, *folder.parents) if one.exists()), Path("/"))
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return None
+    return f"{folder} cannot be written to"
+
+
+def check_bucket(settings: Settings) -> str | None:
+    """Return what is wrong with the destination's bucket, or None; nothing is written.
+
+    Raises:
+        UploadError: the store does not answer, or refuses.
+    """
+    try:
+        BucketScheme().store(settings.destination_path, settings).head("upswell-doctor")
+    except SettingsError as error:
+        return str(error)
+    return None
+
+
+def check_web(settings: Settings) -> str | None:
+    """Return what is wrong with the settings of web sources, or None; nobody is asked."""
+    try:
+        WebScheme().opener(settings)
+    except SettingsError as error:
+        return str(error)
+    return None
+
+
+def _folder(destination: str) -> Path:
+    return Path(destination.removeprefix("file://")).expanduser().absolute()

@@ -30,6 +30,7 @@ def seen(
         window=60.0,
         slots_per_worker=slots,
         workers=Workers(desired=workers, ready=workers, busy=busy),
+        throughput=0.0,
         arrivals=0,
         messages_ready=ready,
         messages_unacknowledged=in_flight,

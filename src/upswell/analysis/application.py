@@ -117,9 +117,10 @@ class Application:
         """Return the slots of a worker: of the ready ones on average, as set while none was heard of."""
         return count.slots // count.ready if count.ready else self._slots
 
-    def decided(self, desired_workers: int) -> None:
-        """Take in what was decided: from now on it is the number that `desired` stands at."""
-        self._desired = desired_workers
+    def decided(self, desired_workers: int) -> bool:
+        """Take in the number decided, `desired` from now on; return whether it is another than before."""
+        before, self._desired = self._desired, desired_workers
+        return before != desired_workers
 
     @property
     def blind(self) -> bool:

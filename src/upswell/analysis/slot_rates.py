@@ -128,7 +128,7 @@ class SlotRates:
     def observe(self, snapshot: Snapshot) -> SlotBatch | None:
         """Take in a snapshot; return the batch that it completes, if any."""
         self._count(snapshot)
-        now, busy = snapshot.at, snapshot.messages_unacknowledged
+        now, busy = snapshot.at, None if snapshot.unheard_in_flight else snapshot.messages_unacknowledged
         last, self._last = self._last, None if busy is None else (now, busy)
         if busy is None or not _is_saturated(snapshot, busy):
             self._saturated_since = None
@@ -188,14 +188,15 @@ class SlotRates:
 def _is_measurable(snapshot: Snapshot) -> bool:
     if snapshot.workers.draining or snapshot.stale:
         return False
-    return snapshot.failures <= FAILING * (snapshot.throughput or 0.0) * snapshot.window
+    if snapshot.throughput is None:
+        return False
+    return snapshot.failures <= FAILING * snapshot.throughput * snapshot.window
 
 
 def _is_saturated(snapshot: Snapshot, busy: int) -> bool:
     """Whether all slots are busy and each worker has at least one more upload waiting for it."""
-    ready = snapshot.workers.ready
-    waiting = snapshot.messages_ready or 0
-    return 0 < ready <= waiting and busy >= SATURATED * ready * snapshot.slots_per_worker
+    ready, waiting = snapshot.workers.ready, snapshot.messages_ready
+    return waiting is not None and 0 < ready <= waiting and busy >= SATURATED * snapshot.ready_slots
 
 
 def _service(snapshot: Snapshot) -> float:

@@ -53,7 +53,6 @@ class Watched:
         self.settings = own
         self.ledger = Billing(bill)
         self.family = family
-        self.last_desired: int | None = None
         self.reason = ""
         """Why the number is what it is: the sentence of the decision that changed it."""
         self.policy_fails = False

@@ -215,13 +215,12 @@ class Monitor:
     def _conclude(self, watched: Watched, snapshot: Snapshot, decision: Decision, now: float) -> JournalEntry:
         """Tell the scaler and the live view what was decided, and return it for the journal."""
         app_id = snapshot.app_id
-        changed = decision.desired_workers != watched.last_desired
+        changed = False
         if watched.policy is not None and not (watched.seen.blind and snapshot.warming_up):
-            watched.seen.decided(decision.desired_workers)
+            changed = watched.seen.decided(decision.desired_workers)
             if changed or not watched.reason:
                 watched.reason = decision.reason
             self._tell_scaler(app_id, decision, watched.reason, now)
-        watched.last_desired = decision.desired_workers
         self._tell_observer(snapshot, decision)
         return JournalEntry(
             app_id=app_id,

@@ -60,6 +60,7 @@ def _busy(snapshot: Snapshot, calm: float, in_flight: int) -> tuple[str, Inputs]
     if times is not None and times.p95 >= calm:
         return NOT_CALM, {"p95": times.p95, "calm": calm}
     room = max(0, snapshot.workers.desired - 1) * snapshot.slots_per_worker
+    in_flight += snapshot.unheard_in_flight
     if in_flight > FULL_SHARE * room:
         return FULL, {"in_flight": in_flight, "share": FULL_SHARE, "room": room}
     return None

@@ -106,7 +106,7 @@ class Failing:
         if totals.failed != self._failed:
             self._failed, self._failed_at = totals.failed, snapshot.at
         in_a_row = self._failed - self._failed_before
-        slots = snapshot.workers.ready * snapshot.slots_per_worker
+        slots = snapshot.ready_slots
         self._found |= in_a_row >= max(LEAST_FAILED, slots)
         return in_a_row if self._found else 0
 

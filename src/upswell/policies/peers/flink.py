@@ -80,7 +80,7 @@ class FlinkPolicy:
         wanted = math.ceil(needed / true_rate)
         capacity = max(current, 1) * true_rate
         least = average / (TARGET_UTILISATION + BOUNDARY) + lag / self._catch_up
-        behind = lag > BACKLOG_THRESHOLD * (snapshot.throughput or 0.0)
+        behind = snapshot.throughput is None or lag > BACKLOG_THRESHOLD * snapshot.throughput
         most = math.inf if behind else average / (TARGET_UTILISATION - BOUNDARY) + extra
         inputs = {
             "rate": average,

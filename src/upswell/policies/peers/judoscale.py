@@ -60,7 +60,9 @@ class JudoscalePolicy:
         if snapshot.messages_ready is None:
             return Decision.hold(WHO, current, "the queue's depth is unknown")
         now = snapshot.at
-        queue_time = snapshot.oldest_age or 0.0
+        queue_time = snapshot.oldest_age if snapshot.messages_ready else 0.0
+        if queue_time is None:
+            return Decision.hold(WHO, current, "how long the head of the queue has waited is unknown")
         self._worst = max(self._worst, queue_time)
         if now - self._looked_at < METRICS_INTERVAL - _SCHEDULE_SLACK:
             return Decision.hold(WHO, current, BETWEEN, {"interval": METRICS_INTERVAL})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -72,22 +72,6 @@ class Signals(Struct, frozen=True, gc=False):
     start_delay: float
 
 
-class Work(NamedTuple):
-    """What is in the system: uploads, slots, and seconds of work within the horizon."""
-
-    queued: int
-    running: int
-    present: int
-    """Slots of the workers that are ready."""
-    each: float
-    left: float
-
-    @property
-    def total(self) -> float:
-        """Seconds of work within the horizon."""
-        return self.queued * self.each + self.running * self.left
-
-
 class SloPolicy:
     """One application's.
 
@@ -130,7 +114,7 @@ class SloPolicy:
         """Take in service times from before the first snapshot, oldest first."""
         self._services.add(tuple(service_times))
 
-    def decide(self, snapshot: Snapshot) -> Decision:  # noqa: PLR0911 - each way to a number is one sentence
+    def decide(self, snapshot: Snapshot) -> Decision:
         """Return the workers that the setting followed wants."""
         self.signals = None
         workers = snapshot.workers
@@ -159,22 +143,21 @@ class SloPolicy:
             unheard = -(-rule.need(at_most, waiting, present, load, self._within)[0] // per_worker)
         # More at once; fewer only to what was needed lately, never a busy one: see `staffing.target`.
         number = wish if wish > current else min(current, max(wish, most, last, busy, unheard))
-        work = Work(waiting, in_flight, present, *self._within)
-        why, inputs = _because(why, rule, signals, work)
-        if why is not NOTHING:
-            inputs |= {"slots": slots, "workers": wish, "slots_per_worker": per_worker}
-        decision = Decision(
-            desired_workers=wish, steps=(Step(WHO, current, wish, why, inputs),), rejected=self._rejected
-        )
-        if number == wish:
-            return decision
-        if number <= busy:
-            return decision.then(WHO, number, BUSY, {"busy": busy})
-        if number <= unheard:
-            return decision.then(WHO, number, UNHEARD, {"unheard": snapshot.unheard_in_flight})
-        if number <= most:
-            return decision.then(WHO, number, MOST_NEEDED, {"keep": self._keep, "most": most})
-        return decision.then(WHO, number, LAST_ONE, {"keep": self._keep_last})
+        why, inputs = _because(why, rule, signals, waiting, in_flight, present, self._within)
+        if inputs:
+            inputs["slots"], inputs["workers"], inputs["slots_per_worker"] = slots, wish, per_worker
+        steps = (Step(WHO, current, wish, why, inputs),)
+        if number != wish:
+            if number <= busy:
+                why, inputs = BUSY, {"busy": busy}
+            elif number <= unheard:
+                why, inputs = UNHEARD, {"unheard": snapshot.unheard_in_flight}
+            elif number <= most:
+                why, inputs = MOST_NEEDED, {"keep": self._keep, "most": most}
+            else:
+                why, inputs = LAST_ONE, {"keep": self._keep_last}
+            steps = (*steps, Step(WHO, wish, number, why, inputs))
+        return Decision(desired_workers=number, steps=steps, rejected=self._rejected)
 
     def _apply(self, snapshot: Snapshot, signals: Signals) -> ScalarRule:
         """Return the rule under the setting followed, for what is known now.
@@ -234,29 +217,36 @@ def from_settings(settings: Settings) -> SloPolicy:
     return SloPolicy(settings.decision_interval)
 
 
-def _because(why: str, rule: ScalarRule, signals: Signals, work: Work) -> tuple[str, dict[str, float]]:
-    """Return what explains the slots wanted: a template, and all inputs but the result."""
+def _because(  # noqa: PLR0917 - positional for speed: once a decision
+    why: str,
+    rule: ScalarRule,
+    signals: Signals,
+    queued: int,
+    running: int,
+    present: int,
+    within: tuple[float, float],
+) -> tuple[str, dict[str, float]]:
+    """Return what explains the slots wanted: a template, and all inputs but the result.
+
+    `present` are the slots of the ready workers, `within` the seconds of work of one upload within the
+    horizon: queued, and running.
+    """
     if why == "stream":
         load, mean = signals.load, signals.mean
         rate = load / mean if mean > 0 else math.nan
         inputs = {"rate": rate, "mean": mean, "load": load}
         return (STREAM_SPARE, {**inputs, "beta": rule.beta}) if rule.beta else (STREAM, inputs)
-    queued, running = work.queued > 0, work.running > 0
     if not (queued or running):
         return NOTHING, {}
     inputs: dict[str, float] = {}
     if queued:
-        inputs |= {"queued": work.queued, "work_each": work.each}
+        inputs["queued"], inputs["work_each"] = queued, within[0]
     if running:
-        inputs |= {"running": work.running, "work_left": work.left}
+        inputs["running"], inputs["work_left"] = running, within[1]
     if why == "backlog":
         inputs["horizon"] = rule.horizon
     elif why == "foresight":
-        done = min(work.present, work.total / rule.horizon) * rule.delay
-        inputs |= {
-            "present": work.present,
-            "done": done,
-            "start_delay": rule.delay,
-            "rest": rule.horizon - rule.delay,
-        }
-    return BACKLOG[queued, running, why], inputs
+        work = queued * within[0] + running * within[1]
+        inputs["present"], inputs["done"] = present, min(present, work / rule.horizon) * rule.delay
+        inputs["start_delay"], inputs["rest"] = rule.delay, rule.horizon - rule.delay
+    return BACKLOG[queued > 0, running > 0, why], inputs

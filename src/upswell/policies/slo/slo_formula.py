@@ -167,7 +167,7 @@ def _backlog(snapshot: Snapshot, in_system: int, service: ServiceTime) -> Need:
     least = LEAST_TIME_SHARE * deadline
     budget = max(least, deadline - service.tail - (snapshot.oldest_age or 0.0))
     work = in_system * service.mean
-    present = snapshot.workers.ready * snapshot.slots_per_worker
+    present = snapshot.ready_slots
     slots, delay = work / budget, snapshot.start_delay or 0.0
     inputs = {"in_system": in_system, "service_time": service.mean}
     why = BACKLOG
@@ -202,6 +202,8 @@ def _missing(snapshot: Snapshot, in_system: int) -> str:
     """Return what is not known well enough to let workers go, or an empty text."""
     if snapshot.messages_unacknowledged is None:
         return "the number of uploads in flight is unknown"
+    if snapshot.unheard_in_flight:
+        return "new workers may run more uploads than is known yet"
     if snapshot.arrival_rate is None:
         return "the arrival rate is unknown"
     if in_system and "service_time" in snapshot.stale:

@@ -111,8 +111,7 @@ def run_handler(endpoint: str, files: list[Path], at_once: int) -> Taken:
         store_endpoint=endpoint,
         slots=at_once,
         source_roots=[str(files[0].parent)],
-        part_size=PART,
-        parts_in_flight=IN_FLIGHT,
+        stores={"objects": {"part_size": PART, "parts_in_flight": IN_FLIGHT}},
     )
 
     requests = [

@@ -81,7 +81,7 @@ EVENTS: dict[str, str] = {
     "scaler.started": "The scaler listens.",
     "scaler.unknown_app": "A scale request named an application that is not in the settings: nothing is started for it.",
     "scaler.waiting": "Another scaler runs in this state folder; this one waits to take over.",
-    "scaler.wish": "The number of workers that should run for an application changed; found is how many there were.",
+    "scaler.target": "The number of workers that should run for an application changed; found is how many there were.",
     "scaler.worker_crashed": "A worker exited without being asked to; with its exit code and the last lines it printed.",
     "scaler.worker_gone": "A worker had exited before this scaler began to watch.",
     "scaler.worker_left": "A worker has drained and exited.",

@@ -102,7 +102,9 @@ def test_a_public_object_is_read_without_an_account(google: Google, tmp_path: Pa
     (tmp_path / "note").write_bytes(b"for all")
     stored(google.upload(tmp_path, "note", f"gs://{gcs_server.PUBLIC_BUCKET}/", "--json"))
     uri = f"gs://{gcs_server.PUBLIC_BUCKET}/note"
-    done = google.upload(tmp_path, uri, "back/", "--json", account=None, UPSWELL_STORE_ANONYMOUS="true")
+    done = google.upload(
+        tmp_path, uri, "back/", "--json", account=None, UPSWELL_STORES_OBJECTS_ANONYMOUS="true"
+    )
     assert stored(done)["bytes"] == 7
     assert (tmp_path / "back/note").read_bytes() == b"for all"
 

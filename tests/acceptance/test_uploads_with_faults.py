@@ -49,13 +49,13 @@ SETTINGS = {
     "slots": 8,
     "delivery_limit": 200,
     "retry_backoff": 0.1,
-    "read_timeout": 1,
-    "connect_timeout": 2,
-    "store_timeout": 4,
+    "stores_http_read_timeout": 1,
+    "stores_http_connect_timeout": 2,
+    "stores_objects_timeout": 4,
     "upload_timeout": 30,
     # Some hundred uploads must last long enough for each fault to come; thousands do by themselves.
     "upload_rate_limit": 3_000_000 if UPLOADS < MANY else 0,
-    "part_size": 5 * 1024 * 1024,
+    "stores_objects_part_size": 5 * 1024 * 1024,
 }
 
 

@@ -85,7 +85,14 @@ class Place:
 
     def make(self, **changes: Any) -> Settings:
         """Return the settings that lead here."""
-        return Settings(**{"destination": self.url, "part_size": PART, **self.settings, **changes})
+        return Settings(
+            **{
+                "destination": self.url,
+                "stores": {"objects": {"part_size": PART}},
+                **self.settings,
+                **changes,
+            }
+        )
 
     def names(self) -> dict[str, int]:
         """Return the objects' keys and sizes."""
@@ -648,7 +655,9 @@ def test_a_store_that_asks_to_be_left_alone_is_unavailable_to_all_and_soon(
     with BadHttpServer() as server:
         server.paths["/bucket/x"] = status(line, Retry_After=600)
         settings = Settings(
-            destination="s3://bucket", store_endpoint=server.url(""), part_size=PART, store_timeout=10
+            destination="s3://bucket",
+            store_endpoint=server.url(""),
+            stores={"objects": {"part_size": PART, "timeout": 10}},
         )
         with pytest.raises(StoreUnavailableError, match=line[:3]) as caught:
             open_store(settings).put("x", MemorySource(content))

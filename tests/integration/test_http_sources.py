@@ -31,6 +31,7 @@ from support.bad_http_server import (
 from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.settings import Settings
 from upswell.stores.clients.http import limits
+from upswell.stores.settings import HttpSettings
 from upswell.stores.sources.http import HttpSource, http_opener
 
 if TYPE_CHECKING:
@@ -60,11 +61,12 @@ def settings(**changes: Any) -> Settings:
     values: dict[str, Any] = {
         "source_origins": ["http://*:*", "https://*:*"],
         "source_networks": ["127.0.0.0/8"],
-        "connect_timeout": 2.0,
-        "read_timeout": 0.4,
         "upload_timeout": 5.0,
     }
-    return Settings(**{**values, **changes})
+    http: dict[str, Any] = {"connect_timeout": 2.0, "read_timeout": 0.4}
+    for name, value in changes.items():
+        (http if name in HttpSettings.__struct_fields__ else values)[name] = value
+    return Settings(**values, stores={"http": http})
 
 
 def read(source: HttpSource, chunk: int = 100_000) -> bytes:
@@ -304,14 +306,14 @@ def test_a_server_that_refuses_connections_is_a_temporary_error() -> None:
 
 
 def test_a_source_that_tells_a_length_above_the_limit_is_refused_unread(server: BadHttpServer) -> None:
-    with pytest.raises(PermanentUploadError, match=r"at most max_source_bytes \(100\), got 1048576"):
-        fetch(serve(server, whole(BODY)), max_source_bytes=100)
+    with pytest.raises(PermanentUploadError, match=r"at most stores.http.max_bytes \(100\), got 1048576"):
+        fetch(serve(server, whole(BODY)), max_bytes=100)
 
 
 def test_a_source_that_never_ends_is_refused_at_the_limit(server: BadHttpServer) -> None:
     behaviour = endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nabcd\r\n")
-    with pytest.raises(PermanentUploadError, match=r"at most max_source_bytes \(100000\), got more"):
-        fetch(serve(server, behaviour), max_source_bytes=100_000)
+    with pytest.raises(PermanentUploadError, match=r"at most stores.http.max_bytes \(100000\), got more"):
+        fetch(serve(server, behaviour), max_bytes=100_000)
 
 
 # Where to.
@@ -513,8 +515,8 @@ def test_a_redirect_from_https_to_http_is_refused_unless_allowed(
     tls_server.paths["/x"] = redirect(serve(server, whole(TINY)))
     url = tls_server.url("/x", "localhost")
     with pytest.raises(
-        PermanentUploadError, match="must not lead from https to http unless source_downgrade"
+        PermanentUploadError, match=r"from https to http unless stores\.http\.allow_downgrade"
     ):
         fetch(url)
     assert server.connections == 0
-    assert fetch(url, source_downgrade=True) == TINY
+    assert fetch(url, allow_downgrade=True) == TINY

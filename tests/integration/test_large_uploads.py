@@ -54,7 +54,8 @@ ONE_SLOWLY = """
     from pathlib import Path
 
     endpoint, path = sys.argv[1], Path(sys.argv[2])
-    store = open_store(Settings(destination="s3://bucket/x", store_endpoint=endpoint, part_size=5 * 2**20))
+    parts = {"objects": {"part_size": 5 * 2**20}}
+    store = open_store(Settings(destination="s3://bucket/x", store_endpoint=endpoint, stores=parts))
     with open_file(path.as_uri(), [path.parent]) as source:
         store.put("big", source, pace=lambda _count: time.sleep(0.05))
 """
@@ -113,7 +114,13 @@ def test_what_a_worker_killed_in_mid_upload_left_is_gone_after_the_retry(
         process.communicate()
         assert s3_server.unfinished(endpoint) == ["x/big"]
         assert rclone.names(rclone.s3(endpoint)) == {}
-        store = open_store(Settings(destination="s3://bucket/x", store_endpoint=endpoint, part_size=5 * MIB))
+        store = open_store(
+            Settings(
+                destination="s3://bucket/x",
+                store_endpoint=endpoint,
+                stores={"objects": {"part_size": 5 * MIB}},
+            )
+        )
         with open_file(path.as_uri(), [path.parent]) as source:
             store.put("big", source, again=True)
         assert s3_server.unfinished(endpoint) == []

@@ -51,6 +51,7 @@ REGISTRY: Registry[BrokerFactory] = Registry(
         BrokerEntry(
             name="rabbitmq",
             factory="upswell.broker.rabbitmq:open_rabbitmq",
+            settings="upswell.broker.rabbitmq.settings:RabbitSettings",
             check="upswell.broker.rabbitmq.management_api:check_clock",
             summary="RabbitMQ at broker_url",
             limits_holding=True,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from upswell.fleets.protocol import FleetWorker
 
 
-class Totals(Struct, frozen=True, kw_only=True):
+class ScalingTotals(Struct, frozen=True, kw_only=True):
     """Counts since the scaler began; `worker_seconds` go from each start request to the worker's end."""
 
     starts: int
@@ -24,7 +24,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     worker_seconds: float
 
 
-class Ledger:
+class ScalingCosts:
     """Adds up; workers that were adopted are billed from when they were asked for, too."""
 
     def __init__(self) -> None:
@@ -52,10 +52,10 @@ class Ledger:
         self.starts += 1
         self._running[worker_id] = requested_at
 
-    def totals(self, now: float) -> Totals:
+    def totals(self, now: float) -> ScalingTotals:
         """Return the sums up to this instant."""
         alive = sum(max(0.0, now - requested_at) for requested_at in self._running.values())
-        return Totals(
+        return ScalingTotals(
             starts=self.starts,
             drains=self.drains,
             crashes=self.crashes,

@@ -1,4 +1,4 @@
-"""Workers that ended: who left as told, who crashed, and when a crashed one may be replaced.
+"""Workers that exited: which were drained, which crashed, and when a crashed one may be replaced.
 
 What comes in: what the fleet lists and what the scaler knows of it. What goes out: log events, totals, and
 whether an application's workers may be started now. It must not know what is wanted.
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from upswell.fleets.protocol import Fleet, FleetWorker
-    from upswell.scaler.costs import Ledger
-    from upswell.scaler.phases import Heard, Told
-    from upswell.scaler.plan import Seen
+    from upswell.scaler.costs import ScalingCosts
+    from upswell.scaler.phases import ReceivedStatus, SentCommand
+    from upswell.scaler.plan import ObservedWorker
 
 _log = get_logger()
 
 
-class Ends:
-    """Tells each worker's end apart, once."""
+class WorkerExits:
+    """Notes each worker's exit, once."""
 
-    def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
+    def __init__(self, fleet: Fleet, costs: ScalingCosts) -> None:
         """Begin with no crash."""
         self._fleet = fleet
-        self._ledger = ledger
+        self._costs = costs
         self._noted: set[str] = set()
         self._backoffs: dict[str, CrashBackoff] = defaultdict(CrashBackoff)
 
@@ -47,9 +47,9 @@ class Ends:
     async def note(
         self,
         workers: Collection[FleetWorker],
-        seen: Mapping[str, Seen],
-        heard: Mapping[str, Heard],
-        told: Mapping[str, Told],
+        seen: Mapping[str, ObservedWorker],
+        heard: Mapping[str, ReceivedStatus],
+        told: Mapping[str, SentCommand],
         now: float,
     ) -> None:
         """Take note of all workers at this instant: of each end once, and of those that live."""
@@ -75,18 +75,18 @@ class Ends:
             _log.info("scaler.crash_loop_over", app_id=worker.app_id)
 
     async def _note_end(
-        self, worker: FleetWorker, phase: str, heard: Heard | None, told: Told | None
+        self, worker: FleetWorker, phase: str, heard: ReceivedStatus | None, told: SentCommand | None
     ) -> bool:
         """Log how a worker ended; return whether it crashed."""
         names = {"app_id": worker.app_id, "worker_id": worker.worker_id}
         if phase == "ended" and is_leaving(heard, told):
             _log.info("scaler.worker_left", **names, exit_code=worker.exit_code)
             return False
-        if phase == "ended" and not self._ledger.has_seen_running(worker.worker_id):
+        if phase == "ended" and not self._costs.has_seen_running(worker.worker_id):
             # It ended while no scaler watched: whether it was told to, nobody knows.
             _log.info("scaler.worker_gone", **names)
             return False
-        self._ledger.crashes += 1
+        self._costs.crashes += 1
         last_lines = await self._last_lines(worker.worker_id)
         if phase == "lost":
             _log.error("scaler.worker_silent", **names, ever_heard=heard is not None, last_lines=last_lines)

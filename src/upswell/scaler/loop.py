@@ -1,9 +1,9 @@
-"""The scaler: makes the workers that run the workers that are wanted.
+"""The scaler: starts and drains workers until those that run are those that are desired.
 
 What comes in: the newest scale request of each application, workers' statuses, what the fleet really runs.
-What goes out: workers started, activated, put to stand by and drained. It must not know why so many are
-wanted, and it never kills: only `abandon_all`, the second Ctrl-C of `upswell up`, does. It starts nothing for
-an application that is not in the settings.
+What goes out: workers started, activated, put to stand by and drained. It must not know why they
+are desired, and it never kills: only `abandon_all`, the second Ctrl-C of `upswell up`, does. It starts
+nothing for an application that is not in the settings.
 
 It holds no memory that matters: killed and started again, it finds the workers by their fleet's labels, their
 states by their next status, and its orders by the next request.
@@ -22,13 +22,13 @@ from upswell.errors import FleetError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
-from upswell.scaler.costs import Ledger, Totals
-from upswell.scaler.exits import Ends
+from upswell.scaler.costs import ScalingCosts, ScalingTotals
+from upswell.scaler.exits import WorkerExits
 from upswell.scaler.lock import ScalerLock
-from upswell.scaler.messaging import Mail
+from upswell.scaler.messaging import ScalerMessaging
 from upswell.scaler.phases import see
-from upswell.scaler.plan import ScalerAction, Seen, Wish, plan
-from upswell.scaler.targets import wish
+from upswell.scaler.plan import ObservedWorker, ScalingAction, Target, plan
+from upswell.scaler.targets import target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,13 +46,13 @@ STANDSTILL_SECONDS = 10.0
 """A longer gap between two rounds: this process stood still or the clock was set; silence says nothing."""
 
 SETTLE_INTERVALS = 3.0
-"""So many status intervals after a scaler's start, who has not reported yet is taken for starting."""
+"""After this many status intervals a worker that has not reported is taken for starting."""
 
 PASSIVE_SECONDS = 2.0
 """Between two tries of a second scaler to take over."""
 
 ABANDON_SECONDS = 5.0
-"""How long workers that were told to leave at once may take to put their uploads back."""
+"""How long workers that must exit at once may take to put their uploads back."""
 
 
 class Scaler:
@@ -81,26 +81,26 @@ class Scaler:
         self._clock = clock
         self._apps = {app_id: settings.for_app(app_id) for app_id in settings.apps}
         self._changed = asyncio.Event()
-        self._mail = Mail(broker, settings, name, changed=self._changed, clock=clock)
+        self._messaging = ScalerMessaging(broker, settings, name, changed=self._changed, clock=clock)
         self._lock = ScalerLock(settings.state_path)
         self._round = asyncio.Lock()
-        self._ledger = Ledger()
-        self._ends = Ends(fleet, self._ledger)
-        self._seen: dict[str, Seen] = {}
+        self._costs = ScalingCosts()
+        self._exits = WorkerExits(fleet, self._costs)
+        self._seen: dict[str, ObservedWorker] = {}
         self._adopted: dict[str, int] = {}
-        self._wishes: dict[str, Wish] = {}
+        self._targets: dict[str, Target] = {}
         self._listening_since = 0.0
         self._last_round_at: float | None = None
         self._leaving = False
         self._nobody_runs = False
 
-    def workers(self) -> list[Seen]:
+    def workers(self) -> list[ObservedWorker]:
         """Return all workers as the last round saw them, of all applications, those leaving included."""
         return [worker for worker in self._seen.values() if worker.phase != "ended"]
 
-    def totals(self) -> Totals:
+    def totals(self) -> ScalingTotals:
         """Return what was done and billed until now."""
-        return self._ledger.totals(self._clock())
+        return self._costs.totals(self._clock())
 
     async def run(self) -> None:
         """Reconcile until cancelled; the workers go on. While another scaler has the state folder, wait.
@@ -124,7 +124,7 @@ class Scaler:
 
     async def start(self) -> None:
         """Declare the queues and begin to listen."""
-        await self._mail.open()
+        await self._messaging.open()
         self._listening_since = self._clock()
         _log.info("scaler.started", fleet=self._settings.fleet, apps=sorted(self._apps))
 
@@ -135,11 +135,11 @@ class Scaler:
             try:
                 workers = await self._fleet.list()
             except FleetError as error:
-                # It cannot be told who runs, which is not the same as nobody.
+                # Which workers run is unknown, which is not the same as none.
                 _log.error("scaler.fleet_unreachable", error=error)
                 self._nobody_runs = False
                 return
-            if not await self._mail.reachable():
+            if not await self._messaging.reachable():
                 self._listening_since = now
             await self._look(workers, now)
             for app_id in {**self._apps, **{worker.app_id: None for worker in workers}}:
@@ -164,7 +164,7 @@ class Scaler:
                 await self._wait(ROUND_SECONDS / 2)
 
     async def abandon_all(self) -> None:
-        """Have every worker put its uploads back and leave; kill who has not after a few seconds."""
+        """Have every worker put its uploads back and exit; kill those that have not after a few seconds."""
         self._leaving = True
         for _ in range(2):  # the second SIGTERM means: at once
             for worker in await self._running():
@@ -199,72 +199,76 @@ class Scaler:
         if last is not None and not 0 <= now - last <= STANDSTILL_SECONDS:
             _log.warning("scaler.clock_jumped", seconds=now - last)
             self._listening_since = now
-            self._mail.restart_clock(now)
+            self._messaging.restart_clock(now)
 
     async def _look(self, workers: Sequence[FleetWorker], now: float) -> None:
         """Bring what is known of all workers up to date."""
-        self._mail.prune({worker.worker_id for worker in workers}, now)
+        self._messaging.prune({worker.worker_id for worker in workers}, now)
         self._seen = {
             worker.worker_id: see(
                 worker,
-                self._mail.heard.get(worker.worker_id),
-                self._mail.told.get(worker.worker_id),
+                self._messaging.heard.get(worker.worker_id),
+                self._messaging.told.get(worker.worker_id),
                 start_timeout=self._settings.start_timeout,
                 listening_since=self._listening_since,
                 now=now,
             )
             for worker in workers
         }
-        await self._ends.note(workers, self._seen, self._mail.heard, self._mail.told, now)
-        self._ledger.running(workers, now)
+        await self._exits.note(workers, self._seen, self._messaging.heard, self._messaging.told, now)
+        self._costs.running(workers, now)
 
     async def _reconcile(self, app_id: str, now: float) -> None:
-        """Do what is missing between one application's workers and what is wanted of it."""
+        """Do what turns one application's workers into its target."""
         seen = [worker for worker in self._seen.values() if worker.app_id == app_id]
-        wanted = self._wish(app_id, seen, now)
-        actions = plan(seen, wanted, may_start=not self._leaving and self._ends.may_start(app_id, now))
+        wanted = self._target(app_id, seen, now)
+        actions = plan(seen, wanted, may_start=not self._leaving and self._exits.may_start(app_id, now))
         for action in actions:
             if action.kind != "start":
                 await self._act(action, app_id)
         await self._start([action for action in actions if action.kind == "start"], app_id, now)
 
-    def _wish(self, app_id: str, seen: Sequence[Seen], now: float) -> Wish | None:
-        """Return what is wanted of an application; None while that, or how its workers are, is not known."""
+    def _target(self, app_id: str, seen: Sequence[ObservedWorker], now: float) -> Target | None:
+        """Return an application's target; None while that, or the state of its workers, is unknown."""
         if self._leaving:
-            return Wish(0, 0)
+            return Target(0, 0)
         settings = self._apps.get(app_id)
         if settings is None or not self._settled(settings, seen, now):
             return None
         found = sum(worker.phase in ("ready", "starting") for worker in seen)
-        wanted = wish(settings, self._mail.requests.get(app_id), self._adopted.setdefault(app_id, found))
-        if wanted != self._wishes.get(app_id):
-            self._wishes[app_id] = wanted
-            _log.info("scaler.wish", app_id=app_id, ready=wanted.ready, standby=wanted.standby, found=found)
+        wanted = target(
+            settings, self._messaging.requests.get(app_id), self._adopted.setdefault(app_id, found)
+        )
+        if wanted != self._targets.get(app_id):
+            self._targets[app_id] = wanted
+            _log.info("scaler.target", app_id=app_id, ready=wanted.ready, standby=wanted.standby, found=found)
         return wanted
 
-    def _settled(self, settings: Settings, seen: Sequence[Seen], now: float) -> bool:
-        """Return whether every worker that was found running has had the time to say how it is."""
+    def _settled(self, settings: Settings, seen: Sequence[ObservedWorker], now: float) -> bool:
+        """Return whether every worker that was found running has had time to report its state."""
         if now - self._listening_since > SETTLE_INTERVALS * settings.status_interval:
             return True
-        unheard = [w for w in seen if w.obeys and w.phase != "ended" and w.worker_id not in self._mail.heard]
+        unheard = [
+            w for w in seen if w.obeys and w.phase != "ended" and w.worker_id not in self._messaging.heard
+        ]
         return all(worker.requested_at >= self._listening_since for worker in unheard)
 
-    async def _act(self, action: ScalerAction, app_id: str) -> None:
+    async def _act(self, action: ScalingAction, app_id: str) -> None:
         worker_id = action.worker_id
         if action.kind == "forget":
             await self._fleet.forget(worker_id)
-            self._mail.forget(worker_id)
+            self._messaging.forget(worker_id)
             return
         if action.kind == "terminate":
             await self._fleet.drain(worker_id)
-            self._ledger.drains += worker_id not in self._mail.told
-            self._mail.note_signal(worker_id)
+            self._costs.drains += worker_id not in self._messaging.told
+            self._messaging.note_signal(worker_id)
         elif action.kind != "start":
-            self._ledger.drains += action.kind == "drain"
-            self._mail.tell(worker_id, action.kind)
+            self._costs.drains += action.kind == "drain"
+            self._messaging.send(worker_id, action.kind)
         _log.info("scaler.worker_told", app_id=app_id, worker_id=worker_id, command=action.kind)
 
-    async def _start(self, actions: Sequence[ScalerAction], app_id: str, now: float) -> None:
+    async def _start(self, actions: Sequence[ScalingAction], app_id: str, now: float) -> None:
         if not actions:
             return
         settings = self._apps[app_id]
@@ -288,9 +292,9 @@ class Scaler:
             if failure is not None:
                 failures.append(failure)
                 continue
-            self._ledger.started(spec.worker_id, now)
+            self._costs.started(spec.worker_id, now)
             _log.info("scaler.worker_started", app_id=app_id, worker_id=spec.worker_id, standby=spec.standby)
         for failure in failures[:1]:
             if not isinstance(failure, FleetError):
                 raise failure
-            self._ends.start_failed(app_id, failure, now)
+            self._exits.start_failed(app_id, failure, now)

@@ -1,8 +1,8 @@
-"""What the scaler hears and says over the broker: scale requests and statuses in, commands out.
+"""What the scaler receives and sends over the broker: scale requests and statuses in, commands out.
 
 What comes in: deliveries, hostile until decoded. What goes out: the newest request of each application, the
-newest status of each worker, and what each was told. It must not know fleets, nor what is done about any of
-it.
+newest status of each worker, and the newest command to it. It must not know fleets, nor what is done about
+any of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError
 from upswell.events import get_logger
 from upswell.messages import CommandName, ScaleRequest, WorkerCommand, WorkerStatus, decode, encode
-from upswell.scaler.phases import Heard, Told
+from upswell.scaler.phases import ReceivedStatus, SentCommand
 from upswell.scaler.targets import NewestRequests
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _log = get_logger()
 _REQUEST_PREFETCH, _STATUS_PREFETCH = 100, 1000
 
 _PROBE_SECONDS = 2.0
-"""A broker that takes longer to tell a queue's depth counts as away."""
+"""A broker that takes longer to answer with a queue's depth counts as unreachable."""
 
 _STRANGER_SECONDS = 60.0
 """How long the status of a worker is kept that no fleet lists: it may have been started a moment ago."""
@@ -41,7 +41,7 @@ MAX_HEARD = 100_000
 """Statuses kept at most, whatever is sent."""
 
 
-class Mail:
+class ScalerMessaging:
     """The scaler's queues."""
 
     def __init__(
@@ -55,8 +55,8 @@ class Mail:
     ) -> None:
         """Set `changed` whenever something has come in that may need doing at once."""
         self.requests = NewestRequests()
-        self.heard: dict[str, Heard] = {}
-        self.told: dict[str, Told] = {}
+        self.heard: dict[str, ReceivedStatus] = {}
+        self.told: dict[str, SentCommand] = {}
         self._broker = broker
         self._apps = frozenset(settings.apps)
         self._requests_from = topology.scaling_queue(settings.report_queue)
@@ -107,21 +107,21 @@ class Mail:
         before = self.heard.get(status.worker_id)
         if before is None and len(self.heard) >= MAX_HEARD:
             return
-        self.heard[status.worker_id] = Heard(status.state, status.busy, self._clock())
+        self.heard[status.worker_id] = ReceivedStatus(status.state, status.busy, self._clock())
         if before is None or before.state != status.state:
             self._changed.set()
 
-    def tell(self, worker_id: str, command: CommandName) -> None:
+    def send(self, worker_id: str, command: CommandName) -> None:
         """Send a worker a command; whether it obeys shows in its status."""
         now = self._clock()
-        self.told[worker_id] = told = Told(command, now)
+        self.told[worker_id] = told = SentCommand(command, now)
         body = encode(WorkerCommand(command=command, sent_at=now))
         sent = self._broker.publish(Message(body=body, routing_key=topology.control_queue(worker_id).name))
         sent.add_done_callback(partial(self._on_sent, worker_id, told))
 
     def note_signal(self, worker_id: str) -> None:
         """Remember that a worker was asked by SIGTERM to drain: it is never asked so twice."""
-        self.told[worker_id] = Told("drain", self._clock(), by_signal=True)
+        self.told[worker_id] = SentCommand("drain", self._clock(), by_signal=True)
 
     def forget(self, worker_id: str) -> None:
         """Drop what is known of a worker that has gone."""
@@ -139,11 +139,11 @@ class Mail:
             del self.heard[worker_id]
 
     def restart_clock(self, now: float) -> None:
-        """Count all waiting anew from `now`: the clock was set, or this process stood still."""
+        """Restart all waiting at `now`: the clock was set, or this process stood still."""
         self.heard = {worker_id: msgspec.structs.replace(h, at=now) for worker_id, h in self.heard.items()}
         self.told = {worker_id: msgspec.structs.replace(t, at=now) for worker_id, t in self.told.items()}
 
-    def _on_sent(self, worker_id: str, told: Told, sent: asyncio.Future[None]) -> None:
+    def _on_sent(self, worker_id: str, told: SentCommand, sent: asyncio.Future[None]) -> None:
         if sent.cancelled() or sent.exception() is None:
             return
         # Nobody reads the worker's control queue; only the newest command is of interest.

@@ -1,4 +1,4 @@
-"""From what the fleet lists, a worker last reported and it was last told, to how the scaler sees it. Pure.
+"""From what the fleet lists, a worker last reported and the last command to it, to its phase. Pure.
 
 What comes in: one worker's facts. What goes out: its phase. It must not know what is wanted of it.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from upswell.messages import CommandName, WorkerState
-from upswell.scaler.plan import Phase, Seen
+from upswell.scaler.plan import ObservedWorker, Phase
 
 if TYPE_CHECKING:
     from upswell.fleets.protocol import FleetWorker
@@ -21,7 +21,7 @@ ANSWER_SECONDS = 5.0
 _LEAVING = ("draining", "stopped")
 
 
-class Heard(Struct, frozen=True):
+class ReceivedStatus(Struct, frozen=True):
     """A worker's newest status, and when the scaler had it (its own clock: a worker's may differ)."""
 
     state: WorkerState
@@ -29,7 +29,7 @@ class Heard(Struct, frozen=True):
     at: float
 
 
-class Told(Struct, frozen=True):
+class SentCommand(Struct, frozen=True):
     """The newest command to a worker; `by_signal`: by SIGTERM. `unroutable`: nobody was there to read it."""
 
     command: CommandName
@@ -40,13 +40,13 @@ class Told(Struct, frozen=True):
 
 def see(
     worker: FleetWorker,
-    heard: Heard | None,
-    told: Told | None,
+    heard: ReceivedStatus | None,
+    told: SentCommand | None,
     *,
     start_timeout: float,
     listening_since: float,
     now: float,
-) -> Seen:
+) -> ObservedWorker:
     """Return how a worker is.
 
     Args:
@@ -62,7 +62,7 @@ def see(
     silent_since = max(heard.at if heard else worker.requested_at, listening_since)
     silent = now - silent_since > start_timeout
     phase = _phase(worker, heard, told, silent=silent, now=now)
-    return Seen(
+    return ObservedWorker(
         worker_id=worker.worker_id,
         app_id=worker.app_id,
         phase=phase,
@@ -73,7 +73,9 @@ def see(
     )
 
 
-def _phase(worker: FleetWorker, heard: Heard | None, told: Told | None, *, silent: bool, now: float) -> Phase:
+def _phase(
+    worker: FleetWorker, heard: ReceivedStatus | None, told: SentCommand | None, *, silent: bool, now: float
+) -> Phase:
     if worker.state == "exited":
         return "ended"
     if is_leaving(heard, told):
@@ -87,19 +89,19 @@ def _phase(worker: FleetWorker, heard: Heard | None, told: Told | None, *, silen
     return _as_told(heard.state, told, now)
 
 
-def _as_told(state: WorkerState, told: Told | None, now: float) -> Phase:
+def _as_told(state: WorkerState, told: SentCommand | None, now: float) -> Phase:
     """Return ready or standby; a command that may still be on its way counts as obeyed."""
     if told and not told.unroutable and now - told.at <= ANSWER_SECONDS:
         return "ready" if told.command == "activate" else "standby"
     return "standby" if state == "standby" else "ready"
 
 
-def is_leaving(heard: Heard | None, told: Told | None) -> bool:
+def is_leaving(heard: ReceivedStatus | None, told: SentCommand | None) -> bool:
     """Return whether a worker was told to drain, or says that it does: anybody may send it SIGTERM."""
     return bool((told and told.command == "drain") or (heard and heard.state in _LEAVING))
 
 
-def _unanswered(heard: Heard | None, told: Told | None, *, silent: bool) -> bool:
+def _unanswered(heard: ReceivedStatus | None, told: SentCommand | None, *, silent: bool) -> bool:
     """Return whether a worker was told to drain and does not; a missing status is no proof, a late one is."""
     if told is None or told.by_signal or (heard and heard.state in _LEAVING):
         return False

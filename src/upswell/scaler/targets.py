@@ -1,4 +1,4 @@
-"""The newest wish of the monitor for each application, whatever order requests arrive in. Pure.
+"""The newest request of the monitor for each application, whatever order requests arrive in. Pure.
 
 What comes in: scale requests, some repeated, late or out of order. What goes out: how many workers should
 run. It must not know what does.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from upswell.messages import ScaleRequest
-from upswell.scaler.plan import Wish
+from upswell.scaler.plan import Target
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
@@ -48,15 +48,15 @@ class NewestRequests:
         return known.request if known else None
 
 
-def wish(settings: Settings, request: ScaleRequest | None, adopted: int) -> Wish:
+def target(settings: Settings, request: ScaleRequest | None, adopted: int) -> Target:
     """Return how many workers of an application should run, within its bounds whatever a message says.
 
     Without a request as many as were found running (`adopted`) go on: no data is not zero. Standby workers
-    that no bound would ever let become ready are not kept.
+    that no bound would ever let consume are not kept.
     """
     wanted = adopted if request is None else request.desired_workers
     ready = min(max(wanted, settings.min_workers), settings.max_workers)
-    return Wish(ready, min(settings.standby_workers, settings.max_workers - ready))
+    return Target(ready, min(settings.standby_workers, settings.max_workers - ready))
 
 
 def _order(request: ScaleRequest) -> tuple[int, float]:

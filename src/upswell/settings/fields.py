@@ -36,12 +36,6 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             variable="AMQPURL",
         ),
     ] = ""
-    management_url: Annotated[
-        str,
-        Setting(
-            "http(s):// of RabbitMQ's management API: the only place that knows the unacknowledged messages of workers written by others; empty: not used."
-        ),
-    ] = ""
     state_dir: Annotated[
         str,
         Setting(
@@ -257,34 +251,6 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             separator=",",
         ),
     ] = []
-    source_downgrade: Annotated[
-        bool, Setting("Whether a redirect may lead from https to http.", app=True)
-    ] = False
-    max_source_bytes: Annotated[
-        int,
-        Meta(ge=1),
-        Setting(
-            "The most bytes an http(s):// source may have; a larger one is refused for good. Default: the largest object of S3.",
-            app=True,
-        ),
-    ] = 5 * 1024**4
-    connect_timeout: Annotated[
-        Positive, Setting("Seconds in which a web server must accept a connection and finish TLS.", app=True)
-    ] = 10.0
-    read_timeout: Annotated[
-        Positive,
-        Setting(
-            "Seconds of silence after which a web server counts as gone; its headers must arrive within them.",
-            app=True,
-        ),
-    ] = 30.0
-    min_throughput: Annotated[
-        Rate,
-        Setting(
-            "Bytes per second that a web server must send over 30 s of waiting for it, or its upload is tried again later; 0: no minimum.",
-            app=True,
-        ),
-    ] = 1024.0
     source_stores: Annotated[
         list[str],
         Setting(
@@ -309,36 +275,6 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             form="letters, digits and '-'",
         ),
     ] = ""
-    store_addressing: Annotated[
-        Literal["path", "virtual"],
-        Setting("Where an S3 bucket's name stands in a URL: in the path, or before the host.", app=True),
-    ] = "path"
-    store_allow_http: Annotated[
-        bool, Setting("Whether store_endpoint may be http:// on another machine than this one.", app=True)
-    ] = False
-    store_anonymous: Annotated[
-        bool, Setting("Whether requests to stores carry no credentials: for public buckets.", app=True)
-    ] = False
-    store_timeout: Annotated[
-        Positive,
-        Setting(
-            "Seconds that one request to a store may take; with part_size it is the least throughput of a connection.",
-            app=True,
-        ),
-    ] = 120.0
-    part_size: Annotated[
-        int,
-        Meta(ge=5 * 1024 * 1024, le=5 * 1024**3),
-        Setting(
-            "Bytes of one part of a multipart upload, more for objects over 10,000 parts; smaller objects are sent in one request. A worker's buffers hold at most slots x parts_in_flight x part_size.",
-            app=True,
-        ),
-    ] = 8 * 1024 * 1024
-    parts_in_flight: Annotated[
-        int,
-        Meta(ge=2, le=64),
-        Setting("Parts of one upload that are in memory at once, being read or sent.", app=True),
-    ] = 4
     verify: Annotated[
         Literal["checksum", "length", "read"],
         Setting(
@@ -361,13 +297,6 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             flags=("worker",),
         ),
     ] = 0.0
-    consumer_timeout: Annotated[
-        float,
-        Meta(ge=0),
-        Setting(
-            "RabbitMQ's own consumer_timeout: seconds for which a worker may hold a message; it cannot be asked for it, and uploads must end sooner. 0: no limit."
-        ),
-    ] = 1800.0
     upload_rate_limit: Annotated[
         Rate,
         Setting(
@@ -462,14 +391,29 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "Applications that may be scaled, each with its own settings. Any other is observed, and never started."
         ),
     ] = {}
+    brokers: Annotated[Tables, Setting("What belongs to one broker: [brokers.rabbitmq].")] = {}
     fleets: Annotated[Tables, Setting("What belongs to one fleet: [fleets.docker].", app=True)] = {}
     handlers: Annotated[Tables, Setting("What belongs to one handler: [handlers.simulate].", app=True)] = {}
     policies: Annotated[
         Tables, Setting("What belongs to one policy: [policies.keda].", app=True, decides=True)
     ] = {}
+    stores: Annotated[Tables, Setting("What belongs to sources and stores: [stores.http].", app=True)] = {}
 
 
 REMOVED = {
+    "connect_timeout": "use stores.http.connect_timeout",
+    "consumer_timeout": "use brokers.rabbitmq.consumer_timeout",
+    "management_url": "use brokers.rabbitmq.management_url",
+    "max_source_bytes": "use stores.http.max_bytes",
+    "min_throughput": "use stores.http.min_throughput",
+    "part_size": "use stores.objects.part_size",
+    "parts_in_flight": "use stores.objects.parts_in_flight",
+    "read_timeout": "use stores.http.read_timeout",
+    "source_downgrade": "use stores.http.allow_downgrade",
+    "store_addressing": "use stores.objects.addressing",
+    "store_allow_http": "use stores.objects.allow_http",
+    "store_anonymous": "use stores.objects.anonymous",
+    "store_timeout": "use stores.objects.timeout",
     "auto_slots": 'use slots = "auto"',
     "docker_network": "use fleets.docker.network",
     "image": "use fleets.docker.image",

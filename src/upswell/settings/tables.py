@@ -1,4 +1,4 @@
-"""Settings that belong to one fleet, handler or policy: `[fleets.docker] image = ...`.
+"""Settings that belong to one broker, fleet, handler, policy or kind of store: `[fleets.docker] image = ...`.
 
 Each is a field of the Struct that the registry's entry names, so a package that adds an entry adds its settings. Registries
 are found by name, when a table is there: this package must not know what stands behind them.
@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 
     from upswell.settings.setting import Setting
 
-KINDS = ("fleets", "handlers", "policies")
-"""Settings that hold such tables."""
+KINDS = {
+    "brokers": "upswell.broker.registry",
+    "fleets": "upswell.fleets.registry",
+    "handlers": "upswell.handlers.registry",
+    "policies": "upswell.policies.registry",
+    "stores": "upswell.stores.settings",
+}
+"""Settings that hold such tables, and where the registry of each is."""
 
 
 def registry(kind: str) -> Registry[Any]:
     """Return the registry whose entries have their settings in the tables of this kind."""
     try:
-        return importlib.import_module(f"upswell.{kind}.registry").REGISTRY
+        return importlib.import_module(KINDS[kind]).REGISTRY
     except ModuleNotFoundError:
         return Registry(kind, f"upswell.{kind}", [])
 

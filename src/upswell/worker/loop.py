@@ -360,13 +360,18 @@ def check_time_limit(settings: Settings) -> None:
     RabbitMQ cannot be asked for its consumer_timeout over AMQP, so the setting of that name says it. An
     upload is held for its time limit, its backoff and its report's confirm.
     """
-    if not settings.consumer_timeout or not broker_entry(settings).limits_holding:
+    if not broker_entry(settings).limits_holding:
         return
-    longest = settings.consumer_timeout - MAX_BACKOFF_SECONDS - CONFIRM_SECONDS
+    from upswell.broker.rabbitmq.settings import RabbitSettings  # noqa: PLC0415 - imports pika
+
+    held = settings.own("brokers", "rabbitmq", RabbitSettings).consumer_timeout
+    if not held:
+        return
+    longest = held - MAX_BACKOFF_SECONDS - CONFIRM_SECONDS
     if settings.upload_timeout > longest:
         raise SettingsError(
             f"upload_timeout must be at most {longest:g} s, which is RabbitMQ's consumer_timeout "
-            f"({settings.consumer_timeout:g} s) less {MAX_BACKOFF_SECONDS:g} s for the backoff and "
+            f"({held:g} s) less {MAX_BACKOFF_SECONDS:g} s for the backoff and "
             f"{CONFIRM_SECONDS:g} s for the report, got {settings.upload_timeout:g}; for longer uploads "
             "raise consumer_timeout in rabbitmq.conf (in milliseconds) and here alike"
         )

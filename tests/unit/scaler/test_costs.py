@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from upswell.fleets.protocol import FleetWorker
-from upswell.scaler.costs import Ledger
+from upswell.scaler.costs import ScalingCosts
 
 
 def worker(
@@ -15,7 +15,7 @@ def worker(
 
 
 def test_a_worker_is_billed_from_its_start_request_to_its_end() -> None:
-    ledger = Ledger()
+    ledger = ScalingCosts()
     ledger.started("w1", 100.0)
     ledger.running([worker("w1", 100.0)], 105.0)
     assert ledger.totals(108.0).worker_seconds == 8.0
@@ -25,13 +25,13 @@ def test_a_worker_is_billed_from_its_start_request_to_its_end() -> None:
 
 
 def test_an_adopted_worker_is_billed_from_when_it_was_asked_for() -> None:
-    ledger = Ledger()
+    ledger = ScalingCosts()
     ledger.running([worker("w1", 40.0), worker("w2", 90.0)], 100.0)
     assert ledger.totals(100.0).worker_seconds == 70.0
 
 
 def test_a_worker_that_vanished_is_billed_until_it_was_missed() -> None:
-    ledger = Ledger()
+    ledger = ScalingCosts()
     ledger.running([worker("w1", 40.0)], 50.0)
     ledger.running([], 60.0)
     assert ledger.totals(1000.0).worker_seconds == 20.0

@@ -48,7 +48,7 @@ class Stage:
         await asyncio.sleep(0)
         await self.scaler.run_once(self.now)
 
-    def wish(self, workers: int, *, app_id: str = "a1") -> None:
+    def request(self, workers: int, *, app_id: str = "a1") -> None:
         request = ScaleRequest(
             app_id=app_id, desired_workers=workers, decided_at=self.now, reason="because", epoch=1
         )
@@ -93,7 +93,7 @@ def stage(tmp_path: Path) -> Stage:
 
 def test_workers_are_started_until_as_many_run_as_were_asked_for(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        stage.wish(3)
+        stage.request(3)
         await stage.round()
         await stage.round()
         assert len(stage.fleet.started) == 3
@@ -106,7 +106,7 @@ def test_workers_are_started_until_as_many_run_as_were_asked_for(stage: Stage) -
 
 def test_the_bounds_hold_whatever_a_request_says(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        stage.wish(1_000_000)
+        stage.request(1_000_000)
         await stage.round()
         assert len(stage.fleet.started) == 5
 
@@ -124,7 +124,7 @@ def test_min_workers_run_before_any_request_has_come(tmp_path: Path) -> None:
 def test_nothing_is_started_for_an_application_that_is_not_in_the_settings(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         for _ in range(3):
-            stage.wish(3, app_id="stranger")
+            stage.request(3, app_id="stranger")
             await stage.round()
         assert stage.fleet.started == []
 
@@ -144,12 +144,12 @@ def test_hostile_messages_are_dropped(stage: Stage) -> None:
 
 def test_scale_in_drains_the_idlest_by_message_and_only_once(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        stage.wish(3)
+        stage.request(3)
         await stage.round()
         ids = [spec.worker_id for spec in stage.fleet.started]
         for worker_id, busy in zip(ids, (3, 1, 2), strict=True):
             stage.reports(worker_id, busy=busy)
-        stage.wish(2)
+        stage.request(2)
         for _ in range(3):
             await stage.round()
         assert [stage.commands(worker_id) for worker_id in ids] == [[], ["drain"], []]
@@ -165,7 +165,7 @@ def test_a_worker_that_goes_on_after_the_drain_command_gets_one_sigterm(stage: S
     async def story(stage: Stage) -> None:
         stage.fleet.add("w1")
         stage.reports("w1", busy=1)
-        stage.wish(0)
+        stage.request(0)
         for _ in range(12):
             await stage.round()
             stage.reports("w1", busy=1)
@@ -179,7 +179,7 @@ def test_a_worker_that_takes_long_to_drain_is_left_to_finish(stage: Stage) -> No
     async def story(stage: Stage) -> None:
         stage.fleet.add("w1")
         stage.reports("w1", busy=1)
-        stage.wish(0)
+        stage.request(0)
         for _ in range(600):
             await stage.round()
             stage.reports("w1", "draining", busy=1)
@@ -199,7 +199,7 @@ def test_standby_workers_are_kept_and_activated_before_any_is_started(tmp_path: 
         assert [spec.standby for spec in stage.fleet.started] == [True]
         first = stage.fleet.started[0].worker_id
         stage.reports(first, "standby")
-        stage.wish(1)
+        stage.request(1)
         await stage.round()
         assert stage.commands(first) == ["activate"]
         stage.reports(first)
@@ -214,7 +214,7 @@ def test_an_activation_that_was_lost_is_sent_again(tmp_path: Path) -> None:
     async def story(stage: Stage) -> None:
         stage.fleet.add("w1")
         stage.reports("w1", "standby")
-        stage.wish(1)
+        stage.request(1)
         for _ in range(8):
             await stage.round()
             stage.reports("w1", "standby")
@@ -226,7 +226,7 @@ def test_an_activation_that_was_lost_is_sent_again(tmp_path: Path) -> None:
 
 def test_a_crashed_worker_is_replaced_at_once_and_its_last_lines_are_logged(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        stage.wish(1)
+        stage.request(1)
         await stage.round()
         stage.all_report()
         await stage.round()
@@ -249,7 +249,7 @@ async def _with_scaler(stage: Stage, story: Callable[[Stage], Awaitable[None]]) 
 
 def test_a_crash_loop_is_slowed_down_and_says_so(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        stage.wish(1)
+        stage.request(1)
         for _ in range(600):
             await stage.round()
             for worker in list(stage.fleet.workers.values()):
@@ -263,7 +263,7 @@ def test_a_crash_loop_is_slowed_down_and_says_so(stage: Stage) -> None:
 def test_a_start_that_fails_is_tried_again_later_and_later(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         stage.fleet.refuses = True
-        stage.wish(2)
+        stage.request(2)
         for _ in range(60):
             await stage.round()
         stage.fleet.refuses = False
@@ -276,7 +276,7 @@ def test_a_start_that_fails_is_tried_again_later_and_later(stage: Stage) -> None
 
 def test_a_started_worker_that_never_reports_is_asked_to_leave_and_replaced(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        stage.wish(1)
+        stage.request(1)
         for _ in range(62):
             await stage.round()
         first = stage.fleet.started[0].worker_id
@@ -295,7 +295,7 @@ def test_a_restarted_scaler_adopts_what_runs_and_waits_for_its_statuses(stage: S
         stage.broker.consumers.clear()  # of the one that was killed
         stage.scaler = stage.new_scaler()
         await stage.scaler.start()
-        stage.wish(3)
+        stage.request(3)
         await stage.round()
         assert stage.fleet.started == []
         stage.reports("w0")
@@ -327,7 +327,7 @@ def test_a_fleet_that_cannot_be_seen_is_left_as_it_is(stage: Stage) -> None:
     """Nobody listed is not nobody running."""
 
     async def story(stage: Stage) -> None:
-        stage.wish(2)
+        stage.request(2)
         await stage.round()
         stage.fleet.broken = True
         for _ in range(5):
@@ -341,7 +341,7 @@ def test_a_fleet_that_cannot_be_seen_is_left_as_it_is(stage: Stage) -> None:
 
 def test_a_clock_that_jumps_neither_loses_nor_drains_a_worker(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        stage.wish(2)
+        stage.request(2)
         await stage.round()
         stage.all_report()
         for jump in (3600.0, 1.0, -7200.0, 1.0, 1.0):
@@ -354,7 +354,7 @@ def test_a_clock_that_jumps_neither_loses_nor_drains_a_worker(stage: Stage) -> N
 
 def test_drain_all_returns_when_the_last_worker_has_left(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        stage.wish(2)
+        stage.request(2)
         await stage.round()
         stage.all_report()
         await stage.round()
@@ -401,7 +401,7 @@ def test_a_second_scaler_waits_until_the_first_has_gone(stage: Stage, tmp_path: 
 
 def test_worker_seconds_are_billed_from_each_start_request(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        stage.wish(2)
+        stage.request(2)
         await stage.round()
         stage.all_report()
         await stage.round(after=9.0)

@@ -9,97 +9,101 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from upswell.scaler.plan import Phase, ScalerAction, Seen, Wish, plan
+from upswell.scaler.plan import ObservedWorker, Phase, ScalingAction, Target, plan
 
 
-def seen(worker_id: str, phase: Phase = "ready", *, busy: int = 0, age: float = 0.0, **more: bool) -> Seen:
-    return Seen(worker_id=worker_id, app_id="a1", phase=phase, busy=busy, requested_at=1000.0 - age, **more)
+def seen(
+    worker_id: str, phase: Phase = "ready", *, busy: int = 0, age: float = 0.0, **more: bool
+) -> ObservedWorker:
+    return ObservedWorker(
+        worker_id=worker_id, app_id="a1", phase=phase, busy=busy, requested_at=1000.0 - age, **more
+    )
 
 
-def kinds(actions: list[ScalerAction]) -> Counter[str]:
+def kinds(actions: list[ScalingAction]) -> Counter[str]:
     return Counter(a.kind + (" standby" if a.kind == "start" and a.standby else "") for a in actions)
 
 
 @pytest.mark.parametrize(
-    ("phases", "wish", "expected"),
+    ("phases", "target", "expected"),
     [
-        ([], Wish(2, 0), {"start": 2}),
-        ([], Wish(0, 0), {}),
-        (["ready"], Wish(1, 0), {}),
-        (["starting"], Wish(1, 0), {}),
-        (["ready"], Wish(3, 0), {"start": 2}),
-        (["ready", "standby"], Wish(2, 0), {"activate": 1}),
-        (["ready", "standby"], Wish(2, 1), {"activate": 1, "start standby": 1}),
-        (["ready", "standby"], Wish(4, 1), {"activate": 1, "start": 2, "start standby": 1}),
-        (["ready", "starting_standby"], Wish(2, 1), {"start standby": 1}),
-        (["ready"], Wish(1, 2), {"start standby": 2}),
-        (["ready", "standby", "standby"], Wish(1, 1), {"drain": 1}),
-        (["ready", "ready"], Wish(1, 0), {"drain": 1}),
-        (["ready", "ready"], Wish(1, 1), {"standby": 1}),
-        (["ready", "ready", "ready"], Wish(1, 1), {"standby": 1, "drain": 1}),
-        (["ready", "starting"], Wish(1, 0), {"terminate": 1}),
-        (["ready", "draining"], Wish(1, 0), {}),
-        (["draining", "draining"], Wish(1, 0), {"start": 1}),
-        (["ready", "ended"], Wish(2, 0), {"forget": 1, "start": 1}),
-        (["ready", "lost"], Wish(2, 0), {"terminate": 1, "start": 1}),
-        (["ready", "standby", "starting"], Wish(0, 0), {"drain": 2, "terminate": 1}),
+        ([], Target(2, 0), {"start": 2}),
+        ([], Target(0, 0), {}),
+        (["ready"], Target(1, 0), {}),
+        (["starting"], Target(1, 0), {}),
+        (["ready"], Target(3, 0), {"start": 2}),
+        (["ready", "standby"], Target(2, 0), {"activate": 1}),
+        (["ready", "standby"], Target(2, 1), {"activate": 1, "start standby": 1}),
+        (["ready", "standby"], Target(4, 1), {"activate": 1, "start": 2, "start standby": 1}),
+        (["ready", "starting_standby"], Target(2, 1), {"start standby": 1}),
+        (["ready"], Target(1, 2), {"start standby": 2}),
+        (["ready", "standby", "standby"], Target(1, 1), {"drain": 1}),
+        (["ready", "ready"], Target(1, 0), {"drain": 1}),
+        (["ready", "ready"], Target(1, 1), {"standby": 1}),
+        (["ready", "ready", "ready"], Target(1, 1), {"standby": 1, "drain": 1}),
+        (["ready", "starting"], Target(1, 0), {"terminate": 1}),
+        (["ready", "draining"], Target(1, 0), {}),
+        (["draining", "draining"], Target(1, 0), {"start": 1}),
+        (["ready", "ended"], Target(2, 0), {"forget": 1, "start": 1}),
+        (["ready", "lost"], Target(2, 0), {"terminate": 1, "start": 1}),
+        (["ready", "standby", "starting"], Target(0, 0), {"drain": 2, "terminate": 1}),
     ],
 )
 def test_plan_gives_the_actions_that_are_missing(
-    phases: list[Phase], wish: Wish, expected: dict[str, int]
+    phases: list[Phase], target: Target, expected: dict[str, int]
 ) -> None:
     workers = [seen(f"w{number}", phase) for number, phase in enumerate(phases)]
-    assert kinds(plan(workers, wish)) == expected
+    assert kinds(plan(workers, target)) == expected
 
 
 def test_scale_in_drains_the_worker_with_the_fewest_uploads_in_hand() -> None:
     workers = [seen("w1", busy=3), seen("w2", busy=1), seen("w3", busy=2)]
-    assert plan(workers, Wish(2, 0)) == [ScalerAction("drain", "w2")]
+    assert plan(workers, Target(2, 0)) == [ScalingAction("drain", "w2")]
 
 
 def test_scale_in_drains_the_youngest_of_equally_busy_workers() -> None:
     """The older ones have shown that they run; a bad new image leaves first."""
     workers = [seen("w1", age=500.0), seen("w2", age=5.0), seen("w3", age=50.0)]
-    assert plan(workers, Wish(2, 0)) == [ScalerAction("drain", "w2")]
+    assert plan(workers, Target(2, 0)) == [ScalingAction("drain", "w2")]
 
 
 def test_scale_in_ends_a_worker_that_is_not_there_yet_before_one_that_works() -> None:
     workers = [seen("w1"), seen("w2", "starting", age=900.0)]
-    assert plan(workers, Wish(1, 0)) == [ScalerAction("terminate", "w2")]
+    assert plan(workers, Target(1, 0)) == [ScalingAction("terminate", "w2")]
 
 
 def test_the_worker_that_has_stood_by_longest_is_activated_first() -> None:
     workers = [seen("w1", "standby", age=5.0), seen("w2", "standby", age=50.0)]
-    assert plan(workers, Wish(1, 1)) == [ScalerAction("activate", "w2")]
+    assert plan(workers, Target(1, 1)) == [ScalingAction("activate", "w2")]
 
 
 def test_a_worker_that_does_not_answer_the_drain_command_gets_sigterm() -> None:
-    assert plan([seen("w1", "draining", unanswered=True)], Wish(0, 0)) == [ScalerAction("terminate", "w1")]
+    assert plan([seen("w1", "draining", unanswered=True)], Target(0, 0)) == [ScalingAction("terminate", "w1")]
 
 
 def test_a_worker_written_by_others_is_drained_by_sigterm_and_never_put_to_stand_by() -> None:
     workers = [seen("w1", obeys=False), seen("w2", obeys=False, age=10.0)]
-    assert plan(workers, Wish(1, 1)) == [ScalerAction("terminate", "w1")]
+    assert plan(workers, Target(1, 1)) == [ScalingAction("terminate", "w1")]
 
 
 def test_nothing_is_started_while_a_crash_loop_backs_off_but_standby_workers_are_activated() -> None:
     workers = [seen("w1", "standby")]
-    assert plan(workers, Wish(3, 1), may_start=False) == [ScalerAction("activate", "w1")]
+    assert plan(workers, Target(3, 1), may_start=False) == [ScalingAction("activate", "w1")]
 
 
 def test_without_a_wish_only_those_that_ended_are_forgotten() -> None:
     workers = [seen("w1"), seen("w2", "ended"), seen("w3", "lost"), seen("w4", "draining", unanswered=True)]
-    assert plan(workers, None) == [ScalerAction("forget", "w2")]
+    assert plan(workers, None) == [ScalingAction("forget", "w2")]
 
 
 PHASES: list[Phase] = ["starting", "starting_standby", "ready", "standby", "draining", "lost", "ended"]
 FLEETS = st.lists(st.tuples(st.sampled_from(PHASES), st.integers(0, 4), st.floats(0, 1e4)), max_size=12).map(
     lambda rows: [seen(f"w{n}", phase, busy=busy, age=age) for n, (phase, busy, age) in enumerate(rows)]
 )
-WISHES = st.builds(Wish, st.integers(0, 8), st.integers(0, 4))
+TARGETS = st.builds(Target, st.integers(0, 8), st.integers(0, 4))
 
 
-def after(workers: list[Seen], actions: list[ScalerAction]) -> list[Seen]:
+def after(workers: list[ObservedWorker], actions: list[ScalingAction]) -> list[ObservedWorker]:
     """Return the workers once every action has worked and every start has ended."""
     effect: dict[str, Phase] = {
         "activate": "ready",
@@ -119,40 +123,46 @@ def after(workers: list[Seen], actions: list[ScalerAction]) -> list[Seen]:
     return [replace(w, phase=arrived.get(w.phase, w.phase)) for w in by_id.values()]
 
 
-@given(FLEETS, WISHES)
-def test_a_plan_carried_out_leads_to_the_wish_and_stays_there(workers: list[Seen], wish: Wish) -> None:
+@given(FLEETS, TARGETS)
+def test_a_plan_carried_out_leads_to_the_target_and_stays_there(
+    workers: list[ObservedWorker], target: Target
+) -> None:
     """Twice: a standby worker still starting is activated when it has come, by the next plan."""
     for _ in range(2):
-        workers = after(workers, plan(workers, wish))
+        workers = after(workers, plan(workers, target))
     phases = Counter(worker.phase for worker in workers)
-    assert (phases["ready"], phases["standby"]) == (wish.ready, wish.standby)
-    assert [a for a in plan(workers, wish) if a.kind != "forget"] == []
+    assert (phases["ready"], phases["standby"]) == (target.ready, target.standby)
+    assert [a for a in plan(workers, target) if a.kind != "forget"] == []
 
 
-@given(FLEETS, WISHES)
+@given(FLEETS, TARGETS)
 def test_no_worker_gets_two_actions_and_none_that_leaves_is_called_back(
-    workers: list[Seen], wish: Wish
+    workers: list[ObservedWorker], target: Target
 ) -> None:
-    actions = plan(workers, wish)
+    actions = plan(workers, target)
     named = [action.worker_id for action in actions if action.worker_id]
     assert len(named) == len(set(named))
     leaving = {worker.worker_id for worker in workers if worker.phase == "draining"}
     assert leaving.isdisjoint(named)
 
 
-@given(FLEETS, WISHES)
-def test_no_plan_both_starts_a_worker_and_drains_one_that_consumes(workers: list[Seen], wish: Wish) -> None:
+@given(FLEETS, TARGETS)
+def test_no_plan_both_starts_a_worker_and_drains_one_that_consumes(
+    workers: list[ObservedWorker], target: Target
+) -> None:
     """A restart for nothing costs a start-up and, with a wrong policy, never ends."""
     active = {worker.worker_id for worker in workers if worker.phase in ("ready", "starting")}
-    actions = plan(workers, wish)
+    actions = plan(workers, target)
     drained = [a for a in actions if a.kind in ("drain", "terminate") and a.worker_id in active]
     started = [a for a in actions if a.kind == "start" and not a.standby]
     assert not (drained and started)
 
 
-@given(FLEETS, WISHES)
-def test_scale_in_never_picks_a_busier_worker_than_one_it_leaves(workers: list[Seen], wish: Wish) -> None:
-    picked = {action.worker_id for action in plan(workers, wish) if action.kind in ("drain", "standby")}
+@given(FLEETS, TARGETS)
+def test_scale_in_never_picks_a_busier_worker_than_one_it_leaves(
+    workers: list[ObservedWorker], target: Target
+) -> None:
+    picked = {action.worker_id for action in plan(workers, target) if action.kind in ("drain", "standby")}
     busy = {worker.worker_id: worker.busy for worker in workers if worker.phase == "ready"}
     gone = [count for worker_id, count in busy.items() if worker_id in picked]
     kept = [count for worker_id, count in busy.items() if worker_id not in picked]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upswell.messages import ScaleRequest
-from upswell.scaler.plan import Wish
-from upswell.scaler.targets import ORDER_SECONDS, NewestRequests, wish
+from upswell.scaler.plan import Target
+from upswell.scaler.targets import ORDER_SECONDS, NewestRequests, target
 from upswell.settings import Settings
 
 SETTINGS = Settings(min_workers=1, max_workers=5, standby_workers=2)
@@ -56,16 +56,16 @@ def test_the_order_of_arrival_does_not_matter(requests: list[ScaleRequest]) -> N
 
 @given(st.integers(0, 1_000_000))
 def test_no_message_leads_out_of_the_bounds(desired: int) -> None:
-    wanted = wish(SETTINGS, request(desired), adopted=0)
+    wanted = target(SETTINGS, request(desired), adopted=0)
     assert 1 <= wanted.ready <= 5
     assert wanted.ready + wanted.standby <= 5
 
 
 def test_without_a_request_what_runs_goes_on_within_the_bounds() -> None:
-    assert wish(SETTINGS, None, adopted=3) == Wish(3, 2)
-    assert wish(SETTINGS, None, adopted=0) == Wish(1, 2)
+    assert target(SETTINGS, None, adopted=3) == Target(3, 2)
+    assert target(SETTINGS, None, adopted=0) == Target(1, 2)
 
 
 def test_standby_workers_that_could_never_become_active_are_not_kept() -> None:
-    assert wish(SETTINGS, request(4), adopted=0) == Wish(4, 1)
-    assert wish(SETTINGS, request(5), adopted=0) == Wish(5, 0)
+    assert target(SETTINGS, request(4), adopted=0) == Target(4, 1)
+    assert target(SETTINGS, request(5), adopted=0) == Target(5, 0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 import pytest
+from msgspec import Struct
 
 from upswell.errors import SettingsError
-from upswell.settings import PER_APP, SETTINGS, Settings, Slo, load, variable
+from upswell.registry import Entry, Registry
+from upswell.settings import PER_APP, SETTINGS, Setting, Settings, Slo, load, variable
 from upswell.settings.tables import KINDS
 
 
@@ -80,6 +83,12 @@ def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path
         ({"fleets.docker.imag": "x"}, "unknown setting: fleets.docker.imag; did you mean image?"),
         ({"fleets.docker.network": "a b"}, "fleets.docker.network must be the name of a network, got 'a b'"),
         ({"fleets.dokcer.image": "x"}, "did you mean docker?"),
+        ({"part_size": 5}, "part_size is not a setting any more: use stores.objects.part_size"),
+        (
+            {"stores.objects.part_size": 5},
+            "stores.objects.part_size must be a whole number >= 5242880, got 5",
+        ),
+        ({"apps": {"e1": {"brokers": {}}}}, "apps.e1.brokers is no setting of an application"),
         ({"fleets.process.image": "x"}, "fleets.process has no settings of its own"),
         ({"fleets": "docker"}, "UPSWELL_FLEETS must be a JSON object"),
         ({"fleets": {"docker": 3}}, "fleets must hold tables, such as [fleets.NAME]"),
@@ -244,3 +253,29 @@ def test_every_part_reads_an_applications_upload_queue_from_its_settings() -> No
 def test_a_list_stands_in_one_variable(name: str, text: str, values: list[str]) -> None:
     settings, _ = load({}, {f"UPSWELL_{name}": text})
     assert getattr(settings, name.lower()) == values
+
+
+class NomadSettings(Struct, frozen=True):
+    """What a fleet of another package may be told."""
+
+    address: Annotated[str, Setting("Where the server is.")] = "here"
+    regions: Annotated[list[str], Setting("Where workers may run.", separator=",")] = []
+    slots: int = 1
+
+
+def test_a_fleet_from_another_package_brings_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Entry(name="nomad_x", factory="x:y", settings=f"{__name__}:NomadSettings")
+    monkeypatch.setitem(
+        sys.modules, __name__, sys.modules.get(__name__) or SimpleNamespace(NomadSettings=NomadSettings)
+    )
+    registry = Registry("fleet", "upswell.fleets", [entry])
+    monkeypatch.setattr("upswell.fleets.registry.REGISTRY", registry)
+    variables = {"UPSWELL_FLEETS_NOMAD_X_REGIONS": "eu,us", "UPSWELL_FLEETS_NOMAD_X_SLOTS": "3"}
+    settings, _ = load({"apps": {"e1": {"fleets": {"nomad_x": {"address": "there"}}}}}, variables)
+    assert settings.for_app("e1").own("fleets", "nomad_x", NomadSettings) == NomadSettings(
+        "there", ["eu", "us"], 3
+    )
+    with pytest.raises(SettingsError, match=r"fleets\.nomad_x\.adress; did you mean address"):
+        load({"fleets.nomad_x.adress": "x"}, {})
+    with pytest.raises(SettingsError, match=r"fleets\.nomad_x\.slots must be a whole number, got 'some'"):
+        load({"fleets.nomad_x.slots": "some"}, {})

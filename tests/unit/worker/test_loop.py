@@ -384,8 +384,12 @@ def test_uploads_that_may_outlast_the_consumer_timeout_are_refused_at_the_start(
     ):
         check_time_limit(Settings(broker_url=url, upload_timeout=1800.0))
     check_time_limit(Settings(broker_url=url, upload_timeout=1710.0))
-    check_time_limit(Settings(broker_url=url, upload_timeout=7000.0, consumer_timeout=7200.0))
-    check_time_limit(Settings(broker_url=url, upload_timeout=1e6, consumer_timeout=0.0))
+    check_time_limit(
+        Settings(broker_url=url, upload_timeout=7000.0, brokers={"rabbitmq": {"consumer_timeout": 7200}})
+    )
+    check_time_limit(
+        Settings(broker_url=url, upload_timeout=1e6, brokers={"rabbitmq": {"consumer_timeout": 0}})
+    )
     check_time_limit(Settings(upload_timeout=1e6))
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upswell.broker.rabbitmq.broker import RabbitBroker
+from upswell.broker.rabbitmq.settings import RabbitSettings
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
 
-__all__ = ["RabbitBroker", "open_rabbitmq"]
+__all__ = ["RabbitBroker", "RabbitSettings", "open_rabbitmq"]
 
 
 def open_rabbitmq(settings: Settings, *, name: str) -> RabbitBroker:
     """Return the broker at `broker_url`, not yet connected."""
-    return RabbitBroker(settings.broker_url, name=name, management_url=settings.management_url)
+    own = settings.own("brokers", "rabbitmq", RabbitSettings)
+    return RabbitBroker(settings.broker_url, name=name, management_url=own.management_url)

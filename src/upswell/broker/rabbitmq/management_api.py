@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from upswell.broker.rabbitmq.settings import RabbitSettings
 from upswell.errors import BrokerError
 from upswell.safe import safe
 
@@ -65,10 +66,11 @@ def check_clock(settings: Settings) -> str:
     Raises:
         BrokerError: too far, or the management API does not answer.
     """
-    if not settings.management_url:
+    url = settings.own("brokers", "rabbitmq", RabbitSettings).management_url
+    if not url:
         return f"{time.ctime()} (the broker's is not known without management_url)"
     try:
-        skew = time.time() - _date_of(settings.management_url)
+        skew = time.time() - _date_of(url)
     except (OSError, ValueError) as error:
         raise BrokerError(f"management_url does not answer: {safe(str(error))}") from error
     if abs(skew) > MOST_SKEW_SECONDS:

@@ -111,7 +111,7 @@ def demo_settings(found: Settings, folder: Path, sources: Path, rate: float) -> 
     app = f"demo-{secrets.token_hex(4)}"  # its own queues, on a RabbitMQ that others use too
     flags: dict[str, Any] = {
         "broker_url": found.broker_url,
-        "management_url": found.management_url,
+        "brokers": found.brokers,
         "state_dir": str(folder / "state"),
         "destination": str(folder / "store"),
         "source_roots": [str(sources)],

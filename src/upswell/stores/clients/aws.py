@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from upswell.errors import SettingsError, StoreUnavailableError
 from upswell.events import get_logger
 from upswell.stores.clients.errors import store_error
+from upswell.stores.settings import ObjectSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -225,12 +226,13 @@ def _told(url: str) -> Generator[None]:
 
 
 def _client_of(settings: Settings) -> Any:
+    own = settings.own("stores", "objects", ObjectSettings)
     return _client(
         settings.store_endpoint or None,
         settings.store_region or os.environ.get("AWS_REGION") or "us-east-1",
-        settings.store_addressing,
-        settings.store_anonymous,
-        settings.store_timeout,
+        own.addressing,
+        own.anonymous,
+        own.timeout,
     )
 
 

@@ -29,6 +29,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from upswell.errors import SettingsError, StoreUnavailableError, TemporaryUploadError
 from upswell.safe import safe
 from upswell.stores.clients.errors import TEMPORARY_CODES, store_error
+from upswell.stores.settings import ObjectSettings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -67,7 +68,7 @@ class Bucket:
         """Say which bucket; nobody is asked yet.
 
         Raises:
-            SettingsError: plain HTTP to another machine without `store_allow_http`, or what obstore refuses.
+            SettingsError: plain HTTP to another machine without `stores.objects.allow_http`.
         """
         self.scheme = scheme
         self.name = name
@@ -214,10 +215,10 @@ def check_endpoint(settings: Settings) -> None:
         raise SettingsError(
             f"store_endpoint must be http(s)://host[:port], without credentials, got {safe(endpoint)}"
         )
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not settings.store_allow_http:
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not _own(settings).allow_http:
         raise SettingsError(
-            "store_endpoint must be https:// unless it is on this machine or store_allow_http is set, "
-            f"got {safe(endpoint)}"
+            "store_endpoint must be https:// unless on this machine, or stores.objects.allow_http must be "
+            f"set, got {safe(endpoint)}"
         )
 
 
@@ -249,11 +250,15 @@ def _bare(etag: str | None) -> str | None:
     return etag.strip('"') if etag else None
 
 
+def _own(settings: Settings) -> ObjectSettings:
+    return settings.own("stores", "objects", ObjectSettings)
+
+
 def _client(settings: Settings) -> Any:
     return {
         "allow_http": settings.store_endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=5),
-        "timeout": timedelta(seconds=settings.store_timeout),
+        "timeout": timedelta(seconds=_own(settings).timeout),
         "user_agent": "upswell",
     }
 
@@ -261,7 +266,7 @@ def _client(settings: Settings) -> Any:
 def _retries(settings: Settings) -> Any:
     return {
         "max_retries": 3,
-        "retry_timeout": timedelta(seconds=settings.store_timeout),
+        "retry_timeout": timedelta(seconds=_own(settings).timeout),
         "backoff": {
             "init_backoff": timedelta(milliseconds=200),
             "max_backoff": timedelta(seconds=5),
@@ -275,7 +280,7 @@ def _options(settings: Settings, endpoint_name: str, endpoint: str) -> dict[str,
     options: dict[str, Any] = {"client_options": _client(settings), "retry_config": _retries(settings)}
     if endpoint:
         options[endpoint_name] = endpoint
-    if settings.store_anonymous:
+    if _own(settings).anonymous:
         options["skip_signature"] = True
     return options
 
@@ -286,11 +291,11 @@ def _s3(bucket: str, settings: Settings, **more: Any) -> S3Store:
     options = _options(settings, "endpoint", _s3_endpoint(bucket, settings))
     if settings.store_region:
         options["region"] = settings.store_region
-    if not settings.store_anonymous:
+    if not _own(settings).anonymous:
         options["credential_provider"] = credential_provider()
     return S3Store(
         bucket,
-        virtual_hosted_style_request=settings.store_addressing == "virtual",
+        virtual_hosted_style_request=_own(settings).addressing == "virtual",
         # The bytes are checked against the store's answer instead: that holds for the way back, too.
         unsigned_payload=True,
         **options,
@@ -300,7 +305,7 @@ def _s3(bucket: str, settings: Settings, **more: Any) -> S3Store:
 
 def _s3_endpoint(bucket: str, settings: Settings) -> str:
     """Return the endpoint as obstore wants it: with the bucket before the host in virtual addressing."""
-    if not settings.store_endpoint or settings.store_addressing != "virtual":
+    if not settings.store_endpoint or _own(settings).addressing != "virtual":
         return settings.store_endpoint
     scheme, _, host = settings.store_endpoint.partition("://")
     return f"{scheme}://{bucket}.{host}"

@@ -23,6 +23,7 @@ from upswell.stores.clients.cloud import open_bucket
 from upswell.stores.destinations.part_reader import PartReader, part_size
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
+from upswell.stores.settings import ObjectSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -56,6 +57,7 @@ class ObjectStore:
         self._bucket = bucket
         self._prefix = prefix
         self._settings = settings
+        self._own = settings.own("stores", "objects", ObjectSettings)
         # Azure's ETags are no checksums, nor are they compared when each object is read back.
         self._takes_md5 = settings.verify == "checksum" and bucket.scheme != "az"
         self._overwrites = settings.on_conflict == "overwrite"
@@ -78,7 +80,7 @@ class ObjectStore:
             return PartReader(source, part_bytes=part_bytes, pace=pace, chunk_bytes=chunk_bytes, md5=md5)
 
         size, path = source.size, self._path(key)
-        part_bytes = part_size(size, self._settings.part_size)
+        part_bytes = part_size(size, self._own.part_size)
         is_large = size is not None and size > part_bytes
         there = self._bucket.stat(path) if is_large else None
         checks = is_large and there is None and self._checks_parts(path)
@@ -186,7 +188,7 @@ class ObjectStore:
             yield from upload.parts.rest()
             upload.parts.check(upload.checksum)  # raised here, it stops the upload before its last request
 
-        in_flight = self._settings.parts_in_flight
+        in_flight = self._own.parts_in_flight
         if self._bucket.scheme == "s3" and not self._overwrites:
             try:
                 answered = put_new_parts(

@@ -25,6 +25,7 @@ from upswell.stores.clients.http.client import HttpAnswer, HttpClient
 from upswell.stores.clients.http.limits import Patience
 from upswell.stores.clients.http.origins import parse_origins
 from upswell.stores.clients.http.url import Url, parse_url
+from upswell.stores.settings import HttpSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -234,7 +235,8 @@ class HttpSource:
 
     def _too_large(self, size: str) -> PermanentUploadError:
         return PermanentUploadError(
-            f"a source must have at most max_source_bytes ({self._max_bytes}), got {size} from {self._shown}"
+            f"a source must have at most stores.http.max_bytes ({self._max_bytes}), "
+            f"got {size} from {self._shown}"
         )
 
 
@@ -244,21 +246,22 @@ def http_opener(settings: Settings) -> Callable[[str], HttpSource]:
     Raises:
         SettingsError: an invalid origin or network.
     """
+    own = settings.own("stores", "http", HttpSettings)
     client = HttpClient(
         origins=parse_origins(settings.source_origins),
         networks=parse_networks(settings.source_networks),
-        patience=Patience(settings.connect_timeout, settings.read_timeout, settings.min_throughput),
-        allow_downgrade=settings.source_downgrade,
+        patience=Patience(own.connect_timeout, own.read_timeout, own.min_throughput),
+        allow_downgrade=own.allow_downgrade,
     )
-    return partial(_open, client, settings)
+    return partial(_open, client, own.max_bytes, settings.upload_timeout)
 
 
-def _open(client: HttpClient, settings: Settings, uri: str) -> HttpSource:
+def _open(client: HttpClient, max_bytes: int, seconds: float, uri: str) -> HttpSource:
     return HttpSource(
         client,
         parse_url(uri),
-        max_bytes=settings.max_source_bytes,
-        seconds=settings.upload_timeout,
+        max_bytes=max_bytes,
+        seconds=seconds,
         rng=Random(),  # noqa: S311 - jitter is no secret
     )
 

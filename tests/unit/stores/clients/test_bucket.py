@@ -91,7 +91,7 @@ def test_an_error_becomes_what_the_table_in_the_docs_says(
         ({"destination": "ftp://host/x"}, "scheme must be one of file, s3, gs, az"),
         (
             {"destination": "s3://bucket", "store_endpoint": "http://store.example"},
-            "store_endpoint must be https:// unless it is on this machine or store_allow_http is set",
+            "store_endpoint must be https:// unless on this machine",
         ),
         (
             {"destination": "s3://bucket", "store_endpoint": "https://user:TOPSECRET@store.example"},

@@ -194,7 +194,7 @@ class HttpClient:
             )
         if asked[-1].scheme == "https" and url.scheme == "http" and not self._allow_downgrade:
             raise PermanentUploadError(
-                "a redirect must not lead from https to http unless source_downgrade is set, "
+                "a redirect must not lead from https to http unless stores.http.allow_downgrade is set, "
                 f"got {safe(str(url))} from {shown}"
             )
         return url

@@ -12,6 +12,7 @@ import time
 
 
 def main() -> None:
+    """Print the identity, then wait for SIGTERM."""
     signal.signal(signal.SIGTERM, drain)
     arguments = " ".join(sys.argv[1:])
     say(f"started {os.environ['UPSWELL_WORKER_ID']} {arguments}")
@@ -23,12 +24,14 @@ def main() -> None:
 
 
 def drain(_number: int, _frame: object) -> None:
+    """Exit after `DRAIN_SECONDS`."""
     say("draining")
     time.sleep(float(os.environ.get("DRAIN_SECONDS", "0.1")))
     sys.exit(0)
 
 
 def say(text: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

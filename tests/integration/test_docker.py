@@ -158,7 +158,7 @@ async def scale_out_and_in(settings: Settings, store: Path) -> None:
         await publish_files(broker, settings)
         await ask_for(broker, settings, 2)
         await until(
-            lambda: [worker.phase for worker in first.workers()] == ["active", "active"], first.workers
+            lambda: [worker.phase for worker in first.workers()] == ["ready", "ready"], first.workers
         )
         await until(lambda: len(list(store.glob("*"))) >= FILES, lambda: list(store.glob("*")))
         ids = {worker.worker_id for worker in first.workers()}
@@ -169,7 +169,7 @@ async def scale_out_and_in(settings: Settings, store: Path) -> None:
         second = Scaler(broker=broker, fleet=fleet, settings=settings, name=f"two-{time.time_ns()}")
         scaling = asyncio.create_task(second.run())
         await until(
-            lambda: {w.worker_id for w in second.workers() if w.phase == "active"} == ids, second.workers
+            lambda: {w.worker_id for w in second.workers() if w.phase == "ready"} == ids, second.workers
         )
         await fleet.kill(min(ids))
         await until(lambda: second.totals().starts == 1, second.workers)

@@ -157,9 +157,7 @@ async def scale_out_and_in(settings: Settings, store: Path) -> None:
     try:
         await publish_files(broker, settings)
         await ask_for(broker, settings, 2)
-        await until(
-            lambda: [worker.phase for worker in first.workers()] == ["ready", "ready"], first.workers
-        )
+        await until(lambda: [worker.phase for worker in first.workers()] == ["ready", "ready"], first.workers)
         await until(lambda: len(list(store.glob("*"))) >= FILES, lambda: list(store.glob("*")))
         ids = {worker.worker_id for worker in first.workers()}
         # The scaler is replaced; the new one finds the containers by their labels.

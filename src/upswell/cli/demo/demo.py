@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.scaler import Scaler
+    from upswell.scaler.plan import Phase
 
 REFRESH = 0.2
 FINISH_SECONDS = 120.0
@@ -194,7 +195,7 @@ class Demo:
     async def _show(self, publisher: Publisher, scaler: Scaler) -> None:
         while True:
             phases = [worker.phase for worker in scaler.workers()]
-            workers = {phase: phases.count(phase) for phase in SHOWN}
+            workers: dict[Phase, int] = {phase: phases.count(phase) for phase in SHOWN}
             self._peak = max(self._peak, workers["ready"])
             self._view.show(
                 Now(

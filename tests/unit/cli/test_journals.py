@@ -36,7 +36,7 @@ def test_of_several_applications_one_must_be_named(tmp_path: Path) -> None:
 
 def test_another_programs_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").write_bytes(b"no database at all" * 99)
-    with pytest.raises(JournalError, match="SQLite file"):
+    with pytest.raises(JournalError, match="file is not a database"):
         application(open_journal(str(tmp_path)), None)
 
 

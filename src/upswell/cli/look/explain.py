@@ -18,7 +18,7 @@ from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
-    from upswell.journal import Entry
+    from upswell.journal import JournalEntry
 
 
 @click.command("explain")
@@ -68,7 +68,7 @@ def duration(value: float) -> str:
     return f"{value:.3g} s"
 
 
-def explanation(entry: Entry, instant: float) -> list[str]:
+def explanation(entry: JournalEntry, instant: float) -> list[str]:
     """Return the decision in lines: what, why, from what, instead of what."""
     decision, snapshot = entry.decision, entry.snapshot
     what = f"{headline(decision)}{', for nothing could be decided' if decision.held else ''}"

@@ -20,7 +20,7 @@ from upswell.cli.cost import cost_json
 from upswell.cli.journals import journal_path
 from upswell.cli.options import app_option, with_settings
 from upswell.errors import MessageError
-from upswell.journal import Entry, JournalReader
+from upswell.journal import JournalEntry, JournalReader
 from upswell.messages import WorkerStatus, decode
 from upswell.safe import safe
 
@@ -46,8 +46,8 @@ class AppState(Struct, frozen=True, kw_only=True):
     workers: dict[str, int]
     busy_slots: int
     slots: int
-    latest: Entry | None
-    decisions: list[Entry]
+    latest: JournalEntry | None
+    decisions: list[JournalEntry]
     price_per_worker_hour: float = 0.0
 
 

@@ -26,6 +26,7 @@ USER 10001:10001
 STOPSIGNAL SIGTERM
 # It looks at the worker's loop, never at the broker: who restarts unhealthy containers would kill uploads
 # in every one of them as soon as the broker is away.
+ENV UPSWELL_HEARTBEAT=/dev/shm/upswell-heartbeat
 HEALTHCHECK --interval=30s --timeout=15s --start-period=30s CMD ["python3", "-m", "upswell.healthcheck"]
 # Exec form: SIGTERM reaches the worker itself, which drains. The application: --app, or the only one in UPSWELL_APPS.
 ENTRYPOINT ["upswell"]

@@ -39,7 +39,7 @@ from upswell.policies.peers.knative import KnativePolicy
 from upswell.policies.protocol import ScalingPolicy
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.slo_formula import SloFormulaPolicy
-from upswell.policies.slo.staffing import FAMILY, Setting
+from upswell.policies.slo.staffing import FAMILY, StaffingSetting
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
@@ -76,7 +76,7 @@ CONTENDERS: dict[str, Contender] = {
 }
 
 
-def _without(keep: Callable[[Setting], bool]) -> Contender:
+def _without(keep: Callable[[StaffingSetting], bool]) -> Contender:
     """Return the `slo` policy with a part of the family only, beginning with its most cautious member."""
     settings = tuple(setting for setting in FAMILY if keep(setting))
     first = min(

@@ -24,7 +24,7 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 """A larger body is refused unread; the largest honest request is a few KiB."""
 
 APP_ID_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
-"""Application ids become part of queue, container and file names, so nothing else is let through."""
+"""Application ids become part of queue, container and file names, so nothing else is accepted."""
 
 AppId = Annotated[str, Meta(pattern=APP_ID_PATTERN)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -44,13 +44,13 @@ Outcome = Literal["stored", "failed", "dead"]
 """
 
 WorkerState = Literal["starting", "standby", "ready", "draining", "stopped"]
-"""`ready` means consuming; whether it is busy is told by the number `busy`."""
+"""`ready` means consuming; `busy` counts the uploads in hand."""
 
 CommandName = Literal["activate", "standby", "drain"]
 
 
 class UploadRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Please store the bytes behind `uri`; the bare form has only `type`, `uri` and `app_id`.
+    """Store the bytes behind `uri`; the bare form has only `type`, `uri` and `app_id`.
 
     `key` is the object's name in the store; the same request always has the same key, so that an upload
     done twice is stored once. `checksum` is `sha256:` and 64 hex digits.
@@ -89,7 +89,7 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
 
 class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a worker is, sent every second or so and at each change of state.
+    """A worker's state, sent every second or so and at each change.
 
     `requested_at` is when its fleet was asked for it (absent for a worker started by hand): the start-up
     delay is measured from it.
@@ -119,7 +119,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True):
 
 
 class WorkerCommand(Struct, frozen=True, kw_only=True):
-    """What the scaler tells one worker over its control queue."""
+    """A command of the scaler to one worker, sent over its control queue."""
 
     command: CommandName
     sent_at: Instant
@@ -144,7 +144,7 @@ def encode(message: AnyMessage) -> bytes:
 
 
 def decode(kind: type[M], body: bytes) -> M:
-    """Return the `kind` of message that `body` holds; unknown fields are let pass.
+    """Return the message of type `kind` in `body`; unknown fields are ignored.
 
     Raises:
         MessageError: not JSON, too long, or a field breaks its rule.

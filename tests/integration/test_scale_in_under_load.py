@@ -98,7 +98,7 @@ async def swell_and_ebb(scaler: Scaler, broker: Broker, settings: Settings) -> N
     """Go from few workers to many and back until as many scale-ins have been made as are wanted."""
 
     def active() -> int:
-        return sum(worker.phase == "active" for worker in scaler.workers())
+        return sum(worker.phase == "ready" for worker in scaler.workers())
 
     while scaler.totals().drains < SCALE_INS:
         await ask_for(broker, settings, MANY)

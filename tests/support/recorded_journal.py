@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from upswell.analysis.billing import Billing
 from upswell.analysis.snapshot import Percentiles
-from upswell.journal import Entry, Journal
+from upswell.journal import Journal, JournalEntry, ReportRow
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bounds import Bounds
 from upswell.policies.threshold import ThresholdPolicy
@@ -43,7 +43,9 @@ class _Recording:
         at = BEGIN + snapshot.at
         pairs = zip(snapshot.recent_response_times, snapshot.recent_service_times, strict=True)
         rows = [
-            (self._app, at - response, at, response - service, service if self._told else None, "stored")
+            ReportRow(
+                self._app, at - response, at, response - service, service if self._told else None, "stored"
+            )
             for response, service in pairs
         ]
         seen = replace(
@@ -55,7 +57,7 @@ class _Recording:
             response_time=_plain(snapshot.response_time),
         )
         changed = decision.desired_workers != snapshot.workers.desired
-        entry = Entry(
+        entry = JournalEntry(
             app_id=self._app,
             at=at,
             epoch=1,

@@ -1,54 +1,55 @@
-"""The health check tells a loop that wakes from one that is stuck or stopped."""
+"""The health check tells a loop that turns from one that stands still."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
+import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from upswell import healthcheck
 
-
-def state_of(pid: int) -> str:
-    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - one line
-        return stat.read().rpartition(")")[2].split()[0]
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def test_a_stopped_process_does_not_wake() -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        assert healthcheck.wakes(process.pid) is not None
-        process.send_signal(signal.SIGSTOP)
-        deadline = time.monotonic() + 10
-        while state_of(process.pid) != "T" and time.monotonic() < deadline:
-            pass
-        assert healthcheck.wakes(process.pid) is None
-    finally:
-        process.kill()
-        process.wait()
+@pytest.fixture
+def heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "heartbeat"
+    monkeypatch.setenv(healthcheck.VARIABLE, str(path))
+    monkeypatch.setattr(healthcheck.time, "time", lambda: 1000.0)
+    return path
 
 
-def test_a_process_that_is_gone_does_not_wake() -> None:
-    assert healthcheck.wakes(2**22 + 1) is None
-
-
-def test_without_a_worker_the_check_fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(healthcheck, "find_worker", lambda: None)
-    assert healthcheck.main() == 1
-    assert "no upswell process" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("counts", "status"), [((5, 9), 0), ((5, 5), 1), ((5, None), 1)])
-def test_a_loop_that_wakes_is_healthy_and_one_that_does_not_is_not(
-    monkeypatch: pytest.MonkeyPatch, counts: tuple[int | None, ...], status: int
-) -> None:
-    answers = iter(counts)
-    monkeypatch.setattr(healthcheck, "find_worker", lambda: 7)
-    monkeypatch.setattr(healthcheck, "wakes", lambda _pid: next(answers))
-    monkeypatch.setattr(healthcheck.time, "sleep", lambda _seconds: None)
+@pytest.mark.parametrize(("age", "status"), [(0, 0), (9, 0), (11, 1), (10_000, 1), (-5, 0)])
+def test_a_loop_that_turned_lately_is_healthy(heartbeat: Path, age: int, status: int) -> None:
+    healthcheck.beat()
+    os.utime(heartbeat, (1000.0 - age, 1000.0 - age))
     assert healthcheck.main() == status
+
+
+def test_a_worker_with_a_long_status_interval_is_given_its_time(
+    heartbeat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSWELL_STATUS_INTERVAL", "5")
+    healthcheck.beat()
+    os.utime(heartbeat, (976.0, 976.0))
+    assert healthcheck.main() == 0
+
+
+@pytest.mark.usefixtures("heartbeat")
+def test_without_a_worker_the_check_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert healthcheck.main() == 1
+    assert "no worker runs here" in capsys.readouterr().out
+
+
+def test_outside_a_container_nothing_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(healthcheck.VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    healthcheck.beat()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_heartbeat_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(healthcheck.VARIABLE, "/proc/nowhere/heartbeat")
+    healthcheck.beat()

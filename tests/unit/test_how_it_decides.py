@@ -13,7 +13,7 @@ import pytest
 
 from upswell.analysis.snapshot import Percentiles, Snapshot, Workers
 from upswell.policies.slo.slo_formula import SloFormulaPolicy
-from upswell.policies.slo.staffing import FAMILY, Family, Services, Setting
+from upswell.policies.slo.staffing import FAMILY, Family, Services, StaffingSetting
 from upswell.settings import Slo
 from upswell.simulator.rehearsal import CAUTION
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-it-decides.md").read_text("utf-8")
 
 
-def slots(setting: Setting, waiting: int, in_flight: int) -> int:
+def slots(setting: StaffingSetting, waiting: int, in_flight: int) -> int:
     """Return the slots wanted in the page's example; exactly 4 s an upload, so 0 to 4 s remain in flight."""
     family = Family((setting,), 30.0, 20.0)
     services = Services()
@@ -34,13 +34,13 @@ def slots(setting: Setting, waiting: int, in_flight: int) -> int:
     [(0.05, False, 65), (0.28, False, 30), (0.75, False, 12), (0.28, True, 16)],
 )
 def test_the_worked_example_is_what_the_rule_computes(patience: float, foresight: bool, wanted: int) -> None:
-    assert slots(Setting(patience, foresight, None, 1.0), waiting=60, in_flight=6) == wanted
+    assert slots(StaffingSetting(patience, foresight, None, 1.0), waiting=60, in_flight=6) == wanted
     assert f"**{wanted}**" in PAGE
 
 
 def test_the_floor_of_the_example_is_what_the_rule_computes() -> None:
-    assert slots(Setting(0.28, False, None, 1.0), waiting=0, in_flight=6) == 2
-    assert slots(Setting(0.28, False, 0.5, 1.0), waiting=0, in_flight=6) == 8
+    assert slots(StaffingSetting(0.28, False, None, 1.0), waiting=0, in_flight=6) == 2
+    assert slots(StaffingSetting(0.28, False, 0.5, 1.0), waiting=0, in_flight=6) == 8
 
 
 def test_the_formula_asks_for_what_the_page_says() -> None:

@@ -9,7 +9,6 @@ brokers, clocks.
 from __future__ import annotations
 
 import math
-from array import array
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -72,7 +71,9 @@ class ReportWindow:
         self._bucket_seconds = seconds / BUCKETS
         self._buckets: deque[WindowCounts] = deque()
         self._totals = WindowCounts()
-        self._pending = array("d")  # four numbers a report, as in the rows
+        self._newest = WindowCounts()
+        self._newest_from = self._newest_until = math.inf  # the instants that the newest bucket counts
+        self._pending: list[float] = []  # four numbers a report, as in the rows
         self._newest_at = 0.0
         # Rows: received at, response time, waiting time, service time; from start to end it is the window's.
         self._rows: NDArray[np.float64] = np.empty((4, _FIRST_COLUMNS))
@@ -80,7 +81,8 @@ class ReportWindow:
 
     def stored(self, at: float, response: float, waiting: float, service: float, *, in_time: bool) -> None:
         """Take in an upload that was stored; times that are not known are `NOT_KNOWN`."""
-        bucket, totals = self._bucket(at), self._totals
+        bucket = self._newest if self._newest_from <= at < self._newest_until else self._bucket(at)
+        totals = self._totals
         bucket.stored += 1
         totals.stored += 1
         if in_time:
@@ -125,10 +127,13 @@ class ReportWindow:
         number = int(at / self._bucket_seconds)
         buckets = self._buckets
         if not buckets or buckets[-1].number < number:
-            buckets.append(WindowCounts(number))
+            self._newest = WindowCounts(number)
+            self._newest_from = number * self._bucket_seconds
+            self._newest_until = self._newest_from + self._bucket_seconds
+            buckets.append(self._newest)
             if len(buckets) > BUCKETS + 1:
                 self._drop_oldest_bucket()
-            return buckets[-1]
+            return self._newest
         for bucket in reversed(buckets):
             if bucket.number <= number:  # a late report may miss its bucket by a neighbour, never by a window
                 return bucket
@@ -145,18 +150,23 @@ class ReportWindow:
         totals.dead -= bucket.dead
         totals.failed -= bucket.failed
         totals.in_time -= bucket.in_time
+        if bucket is self._newest:
+            self._newest_from = math.inf
 
     def _keep(self, at: float, response: float, waiting: float, service: float) -> None:
         # A report that came late stands among its neighbours, so that times only rise.
-        self._newest_at = at = max(at, self._newest_at)
-        self._pending.extend((at, response, waiting, service))
+        if at < self._newest_at:
+            at = self._newest_at
+        else:
+            self._newest_at = at
+        self._pending += (at, response, waiting, service)
         if len(self._pending) >= _FLUSH_AT:
             self._flush()
 
     def _flush(self) -> None:
         """Write the pending reports behind the others: one numpy call for many is far cheaper than many."""
-        new = np.frombuffer(self._pending).reshape(-1, 4).T[:, -self.capacity :]
-        self._pending = array("d")
+        new = np.array(self._pending).reshape(-1, 4).T[:, -self.capacity :]
+        self._pending = []
         count = new.shape[1]
         if self._end + count > self._rows.shape[1]:
             self._make_room(count)

@@ -49,7 +49,7 @@ INHERITED = (
 _RESET_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class ProcessRecord(Struct, frozen=True, kw_only=True):
     """The label file of a worker; `pid` is None until the process has started.
 
     `start_ticks`: when the kernel started the process; differs for a later process with the same id.
@@ -115,7 +115,7 @@ class ProcessFleet:
         """Do nothing: a process needs no connection."""
 
     def _start(self, worker: WorkerSpec) -> None:
-        record = Record(
+        record = ProcessRecord(
             worker_id=worker.worker_id,
             app_id=worker.app_id,
             requested_at=worker.requested_at,
@@ -146,7 +146,7 @@ class ProcessFleet:
             setsigmask=(),
         )
 
-    def _started(self, record: Record, pid: int) -> Record:
+    def _started(self, record: ProcessRecord, pid: int) -> ProcessRecord:
         process = processes.look(pid)
         return msgspec.structs.replace(record, pid=pid, start_ticks=process.start_ticks if process else 0)
 
@@ -159,7 +159,7 @@ class ProcessFleet:
         self._logs.prune({worker.worker_id for worker in workers})
         return workers
 
-    def _look(self, record: Record) -> FleetWorker:
+    def _look(self, record: ProcessRecord) -> FleetWorker:
         if record.pid is None and (process := processes.find(record.worker_id)) is not None:
             record = self._started(record, process.pid)
             self._write(record)
@@ -172,7 +172,7 @@ class ProcessFleet:
             standby=record.standby,
         )
 
-    def _runs(self, record: Record) -> bool:
+    def _runs(self, record: ProcessRecord) -> bool:
         """Return whether a worker is running; an ended one is reaped and its exit code kept."""
         if record.pid is None or record.worker_id in self._exit_codes:
             return False
@@ -206,9 +206,9 @@ class ProcessFleet:
     def _path(self, worker_id: str) -> Path:
         return self._folder / f"{worker_id}.json"
 
-    def _read(self, path: Path) -> Record | None:
+    def _read(self, path: Path) -> ProcessRecord | None:
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Record)
+            return msgspec.json.decode(path.read_bytes(), type=ProcessRecord)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:
@@ -218,7 +218,7 @@ class ProcessFleet:
                 return None
             raise FleetError(f"cannot read the label of a running worker, {path}: {error}") from error
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: ProcessRecord) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(record.worker_id)
         whole = path.with_suffix(".new")

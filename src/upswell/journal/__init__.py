@@ -1,8 +1,10 @@
 """The flight recorder: snapshots, decisions and reports, in one bounded SQLite file.
 
-`recorder.py` writes and reads it, `writer.py` is its file and the thread that writes.
+`rows.py` says what it holds, `schema.py` in which tables and how an older file is taken along, `recorder.py`
+records and reads, `writer.py` is the thread that writes.
 """
 
-from upswell.journal.recorder import Entry, Journal, JournalReader, JournalReport
+from upswell.journal.recorder import Journal, JournalReader
+from upswell.journal.rows import JournalEntry, ReportRow
 
-__all__ = ["Entry", "Journal", "JournalReader", "JournalReport"]
+__all__ = ["Journal", "JournalEntry", "JournalReader", "ReportRow"]

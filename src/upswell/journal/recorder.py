@@ -17,45 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
-from upswell.analysis.billing import Bill
-from upswell.analysis.decision import Decision
-from upswell.analysis.snapshot import Snapshot
 from upswell.errors import JournalError
-from upswell.journal.writer import Batch, Writer, connect
+from upswell.journal.rows import SELECT_REPORTS, JournalEntry, ReportRow
+from upswell.journal.schema import connect, upgrade
+from upswell.journal.writer import JournalBatch, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
-    from upswell.journal.writer import EntryFields, ReportFields
-
-
-class Entry(Struct, frozen=True, kw_only=True, gc=False):
-    """One decision of the monitor of that `epoch`, the snapshot that it was made from, the cost so far."""
-
-    app_id: str
-    at: float
-    epoch: int
-    changed: bool
-    snapshot: Snapshot
-    decision: Decision
-    bill: Bill | None = None
-
-
-class JournalReport(Struct, frozen=True, kw_only=True):
-    """One attempt at an upload, as `replay` needs it; a time that the worker did not tell is None."""
-
-    app_id: str
-    arrived_at: float
-    finished_at: float
-    waiting_time: float | None
-    service_time: float | None
-    outcome: str
+    from upswell.analysis.billing import Bill
+    from upswell.journal.writer import EntryFields
 
 
 _encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(Entry)
+_decoder = msgspec.json.Decoder(JournalEntry)
 
 
 class JournalReader:
@@ -64,7 +40,7 @@ class JournalReader:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
 
-    def latest(self, app: str) -> Entry | None:
+    def latest(self, app: str) -> JournalEntry | None:
         """Return the newest entry of an application, or None.
 
         Raises:
@@ -74,7 +50,7 @@ class JournalReader:
 
     def applications(self) -> list[str]:
         """Return the names of the applications that were decided for, sorted."""
-        return [app_id for (app_id,) in self._read("SELECT app_id FROM latest ORDER BY app_id")]
+        return [app_id for _, (app_id,) in self._read("SELECT app_id FROM latest ORDER BY app_id")]
 
     def bills(self) -> dict[str, Bill]:
         """Return what each application cost so far, by name."""
@@ -91,7 +67,7 @@ class JournalReader:
         limit: int = 1000,
         *,
         changed_only: bool = False,
-    ) -> list[Entry]:
+    ) -> list[JournalEntry]:
         """Return the newest `limit` entries, oldest first, of one application or all, since `since`."""
         newest_first = self._entries(
             "SELECT entry FROM decisions WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR at >= ?2)"
@@ -103,35 +79,28 @@ class JournalReader:
         )
         return newest_first[::-1]
 
-    def decision_at(self, app: str, at: float) -> Entry | None:
+    def decision_at(self, app: str, at: float) -> JournalEntry | None:
         """Return the newest entry of an application that was made by then, or None."""
         query = "SELECT entry FROM decisions WHERE app_id = ? AND at <= ? ORDER BY at DESC LIMIT 1"
         return next(iter(self._entries(query, app, at)), None)
 
-    def oldest(self, app: str) -> Entry | None:
+    def oldest(self, app: str) -> JournalEntry | None:
         """Return the oldest entry of an application that is still there, or None."""
         query = "SELECT entry FROM decisions WHERE app_id = ? ORDER BY id LIMIT 1"
         return next(iter(self._entries(query, app)), None)
 
     def reports(
         self, app: str | None = None, since: float | None = None, limit: int = -1
-    ) -> Iterator[JournalReport]:
+    ) -> Iterator[ReportRow]:
         """Give the attempts that ended, in the order of their reports; `limit` -1 means all."""
-        for app_id, arrived_at, finished_at, waiting, service, outcome in self._read(
-            "SELECT app_id, arrived_at, finished_at, waiting_time, service_time, outcome FROM reports"
-            " WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR finished_at >= ?2) ORDER BY id LIMIT ?3",
+        rows = self._read(
+            f"{SELECT_REPORTS} WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR finished_at >= ?2)"
+            " ORDER BY id LIMIT ?3",
             app,
             since,
             limit,
-        ):
-            yield JournalReport(
-                app_id=app_id,
-                arrived_at=arrived_at,
-                finished_at=finished_at,
-                waiting_time=waiting,
-                service_time=service,
-                outcome=outcome,
-            )
+        )
+        return (ReportRow(*row) for _, row in rows)
 
     def settings(self, app: str) -> dict[str, Any]:
         """Return what the newest monitor scaled an application under, by name; empty where not told."""
@@ -139,21 +108,25 @@ class JournalReader:
         if not list(self._read(tables)):
             return {}
         with _named_errors(self._path):
-            for (text,) in self._read("SELECT settings FROM settings WHERE app_id = ?", app):
+            for _, (text,) in self._read("SELECT settings FROM settings WHERE app_id = ?", app):
                 return msgspec.json.decode(text, type=dict[str, Any])
         return {}
 
-    def _entries(self, query: str, *parameters: object) -> list[Entry]:
+    def _entries(self, query: str, *parameters: object) -> list[JournalEntry]:
         with _named_errors(self._path):
-            return [_decoder.decode(text) for (text,) in self._read(query, *parameters)]
+            return [
+                _decoder.decode(upgrade(version, text)) for version, (text,) in self._read(query, *parameters)
+            ]
 
-    def _read(self, query: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+    def _read(self, query: str, *parameters: object) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        """Give the rows of a query, each with the version of the file."""
         if not self._path.exists():
             return
         with _named_errors(self._path):
-            connection = connect(self._path)
+            connection, version = connect(self._path)
             try:
-                yield from connection.execute(query, parameters)
+                for row in connection.execute(query, parameters):
+                    yield version, row
             finally:
                 connection.close()
 
@@ -175,15 +148,15 @@ class Journal(JournalReader):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = Writer(self._path, max_bytes)
 
-    def record(self, entries: Sequence[Entry], reports: Sequence[ReportFields]) -> None:
+    def record(self, entries: Sequence[JournalEntry], reports: Sequence[ReportRow]) -> None:
         """Hand over one round; it is written soon, in the order of the calls.
 
         Raises: JournalError: an earlier round could not be written, or the disk is too slow; this round is
             tried all the same.
         """
-        problem = self._writer.put(Batch(partial(_rows, list(entries)), list(reports)))
+        problem = self._writer.put(JournalBatch(partial(_rows, list(entries)), list(reports)))
         if problem:
-            raise JournalError(f"the journal must be writable: {self._path}: {problem}")
+            raise JournalError(f"the journal cannot be written: {self._path}: {problem}")
 
     def remember_settings(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
         """Write each application's settings by name; call it before the first `record`.
@@ -203,11 +176,11 @@ class Journal(JournalReader):
         self._writer.close()
 
 
-def _rows(entries: list[Entry]) -> list[EntryFields]:
+def _rows(entries: list[JournalEntry]) -> list[EntryFields]:
     return [(entry.app_id, entry.at, entry.changed, _encode(_slim(entry)).decode()) for entry in entries]
 
 
-def _slim(entry: Entry) -> Entry:
+def _slim(entry: JournalEntry) -> JournalEntry:
     """Leave out the single response and service times: they stand in the reports already."""
     if not entry.snapshot.recent_response_times:
         return entry
@@ -222,6 +195,4 @@ def _named_errors(path: Path) -> Generator[None]:
     try:
         yield
     except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
-        raise JournalError(
-            f"the journal must be a writable SQLite file of this version: {path}: {error}"
-        ) from error
+        raise JournalError(f"the journal cannot be used: {path}: {error}") from error

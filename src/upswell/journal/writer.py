@@ -1,4 +1,4 @@
-"""The journal's file: its tables, the thread that writes them, and how it is kept small.
+"""The thread that writes the journal's file, and how the file is kept small.
 
 What comes in: batches. What goes out: rows on disk, one transaction a batch. Must not know: what a decision
 is.
@@ -13,17 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import astuple
+
+from upswell.journal.rows import INSERT_REPORT, ReportRow
+from upswell.journal.schema import connect, migrate
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SCHEMA_VERSION = 1
-
-APPLICATION_ID = 0x5550534A
-"""Stands in the file's header ("UPSJ"), so that no other program's database is taken for a journal."""
-
-ReportFields = tuple[str, float, float, float | None, float | None, str]
-"""app_id, arrived_at, finished_at, waiting_time, service_time, outcome."""
 
 UNCHANGED_A_ROUND = 20
 """Decisions that change nothing are recorded for so many applications a round, in turn."""
@@ -31,39 +27,6 @@ UNCHANGED_A_ROUND = 20
 _WAITING_BATCHES = 100
 _REPORTS_A_TRANSACTION = 500
 _PAGE_BYTES = 4096
-
-_SCHEMA = """
-CREATE TABLE latest (                      -- the newest entry of each application
-    app_id TEXT PRIMARY KEY,
-    at REAL NOT NULL,
-    entry TEXT NOT NULL                    -- JSON of journal.Entry
-) WITHOUT ROWID;
-CREATE TABLE decisions (
-    id INTEGER PRIMARY KEY,
-    app_id TEXT NOT NULL,
-    at REAL NOT NULL,
-    changed INTEGER NOT NULL,
-    entry TEXT NOT NULL
-);
-CREATE INDEX decisions_of_app ON decisions (app_id, id);
-CREATE TABLE reports (
-    id INTEGER PRIMARY KEY,
-    app_id TEXT NOT NULL,
-    arrived_at REAL NOT NULL,              -- UTC seconds since 1970
-    finished_at REAL NOT NULL,
-    waiting_time REAL,                     -- seconds
-    service_time REAL,
-    outcome TEXT NOT NULL
-);
-"""
-
-_SETTINGS = """
-CREATE TABLE IF NOT EXISTS settings (      -- what each application is scaled under, as of the last start
-    app_id TEXT PRIMARY KEY,
-    settings TEXT NOT NULL                 -- JSON: name -> value
-) WITHOUT ROWID
-"""
-"""Not in the schema of the first version: made where it is not there yet."""
 
 _FORGET_DECISIONS = (
     "DELETE FROM decisions WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 10 FROM decisions)"
@@ -76,36 +39,11 @@ EntryFields = tuple[str, float, bool, str]
 """app_id, at, changed, JSON of the whole."""
 
 
-class Batch(Struct, frozen=True):
+class JournalBatch(Struct, frozen=True):
     """One round: what makes its entries' rows (in the thread), and the reports since the last."""
 
     entries: Callable[[], list[EntryFields]]
-    reports: list[ReportFields]
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection to a journal that is there; usable from any one thread at a time.
-
-    Raises:
-        sqlite3.Error: the file is no database, or one of another version.
-    """
-    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    try:
-        _check(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check(connection: sqlite3.Connection) -> None:
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    (owner,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if tables and owner != APPLICATION_ID:
-        raise sqlite3.DatabaseError("it is another program's database")
-    if tables and version != SCHEMA_VERSION:
-        raise sqlite3.DatabaseError(f"its version must be {SCHEMA_VERSION}, got {version}")
+    reports: list[ReportRow]
 
 
 class Writer:
@@ -113,20 +51,20 @@ class Writer:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._batches: queue.SimpleQueue[Batch | threading.Event] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[JournalBatch | threading.Event] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._problem = ""
         self._dropped = 0
         self._turn = 0
-        self._connection = connect(path)
+        self._connection, _ = connect(path)
         try:
             self._prepare()
         except BaseException:
             self._connection.close()
             raise
 
-    def put(self, batch: Batch) -> str:
+    def put(self, batch: JournalBatch) -> str:
         """Take a batch to write; return why earlier ones were not written, or an empty text."""
         problem, self._problem = self._problem, ""
         if self._batches.qsize() >= _WAITING_BATCHES:
@@ -157,7 +95,7 @@ class Writer:
     def _run(self) -> None:
         while True:
             batch = self._batches.get()
-            if isinstance(batch, Batch):
+            if isinstance(batch, JournalBatch):
                 try:
                     self._write(batch)
                 except sqlite3.Error as error:
@@ -177,14 +115,7 @@ class Writer:
         pages = max(8, min(1000, self._max_bytes // 20 // _PAGE_BYTES))
         run(f"PRAGMA wal_autocheckpoint = {pages}")
         run(f"PRAGMA journal_size_limit = {pages * _PAGE_BYTES}")
-        run("BEGIN IMMEDIATE")
-        if run("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
-            for statement in _SCHEMA.split(";"):
-                run(statement)
-            run(f"PRAGMA application_id = {APPLICATION_ID}")
-            run(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        run(_SETTINGS)
-        run("COMMIT")
+        migrate(self._connection)
 
     def keep_settings(self, rows: list[tuple[str, str]]) -> None:
         """Write (application, JSON of its settings) at once; only before the first batch is put."""
@@ -197,12 +128,12 @@ class Writer:
         )
         self._connection.execute("COMMIT")
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: JournalBatch) -> None:
         self._transaction(batch.entries(), batch.reports[:_REPORTS_A_TRANSACTION])
         for start in range(_REPORTS_A_TRANSACTION, len(batch.reports), _REPORTS_A_TRANSACTION):
             self._transaction([], batch.reports[start : start + _REPORTS_A_TRANSACTION])
 
-    def _transaction(self, entries: list[EntryFields], reports: list[ReportFields]) -> None:
+    def _transaction(self, entries: list[EntryFields], reports: list[ReportRow]) -> None:
         run = self._connection
         run.execute("BEGIN IMMEDIATE")
         try:
@@ -215,11 +146,7 @@ class Writer:
                 "INSERT INTO decisions (app_id, at, changed, entry) VALUES (?, ?, ?, ?)",
                 self._worth_keeping(entries),
             )
-            run.executemany(
-                "INSERT INTO reports (app_id, arrived_at, finished_at, waiting_time, service_time, outcome)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                reports,
-            )
+            run.executemany(INSERT_REPORT, map(astuple, reports))
             self._forget_oldest()
             run.execute("COMMIT")
         except BaseException:

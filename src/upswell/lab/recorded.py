@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from upswell.analysis.billing import Bill
 from upswell.errors import JournalError
-from upswell.journal import Entry
+from upswell.journal import JournalEntry
 from upswell.lab.decision_settings import recall
 from upswell.lab.traffic import Traffic
 from upswell.settings import Settings
@@ -25,7 +25,7 @@ from upswell.settings import Settings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from upswell.journal import JournalReader, JournalReport
+    from upswell.journal import JournalReader, ReportRow
     from upswell.settings import Slo
 
 ALL = -1
@@ -36,7 +36,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
     app_id: str
     traffic: Traffic
-    entries: list[Entry]
+    entries: list[JournalEntry]
     failed: int
     """Attempts that were not stored."""
     responses: tuple[float, ...]
@@ -92,7 +92,7 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
         traffic=Traffic(case=app, arrivals=arrivals[order], services=services[order], notes=tuple(notes)),
         entries=entries,
         failed=failed,
-        responses=tuple(max(0.0, report.finished_at - report.arrived_at) for report in stored),
+        responses=tuple(report.response_time for report in stored),
         dead=sum(report.outcome == "dead" for report in reports),
         ended=ended,
         interval=_interval(entries),
@@ -101,7 +101,7 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
     )
 
 
-def _comparable(reports: list[JournalReport], entries: list[Entry]) -> tuple[list[JournalReport], list[str]]:
+def _comparable(reports: list[ReportRow], entries: list[JournalEntry]) -> tuple[list[ReportRow], list[str]]:
     """Leave out what arrived long before the first decision that is still there; return what to say of it."""
     since = entries[0].at - entries[0].snapshot.window
     kept = [report for report in reports if report.arrived_at >= since]
@@ -109,16 +109,14 @@ def _comparable(reports: list[JournalReport], entries: list[Entry]) -> tuple[lis
     return kept, [f"{left_out:,} uploads from before the first decision are left out"] if left_out else []
 
 
-def _services(reports: list[JournalReport], app: str) -> tuple[NDArray[np.float64], list[str]]:
+def _services(reports: list[ReportRow], app: str) -> tuple[NDArray[np.float64], list[str]]:
     """Return each attempt's service time; one that was not told is taken as the median of those told."""
     known = [report.service_time for report in reports if report.service_time is not None]
     if not known:
         raise JournalError(f"the journal's reports of {app} must tell service times, got none that does")
     middle = statistics.median(known)
     times = [
-        min(middle, max(0.0, report.finished_at - report.arrived_at))
-        if report.service_time is None
-        else report.service_time
+        min(middle, report.response_time) if report.service_time is None else report.service_time
         for report in reports
     ]
     unknown = len(reports) - len(known)
@@ -128,13 +126,13 @@ def _services(reports: list[JournalReport], app: str) -> tuple[NDArray[np.float6
     return np.array(times), [note] if unknown else []
 
 
-def _interval(entries: list[Entry]) -> float:
+def _interval(entries: list[JournalEntry]) -> float:
     gaps = [later.at - earlier.at for earlier, later in pairwise(entries)]
     gaps = [gap for gap in gaps if gap > 0]
     return statistics.median(gaps) if gaps else math.nan
 
 
-def _bill(entries: list[Entry], begin: float, end: float) -> Bill | None:
+def _bill(entries: list[JournalEntry], begin: float, end: float) -> Bill | None:
     """Return what the workers cost from the last decision before `begin` to the first after `end`."""
     billed = [(entry.at, entry.bill) for entry in entries if entry.bill is not None]
     first = next((bill for at, bill in reversed(billed) if at <= begin), billed[0][1] if billed else None)

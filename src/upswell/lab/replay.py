@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from upswell.journal import Entry
+from upswell.journal import JournalEntry
 from upswell.lab.recorded import Recorded
 from upswell.lab.replay_world import replay_setup
 from upswell.lab.runs import OnProgress, Run, run_policy
@@ -107,7 +107,7 @@ def replay(
 class _Point(Struct, frozen=True):
     at: float
     until: float
-    entry: Entry
+    entry: JournalEntry
     replayed: int
 
     @property
@@ -115,7 +115,7 @@ class _Point(Struct, frozen=True):
         return self.replayed - self.entry.decision.desired_workers
 
 
-def find_differences(entries: list[Entry], run: Run, base: float, count: int) -> list[Difference]:
+def find_differences(entries: list[JournalEntry], run: Run, base: float, count: int) -> list[Difference]:
     """Return the `count` stretches with the most worker-seconds between the two, in the order of time.
 
     Args:
@@ -138,7 +138,7 @@ def find_differences(entries: list[Entry], run: Run, base: float, count: int) ->
     return sorted(told, key=lambda one: one.begin)
 
 
-def _points(entries: list[Entry], run: Run, base: float) -> list[_Point]:
+def _points(entries: list[JournalEntry], run: Run, base: float) -> list[_Point]:
     """Return both sides at each recorded decision within the simulated time."""
     times = [at + base for at, _, _, _ in run.outcome.timeline]
     wanted = [number for _, _, _, number in run.outcome.timeline]

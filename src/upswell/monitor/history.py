@@ -19,7 +19,7 @@ from upswell.policies.slo.slo import SloPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from upswell.journal import JournalReport
+    from upswell.journal import ReportRow
     from upswell.policies.slo.slo import Signals
     from upswell.settings import Settings
 
@@ -34,7 +34,7 @@ class History(Struct):
     start_delay: float | None = None
 
 
-def histories(reports: Iterable[JournalReport]) -> dict[str, History]:
+def histories(reports: Iterable[ReportRow]) -> dict[str, History]:
     """Return for each application the newest uploads that were stored and whose service time is known."""
     found: dict[str, History] = {}
     for report in reports:

@@ -1,7 +1,7 @@
 """What the monitor hears: reports and statuses come in, windows and the journal's rows fill.
 
-A report counts once however often it travels, at the time it ended and not when it arrived late, and one
-that is none goes to a queue of its own with the reason. Must not know: policies, decisions.
+A report counts once however often it travels, at the time it ended and not when it arrived. An invalid one
+goes to a queue of its own with the reason. Must not know: policies, decisions.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from upswell.analysis.worker_clocks import WorkerClocks
 from upswell.broker.protocol import Message
 from upswell.errors import MessageError
 from upswell.events import get_logger
+from upswell.journal import ReportRow
 from upswell.messages import UploadReport, WorkerStatus, decode
 
 if TYPE_CHECKING:
     import asyncio
 
     from upswell.broker.protocol import Broker, Delivery
-    from upswell.journal.writer import ReportFields
     from upswell.monitor.applications import Applications
 
 _log = get_logger()
@@ -41,7 +41,7 @@ class Intake:
         applications: where reports and statuses go.
         clock: our own clock, which never jumps.
         window: seconds of the windows.
-        refused_queue: where reports go that are none.
+        refused_queue: where invalid reports go.
         started_at: when the monitor started.
         keep_rows: whether a journal will fetch `rows`.
     """
@@ -65,7 +65,7 @@ class Intake:
         self._duplicates = Duplicates(window, _DUPLICATES_REMEMBERED)
         self._trust_clocks_until = started_at + window
         self._keep_rows = keep_rows
-        self._rows: list[ReportFields] = []
+        self._rows: list[ReportRow] = []
         self._refused = 0
         self._refused_why = ""
         self.reports = 0
@@ -91,7 +91,7 @@ class Intake:
             if self._keep_rows and len(self._rows) < _ROWS_KEPT:
                 finished_at = now - age
                 self._rows.append(
-                    (
+                    ReportRow(
                         report.app_id,
                         finished_at - report.response_time,
                         finished_at,
@@ -103,7 +103,7 @@ class Intake:
         self._broker.ack(delivery)
 
     def on_status(self, delivery: Delivery) -> None:
-        """Take one status in and ack it; one that is none is only counted, the next comes in a second."""
+        """Take one status in and ack it; an invalid one is only counted, the next comes in a second."""
         now = self._clock()
         try:
             status = decode(WorkerStatus, delivery.body)
@@ -117,7 +117,7 @@ class Intake:
                 application.status(status, now)
         self._broker.ack(delivery)
 
-    def rows(self) -> list[ReportFields]:
+    def rows(self) -> list[ReportRow]:
         """Return the journal's rows of the reports since the last call."""
         rows, self._rows = self._rows, []
         return rows
@@ -129,7 +129,7 @@ class Intake:
             self._refused = 0
 
     def _refuse(self, delivery: Delivery, why: str) -> None:
-        """Put a report that is none aside, then ack it: it must not come again, and must not vanish."""
+        """Move an invalid report to its queue, then ack it: it must neither come again nor vanish."""
         self._refused += 1
         self._refused_why = why
         message = Message(

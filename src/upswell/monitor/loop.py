@@ -20,7 +20,7 @@ from upswell.broker import topology
 from upswell.broker.protocol import Message
 from upswell.errors import JournalError
 from upswell.events import get_logger
-from upswell.journal import Entry
+from upswell.journal import JournalEntry
 from upswell.messages import ScaleRequest, encode
 from upswell.monitor.alarms import Alarms
 from upswell.monitor.applications import Applications
@@ -163,13 +163,13 @@ class Monitor:
         """Reports received since the start, duplicates included."""
         return self._intake.reports
 
-    async def run_once(self, now: float) -> list[Entry]:
+    async def run_once(self, now: float) -> list[JournalEntry]:
         """Make one round: ask for the depths, then decide; return what was decided."""
         known = [watched.seen for _, watched in self.applications if watched.policy is not None]
         await self._depths.refresh(known, timeout=self._settings.decision_interval / 2)
         return self.decide(now)
 
-    def decide(self, now: float) -> list[Entry]:
+    def decide(self, now: float) -> list[JournalEntry]:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
         self.applications.tidy(now)
         self._rehearsals.follow()
@@ -212,7 +212,7 @@ class Monitor:
             for watched, snapshot, decision in opinions
         ]
 
-    def _conclude(self, watched: Watched, snapshot: Snapshot, decision: Decision, now: float) -> Entry:
+    def _conclude(self, watched: Watched, snapshot: Snapshot, decision: Decision, now: float) -> JournalEntry:
         """Tell the scaler and the live view what was decided, and return it for the journal."""
         app_id = snapshot.app_id
         changed = False
@@ -222,7 +222,7 @@ class Monitor:
                 watched.reason = decision.reason
             self._tell_scaler(app_id, decision, watched.reason, now)
         self._tell_observer(snapshot, decision)
-        return Entry(
+        return JournalEntry(
             app_id=app_id,
             at=now,
             epoch=self._epoch,
@@ -278,7 +278,7 @@ class Monitor:
         except Exception:  # noqa: BLE001 - whatever the live view does
             _log.exception("monitor.observer_failed", app=snapshot.app_id)
 
-    def _record(self, entries: list[Entry]) -> None:
+    def _record(self, entries: list[JournalEntry]) -> None:
         """Hand the round to the journal; without one, or with one that fails, the monitor goes on."""
         if self._journal is None:
             return
@@ -292,7 +292,7 @@ class Monitor:
             self._journal_fails = False
 
 
-def _tell_log(entries: list[Entry]) -> None:
+def _tell_log(entries: list[JournalEntry]) -> None:
     log = _log.bind()  # once a round: a logger that was not bound yet costs more than a decision
     all_of_them = log.is_enabled_for(logging.DEBUG)
     for entry in entries:

@@ -18,7 +18,9 @@ from upswell.settings.tables import KINDS, dotted_of_variable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-INTERNAL_VARIABLES = frozenset({"UPSWELL_CONFIG", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"})
+INTERNAL_VARIABLES = frozenset(
+    {"UPSWELL_CONFIG", "UPSWELL_HEARTBEAT", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"}
+)
 """Variables that are not settings: the settings file's name, and what a fleet passes to a worker it starts."""
 
 

@@ -11,7 +11,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from upswell.errors import SettingsError
-from upswell.registry import Registry
 from upswell.settings.checking import build
 from upswell.settings.setting import settings_of
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
+    from upswell.registry import Registry
     from upswell.settings.setting import Setting
 
 KINDS = {
@@ -34,10 +34,7 @@ KINDS = {
 
 def registry(kind: str) -> Registry[Any]:
     """Return the registry whose entries are configured by the tables of this kind."""
-    try:
-        return importlib.import_module(KINDS[kind]).REGISTRY
-    except ModuleNotFoundError:
-        return Registry(kind, f"upswell.{kind}", [])
+    return importlib.import_module(KINDS[kind]).REGISTRY
 
 
 def struct_of(kind: str, name: str) -> type[Struct] | None:

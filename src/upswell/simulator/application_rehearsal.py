@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.slo import Signals
-    from upswell.policies.slo.staffing import Setting
+    from upswell.policies.slo.staffing import StaffingSetting
     from upswell.settings import Slo
     from upswell.simulator.rehearsal import Caution
 
@@ -61,7 +61,7 @@ class ApplicationRehearsal:
     def __init__(
         self,
         app_id: str,
-        family: tuple[Setting, ...],
+        family: tuple[StaffingSetting, ...],
         following: int,
         *,
         slo: Slo,

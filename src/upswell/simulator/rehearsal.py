@@ -28,7 +28,7 @@ from upswell.simulator.shadows import Shadows
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.slo import Signals
-    from upswell.policies.slo.staffing import Means, Setting
+    from upswell.policies.slo.staffing import Means, StaffingSetting
 
 
 class Caution(Struct, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class Rehearsal:
 
     def __init__(
         self,
-        settings: tuple[Setting, ...],
+        settings: tuple[StaffingSetting, ...],
         *,
         start_delay: float,
         objective: float,

@@ -15,7 +15,7 @@ from upswell.simulator.rehearsal import CAUTION
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.slo.staffing import Setting
+    from upswell.policies.slo.staffing import StaffingSetting
     from upswell.simulator.rehearsal import Caution
 
 
@@ -38,7 +38,7 @@ class RehearsedPolicy:
         min_workers: int = 0,
         max_workers: int = 500,
         caution: Caution = CAUTION,
-        settings: tuple[Setting, ...] = FAMILY,
+        settings: tuple[StaffingSetting, ...] = FAMILY,
         first: int = FIRST,
     ) -> None:
         self._interval, self._caution = interval, caution

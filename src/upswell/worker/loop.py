@@ -19,7 +19,16 @@ from upswell.broker import broker_entry, topology
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError, SettingsError
 from upswell.events import get_logger
-from upswell.messages import WorkerCommand, WorkerState, WorkerStatus, check_app_id, decode, encode
+from upswell.healthcheck import beat
+from upswell.messages import (
+    CommandName,
+    WorkerCommand,
+    WorkerState,
+    WorkerStatus,
+    check_app_id,
+    decode,
+    encode,
+)
 from upswell.stores.rate_limit import RateLimit
 from upswell.worker.capacity import Capacity
 from upswell.worker.outcomes import MAX_BACKOFF_SECONDS
@@ -48,8 +57,8 @@ STALE_SECONDS = 60.0
 BLOCKED_SECONDS = 2.0
 """The loop woke up so much later than it was to: something blocked it, and heartbeats stood still with it."""
 
-_Wanted = Literal["consume", "standby", "drain"]
-_WANTED: dict[str, _Wanted] = {"activate": "consume", "standby": "standby", "drain": "drain"}
+WorkerGoal = Literal["ready", "standby", "draining"]
+_GOALS: dict[CommandName, WorkerGoal] = {"activate": "ready", "standby": "standby", "drain": "draining"}
 
 
 class Worker:
@@ -90,7 +99,7 @@ class Worker:
         self._requested_at = requested_at
         self._ready_at: float | None = None
         self._state: WorkerState = "starting"
-        self._wanted: _Wanted = "standby" if standby else "consume"
+        self._goal: WorkerGoal = "standby" if standby else "ready"
         self._changed = asyncio.Event()
         self._consumer: Subscription | None = None
         self._pausing: asyncio.Future[None] | None = None
@@ -168,27 +177,27 @@ class Worker:
 
     def request_drain(self) -> None:
         """Take no more uploads, finish those in hand, then let `run` return."""
-        self._want("drain")
+        self._set_goal("draining")
         if not self._connected:  # nothing is in hand yet, and the broker may never be there
             self.request_leave()
 
     def request_leave(self) -> None:
         """Put the uploads in hand back into the queue and let `run` return at once."""
         self._leaving = True
-        self._wanted = "drain"
+        self._goal = "draining"
         if self._serving is not None:
             self._serving.cancel()
 
-    def _want(self, wanted: _Wanted) -> None:
-        self._wanted = wanted
+    def _set_goal(self, goal: WorkerGoal) -> None:
+        self._goal = goal
         self._changed.set()
 
     async def _serve(self) -> None:
         if self._leaving:
             return
-        await self._open()
         ticking = asyncio.create_task(self._tick())
         try:
+            await self._open()
             while not await self.run_once():
                 await self._changed.wait()
         finally:
@@ -220,16 +229,12 @@ class Worker:
         await self._capacity.listen()
 
     async def run_once(self) -> bool:
-        """Do what is wanted now: consume, pause or drain; return whether the worker is done for good."""
+        """Move to the state that is asked for; return whether the worker has drained."""
         self._changed.clear()
-        wanted = self._wanted
-        if wanted == "consume":
-            await self._consume()
-            self._enter("ready")
-            return False
-        if wanted == "standby":
-            await self._pause()
-            self._enter("standby")
+        goal = self._goal
+        if goal != "draining":
+            await (self._consume() if goal == "ready" else self._pause())
+            self._enter(goal)
             return False
         self._enter("draining")
         if self._settings.drain_timeout and self._drain_deadline is None:
@@ -288,12 +293,12 @@ class Worker:
             return
         if self._last_command_at - STALE_SECONDS < command.sent_at < self._last_command_at:
             self._ignore(f"{command.command}: sent before the last one")
-        elif self._wanted == "drain":
+        elif self._goal == "draining":
             if command.command != "drain":
                 self._ignore(f"{command.command}: draining already")
         else:
             self._last_command_at = command.sent_at
-            self._want(_WANTED[command.command])
+            self._set_goal(_GOALS[command.command])
 
     def _ignore(self, reason: str) -> None:
         _log.warning("worker.command_ignored", worker_id=self._worker_id, reason=reason)
@@ -301,11 +306,14 @@ class Worker:
     async def _tick(self) -> None:
         loop, interval = asyncio.get_running_loop(), self._settings.status_interval
         while True:
+            beat()
             due = loop.time() + interval
             await asyncio.sleep(interval)
             if loop.time() - due > BLOCKED_SECONDS:
                 late = round(loop.time() - due, 1)
                 _log.warning("worker.loop_blocked", worker_id=self._worker_id, seconds=late)
+            if self._state == "starting":  # not connected yet
+                continue
             if self._capacity.adapt():
                 self._changed.set()  # the subscription follows
             self._publish_status()

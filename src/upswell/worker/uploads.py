@@ -1,7 +1,7 @@
-"""The uploads that a worker holds: from a delivery to its ack, retry or release.
+"""The uploads that a worker holds: at most as many run as it has slots.
 
-What comes in: deliveries. What goes out: to the handler a request, to `Reports` how it ended, and to the
-broker one `ack`, `retry` or `release` for each delivery. It must not know why the worker runs or leaves.
+What comes in: deliveries. What goes out: a request to the handler, and how it ended to the `Acknowledger`
+(`acknowledge.py`). It must not know why the worker runs or leaves.
 
     delivered -> [waiting for a slot] -> running -> reported and confirmed -> acknowledged
                                            |-> failed: backoff -> put back for one more attempt
@@ -25,8 +25,8 @@ from upswell.errors import (
 from upswell.events import get_logger
 from upswell.handlers.protocol import ATTEMPT, Stored
 from upswell.requests import identity
+from upswell.worker.acknowledge import Acknowledger
 from upswell.worker.outcomes import MAX_BACKOFF_SECONDS, backoff
-from upswell.worker.reports import Reports
 from upswell.worker.upload import Upload, read_request
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ class Uploads:
         self._clock = clock
         self._monotonic = monotonic
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
-        self._reports = Reports(
+        self._acknowledger = Acknowledger(
             app_id=app_id,
             worker_id=worker_id,
             broker=broker,
             upload_queue=upload_queue,
             reports_to=reports_to,
-            on_settled=self._acknowledge,
+            on_gone=self._forget,
             clock=clock,
             monotonic=monotonic,
         )
@@ -103,7 +103,7 @@ class Uploads:
     @property
     def counts(self) -> dict[Outcome, int]:
         """How many attempts ended in each way."""
-        return self._reports.counts
+        return self._acknowledger.counts
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Take a delivery; everything else follows by itself."""
@@ -116,7 +116,7 @@ class Uploads:
         except MessageError as error:
             upload = Upload(delivery, None, delivered_at, started)
             self._held[upload] = None
-            self._reports.dead(upload, error)
+            self._acknowledger.dead(upload, error)
             return
         upload = Upload(delivery, request, delivered_at, started)
         # Two bare messages of the same bytes are two uploads; two with one id are one.
@@ -185,10 +185,10 @@ class Uploads:
             self._outages = 0
             upload.is_stored = True
             upload.stored = stored
-            self._reports.stored(upload, stored)
+            self._acknowledger.stored(upload, stored)
         else:
             rule = "a handler must return Stored or None"
-            self._reports.dead(upload, PermanentUploadError(f"{rule}, got {type(stored).__name__}"))
+            self._acknowledger.dead(upload, PermanentUploadError(f"{rule}, got {type(stored).__name__}"))
 
     def _fail(self, upload: Upload, error: BaseException) -> None:
         settings = self._settings
@@ -196,13 +196,12 @@ class Uploads:
             self._wait_for_store(upload, error)
             return
         if isinstance(error, PermanentUploadError) or upload.attempt >= settings.delivery_limit:
-            self._reports.dead(upload, error)
+            self._acknowledger.dead(upload, error)
             return
         delay = 0.0 if self._hurrying else backoff(upload.attempt, settings.retry_backoff, self._rng)
         if isinstance(error, TemporaryUploadError) and not self._hurrying:
             delay = max(delay, min(error.retry_after, MAX_BACKOFF_SECONDS))
-        self._reports.failed(upload, error, delay)
-        upload.timer = asyncio.get_running_loop().call_later(delay, self._put_back, upload)
+        self._acknowledger.failed(upload, error, delay)
 
     def _wait_for_store(self, upload: Upload, error: StoreUnavailableError) -> None:
         """Hold an upload for a while and put it back uncounted: a store that is down is not its fault.
@@ -215,34 +214,19 @@ class Uploads:
         first = max(self._settings.retry_backoff, LEAST_OUTAGE_PAUSE)
         delay = 0.0 if self._hurrying else backoff(rounds, first, self._rng)
         upload.is_counted = False
-        self._reports.failed(upload, error, delay)
-        upload.timer = asyncio.get_running_loop().call_later(delay, self._put_back, upload)
+        self._acknowledger.failed(upload, error, delay)
 
-    def _settle(self, upload: Upload, settle: Callable[[Delivery], None]) -> None:
-        """Ack, retry or release an upload's deliveries, and forget it."""
-        for delivery in upload.deliveries:
-            settle(delivery)
-        self._let_go(upload)
-
-    def _acknowledge(self, upload: Upload) -> None:
-        self._settle(upload, self._broker.ack)
-        if upload.is_stored and upload.identity is not None and upload.request and upload.request.id:
-            self._stored[upload.request.id] = upload.identity, upload.stored
-            if len(self._stored) > REMEMBERED:
-                self._stored.popitem(last=False)
-
-    def _put_back(self, upload: Upload) -> None:
-        self._settle(upload, self._broker.retry if upload.is_counted else self._broker.release)
-
-    def _release(self, upload: Upload) -> None:
-        self._settle(upload, self._broker.release)
-
-    def _let_go(self, upload: Upload) -> None:
+    def _forget(self, upload: Upload) -> None:
+        """Take in that an upload left the worker's hands; if it was stored, its id is remembered."""
         del self._held[upload]
-        if upload.identity is not None and upload.request and upload.request.id:
-            twin = self._by_id.get(upload.request.id)
-            if twin is upload:
-                del self._by_id[upload.request.id]
+        request = upload.request
+        if upload.identity is not None and request and request.id:
+            if self._by_id.get(request.id) is upload:
+                del self._by_id[request.id]
+            if upload.is_stored:
+                self._stored[request.id] = upload.identity, upload.stored
+                if len(self._stored) > REMEMBERED:
+                    self._stored.popitem(last=False)
         if not self._held:
             self._on_idle()
 
@@ -268,11 +252,11 @@ class Uploads:
         """Put back what waits for a slot or for a further attempt, now and from now on: the worker drains."""
         self._hurrying = True
         while self._waiting:
-            self._release(self._waiting.popleft())
+            self._acknowledger.release(self._waiting.popleft())
         for upload in list(self._held):
             if upload.timer is not None:
                 upload.timer.cancel()
-                self._put_back(upload)
+                self._acknowledger.put_back(upload)
 
     def abandon(self) -> list[asyncio.Task[None]]:
         """Put back everything whose handler still runs, and cancel it; return the cancelled tasks.
@@ -284,7 +268,7 @@ class Uploads:
         running, self._running = self._running, {}
         tasks: list[asyncio.Task[None]] = []
         for upload in running:
-            self._release(upload)
+            self._acknowledger.release(upload)
             assert upload.task is not None
             upload.task.cancel()
             tasks.append(upload.task)

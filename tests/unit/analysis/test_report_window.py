@@ -112,3 +112,11 @@ def test_a_window_keeps_32_bytes_a_report_and_no_more_than_its_capacity() -> Non
     assert summary.response_time is not None
     assert summary.response_time.count == 100
     assert window._rows.nbytes <= 32 * (1000 + 64)
+
+
+def test_a_late_report_of_a_bucket_that_was_forgotten_does_not_count_for_ever() -> None:
+    window = ReportWindow(60.0, 100)
+    window.stored(1000.0, 1.0, 0.0, 1.0, in_time=True)
+    assert window.summary(1100.0).stored == 0
+    window.stored(1000.0, 1.0, 0.0, 1.0, in_time=True)
+    assert window.summary(1200.0).stored == 0

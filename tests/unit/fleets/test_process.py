@@ -12,7 +12,7 @@ import pytest
 
 from upswell.errors import FleetError
 from upswell.fleets import processes
-from upswell.fleets.process import ProcessFleet, Record
+from upswell.fleets.process import ProcessFleet, ProcessRecord
 from upswell.fleets.protocol import FleetWorker, WorkerSpec
 from upswell.fleets.worker_logs import KEPT_LOGS, MAX_LOG_BYTES, WorkerLogs
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write(folder: Path, record: Record) -> None:
+def write(folder: Path, record: ProcessRecord) -> None:
     path = folder / "workers" / f"{record.worker_id}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(msgspec.json.encode(record))
@@ -33,7 +33,7 @@ def listed(folder: Path) -> list[FleetWorker]:
 def test_a_process_id_that_somebody_else_has_now_is_no_worker(tmp_path: Path) -> None:
     me = processes.look(os.getpid())
     assert me is not None
-    record = Record(worker_id="w1", app_id="a1", requested_at=1.0, standby=False, pid=me.pid)
+    record = ProcessRecord(worker_id="w1", app_id="a1", requested_at=1.0, standby=False, pid=me.pid)
     for start_ticks in (me.start_ticks - 1, me.start_ticks):  # the second: after a reboot
         write(tmp_path, msgspec.structs.replace(record, start_ticks=start_ticks))
         assert [worker.state for worker in listed(tmp_path)] == ["exited"]
@@ -44,7 +44,7 @@ def test_somebody_else_s_process_is_never_signalled(tmp_path: Path) -> None:
     assert me is not None
     write(
         tmp_path,
-        Record(
+        ProcessRecord(
             worker_id="w1",
             app_id="a1",
             requested_at=1.0,
@@ -74,7 +74,7 @@ def test_a_label_without_process_id_is_completed_from_the_running_process(tmp_pa
         fleet = ProcessFleet(tmp_path, command=(sys.executable, "-c", "import time; time.sleep(60)"))
         spec = WorkerSpec(worker_id="lost-w1", app_id="a1", standby=False, requested_at=1.0, environment={})
         await fleet.start(spec)
-        write(tmp_path, Record(worker_id="lost-w1", app_id="a1", requested_at=1.0, standby=False))
+        write(tmp_path, ProcessRecord(worker_id="lost-w1", app_id="a1", requested_at=1.0, standby=False))
         after_restart = ProcessFleet(tmp_path)
         found = await after_restart.list()
         await after_restart.kill("lost-w1")

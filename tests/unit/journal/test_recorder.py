@@ -11,19 +11,19 @@ import pytest
 from support.snapshots import ordinary
 from upswell.analysis.decision import Decision, Reason, Step
 from upswell.errors import JournalError
-from upswell.journal import Entry, Journal, JournalReader, JournalReport
+from upswell.journal import Journal, JournalEntry, JournalReader, ReportRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from upswell.journal.writer import ReportFields
-
 MB = 1_000_000
 
 
-def entry(app_id: str = "e123456", at: float = 1000.0, *, changed: bool = True, desired: int = 3) -> Entry:
-    return Entry(
+def entry(
+    app_id: str = "e123456", at: float = 1000.0, *, changed: bool = True, desired: int = 3
+) -> JournalEntry:
+    return JournalEntry(
         app_id=app_id,
         at=at,
         epoch=7,
@@ -37,8 +37,10 @@ def entry(app_id: str = "e123456", at: float = 1000.0, *, changed: bool = True, 
     )
 
 
-def row(app_id: str = "e123456", finished_at: float = 1000.0, **fields: Any) -> ReportFields:
-    return (app_id, finished_at - 3.0, finished_at, fields.get("waiting"), fields.get("service"), "stored")
+def row(app_id: str = "e123456", finished_at: float = 1000.0, **fields: Any) -> ReportRow:
+    return ReportRow(
+        app_id, finished_at - 3.0, finished_at, fields.get("waiting"), fields.get("service"), "stored"
+    )
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_what_was_recorded_is_read_back_whole_by_another_reader(journal: Journal
     assert reader.decisions() == [entry()]
     assert reader.applications() == ["e123456"]
     full, bare = reader.reports()
-    assert full == JournalReport(
+    assert full == ReportRow(
         app_id="e123456",
         arrived_at=997.0,
         finished_at=1000.0,
@@ -82,7 +84,7 @@ def test_decisions_are_chosen_by_application_time_number_and_change(journal: Jou
 
 
 def test_the_single_response_times_stand_in_the_reports_only(journal: Journal) -> None:
-    full = Entry(
+    full = JournalEntry(
         app_id="e123456",
         at=1000.0,
         epoch=7,
@@ -162,16 +164,6 @@ def test_another_programs_database_is_not_written_to(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(JournalError, match="another program's database"):
         Journal(path, MB)
-
-
-def test_a_journal_of_another_version_is_left_alone(tmp_path: Path, journal: Journal) -> None:
-    journal.record([entry()], [])
-    journal.close()
-    with sqlite3.connect(tmp_path / "journal.sqlite") as file:
-        file.execute("PRAGMA user_version = 9")
-    file.close()
-    with pytest.raises(JournalError, match="version must be 1, got 9"):
-        Journal(tmp_path / "journal.sqlite", MB)
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error_that_names_the_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from support.recorded_journal import BEGIN, SLO, write_journal
 from upswell.cli.journals import open_journal
 from upswell.errors import JournalError
-from upswell.journal import Journal
+from upswell.journal import Journal, ReportRow
 from upswell.lab.recorded import read_recorded
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def test_a_service_time_not_told_is_the_median_and_is_said_and_so_are_failed_att
     write_journal(path)
     journal = Journal(path, 50_000_000)
     rows = [
-        ("e1", BEGIN + 1, BEGIN + 90, None, None, "stored"),
-        ("e1", BEGIN + 1, BEGIN + 3, 1.0, 1.0, "dead"),
+        ReportRow("e1", BEGIN + 1, BEGIN + 90, None, None, "stored"),
+        ReportRow("e1", BEGIN + 1, BEGIN + 3, 1.0, 1.0, "dead"),
     ]
-    journal.record([], rows)  # type: ignore[arg-type]
+    journal.record([], rows)
     journal.close()
     recorded = read_recorded(open_journal(str(path)), "e1")
     assert recorded.dead == 1

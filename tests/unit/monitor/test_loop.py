@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
-    from upswell.journal import Entry
+    from upswell.journal import JournalEntry
 
 
 class House:
@@ -89,7 +89,7 @@ class House:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    async def round(self, after: float = 2.0) -> Entry:
+    async def round(self, after: float = 2.0) -> JournalEntry:
         """Let time pass, make a round, and return the decision for e123456."""
         self.now += after
         (entry,) = [e for e in await self.monitor.run_once(self.now) if e.app_id == "e123456"]
@@ -514,7 +514,7 @@ def test_a_round_that_fails_as_a_whole_is_followed_by_another(log: list[Any]) ->
         house = House(decision_interval=0.01, status_interval=0.003)
         again = asyncio.Event()
 
-        async def fails(_: float) -> list[Entry]:
+        async def fails(_: float) -> list[JournalEntry]:
             if events(log, "monitor.round_failed"):
                 again.set()
             raise ZeroDivisionError

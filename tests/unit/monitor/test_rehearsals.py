@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from support.processes import lognormal, poisson
 from upswell.analysis.sentence import told
-from upswell.journal import Journal
+from upswell.journal import Journal, ReportRow
 from upswell.monitor.history import histories, rounds
 from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
 from upswell.policies.slo.slo import SloPolicy
@@ -225,10 +225,10 @@ def journal_of(path: Path, count: int, rng: np.random.Generator) -> Journal:
     arrivals = poisson(rng, 1.0, float(count))
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
     rows = [
-        ("e1", float(a), float(a + s), 0.0, float(s), "stored")
+        ReportRow("e1", float(a), float(a + s), 0.0, float(s), "stored")
         for a, s in zip(arrivals, services, strict=True)
     ]
-    journal.record([], sorted(rows, key=lambda row: row[2]))
+    journal.record([], sorted(rows, key=lambda row: row.finished_at))
     journal.flush()
     return journal
 

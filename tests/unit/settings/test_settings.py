@@ -65,7 +65,7 @@ def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path
         ({"min_workers": 12}, "max_workers must be >= min_workers (12), got 10"),
         (
             {"max_workers_total": 4, "standby_workers": 2, "apps": {"a": {}, "b": {}}},
-            "max_workers_total must be 0, or > the sum of all standby_workers (4), got 4",
+            "max_workers_total must be 0 or > the sum of all standby_workers (4), got 4",
         ),
         ({"slo": "0s"}, 'slo must have the form "95% < 30s"'),
         ({"slo": "120% < 30s"}, "slo must have a percentage > 0 and < 100, got '120% < 30s'"),

@@ -7,13 +7,13 @@ import pytest
 
 from support.processes import exponential, poisson
 from upswell.policies.slo.slo import Signals, SloPolicy
-from upswell.policies.slo.staffing import Family, Services, Setting
+from upswell.policies.slo.staffing import Family, Services, StaffingSetting
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.shadows import Shadows
 from upswell.simulator.world import World
 
-SETTING = Setting(0.2, foresight=False, beta=0.0, keep=3.0)
+SETTING = StaffingSetting(0.2, foresight=False, beta=0.0, keep=3.0)
 NOTHING = np.empty(0)
 
 

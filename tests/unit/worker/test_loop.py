@@ -103,6 +103,26 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+def test_a_worker_whose_broker_is_away_still_shows_that_its_loop_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The container's health check must not have it restarted."""
+    beats: list[None] = []
+    monkeypatch.setattr("upswell.worker.loop.beat", lambda: beats.append(None))
+
+    async def scenario() -> None:
+        rig = Rig(status_interval=1e-9)
+        monkeypatch.setattr(rig.broker, "connect", asyncio.Event().wait)
+        run = asyncio.create_task(rig.worker.run(handle_signals=False))
+        await settle()
+        assert len(beats) > 1
+        assert not rig.statuses
+        rig.worker.request_drain()
+        await run
+
+    asyncio.run(scenario())
+
+
 def test_worker_declares_its_queues_consumes_and_says_that_it_is_ready() -> None:
     async def scenario() -> None:
         rig = Rig(slots=3)

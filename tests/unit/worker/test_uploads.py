@@ -398,7 +398,7 @@ def test_the_pause_for_a_store_that_is_down_grows_with_each_round_of_the_slots()
         later = loop.call_later
 
         def note(delay: float, call: Any, *arguments: Any) -> Any:
-            if call == bench.uploads._put_back:
+            if call == bench.uploads._acknowledger.put_back:
                 pauses.append(delay)
                 delay = 0.0
             return later(delay, call, *arguments)
@@ -702,7 +702,7 @@ def test_a_report_that_the_broker_refuses_is_published_again_before_the_ack(
         assert bench.outcomes == ["stored"]
         assert len(bench.broker.acked) == 1
 
-    monkeypatch.setattr("upswell.worker.reports.REPUBLISH_SECONDS", 0.0)
+    monkeypatch.setattr("upswell.worker.acknowledge.REPUBLISH_SECONDS", 0.0)
     play(scenario())
 
 

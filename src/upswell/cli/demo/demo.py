@@ -195,14 +195,14 @@ class Demo:
     async def _show(self, publisher: Publisher, scaler: Scaler) -> None:
         while True:
             phases = [worker.phase for worker in scaler.workers()]
-            self._peak = max(self._peak, phases.count("active"))
+            self._peak = max(self._peak, phases.count("ready"))
             self._view.show(
                 Now(
                     phase=self._phase,
                     published=publisher.published,
                     planned=len(self._plan.arrivals),
                     stored=self._replies.stored,
-                    workers={phase: phases.count(phase) for phase in ("starting", "active", "draining")},
+                    workers={phase: phases.count(phase) for phase in ("starting", "ready", "draining")},
                 )
             )
             await asyncio.sleep(REFRESH)

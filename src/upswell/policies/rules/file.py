@@ -17,7 +17,7 @@ from upswell.policies.rules import patterns
 from upswell.policies.rules.actions import ACTIONS, Action
 from upswell.policies.rules.expressions import Expression
 from upswell.policies.rules.patterns import Pattern
-from upswell.policies.rules.source import Source
+from upswell.policies.rules.source import RulesSource
 from upswell.policies.rules.variables import VARIABLES
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def parse(name: str, text: str) -> Rulebook:
     Raises:
         SettingsError: no TOML, no CEL, or anything unknown or out of bounds.
     """
-    source = Source(name, text)
+    source = RulesSource(name, text)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -106,7 +106,7 @@ def parse(name: str, text: str) -> Rulebook:
     return Rulebook(tuple(rules), zone, tuple(sorted(names)))
 
 
-def _zone(source: Source, value: Any) -> tzinfo:
+def _zone(source: RulesSource, value: Any) -> tzinfo:
     if value == "UTC":
         return UTC
     try:
@@ -121,7 +121,7 @@ def _zone(source: Source, value: Any) -> tzinfo:
 class _RuleReader:
     """Reads one rule's table; each method reads one kind of value, and its error names the key."""
 
-    def __init__(self, source: Source, name: str, table: Any) -> None:
+    def __init__(self, source: RulesSource, name: str, table: Any) -> None:
         self._source = source
         self._name = name
         if not isinstance(table, dict):

@@ -11,7 +11,7 @@ _ANY_HEADER = re.compile(r"^\s*\[")
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
 
 
-class Source:
+class RulesSource:
     """A rules file's name and text."""
 
     def __init__(self, name: str, text: str) -> None:

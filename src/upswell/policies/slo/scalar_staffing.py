@@ -15,10 +15,10 @@ from msgspec import Struct
 from upswell.policies.slo.staffing import BUCKETS, ROUNDING
 
 if TYPE_CHECKING:
-    from upswell.policies.slo.staffing import Setting
+    from upswell.policies.slo.staffing import StaffingSetting
 
 
-class Rule(Struct, frozen=True, kw_only=True):
+class ScalarRule(Struct, frozen=True, kw_only=True):
     """One setting for one objective and start-up delay, in seconds."""
 
     horizon: float
@@ -27,7 +27,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     beta: float | None
 
     @classmethod
-    def of(cls, setting: Setting, objective: float, start_delay: float) -> Rule:
+    def of(cls, setting: StaffingSetting, objective: float, start_delay: float) -> ScalarRule:
         """Return the rule under a setting."""
         delay = start_delay if setting.foresight else 0.0
         return cls(horizon=setting.patience * objective + delay, delay=delay, beta=setting.beta)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from upswell.analysis.decision import Decision, Reason, Step
 from upswell.analysis.sentence import escaped
-from upswell.policies.slo.scalar_staffing import RecentMost, Rule
+from upswell.policies.slo.scalar_staffing import RecentMost, ScalarRule
 from upswell.policies.slo.slo_formula import MOST_SLOTS, service_time
 from upswell.policies.slo.staffing import FAMILY, FIRST, Services
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.slo.staffing import Setting
+    from upswell.policies.slo.staffing import StaffingSetting
     from upswell.settings import Settings
 
 WHO = "slo"
@@ -82,7 +82,7 @@ class SloPolicy:
     """
 
     def __init__(
-        self, interval: float = 2.0, settings: tuple[Setting, ...] = FAMILY, first: int = FIRST
+        self, interval: float = 2.0, settings: tuple[StaffingSetting, ...] = FAMILY, first: int = FIRST
     ) -> None:
         self._interval = interval
         self.settings = settings
@@ -98,7 +98,7 @@ class SloPolicy:
         """When, and how many had come by then."""
         self._start_delay: float | None = None
         self._recent = RecentMost(1.0)
-        self._rule: Rule | None = None
+        self._rule: ScalarRule | None = None
         self._within = (0.0, 0.0)
         self._keep = self._keep_last = 0.0
 
@@ -159,13 +159,13 @@ class SloPolicy:
             steps = (*steps, Step(WHO, wish, number, why, inputs))
         return Decision(desired_workers=number, steps=steps, rejected=self._rejected)
 
-    def _apply(self, snapshot: Snapshot, signals: Signals) -> Rule:
+    def _apply(self, snapshot: Snapshot, signals: Signals) -> ScalarRule:
         """Return the rule under the setting followed, for what is known now.
 
         What was wanted lately stays: workers that another setting wanted go no sooner than its own.
         """
         setting = self.settings[self.following]
-        self._rule = rule = Rule.of(setting, snapshot.slo.seconds, signals.start_delay)
+        self._rule = rule = ScalarRule.of(setting, snapshot.slo.seconds, signals.start_delay)
         self._within = self._services.within_one(rule.horizon, signals.mean)
         self._keep = setting.keep * signals.start_delay
         self._recent.resize(self._keep / self._interval)
@@ -219,7 +219,7 @@ def from_settings(settings: Settings) -> SloPolicy:
 
 def _because(  # noqa: PLR0917 - positional for speed: once a decision
     why: str,
-    rule: Rule,
+    rule: ScalarRule,
     signals: Signals,
     queued: int,
     running: int,

@@ -47,7 +47,7 @@ BUCKETS = 8
 """In which a recent maximum is kept."""
 
 
-class Setting(Struct, frozen=True):
+class StaffingSetting(Struct, frozen=True):
     """One way to follow the rule."""
 
     patience: float
@@ -78,20 +78,20 @@ LONG_KEEPS = (10.0, 30.0)
 """For start-ups that do not fit into the objective: whoever finds no slot is late, whatever is started then,
 so slots are kept over the pauses between bursts."""
 
-FAMILY: tuple[Setting, ...] = tuple(
-    Setting(patience, foresight, beta, keep)
+FAMILY: tuple[StaffingSetting, ...] = tuple(
+    StaffingSetting(patience, foresight, beta, keep)
     for foresight in (True, False)
     for patience in PATIENCES
     for beta in BETAS
     for keep in KEEPS
 ) + tuple(
-    Setting(patience, foresight, beta, keep)
+    StaffingSetting(patience, foresight, beta, keep)
     for foresight in (True, False)
     for patience in LONG_PATIENCES
     for beta in LONG_BETAS
     for keep in LONG_KEEPS
 )
-FIRST = FAMILY.index(Setting(0.2, foresight=False, beta=0.0, keep=3.0))
+FIRST = FAMILY.index(StaffingSetting(0.2, foresight=False, beta=0.0, keep=3.0))
 """What is followed before anything was rehearsed: early, and slow to let workers go."""
 
 
@@ -180,7 +180,7 @@ class Services:
 
 @cache
 def _columns(
-    settings: tuple[Setting, ...],
+    settings: tuple[StaffingSetting, ...],
 ) -> tuple[Floats, Floats, NDArray[np.bool_], Floats, NDArray[np.bool_]]:
     """Return keep, patience, foresight, beta and whether there is none: once for all applications."""
     return (
@@ -195,7 +195,7 @@ def _columns(
 class Family:
     """The rule under many settings at once; entry i of every result belongs to setting i."""
 
-    def __init__(self, settings: tuple[Setting, ...], objective: float, start_delay: float) -> None:
+    def __init__(self, settings: tuple[StaffingSetting, ...], objective: float, start_delay: float) -> None:
         self.settings = settings
         self.keep, self._patience, self._foresight, self._beta, self._unfloored = _columns(settings)
         self._objective = objective

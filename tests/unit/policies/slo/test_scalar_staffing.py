@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upswell.policies.slo.scalar_staffing import RecentMost, Rule
+from upswell.policies.slo.scalar_staffing import RecentMost, ScalarRule
 from upswell.policies.slo.staffing import FAMILY, REFRESH, Family, RecentMaximum, Services
 
 counts = st.integers(0, 5000)
@@ -40,7 +40,7 @@ def test_one_setting_wants_the_slots_that_the_family_wants_at_its_place(
     """`seen`: uploads in flight, those that wait, the slots present, the offered load."""
     family = Family(FAMILY, objective, start_delay)
     whole, remaining = family.means(services_of(times), assumed=3.0)
-    rule = Rule.of(FAMILY[index], objective, start_delay)
+    rule = ScalarRule.of(FAMILY[index], objective, start_delay)
     assert rule.horizon == family.horizons[index]
     means = (float(whole[index]), float(remaining[index]))
     assert rule.need(*seen, means)[0] == family.slots(*seen, (whole, remaining))[index]

@@ -15,12 +15,12 @@ from upswell.analysis.sentence import told
 from upswell.analysis.snapshot import Snapshot, Workers
 from upswell.policies.registry import guarded
 from upswell.policies.slo.slo import SloPolicy
-from upswell.policies.slo.staffing import FAMILY, FIRST, Setting
+from upswell.policies.slo.staffing import FAMILY, FIRST, StaffingSetting
 from upswell.settings import Settings
 
 MIN, MAX = 1, 50
-LAVISH = FAMILY.index(Setting(0.05, foresight=False, beta=0.5, keep=3.0))
-THRIFTY = FAMILY.index(Setting(0.75, foresight=True, beta=None, keep=0.5))
+LAVISH = FAMILY.index(StaffingSetting(0.05, foresight=False, beta=0.5, keep=3.0))
+THRIFTY = FAMILY.index(StaffingSetting(0.75, foresight=True, beta=None, keep=0.5))
 members = st.integers(0, len(FAMILY) - 1)
 
 

@@ -1,8 +1,12 @@
-"""What a worker tells about its uploads, published until it is confirmed.
+"""When a worker acknowledges an upload: once its report, and if dead its dead letter, are confirmed.
 
-What comes in: an upload and how an attempt at it ended. What goes out: a report, a copy of it for who asked
-for one, a dead letter; then `on_settled(upload)`, once all of them are safe. It must not know of slots and
-handlers.
+    stored   report confirmed -> ack
+    failed   report sent, backoff -> retry (counts as an attempt), or release (does not: the store was down)
+    dead     dead letter confirmed, report confirmed -> ack
+
+What comes in: an upload and how an attempt at it ended. What goes out: the report, a copy of it for the
+publisher who asked for one, the dead letter; one ack, retry or release for each delivery; `on_gone(upload)`.
+It must not know of slots and handlers.
 """
 
 from __future__ import annotations
@@ -32,8 +36,8 @@ REPUBLISH_SECONDS = 1.0
 """How long to wait before a refused message is published again."""
 
 
-class Reports:
-    """The reports and dead letters of one worker."""
+class Acknowledger:
+    """Reports, dead letters and acks of one worker."""
 
     def __init__(
         self,
@@ -43,7 +47,7 @@ class Reports:
         broker: Broker,
         upload_queue: str,
         reports_to: str,
-        on_settled: Callable[[Upload], None],
+        on_gone: Callable[[Upload], None],
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
@@ -52,19 +56,19 @@ class Reports:
         self._broker = broker
         self._report_queue = report_queue(reports_to)
         self._dead_letter_queue = dead_letter_queue(upload_queue)
-        self._on_settled = on_settled
+        self._on_gone = on_gone
         self._clock = clock
         self._monotonic = monotonic
         self.counts: dict[Outcome, int] = {"stored": 0, "failed": 0, "dead": 0}
 
     def stored(self, upload: Upload, stored: Stored | None) -> None:
-        """Report an upload as stored; it is settled when the report is confirmed."""
+        """Report an upload as stored, and acknowledge it when the report is confirmed."""
         self.counts["stored"] += 1
         upload.report = encode(self._report(upload, "stored", stored=stored))
         self._publish(upload).add_done_callback(partial(self._confirmed, upload))
 
     def failed(self, upload: Upload, error: BaseException, retry_seconds: float) -> None:
-        """Report an attempt that failed; nothing hangs on it, the next attempt's report tells as much."""
+        """Report an attempt that failed, without waiting for the confirm, and put the upload back later."""
         self.counts["failed"] += 1
         reason = reason_of(error)
         request_id = None if upload.request is None else upload.request.id
@@ -78,9 +82,10 @@ class Reports:
         )
         upload.report = encode(self._report(upload, "failed", reason=reason))
         self._publish(upload).add_done_callback(_forgive)
+        upload.timer = asyncio.get_running_loop().call_later(retry_seconds, self.put_back, upload)
 
     def dead(self, upload: Upload, error: BaseException) -> None:
-        """Send an upload to the dead-letter queue, then report it; it is settled when both are confirmed."""
+        """Send an upload to the dead-letter queue, report it, and acknowledge it when both are confirmed."""
         self.counts["dead"] += 1
         reason = reason_of(error)
         first = upload.deliveries[0]
@@ -105,22 +110,38 @@ class Reports:
             worker_id=self._worker_id,
             died_at=self._clock(),
         )
-        upload.task = asyncio.get_running_loop().create_task(self._settle(upload, letter))
+        upload.task = asyncio.get_running_loop().create_task(self._see_through(upload, letter))
+
+    def put_back(self, upload: Upload) -> None:
+        """Return an upload to the queue for its next attempt."""
+        self._settle(upload, self._broker.retry if upload.is_counted else self._broker.release)
+
+    def release(self, upload: Upload) -> None:
+        """Return an upload to the queue as if it had never been delivered."""
+        self._settle(upload, self._broker.release)
+
+    def _acknowledge(self, upload: Upload) -> None:
+        self._settle(upload, self._broker.ack)
+
+    def _settle(self, upload: Upload, settle: Callable[[Delivery], None]) -> None:
+        for delivery in upload.deliveries:
+            settle(delivery)
+        self._on_gone(upload)
 
     def _confirmed(self, upload: Upload, confirm: asyncio.Future[None]) -> None:
         if confirm.cancelled() or confirm.exception() is not None:
-            upload.task = asyncio.get_running_loop().create_task(self._settle(upload, None))
+            upload.task = asyncio.get_running_loop().create_task(self._see_through(upload, None))
         else:
-            self._on_settled(upload)
+            self._acknowledge(upload)
 
-    async def _settle(self, upload: Upload, letter: Message | None) -> None:
-        """Publish a dead letter and then a report, each until it is confirmed."""
+    async def _see_through(self, upload: Upload, letter: Message | None) -> None:
+        """Publish a dead letter and then a report, each until it is confirmed; then acknowledge."""
         if letter is not None:
             await self._publish_until_confirmed(letter, self._dead_letter_queue)
             self._answer(upload)
         if upload.report:
             await self._publish_until_confirmed(self._message(upload), self._report_queue)
-        self._on_settled(upload)
+        self._acknowledge(upload)
 
     async def _publish_until_confirmed(self, message: Message, queue: Queue) -> None:
         while True:

@@ -54,7 +54,7 @@ def server() -> Iterator[BadHttpServer]:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between tries, and the window in which a trickle is told, of no length to speak of."""
     monkeypatch.setattr("upswell.stores.sources.http.FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(limits.Throughput.__init__, "__defaults__", (0.2,))
+    monkeypatch.setattr(limits, "WINDOW_SECONDS", 0.2)
 
 
 def settings(**changes: Any) -> Settings:

@@ -1,28 +1,97 @@
-"""Request files and streams -> entries, one at a time.
+"""Request files and streams -> upload requests with ids, one at a time.
 
 What comes in: a file of lines (JSON, or URIs and paths) or of one JSON list, or a descriptor that yields one
-as it is written. What goes out: each entry's bytes and its place. Publishing the same file again publishes
-the same ids, hence the same objects: a crash half way is resumed by starting over.
+as it is written; hostile until checked. What goes out: each entry and its place, or the request it asks for.
+The same entry at the same place gets the same id, hence the same object: a crash half way is resumed by
+starting over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from upswell.errors import UpswellError
-from upswell.messages import MAX_MESSAGE_BYTES
-from upswell.publisher.entries import Place, parse, split_list
+import msgspec
+from msgspec import Raw, Struct
+
+from upswell.errors import MessageError, UpswellError
+from upswell.messages import MAX_MESSAGE_BYTES, UploadRequest
+from upswell.requests import id_of_parts, valid_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from upswell.messages import UploadRequest
-
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Some editors begin a file with it; JSON does not know it."""
+
+
+_objects = msgspec.json.Decoder(dict[str, Any])
+_lists = msgspec.json.Decoder(list[Raw])
+
+
+class Place(Struct, frozen=True):
+    """Where an entry stands: its `unit` ("line" or "entry") counted from 1, and the round of `--repeat`."""
+
+    position: int
+    unit: str = "line"
+    repetition: int = 0
+
+    def __str__(self) -> str:
+        """Return the place as an error names it."""
+        return f"{self.unit} {self.position}"
+
+
+def parse(entry: bytes, *, app_id: str, place: Place, salt: str = "") -> UploadRequest:
+    """Return the request that an entry asks for; `app_id` is filled in, and an id made where none is given.
+
+    Args:
+        entry: one JSON object with at least `type` and `uri`.
+        app_id: the application; an entry that names another is refused.
+        place: part of the id, so that two equal entries are two uploads.
+        salt: another salt gives other ids, that is, uploads the same file again.
+
+    Raises:
+        MessageError: the place, the rule and the value.
+    """
+    if len(entry) > MAX_MESSAGE_BYTES:
+        raise MessageError(f"{place}: an entry must be at most {MAX_MESSAGE_BYTES} bytes, got {len(entry)}")
+    try:
+        fields = _objects.decode(entry)
+        named = fields.setdefault("app_id", app_id)
+        request = msgspec.convert(fields, UploadRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        excerpt = ascii(entry[:80].decode("utf-8", "replace"))
+        raise MessageError(f"{place}: not a valid upload request: {error}; got {excerpt}") from error
+    if named != app_id:
+        raise MessageError(f"{place}: app_id must be {app_id!r}, as published, got {named!r}")
+    return msgspec.structs.replace(request, id=_id(request, place, salt), published_at=None)
+
+
+def split_list(document: bytes) -> list[Raw]:
+    """Return the entries of a JSON list, each still JSON.
+
+    Raises:
+        MessageError: it is no JSON list.
+    """
+    try:
+        return _lists.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageError(f"a request file must be a JSON list or JSON lines: {error}") from error
+
+
+def _id(request: UploadRequest, place: Place, salt: str) -> str:
+    """Return the given id (each repetition has its own), or one made of entry, place and salt."""
+    if request.id is not None:
+        given = f"{request.id}.{place.repetition}" if place.repetition else request.id
+        if not valid_id(given):
+            raise MessageError(f"{place}: an id must be at most 128 characters, got {given!r}")
+        return given
+    return id_of_parts(
+        request.app_id, request.type, request.uri, request.key, request.size_bytes, request.checksum,
+        place.position, place.repetition, salt,
+    )  # fmt: skip
 
 
 def read_requests(path: Path, *, app_id: str, repeat: int = 1, salt: str = "") -> Iterator[UploadRequest]:
@@ -71,17 +140,6 @@ def _lined(file: BinaryIO, repetition: int) -> Iterator[tuple[Place, bytes]]:
 
 def _starts_a_list(head: bytes) -> bool:
     return head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
-
-
-async def stream_requests(descriptor: int, *, app_id: str, salt: str = "") -> AsyncIterator[UploadRequest]:
-    """Yield the requests of a stream of JSON lines (or of one JSON list), each as it arrives.
-
-    Raises:
-        MessageError: an entry is not valid; those before it were yielded.
-    """
-    async for entries in stream_entries(descriptor):
-        for place, entry in entries:
-            yield parse(entry, app_id=app_id, place=place, salt=salt)
 
 
 async def stream_entries(

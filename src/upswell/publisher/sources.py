@@ -21,16 +21,14 @@ from msgspec import Struct
 
 from upswell.errors import MessageError, UpswellError
 from upswell.messages import UploadRequest
-from upswell.publisher.entries import parse
 from upswell.publisher.items import Thing, file_thing, file_uri, request_of
-from upswell.publisher.request_file import read_entries, stream_entries
-from upswell.publisher.selection import Selection
-from upswell.publisher.tree import Note, Tree
+from upswell.publisher.request_file import parse, read_entries, stream_entries
+from upswell.publisher.tree import Note, Selection, Tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 
-    from upswell.publisher.entries import Place
+    from upswell.publisher.request_file import Place
 
 BATCH = 200
 """Candidates that are found before the next step takes them: enough to ask a store about many at once."""

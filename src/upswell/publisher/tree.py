@@ -3,7 +3,7 @@
 What comes in: a directory of the person's who publishes, which others may change meanwhile. What goes out:
 the files with their sizes, one at a time, and a note of each name that is passed over. Memory is bounded by
 `NAMES_IN_MEMORY` and the depth, not by the number of files: the names of a larger directory are sorted in
-runs on disk. No file is opened.
+runs on disk. No file is opened. The only importer of `pathspec`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from msgspec import Struct
+from pathspec import GitIgnoreSpec
 
-from upswell.publisher.selection import Selection
+from upswell.errors import UpswellError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 NAMES_IN_MEMORY = 100_000
 """So many names of one directory are sorted in memory; about 10 MB."""
@@ -43,6 +44,38 @@ class Note(Struct, frozen=True):
     kind: Kind
     path: str
     reason: str
+
+
+class Selection:
+    """Takes what matches an `include` pattern (all, where there is none) and no `exclude` pattern."""
+
+    def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        """Compile the patterns.
+
+        Raises:
+            UpswellError: one is none.
+        """
+        self._include = _compile(include)
+        self._exclude = _compile(exclude)
+
+    def takes(self, name: str) -> bool:
+        """Return whether a file is meant."""
+        included = self._include is None or self._include.match_file(name)
+        return included and not self.leaves_out(name)
+
+    def leaves_out(self, name: str) -> bool:
+        """Return whether a file, or with a slash at its end a directory and all below it, is excluded."""
+        return self._exclude is not None and self._exclude.match_file(name)
+
+
+def _compile(patterns: Sequence[str]) -> GitIgnoreSpec | None:
+    for pattern in patterns:
+        if not pattern.strip() or pattern.startswith("#"):
+            raise UpswellError(f"a pattern must be one as in a .gitignore file, got {pattern!r}")
+    try:
+        return GitIgnoreSpec.from_lines(patterns) if patterns else None
+    except ValueError as error:
+        raise UpswellError(f"a pattern must be one as in a .gitignore file: {error}") from error
 
 
 class _Folder:

@@ -1,7 +1,7 @@
 """The scaler: starts and drains workers until those that run are those that are desired.
 
 `loop.py` observes and acts; `plan.py` says what is missing; `phases.py` how far each worker is; `targets.py`
-keeps the newest request; `messaging.py` receives and sends; `exits.py` and `backoff.py` handle crashes;
+keeps the newest request; `messaging.py` receives and sends; `exits.py` handles crashes;
 `costs.py` counts; `lock.py` keeps a second scaler waiting.
 """
 

@@ -1,5 +1,1 @@
-"""What an arrival process and its uploads look like: instants, sizes, requests. Pure: no I/O, no clock.
-
-`arrivals.py` says when, `sizes.py` how large, `requests.py` turns an entry of a request file into an
-UploadRequest, `keys.py` names its object. The publisher, the worker, the demo and the simulator share them.
-"""
+"""When uploads come and how long they take: drawn from a distribution, or read from a trace."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from upswell.errors import MessageError
-from upswell.publisher.entries import Place, parse, split_list
+from upswell.publisher.request_file import Place, parse, split_list
 
 ENTRY = b'{"type": "image", "uri": "file:///data/a.jpg"}'
 

@@ -11,7 +11,8 @@ import pytest
 
 from upswell.errors import MessageError, UnroutableError, UpswellError
 from upswell.messages import UploadRequest, decode
-from upswell.publisher import Publisher, each, read_requests, stream_requests
+from upswell.publisher import Publisher, each, read_requests
+from upswell.publisher.request_file import parse, stream_entries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,7 +173,11 @@ def feed(*chunks: bytes) -> list[UploadRequest]:
 
         task = asyncio.create_task(write())
         try:
-            return [request async for request in stream_requests(reading, app_id="e1")]
+            return [
+                parse(entry, app_id="e1", place=place)
+                async for entries in stream_entries(reading)
+                for place, entry in entries
+            ]
         finally:
             await task
             os.close(reading)
@@ -196,12 +201,12 @@ def test_a_line_and_a_stream_of_the_same_entries_give_the_same_ids(tmp_path: Pat
 def test_a_stream_yields_a_line_before_the_next_is_there() -> None:
     async def scenario() -> None:
         reading, writing = os.pipe()
-        stream = stream_requests(reading, app_id="e1")
-        os.write(writing, LINES.encode().split(b"\n")[0] + b"\n")
-        assert (await anext(stream)).uri == "file:///a"
+        stream = stream_entries(reading)
+        first = LINES.encode().split(b"\n")[0]
+        os.write(writing, first + b"\n")
+        assert [entry for _, entry in await anext(stream)] == [first]
         os.close(writing)
-        with pytest.raises(StopAsyncIteration):
-            await anext(stream)
+        assert [entry async for entries in stream for _, entry in entries] == []
         os.close(reading)
 
     asyncio.run(scenario())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from upswell.errors import UpswellError
-from upswell.publisher.selection import Selection
+from upswell.publisher.tree import Selection
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from upswell.publisher.selection import Selection
-from upswell.publisher.tree import Note, Tree
+from upswell.publisher.tree import Note, Selection, Tree
 
 
 def listed(top: Path, **options: Any) -> tuple[list[str], list[Note]]:

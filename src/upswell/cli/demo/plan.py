@@ -8,6 +8,7 @@ longer than half of the target.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from msgspec import Struct
 from upswell.errors import SettingsError
 from upswell.settings import Slo
 from upswell.workload.arrivals import Phase, piecewise, quiet_burst_calm
-from upswell.workload.sizes import pareto
 
 OBJECTIVE = Slo(share=0.95, seconds=5.0)
 QUIET_RATE = 2.5
@@ -78,6 +78,16 @@ def take_files(folder: Path, seconds: float, seed: int) -> Plan:
     files = [list(known)[n % len(known)] for n in range(len(arrivals))]
     sizes = [known[file] for file in files]
     return Plan(phases=phases, arrivals=arrivals, files=files, sizes=sizes, rate=_rate(sizes, factor))
+
+
+def pareto(rng: random.Random, *, alpha: float, smallest: int, largest: int) -> int:
+    """Draw from the Pareto distribution of shape `alpha`, truncated to `smallest` to `largest` bytes.
+
+    By inversion of F(x) = (1 - (L/x)^a) / (1 - (L/H)^a); see Crovella, Harchol-Balter and Murta, "Task
+    assignment in a distributed system", 1998, where it is called bounded Pareto.
+    """
+    tail = 1 - rng.random() * (1 - (smallest / largest) ** alpha)
+    return min(largest, math.floor(smallest * tail ** (-1 / alpha)))
 
 
 def _rate(sizes: list[int], factor: float = 1.0) -> float:

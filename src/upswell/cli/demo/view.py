@@ -19,11 +19,14 @@ from rich.text import Text
 from upswell.cli.look.status_table import attained
 from upswell.cli.text import number, seconds
 from upswell.safe import safe
+from upswell.scaler.plan import Phase
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
 
+SHOWN: tuple[Phase, ...] = ("starting", "ready", "draining")
+"""The phases in which a worker is counted."""
 SENTENCES = 6
 LINE_EVERY = 5.0
 
@@ -35,7 +38,7 @@ class Now(Struct, frozen=True, kw_only=True):
     published: int
     planned: int
     stored: int
-    workers: dict[str, int]
+    workers: dict[Phase, int]
 
 
 class View(Protocol):
@@ -63,22 +66,19 @@ def open_view(console: Console) -> View:
     return LiveTable(console) if console.is_terminal else Lines(console)
 
 
-class _Sentences:
-    """Turns decisions into sentences, one for each that changes the number of workers."""
+class _Clock:
+    """The seconds since the view was opened."""
 
     def __init__(self) -> None:
         self._started_at = time.monotonic()
-        self._desired: int | None = None
 
     def elapsed(self) -> float:
         return time.monotonic() - self._started_at
 
-    def of(self, snapshot: Snapshot, decision: Decision) -> str | None:
-        before = snapshot.workers.desired if self._desired is None else self._desired
-        self._desired = decision.desired_workers
-        if before == decision.desired_workers:
-            return None
-        return safe(decision.reason)
+
+def change(decision: Decision) -> str | None:
+    """Return a decision that changes the number of workers as a sentence; None for another."""
+    return safe(decision.reason) if decision.desired_workers != decision.before else None
 
 
 class Lines:
@@ -86,26 +86,26 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._sentences = _Sentences()
+        self._clock = _Clock()
         self._last_at = 0.0
         self._snapshot: Snapshot | None = None
 
     def say(self, sentence: str) -> None:
         """Print a line."""
-        self._console.print(f"{self._sentences.elapsed():5.1f}s  {sentence}", markup=False, soft_wrap=True)
+        self._console.print(f"{self._clock.elapsed():5.1f}s  {sentence}", markup=False, soft_wrap=True)
 
     def decided(self, snapshot: Snapshot, decision: Decision) -> None:
         """Print a line for a change."""
         self._snapshot = snapshot
-        sentence = self._sentences.of(snapshot, decision)
+        sentence = change(decision)
         if sentence:
             self.say(sentence)
 
     def show(self, now: Now) -> None:
         """Print the state, seldom."""
-        if self._sentences.elapsed() - self._last_at < LINE_EVERY:
+        if self._clock.elapsed() - self._last_at < LINE_EVERY:
             return
-        self._last_at = self._sentences.elapsed()
+        self._last_at = self._clock.elapsed()
         snapshot = self._snapshot
         times = snapshot.response_time if snapshot else None
         self.say(
@@ -123,7 +123,7 @@ class LiveTable:
     """A table that is drawn over itself, with the last decisions below it."""
 
     def __init__(self, console: Console) -> None:
-        self._sentences = _Sentences()
+        self._clock = _Clock()
         self._last = deque[Text](maxlen=SENTENCES)
         self._snapshot: Snapshot | None = None
         self._live = Live(console=console, auto_refresh=False)
@@ -131,14 +131,14 @@ class LiveTable:
 
     def say(self, sentence: str) -> None:
         """Add a sentence."""
-        self._last.append(Text(f"{self._sentences.elapsed():5.1f}s  {sentence}"))
+        self._last.append(Text(f"{self._clock.elapsed():5.1f}s  {sentence}"))
 
     def decided(self, snapshot: Snapshot, decision: Decision) -> None:
         """Add a sentence for a change."""
         self._snapshot = snapshot
-        sentence = self._sentences.of(snapshot, decision)
+        sentence = change(decision)
         if sentence:
-            self._last.append(Text(f"{self._sentences.elapsed():5.1f}s  {sentence}", style="bold"))
+            self._last.append(Text(f"{self._clock.elapsed():5.1f}s  {sentence}", style="bold"))
 
     def show(self, now: Now) -> None:
         """Draw the table."""
@@ -151,9 +151,7 @@ class LiveTable:
     def _table(self, now: Now) -> Table:
         snapshot = self._snapshot
         times = snapshot.response_time if snapshot else None
-        table = Table(
-            show_header=False, title=f"Upswell demo, {self._sentences.elapsed():.0f} s: {now.phase}"
-        )
+        table = Table(show_header=False, title=f"Upswell demo, {self._clock.elapsed():.0f} s: {now.phase}")
         table.add_column(justify="right", style="dim")
         table.add_column(min_width=60)
         table.add_row("uploads", f"{now.published} of {now.planned} published, {now.stored} stored")
@@ -174,5 +172,5 @@ class LiveTable:
         return table
 
 
-def _words(workers: dict[str, int]) -> str:
+def _words(workers: dict[Phase, int]) -> str:
     return ", ".join(f"{count} {phase}" for phase, count in workers.items() if count) or "none"

@@ -60,7 +60,7 @@ def store_error(
         url: where the object is, without credentials or query.
         has_credentials: False: the client had none that it could send.
     """
-    what = f"{status} {code or _phrase(status)}".strip() or _KINDS.get(kind, kind)
+    what = f"{status} {code or phrase(status)}".strip() or _KINDS.get(kind, kind)
     where = safe(url)
     stands_badly = status == "403" and code not in _DENIED_CODES
     if status == "401" or stands_badly or code in _CREDENTIAL_CODES or not has_credentials:
@@ -74,7 +74,8 @@ def store_error(
     return TemporaryUploadError(f"store failed: {what}: {where}")
 
 
-def _phrase(status: str) -> str:
+def phrase(status: str) -> str:
+    """Return what HTTP calls a status; nothing where it has no name for it."""
     try:
         return HTTPStatus(int(status or 0)).phrase
     except ValueError:

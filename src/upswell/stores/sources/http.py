@@ -3,9 +3,9 @@
 What comes in: a URL from a message, hostile, and a server that may be hostile too. What goes out: a `Source`
 (stores/protocol.py) whose bytes are the server's, whole, of one version, or an UploadError.
 
-Below, in `clients/http/`: `url.py` reads the URL, `origins.py` and `addresses.py` say what is allowed,
-`connection.py` connects, `limits.py` limits each wait, `client.py` follows redirects, `errors.py` says which
-failure is worth another try.
+Below, in `clients/http/`: `url.py` reads the URL and says which servers are allowed, `addresses.py` which
+addresses; `connection.py` connects, `limits.py` limits each wait, `client.py` follows redirects, `errors.py`
+says which failure is worth another try.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from upswell.safe import safe
 from upswell.stores.clients.http.addresses import parse_networks
 from upswell.stores.clients.http.client import HttpAnswer, HttpClient
 from upswell.stores.clients.http.limits import Patience
-from upswell.stores.clients.http.origins import parse_origins
-from upswell.stores.clients.http.url import Url, parse_url
+from upswell.stores.clients.http.url import Url, parse_origins, parse_url
 from upswell.stores.settings import HttpSettings
 
 if TYPE_CHECKING:

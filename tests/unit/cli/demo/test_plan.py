@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from upswell.cli.demo.plan import (
     SMALLEST,
     checksum,
     make_files,
+    pareto,
     take_files,
 )
 from upswell.errors import SettingsError
@@ -78,3 +80,12 @@ def test_what_is_not_there_has_no_checksum(tmp_path: Path) -> None:
     assert checksum(tmp_path / "nothing") is None
     (tmp_path / "abc").write_bytes(b"abc")
     assert checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_sizes_are_heavy_tailed_and_stay_within_their_ends() -> None:
+    """The largest tenth holds most of all bytes: what makes uploads queue behind a large one."""
+    rng = random.Random(1)
+    sizes = sorted(pareto(rng, alpha=1.1, smallest=1_000, largest=10_000_000) for _ in range(20_000))
+    assert sizes[0] >= 1_000
+    assert sizes[-1] <= 10_000_000
+    assert sum(sizes[-2_000:]) > 0.5 * sum(sizes)

@@ -21,7 +21,7 @@ from upswell.errors import PermanentUploadError, TemporaryUploadError, UploadErr
 from upswell.safe import safe
 from upswell.stores.clients.http.connection import CheckedConnection, tls_context
 from upswell.stores.clients.http.errors import broken, status_error
-from upswell.stores.clients.http.url import Url, redirected
+from upswell.stores.clients.http.url import Origin, Url, redirected
 
 if TYPE_CHECKING:
     import ssl
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from upswell.stores.clients.http.addresses import Network
     from upswell.stores.clients.http.limits import Patience
-    from upswell.stores.clients.http.origins import Origin
 
 MAX_REDIRECTS = 10
 MAX_IDLE = 64

@@ -10,12 +10,12 @@ import re
 import socket
 import ssl
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError, UploadError
 from upswell.safe import safe
+from upswell.stores.clients.errors import phrase
 
 if TYPE_CHECKING:
     from upswell.stores.clients.http.url import Url
@@ -36,7 +36,9 @@ _SECONDS = re.compile(r"\A\d{1,9}\Z")
 
 def status_error(status: int, retry_after: str | None, url: Url, now: float) -> UploadError:
     """Return the error of an answer that holds no source; `now` is in UTC seconds since 1970."""
-    told = f"an http source must be answered with 200, got {status}{_phrase(status)} for {safe(str(url))}"
+    name = phrase(str(status))
+    shown = f"{status} ({name})" if name else str(status)
+    told = f"an http source must be answered with 200, got {shown} for {safe(str(url))}"
     if status in TEMPORARY or (status in _SERVER_ERRORS and status not in PERMANENT):
         return TemporaryUploadError(told, retry_after=seconds_asked_for(retry_after, now))
     return PermanentUploadError(told)
@@ -77,10 +79,3 @@ def broken(error: OSError | HTTPException, url: Url) -> UploadError:
     if isinstance(error, TimeoutError):
         return TemporaryUploadError(f"an http source must answer in time, got nothing from {shown}")
     return TemporaryUploadError(f"cannot read {shown}: {error.strerror or error}")
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f" ({HTTPStatus(status).phrase})"
-    except ValueError:
-        return ""

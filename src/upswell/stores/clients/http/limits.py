@@ -11,6 +11,7 @@ from msgspec import Struct
 from upswell.errors import TemporaryUploadError
 
 WINDOW_SECONDS = 30.0
+"""Of waiting, over which the throughput is measured."""
 
 
 class Patience(Struct, frozen=True):
@@ -21,42 +22,20 @@ class Patience(Struct, frozen=True):
     min_throughput: float
 
 
-class Throughput:
-    """A sender's bytes over the time spent waiting for it, one window after the other.
-
-    Only waiting counts: a source is not slow because the store, or a rate limit, takes its bytes slowly.
-    """
-
-    def __init__(self, bytes_per_second: float, window: float = WINDOW_SECONDS) -> None:
-        """Expect at least `bytes_per_second` (0: any) over each `window` seconds of waiting."""
-        self._least = bytes_per_second
-        self._window = window
-        self._waited = 0.0
-        self._bytes = 0
-
-    def too_slow(self, waited: float, count: int) -> float | None:
-        """Add `count` bytes that came after `waited` seconds; return the rate if it is too low."""
-        self._waited += waited
-        self._bytes += count
-        if self._waited < self._window:
-            return None
-        rate = self._bytes / self._waited
-        self._waited, self._bytes = 0.0, 0
-        return rate if rate < self._least else None
-
-
 class ReadLimits:
     """The limits of one answer.
 
     All headers must arrive within one `read_timeout`, so headers that trickle hold nobody up; the body must
     arrive at `min_throughput`; and no read begins after `give_up_at`, so an answer without end does end.
+    Only waiting counts: a source is not slow because the store, or a rate limit, takes its bytes slowly.
     """
 
     def __init__(self, patience: Patience, give_up_at: float) -> None:
         self._patience = patience
         self._give_up_at = give_up_at
         self._headers_by: float | None = None
-        self._throughput: Throughput | None = None
+        self._waited = 0.0
+        self._bytes = 0
 
     def expect_headers(self, now: float) -> None:
         """Allow one `read_timeout` from `now` for all headers."""
@@ -65,7 +44,7 @@ class ReadLimits:
     def expect_body(self) -> None:
         """Apply the limits of a body from now on."""
         self._headers_by = None
-        self._throughput = Throughput(self._patience.min_throughput)
+        self._waited, self._bytes = 0.0, 0
 
     def wait(self, now: float) -> float:
         """Return how long the socket may be waited for.
@@ -93,8 +72,13 @@ class ReadLimits:
         Raises:
             TemporaryUploadError: they come too slowly.
         """
-        rate = self._throughput.too_slow(waited, count) if self._throughput else None
-        if rate is not None:
+        self._waited += waited
+        self._bytes += count
+        if self._headers_by is not None or self._waited < WINDOW_SECONDS:
+            return
+        rate = self._bytes / self._waited
+        self._waited, self._bytes = 0.0, 0
+        if rate < self._patience.min_throughput:
             raise TemporaryUploadError(
                 "an http source must send at least min_throughput "
                 f"({self._patience.min_throughput:g} bytes/s), got {rate:.0f}"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from upswell.errors import SettingsError
-from upswell.stores.clients.http.origins import Origin, parse_origins
+from upswell.stores.clients.http.url import Origin, parse_origins
 
 
 @pytest.mark.parametrize(

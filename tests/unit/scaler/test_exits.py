@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from upswell.scaler.backoff import HEALTHY_SECONDS, LONGEST_DELAY, CrashBackoff
+from upswell.scaler.exits import HEALTHY_SECONDS, LONGEST_DELAY, CrashBackoff
 
 
 def test_the_first_crash_is_replaced_at_once_and_the_next_wait_longer_and_longer() -> None:

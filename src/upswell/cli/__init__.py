@@ -37,7 +37,7 @@ COMMANDS = {
     "compare": "Simulate every autoscaler on the same uploads and compare them.",
     "simulate": "Simulate one policy and show its decisions.",
     "replay": "Simulate another policy or objective on recorded traffic.",
-    "explain": "Explain a recorded decision: its inputs, steps and rejected options.",
+    "explain": "Explain a recorded decision: steps, inputs, rejected options.",
     "dead": "List, show, retry or purge dead-lettered requests.",
     "config": "Show each setting, its value and where it came from.",
     "doctor": "Check broker, disk, fleet and clock, and say what to fix.",

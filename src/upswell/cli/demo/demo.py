@@ -28,6 +28,7 @@ from upswell.messages import UploadRequest
 from upswell.publisher import Publisher
 from upswell.publisher.dead_letters import declare_queues
 from upswell.publisher.replies import Replies
+from upswell.safe import safe
 from upswell.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -228,9 +229,11 @@ class Demo:
 
     def _note(self, snapshot: Snapshot, decision: Decision) -> None:
         before = snapshot.workers.desired if self._desired is None else self._desired
-        self._decisions += decision.desired_workers != before
         self._desired = decision.desired_workers
-        self._view.decided(snapshot, decision)
+        self._view.snapshot = snapshot
+        if decision.desired_workers != before:
+            self._decisions += 1
+            self._view.say(safe(decision.reason), "bold")
 
     async def _delete_queues(self) -> None:
         """Leave nothing on a RabbitMQ that others use too; by now nobody consumes."""

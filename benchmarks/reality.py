@@ -1,13 +1,13 @@
 """Simulation meets reality: one trace through the real loop and through the simulator, side by side.
 
     python benchmarks/reality.py [--broker sqlite|rabbitmq|both] [--seconds 300] [--jobs FILE.csv]
-    [--bursts] [--policy slo] [--save FILE.json] [--again FILE.json] [--json]
+    [--fleet process|docker] [--bursts] [--policy slo] [--save FILE.json] [--again FILE.json] [--json]
 
-The real loop is worker processes whose handler sleeps the service time that the request carries, a real
-broker, the real monitor and scaler. The simulator gets the same arrivals, services, settings, policy and
-wrappers; start-up delay, time to stop, report lag and overhead of an upload are measured in the real run from
-statuses and reports, not fitted to its result. It runs twenty times, with other draws of the start-up delay
-and decisions at other moments within the interval: their spread is what chance alone explains.
+The real loop is worker processes or containers whose handler sleeps the service time that the request
+carries, a real broker, the real monitor and scaler. The simulator gets the same arrivals, services, settings,
+policy and wrappers; start-up delay, time to stop, report lag and overhead of an upload are measured in the
+real run from statuses and reports, not fitted to its result. It runs twenty times, with other draws of the
+start-up delay and decisions at other moments within the interval: their spread is what chance alone explains.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from reality_run import Measured, RealRun, settings_for
-from side_by_side import conclude, print_table, rabbitmq
+from reality_run import IMAGE, Measured, RealRun, settings_for
+from side_by_side import conclude, docker, print_table, rabbitmq
 from upswell import events
 from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.registry import bare_policy, guarded
@@ -270,6 +270,7 @@ class Comparison(Struct, kw_only=True):
     """The real run against the mean prediction, and where the predictions lie."""
 
     broker: str
+    fleet: str
     real: Figures
     simulated: Figures
     least: Figures
@@ -292,7 +293,7 @@ class Comparison(Struct, kw_only=True):
         return abs(self.attainment_off) <= ATTAINMENT_GOAL and abs(self.cost_off) <= COST_GOAL
 
 
-def compare(broker: str, real: Figures, simulated: list[Figures], known: Facts) -> Comparison:
+def compare(measured: Measured, real: Figures, simulated: list[Figures], known: Facts) -> Comparison:
     """Return the comparison of one real run with several simulated ones."""
 
     def each(take: Any) -> Figures:
@@ -301,7 +302,8 @@ def compare(broker: str, real: Figures, simulated: list[Figures], known: Facts) 
         )
 
     return Comparison(
-        broker=broker,
+        broker=measured.broker,
+        fleet=measured.fleet,
         real=real,
         simulated=each(statistics.fmean),
         least=each(min),
@@ -349,7 +351,7 @@ _ROWS = (
 
 def tell(comparison: Comparison) -> None:
     """Print one comparison."""
-    print(f"\nbroker: {comparison.broker}")
+    print(f"\nbroker: {comparison.broker}, fleet: {comparison.fleet}")
     print_table(
         ["", "real", "simulated (mean)", "least", "most"],
         [
@@ -371,6 +373,7 @@ def measure(broker: str, arrivals: Floats, services: Floats, values: dict[str, A
     with (
         tempfile.TemporaryDirectory(prefix="reality-") as folder,
         rabbitmq() if broker == "rabbitmq" else nullcontext("") as url,
+        docker(IMAGE) if values.get("fleet") == "docker" else nullcontext(),
     ):
         settings = settings_for(Path(folder), url, values)
         return asyncio.run(RealRun(settings, arrivals.tolist(), services.tolist()).run())
@@ -387,7 +390,11 @@ class Recording(Struct, kw_only=True):
 
 def record(options: argparse.Namespace) -> Recording:
     """Run the real loop on each broker in turn."""
-    values = {**(BURSTS if options.bursts else SETTINGS), "policy": options.policy}
+    values = {
+        **(BURSTS if options.bursts else SETTINGS),
+        "policy": options.policy,
+        "fleet": options.fleet,
+    }
     if options.slo:
         values["slo"] = options.slo
     if options.bursts:
@@ -420,7 +427,7 @@ def compare_all(recording: Recording) -> list[Comparison]:
         known = facts(measured, arrivals, services)
         real = real_figures(measured, len(arrivals), objective)
         simulated = predictions(arrivals, services, known, recording.settings)
-        found.append(compare(measured.broker, real, simulated, known))
+        found.append(compare(measured, real, simulated, known))
     return found
 
 
@@ -428,6 +435,7 @@ def main() -> int:
     """Run, compare, tell; 1 when a goal was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--broker", choices=["sqlite", "rabbitmq", "both"], default="both")
+    parser.add_argument("--fleet", choices=["process", "docker"], default="process")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", help="CSV file with arrival_s,service_s, squeezed to --seconds")

@@ -1,4 +1,4 @@
-"""One run of the real loop on a trace: monitor and scaler here, workers as processes, a real broker.
+"""One run of the real loop on a trace: monitor and scaler here, workers of a real fleet, a real broker.
 
 In: arrivals, service times, settings. Out: what was measured from outside the simulator's view: each upload's
 report, each worker's own instants, and the scaler's bill.
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 APP = "reality"
 HERE = Path(__file__).resolve().parent
+IMAGE = "upswell-reality:bench"
 LOOK_SECONDS = 0.05
 PATIENCE = 60.0
 """How long the first worker may take to start, and how long the last uploads may take after the trace."""
@@ -57,6 +58,7 @@ class Measured(Struct, kw_only=True):
     """Everything that was seen of one run; instants by the wall clock, responses in seconds by upload."""
 
     broker: str
+    fleet: str = "process"
     began_at: float
     ended_at: float
     worker_seconds: float
@@ -83,6 +85,10 @@ def settings_for(folder: Path, broker_url: str, values: dict[str, Any]) -> Setti
         "report_queue": f"{APP}_report",
         "log_level": "warning",
         "apps": {APP: {}},
+        # A container finds the handler where a process does: in this folder, shared and on Python's path.
+        "fleets": {"docker": {"image": IMAGE}},
+        "source_roots": [str(HERE)],
+        "worker_variables": ["PYTHONPATH"],
         **values,
     }
     settings, _ = load(flags, environment={}, file="/dev/null")
@@ -97,9 +103,9 @@ class RealRun:
         self._arrivals, self._services = arrivals, services
         self._queue = f"{APP}_upload"
         self._outstanding = set(range(len(arrivals)))
-        self._desired: int | None = None
         self.seen = Measured(
             broker="sqlite" if settings.broker == "embedded" else settings.broker,
+            fleet=settings.fleet,
             began_at=0.0,
             ended_at=0.0,
             worker_seconds=0.0,
@@ -135,7 +141,7 @@ class RealRun:
         watching = asyncio.create_task(self._watch(scaler))
         try:
             least = self._settings.min_workers
-            await _until(lambda: not least or any(w.phase == "active" for w in scaler.workers()), PATIENCE)
+            await _until(lambda: not least or any(w.phase == "ready" for w in scaler.workers()), PATIENCE)
             # The simulator's monitor has watched an empty queue for a window, too.
             await asyncio.sleep(self._settings.window + 1)
             publisher = Publisher(broker=broker, upload_queue=self._queue, reply_to=reply_to)
@@ -199,17 +205,15 @@ class RealRun:
             if status.state == "draining" and life.told_at is None:
                 life.told_at = status.at
 
-    def _note(self, snapshot: Snapshot, decision: Decision) -> None:
-        before = snapshot.workers.desired if self._desired is None else self._desired
-        if decision.desired_workers != before:
+    def _note(self, _: Snapshot, decision: Decision) -> None:
+        if decision.desired_workers != decision.before:
             self.seen.decisions.append((time.time(), decision.desired_workers, decision.reason))
             print(
                 f"  {self.seen.broker} {time.time() - (self.seen.began_at or time.time()):6.1f} s: "
-                f"{before} -> {decision.desired_workers}: {decision.reason}",
+                f"{decision.reason}",
                 file=sys.stderr,
                 flush=True,
             )
-        self._desired = decision.desired_workers
 
     async def _declare(self, broker: Broker) -> None:
         await broker.declare(topology.dead_letter_queue(self._queue))

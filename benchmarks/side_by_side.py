@@ -116,6 +116,21 @@ def rabbitmq() -> Iterator[str]:
 
 
 @contextmanager
+def docker(image: str) -> Iterator[None]:
+    """Have Docker's client ask the engine here, or a private one; build the workers' image there."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
+    from support.docker_engine import DockerEngine, missing  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+
+    if reason := missing():
+        sys.exit(f"needs a Docker engine: {reason}")
+    with DockerEngine() as engine:
+        if engine.host:
+            os.environ["DOCKER_HOST"] = engine.host
+        engine.worker_image(image)
+        yield
+
+
+@contextmanager
 def started(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command in benchmarks/peers, a session of its own; afterwards end it and all that it started.
 

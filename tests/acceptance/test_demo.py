@@ -78,7 +78,7 @@ def test_demo_scales_out_and_back_and_proves_every_object(environment: dict[str,
     assert summary["decisions"] >= 2
     assert summary["worker_seconds"] > 30
     assert summary["attainment"] > 0.5  # how near to 1 depends on who else uses this machine
-    assert "scale out 1 -> " in done.stderr
+    assert "scale out 1 → " in done.stderr
     assert "scale in " in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 import reality
 from reality_run import Life, Measured
+from upswell.fleets.mounts import mounts
 
 ARRIVALS, SERVICES = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 1.0, 2.0, 0.5])
 
@@ -94,11 +95,18 @@ def test_goals_are_missed_when_either_figure_is_too_far_off() -> None:
     known = reality.facts(measured(), ARRIVALS, SERVICES)
     real = reality.real_figures(measured(), 4, 3.0)
     near = replace(real, worker_seconds=real.worker_seconds * 1.09, attainment=real.attainment + 0.009)
-    assert reality.compare("sqlite", real, [near, near], known).meets_goals
+    assert reality.compare(measured(), real, [near, near], known).meets_goals
     for wrong in (
         replace(near, worker_seconds=real.worker_seconds * 1.11),
         replace(near, attainment=real.attainment - 0.011),
     ):
-        comparison = reality.compare("sqlite", real, [wrong, wrong], known)
+        comparison = reality.compare(measured(), real, [wrong, wrong], known)
         assert not comparison.meets_goals
         assert any("outside" in line for line in reality.explain(comparison))
+
+
+def test_a_container_finds_the_handler_in_the_folder_that_it_shares() -> None:
+    settings = reality.settings_for(Path(), "", {**reality.BURSTS, "fleet": "docker"})
+    folders = [mount.path for mount in mounts(settings.for_app("reality")) if mount.read_only]
+    assert folders == [str(Path(reality.__file__).parent)]
+    assert settings.worker_variables == ["PYTHONPATH"]

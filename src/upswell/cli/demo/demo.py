@@ -19,7 +19,7 @@ from upswell import events
 from upswell.broker import topology
 from upswell.cli.connection import Interrupts, connected, first_to_end, run, unique_name
 from upswell.cli.demo.plan import OBJECTIVE, Plan, checksum, make_files, take_files
-from upswell.cli.demo.view import Now, View, open_view
+from upswell.cli.demo.view import SHOWN, Now, View, change, open_view
 from upswell.cli.options import config_option, finite
 from upswell.cli.run.up import drain
 from upswell.cli.run.wiring import monitoring, scaling
@@ -28,7 +28,6 @@ from upswell.messages import UploadRequest
 from upswell.publisher import Publisher
 from upswell.publisher.dead_letters import declare_queues
 from upswell.publisher.replies import Replies
-from upswell.safe import safe
 from upswell.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.scaler import Scaler
+    from upswell.scaler.plan import Phase
 
 REFRESH = 0.2
 FINISH_SECONDS = 120.0
@@ -146,7 +146,6 @@ class Demo:
         self._phase = "starting"
         self._peak = 0
         self._decisions = 0
-        self._desired: int | None = None
 
     async def run(self) -> Summary | None:
         """Return the summary, or None when it was interrupted; the workers are drained either way."""
@@ -196,14 +195,15 @@ class Demo:
     async def _show(self, publisher: Publisher, scaler: Scaler) -> None:
         while True:
             phases = [worker.phase for worker in scaler.workers()]
-            self._peak = max(self._peak, phases.count("ready"))
+            workers: dict[Phase, int] = {phase: phases.count(phase) for phase in SHOWN}
+            self._peak = max(self._peak, workers["ready"])
             self._view.show(
                 Now(
                     phase=self._phase,
                     published=publisher.published,
                     planned=len(self._plan.arrivals),
                     stored=self._replies.stored,
-                    workers={phase: phases.count(phase) for phase in ("starting", "ready", "draining")},
+                    workers=workers,
                 )
             )
             await asyncio.sleep(REFRESH)
@@ -228,12 +228,10 @@ class Demo:
             )
 
     def _note(self, snapshot: Snapshot, decision: Decision) -> None:
-        before = snapshot.workers.desired if self._desired is None else self._desired
-        self._desired = decision.desired_workers
         self._view.snapshot = snapshot
-        if decision.desired_workers != before:
+        if sentence := change(decision):
             self._decisions += 1
-            self._view.say(safe(decision.reason), "bold")
+            self._view.say(sentence, "bold")
 
     async def _delete_queues(self) -> None:
         """Leave nothing on a RabbitMQ that others use too; by now nobody consumes."""

@@ -17,10 +17,15 @@ from rich.text import Text
 
 from upswell.cli.look.status_table import attained
 from upswell.cli.text import number, seconds
+from upswell.safe import safe
+from upswell.scaler.plan import Phase
 
 if TYPE_CHECKING:
+    from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
 
+SHOWN: tuple[Phase, ...] = ("starting", "ready", "draining")
+"""The phases in which a worker is counted."""
 SENTENCES = 6
 LINE_EVERY = 5.0
 
@@ -32,7 +37,7 @@ class Now(Struct, frozen=True, kw_only=True):
     published: int
     planned: int
     stored: int
-    workers: dict[str, int]
+    workers: dict[Phase, int]
 
 
 class View:
@@ -65,6 +70,11 @@ class View:
 def open_view(console: Console) -> View:
     """Return the view that suits where it is shown."""
     return LiveTable(console) if console.is_terminal else Lines(console)
+
+
+def change(decision: Decision) -> str | None:
+    """Return a decision that changes the number of workers as a sentence; None for another."""
+    return safe(decision.reason) if decision.desired_workers != decision.before else None
 
 
 class Lines(View):
@@ -133,5 +143,5 @@ class LiveTable(View):
         return table
 
 
-def _words(workers: dict[str, int]) -> str:
+def _words(workers: dict[Phase, int]) -> str:
     return ", ".join(f"{count} {phase}" for phase, count in workers.items() if count) or "none"

@@ -2,20 +2,21 @@
 
 UpswellError
     SettingsError               a setting is unknown or breaks its rule
-    BrokerError                 the message broker refused something, for good
-        QueueMismatchError      a queue of that name exists for something else
+    BrokerError                 the message broker refused something permanently
+        QueueMismatchError      a queue of that name exists for another purpose
         QueueInUseError         a queue that allows one consumer has one already
         UnroutableError         a mandatory message reached no queue
     FleetError                  a fleet could not start, list or stop workers
     JournalError                the journal's file cannot be read or written
     TraceError                  a trace of uploads cannot be read or simulated
     UploadError                 one upload failed
-        TemporaryUploadError    try again: it is redelivered after a backoff
+        TemporaryUploadError    may succeed later: it is redelivered after a backoff
             StoreUnavailableError   the store is down for everyone: not counted as an attempt
-        PermanentUploadError    never try again: it is dead-lettered at once
-            MessageError        the message is not a valid one of its type
+        PermanentUploadError    can never succeed: it is dead-lettered immediately
+            MessageError        an invalid message
 
-A message states the rule and the value: ``max_workers must be >= min_workers (2), got 1``, and no secret.
+A message states the rule and the value (``max_workers must be >= min_workers (2), got 1``) and contains no
+secret.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ class SettingsError(UpswellError):
 
 
 class BrokerError(UpswellError):
-    """The message broker refused something, for good."""
+    """The message broker refused something permanently."""
 
 
 class QueueMismatchError(BrokerError):
-    """A queue of that name exists, and cannot serve what was asked of it."""
+    """A queue of that name exists for another purpose."""
 
 
 class QueueInUseError(BrokerError):
@@ -65,9 +66,9 @@ class UploadError(UpswellError):
 
 
 class TemporaryUploadError(UploadError):
-    """An upload failed in a way that may pass: it is redelivered after a backoff.
+    """An upload failed in a way that may succeed later: it is redelivered after a backoff.
 
-    `retry_after` is how many seconds the other side asked to be left alone for; 0: it did not say.
+    `retry_after`: seconds that the server asked to wait; 0: it did not say.
     """
 
     def __init__(self, message: str = "", *, retry_after: float = 0.0) -> None:
@@ -76,12 +77,12 @@ class TemporaryUploadError(UploadError):
 
 
 class StoreUnavailableError(TemporaryUploadError):
-    """The store cannot be reached or takes nothing now: the upload goes back, not counted as an attempt."""
+    """The store is unreachable or overloaded: the upload is requeued and not counted as an attempt."""
 
 
 class PermanentUploadError(UploadError):
-    """An upload that can never succeed: it is dead-lettered at once, with the reason."""
+    """An upload that can never succeed: it is dead-lettered immediately, with the reason."""
 
 
 class MessageError(PermanentUploadError):
-    """A message is not a valid one of its type."""
+    """A message is invalid."""

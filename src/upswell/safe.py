@@ -1,23 +1,23 @@
-"""Text that came from elsewhere, made safe for people: no secrets, nothing that a terminal would obey."""
+"""Text from elsewhere, made safe to print: no secrets, no terminal control characters."""
 
 from __future__ import annotations
 
 import re
 
-# One match for each URL, from its start to its end: linear in the longest text.
+# One match per URL, from its start to its end: linear in the length of the text.
 _URL = re.compile(r"""(\bhttps?://[^\s?'"\\<>]*)(\?)?[^\s'"\\<>]*""", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # without the scheme before it, for the same reason
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # not anchored to the scheme, for the same reason
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _JSON_ESCAPE = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|/)")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def safe(text: str | bytes, limit: int | None = 1000) -> str:
-    r"""Return `text` in one line of at most `limit` characters (None: all of it).
+    r"""Return `text` as one line of at most `limit` characters (None: no limit).
 
-    The user and password of every URL are hidden, and the query of a web address, which may hold a signature.
-    Control characters become JSON escapes, so that JSON stays JSON. Bytes are the body of a message: JSON may
-    write a URL's characters as escapes, which are undone first.
+    The user and password of every URL are masked, and the query of a web URL, which may contain a signature.
+    Control characters become JSON escapes, so that JSON stays valid. Bytes are the body of a message: JSON
+    may escape characters of a URL, so these escapes are decoded first.
 
     >>> safe("two\nlines: amqp://guest:secret@host/vh, https://host/a?signature=1")
     'two\\nlines: amqp://***@host/vh, https://host/a?***'
@@ -27,7 +27,7 @@ def safe(text: str | bytes, limit: int | None = 1000) -> str:
     if isinstance(text, bytes):
         text = _JSON_ESCAPE.sub(_unescape, text.decode("utf-8", "backslashreplace"))
     text = _URL.sub(lambda url: f"{url[1]}?***" if url[2] else url[0], text)
-    text = _CREDENTIALS.sub("***@", text)  # before the cut: half a password would not be found
+    text = _CREDENTIALS.sub("***@", text)  # before truncation: half a password would not match
     text = _NOT_PRINTABLE.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
     return text if limit is None or len(text) <= limit else f"{text[:limit]}…"
 

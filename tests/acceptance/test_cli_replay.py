@@ -77,7 +77,7 @@ def test_another_policy_and_objective_are_told_with_what_they_would_have_cost_an
 @pytest.mark.slow
 def test_a_decision_of_a_real_run_is_explained(system: System) -> None:
     shown = system.run("explain", str(system.folder / "state")).stdout
-    for words in ("e1, ", "why:", " → ", "what was seen:", "slo 90% < 4s", "workers:"):
+    for words in ("e1, ", "why:", " → ", "signals:", "slo 90% < 4s", "workers:"):
         assert words in shown
     told = answer(system, "explain", str(system.folder / "state"), "--json")
     first = told["at"] - 1  # two rounds before; a quick run has not many more

@@ -80,7 +80,7 @@ def test_an_upload_queue_of_another_name_is_what_every_part_uses(system: System)
     assert seen["upload_queue"] == f"requests.of.{system.app_id}"
     assert seen["depth"]["messages_ready"] == 0
     assert f"requests.of.{system.app_id}.dead" in system.run("dead", "list", "--app", system.app_id).stderr
-    assert "queues: 4 declared, 0 to be declared" in system.run("doctor").stdout
+    assert "queues: 4 declared, 0 not yet" in system.run("doctor").stdout
     up.send_signal(signal.SIGINT)
     assert up.wait(60) == 0
 
@@ -101,7 +101,7 @@ def test_up_without_an_application_says_how_to_name_one(tmp_path: Path) -> None:
         del system.environment["UPSWELL_APPS"]
         done = system.run("up", check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: there must be an application to scale: give --app X")
+    assert done.stderr.startswith("error: no application to scale: give --app X")
 
 
 @pytest.mark.parametrize("name", ["numpy", "rich"])

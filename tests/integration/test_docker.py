@@ -225,7 +225,7 @@ def failure(settings: Settings, worker: WorkerSpec) -> str:
 
 def test_a_missing_image_says_how_to_build_it(tmp_path: Path, docker_host: None) -> None:
     message = failure(settings_for(tmp_path, image="no-such-image:1"), spec())
-    assert "is not on the engine's machine" in message
+    assert "not found on the Docker engine" in message
     assert "docker build -t no-such-image:1 ." in message
 
 
@@ -233,7 +233,7 @@ def test_an_image_written_by_others_cannot_stand_by(
     engine: DockerEngine, tmp_path: Path, docker_host: None
 ) -> None:
     message = failure(settings_for(tmp_path, image=engine.base_image()), spec(standby=True))
-    assert "lacks the label upswell.image" in message
+    assert "has no label upswell.image" in message
 
 
 def test_an_image_written_by_others_starts_as_its_author_meant_it(
@@ -268,7 +268,7 @@ def test_an_engine_that_is_away_is_not_an_empty_fleet(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
 
     async def scenario() -> None:
-        with pytest.raises(FleetError, match="the Docker engine must be reachable"):
+        with pytest.raises(FleetError, match="cannot reach the Docker engine"):
             await DockerFleet(settings_for(tmp_path)).list()
 
     asyncio.run(scenario())

@@ -1,7 +1,7 @@
-"""The command line, in rooms by what a user wants; the only place where the parts are wired together.
+"""The command line, in folders by purpose; the only place where the parts are wired together.
 
-`main` is the command `upswell`. A command's file is imported when the command is called, not before, so that
-`--help` and `upswell worker` stay quick.
+`main` is the command `upswell`. A command's file is imported only when the command is called, so that
+`--help` and `upswell worker` start quickly.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ ROOMS = {
     "lab": ("compare", "simulate", "replay"),
     "demo": ("demo",),
 }
-"""Where a command lives: `cli/{room}/{command}.py`, in which the click command is called `command`."""
+"""Folder -> commands: `cli/{folder}/{command}.py` defines the click command `command`."""
 
 COMMANDS = {
-    "demo": "Watch real files being uploaded while workers come and go.",
-    "publish": "Publish directories, lists or requests to be uploaded.",
+    "demo": "Watch real files being uploaded while workers start and stop.",
+    "publish": "Publish upload requests for directories, lists or single files.",
     "upload": "Upload one file in the foreground, without a broker.",
     "worker": "Run one upload worker.",
-    "monitor": "Watch response times and decide how many workers are needed.",
-    "scaler": "Start and drain workers as the monitor asks.",
+    "monitor": "Monitor response times and decide how many workers to run.",
+    "scaler": "Start and drain workers as the monitor decides.",
     "up": "Run monitor, scaler and workers in one process.",
     "status": "Show queues, response times, workers and decisions.",
-    "compare": "Try every autoscaler on the same uploads, in virtual time.",
-    "simulate": "Try one policy on uploads in virtual time, decision by decision.",
-    "replay": "Try another policy or objective on recorded traffic.",
-    "explain": "Explain one recorded decision: its numbers, and what it rejected.",
+    "compare": "Simulate every autoscaler on the same uploads and compare them.",
+    "simulate": "Simulate one policy and show its decisions.",
+    "replay": "Simulate another policy or objective on recorded traffic.",
+    "explain": "Explain a recorded decision: steps, inputs, rejected options.",
     "dead": "List, show, retry or purge dead-lettered requests.",
     "config": "Show each setting, its value and where it came from.",
-    "doctor": "Check broker, disk, Docker and clock; say what to do.",
+    "doctor": "Check broker, disk, fleet and clock, and say what to fix.",
 }
-"""Command -> what it does, in the order of `--help`."""
+"""Command -> its summary, in the order of `--help`."""
 
 
 class _LazyGroup(click.Group):
-    """Knows its commands by name; imports one when it is called."""
+    """Imports a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -67,17 +67,17 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(package_name="upswell", message="%(prog)s %(version)s")
 def upswell() -> None:
-    """Upload workers that swell and ebb with the work.
+    """Upload workers that scale with the load.
 
-    State the response time that must hold ("95% < 30s"); Upswell keeps it with as few workers as it can.
-    Without AMQPURL everything runs on this machine, with nothing to install: try "upswell demo".
+    Set a response-time objective ("95% < 30s"); Upswell meets it with as few workers as possible.
+    Without AMQPURL everything runs on this machine, with nothing else to install: try "upswell demo".
     """
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run a command; exit with 0, with 1 and one line on standard error when it failed, 2 when misused."""
+    """Run a command; exit with 0, with 1 and one line on standard error on failure, or 2 on wrong usage."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] - a file name may be no text
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] - a file name may not be valid text
     try:
         status: Any = upswell.main(args=arguments, prog_name="upswell", standalone_mode=False)
         sys.stdout.flush()
@@ -86,11 +86,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(error.format_message(), status=2, before=usage)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", status=130)
-    except BrokenPipeError:  # the reader of our output has left: nobody to tell
+    except BrokenPipeError:  # the reader of our output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        from upswell.errors import UpswellError  # noqa: PLC0415 - needed when something fails, not for --help
+        from upswell.errors import UpswellError  # noqa: PLC0415 - only needed on failure
 
         if not isinstance(error, UpswellError):
             raise
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _fail(message: str, *, status: int, before: str = "") -> NoReturn:
-    """Print one line, without secrets and without anything that a terminal would obey, and exit."""
+    """Print one line, without secrets or terminal control characters, and exit."""
     with contextlib.suppress(OSError):
         click.echo(f"{before}error: {safe(message)}", err=True)
     sys.exit(status)

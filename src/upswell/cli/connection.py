@@ -1,4 +1,4 @@
-"""What commands do alike: run a coroutine to its end, mind signals, and connect to the broker meanwhile."""
+"""Shared by the commands: run a coroutine, handle signals, connect to the broker."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 15.0
-"""How long a command that a person waits for tries to reach the broker."""
+"""How long an interactive command tries to reach the broker."""
 
 
 def run(work: Coroutine[Any, Any, T], *, handle_sigterm: bool = True) -> T:
-    """Run a command's coroutine; SIGTERM ends it as Ctrl-C does, with its `finally` clauses."""
+    """Run a command's coroutine; SIGTERM cancels it as Ctrl-C does, running its `finally` clauses."""
 
     async def supervised() -> T:
         task = asyncio.current_task()
@@ -43,13 +43,13 @@ def run(work: Coroutine[Any, Any, T], *, handle_sigterm: bool = True) -> T:
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Run a loop that only a signal ends: then it has done its work, and that is no failure."""
+    """Run a loop that only a signal ends, which is not a failure."""
     with suppress(KeyboardInterrupt):
         run(work)
 
 
 class Interrupts:
-    """Ctrl-C, SIGTERM and a closed terminal, one after the other; made within the running loop."""
+    """Counts Ctrl-C, SIGTERM and hang-ups; create it within the running loop."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -58,11 +58,11 @@ class Interrupts:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         loop.add_signal_handler(signal.SIGTERM, self._interrupt)
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
     def next(self) -> asyncio.Task[None]:
-        """Return a task that ends at the next signal that nobody has waited for yet."""
+        """Return a task that ends at the next signal not yet waited for."""
         return asyncio.create_task(self._next())
 
     async def _next(self) -> None:
@@ -76,7 +76,7 @@ class Interrupts:
         self._more.set()
 
     def _hang_up(self) -> None:
-        """Write no more to a terminal that is gone: each attempt would fail."""
+        """Redirect output from the closed terminal, where each write would fail."""
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
@@ -97,10 +97,10 @@ async def first_to_end(*tasks: asyncio.Task[Any]) -> asyncio.Task[Any]:
 async def connected(
     settings: Settings, role: str, *, patience: float | None = None
 ) -> AsyncGenerator[Broker]:
-    """Give a connected broker, closed afterwards; `role` names the connection.
+    """Yield a connected broker and close it afterwards; `role` names the connection.
 
     Raises:
-        BrokerError: it refuses, or could not be reached within `patience` seconds (None waits on).
+        BrokerError: it refuses, or cannot be reached within `patience` seconds (None: no limit).
     """
     broker = open_broker(settings, name=unique_name(role))
     try:
@@ -117,5 +117,5 @@ async def connected(
 
 
 def unique_name(role: str) -> str:
-    """Return a name that no other process has, for a connection or a queue of one's own."""
+    """Return a name that is unique among processes, for a connection or a private queue."""
     return f"{role}-{os.getpid()}-{secrets.token_hex(4)}"

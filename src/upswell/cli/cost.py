@@ -1,4 +1,4 @@
-"""What an application cost, for people and for machines: the same words in status and in every comparison."""
+"""An application's cost as text and JSON, the same in status and in every comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from upswell.cli.text import seconds
 
 
 def by_state(bill: Bill) -> dict[str, float]:
-    """Return the billed worker-seconds of each state that a worker can be in."""
+    """Return the billed worker-seconds of each worker state."""
     return {
         "starting": bill.starting,
         "standby": bill.standby,
@@ -20,7 +20,7 @@ def by_state(bill: Bill) -> dict[str, float]:
 
 
 def each_json(bill: Bill, price_per_worker_hour: float) -> dict[str, Any]:
-    """Return a comparison's part of the bill: the states, and what one upload in time cost."""
+    """Return the bill for a comparison: the states, and the cost of one upload in time."""
     told: dict[str, Any] = {
         "worker_seconds_by_state": by_state(bill),
         "worker_seconds_per_upload_in_time": bill.seconds_per_upload_in_time,
@@ -32,7 +32,7 @@ def each_json(bill: Bill, price_per_worker_hour: float) -> dict[str, Any]:
 
 
 def each_text(bill: Bill, price_per_worker_hour: float) -> str:
-    """Return what one upload that met its objective cost: its price, or worker-seconds where there is none.
+    """Return the cost of one upload in time: its price, or worker-seconds without a price.
 
     >>> bill = Bill(since=0.0, at=9.0, busy=5400.0, in_time=1000)
     >>> each_text(bill, 0.0), each_text(bill, 2.0)
@@ -45,7 +45,7 @@ def each_text(bill: Bill, price_per_worker_hour: float) -> str:
 
 
 def cost_json(bill: Bill | None, price_per_worker_hour: float) -> dict[str, Any] | None:
-    """Return the bill, its sums, and its prices (None where workers have no price)."""
+    """Return the bill, its totals, and its prices (None without a price)."""
     if bill is None:
         return None
     priced = price_per_worker_hour > 0
@@ -62,7 +62,7 @@ def cost_json(bill: Bill | None, price_per_worker_hour: float) -> dict[str, Any]
 
 
 def cost_text(bill: Bill | None, price_per_worker_hour: float) -> str:
-    """Return worker-hours, or their price; and what each upload that met its objective cost of it.
+    """Return worker-hours or their price, and the cost of each upload in time.
 
     >>> bill = Bill(since=0.0, at=9.0, busy=5400.0, in_time=1000)
     >>> cost_text(bill, 0.0), cost_text(bill, 2.0)

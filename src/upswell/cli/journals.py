@@ -1,4 +1,4 @@
-"""The journal that a command reads: where it is, which application of it is meant, which instant."""
+"""The journal that a command reads: its path, the application, the instant."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ _CLOCK = re.compile(r"\A\d{1,2}:\d{2}(:\d{2})?\Z")
 
 
 def journal_path(settings: Settings) -> Path:
-    """Return where the journal is."""
+    """Return the journal's path."""
     return settings.state_path / "journal.sqlite"
 
 
 def open_journal(path: str) -> JournalReader:
-    """Return a reader of the journal, or of the one in a state folder.
+    """Return a reader of the journal at `path`, a file or a state folder.
 
     Raises:
-        JournalError: there is none.
+        JournalError: the file does not exist.
     """
     file = Path(path)
     if file.is_dir():
         file /= "journal.sqlite"
     if not file.is_file():
-        raise JournalError(f"the journal must be a file, or a state folder that has one: {file} is not there")
+        raise JournalError(f"no journal at {file} (give its file, or the state folder)")
     return JournalReader(file)
 
 
 def application(journal: JournalReader, app: str | None) -> str:
-    """Return the application meant: the one named, or the only one.
+    """Return the named application, or the only one.
 
     Raises:
-        JournalError: the journal does not know it, or knows several and none was named.
+        JournalError: it is not in the journal, or the journal has several and none is named.
     """
     known = journal.applications()
     if app is None and len(known) == 1:
         return known[0]
-    names = ", ".join(known) or "no decision at all"
+    names = ", ".join(known) or "it has none yet"
     if app is None:
         raise JournalError(f"--app must name one of the journal's applications: {names}")
     if app not in known:
@@ -57,16 +57,16 @@ def application(journal: JournalReader, app: str | None) -> str:
 
 
 def parse_time(text: str, newest: float, now: float) -> float:
-    """Return the instant that a text names, in seconds since 1970.
+    """Parse an instant; return seconds since 1970.
 
     Args:
         text: ISO 8601 (without a zone: local time), seconds since 1970, `-5min` (before now), `14:03:20`
             (the last such time of day before the newest decision), or `latest`.
         newest: instant of the newest decision.
-        now: the present.
+        now: the current time.
 
     Raises:
-        JournalError: it is none of these.
+        JournalError: the text has another form.
     """
     ago = _AGO.match(text)
     if ago:
@@ -82,7 +82,7 @@ def parse_time(text: str, newest: float, now: float) -> float:
         at = math.nan
     if not math.isfinite(at):
         raise JournalError(
-            "at must be an instant such as 2026-11-24T14:03:20, 14:03:20, -5min, 1795000000 or latest, "
+            "--at must be a time such as 2026-11-24T14:03:20, 14:03:20, -5min, 1795000000 or latest, "
             f"got {text!r}"
         )
     return at
@@ -99,5 +99,5 @@ def _time_of_day(text: str, newest: float) -> float:
     day = time.strftime("%Y-%m-%d", time.localtime(newest))
     padded = text if text.index(":") == 2 else f"0{text}"  # noqa: PLR2004 - two digits of hours
     at = datetime.fromisoformat(f"{day}T{padded}").timestamp()
-    # A second of grace: what is shown is rounded down.
+    # One second of tolerance: displayed times are rounded down.
     return at if at <= newest + 1 else at - 86400

@@ -1,8 +1,8 @@
-"""Options that are settings: a command gets those whose field names it, loaded.
+"""Command-line options for settings.
 
-`@with_settings("worker")` gives a command the options whose settings list it among their flags,
-`--set NAME=VALUE` for any other, `--config`, and the argument `settings`. The broker's URL is no option: its
-password would show in every list of processes; it comes from AMQPURL or the settings file.
+`@with_settings("worker")` gives a command an option for each setting that lists it in `flags`,
+`--set NAME=VALUE` for the others, `--config`, and the argument `settings`. The broker's URL has no option:
+its password would appear in the process list; use AMQPURL or the settings file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PREFIX = "setting_"
 
 
 def _check_apps(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
-    """Return the application's name, or names, or fail with the rule and the value."""
+    """Return the application's name or names, or fail."""
     for name in (value,) if isinstance(value, str) else value or ():
         try:
             check_app_id(name)
@@ -36,23 +36,23 @@ def _check_apps(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any
 
 
 def finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
-    """Return the number, unless it is NaN or infinite: a range lets those pass."""
+    """Return the number unless it is NaN or infinite, which click's ranges accept."""
     if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"it must be a finite number, got {value}")
+        raise click.BadParameter(f"must be a finite number, got {value}")
     return value
 
 
 def app_option(**attributes: Any) -> Callable[[Command], Command]:
-    """Return the option `--app`, required unless told otherwise."""
+    """Return the option `--app`, by default required."""
     attributes.setdefault("required", not attributes.get("multiple"))
-    attributes.setdefault("help", "The application, for example e123456.")
+    attributes.setdefault("help", "Application, for example e123456.")
     return click.option("--app", "app", callback=_check_apps, metavar="APP", **attributes)
 
 
 def with_settings(name: str, *, quiet: str | None = None) -> Callable[[Command], Command]:
-    """Return a decorator that gives the command of this name its options, and the argument `settings`.
+    """Return a decorator that adds the options of the command `name` and the argument `settings`.
 
-    `quiet` is the log level of a command that speaks to a person, unless that person asks for another.
+    `quiet` is the default log level of an interactive command.
     """
     offered = [setting for setting, said in SETTINGS.items() if {name, EVERYWHERE} & {*said.flags}]
 
@@ -80,19 +80,19 @@ def config_option(function: Command) -> Command:
     return click.option(
         "--config",
         metavar="FILE",
-        help="TOML settings file; default: $UPSWELL_CONFIG, else upswell.toml here.",
+        help="TOML settings file. Default: $UPSWELL_CONFIG, or upswell.toml in this folder.",
     )(function)
 
 
 def load_settings(
     config: str | None, flags: dict[str, Any], apps: tuple[str, ...] = ()
 ) -> tuple[Settings, dict[str, str]]:
-    """Return the settings and their origins; `apps`, where given, are the only applications.
+    """Return the settings and their origins; `apps`, if given, are the only applications.
 
-    A flag stands over an application's own table too: what is typed now is what is meant.
+    A flag also overrides an application's own table.
 
     Raises:
-        SettingsError: a setting is unknown or breaks its rule.
+        SettingsError: a setting is unknown or invalid.
     """
     settings, origins = load(flags, file=config)
     typed = {name for name, value in flags.items() if value is not None}
@@ -103,7 +103,7 @@ def load_settings(
 
 
 def _without(table: dict[str, Any], typed: set[str]) -> dict[str, Any]:
-    """Return an application's table without what was typed: `slots`, or in a table `fleets.docker.image`."""
+    """Return an application's table without what flags set: `slots`, or `fleets.docker.image`."""
     kept = {name: value for name, value in table.items() if name not in typed & PER_APP}
     for kind, entry, setting in (name.split(".", 2) for name in typed if name.count(".") == 2):  # noqa: PLR2004 - kind.entry.setting
         if setting in kept.get(kind, {}).get(entry, {}):
@@ -132,21 +132,21 @@ def _set_option(function: Command) -> Command:
         multiple=True,
         callback=_pairs,
         metavar="NAME=VALUE",
-        help="Any other setting, such as handlers.simulate.seconds=1-2 (may be repeated).",
+        help="Any other setting, such as handlers.simulate.seconds=1-2 (repeatable).",
     )(function)
 
 
 def _pairs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> list[tuple[str, str]]:
     for text in texts:
         if "=" not in text:
-            raise click.BadParameter(f"it must read NAME=VALUE, got {text!r}")
+            raise click.BadParameter(f"must have the form NAME=VALUE, got {text!r}")
         if text.startswith("broker_url="):
-            raise click.BadParameter("the broker's URL may hold a password: set AMQPURL instead")
+            raise click.BadParameter("the broker's URL may contain a password: set AMQPURL instead")
     return [(name, value) for name, _, value in (text.partition("=") for text in texts)]
 
 
 def _flag(value: Any) -> Any:
-    """Return an option's value as a flag: an option that may be repeated and was not given is no flag."""
+    """Return an option's value, or None if a repeatable option was not given."""
     if isinstance(value, tuple):
         return list(value) or None  # type: ignore[arg-type] - a tuple of str
     return value

@@ -1,4 +1,4 @@
-"""Progress of long work, on standard error and only where a person looks on."""
+"""A progress bar on standard error, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     OnProgress = Callable[[float], None]
-    """Told the share that is done, from 0 to 1."""
+    """Called with the finished share, from 0 to 1."""
 
 
 @contextmanager
 def progress(what: str, *, known: bool = True) -> Generator[OnProgress]:
-    """Show a bar while the work inside goes on; where its length is not `known`, that it goes on."""
+    """Show a progress bar; without a `known` length, only that work is going on."""
     if not sys.stderr.isatty():
         yield lambda _share: None
         return
-    from rich.console import Console  # noqa: PLC0415 - for who looks on
+    from rich.console import Console  # noqa: PLC0415 - only for terminals
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 
 def seconds(value: float | None) -> str:
-    """Return a duration with as many digits as one cares for; "-" where it is not known.
+    """Return a duration with about three digits; "-" if unknown.
 
     >>> seconds(0.0123), seconds(2.345), seconds(75.0), seconds(None)
     ('12ms', '2.35s', '75.0s', '-')
@@ -20,7 +20,7 @@ def seconds(value: float | None) -> str:
 
 
 def hours(value: float | None) -> str:
-    """Return a duration that a person waits for, in whole seconds; "-" where it is not known.
+    """Return a long duration in whole seconds; "-" if unknown.
 
     >>> hours(7.2), hours(45296.0), hours(None)
     ('0:00:07', '12:34:56', '-')
@@ -29,14 +29,14 @@ def hours(value: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a count or rate; "-" where it is not known."""
+    """Return a count or rate; "-" if unknown."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number of things.
+    """Return a count with its noun, singular or plural.
 
     >>> counted(1, "worker"), counted(2, "worker")
     ('1 worker', '2 workers')
@@ -45,7 +45,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def size(value: float) -> str:
-    """Return a number of bytes in the unit that suits it.
+    """Return a number of bytes in a suitable unit.
 
     >>> size(512), size(1_500_000)
     ('512 B', '1.4 MiB')
@@ -59,5 +59,5 @@ def size(value: float) -> str:
 
 
 def clock(at: float) -> str:
-    """Return the time of day of an instant, here."""
+    """Return the local time of day of an instant."""
     return time.strftime("%H:%M:%S", time.localtime(at))

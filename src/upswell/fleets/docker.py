@@ -1,11 +1,11 @@
 """Workers as Docker containers.
 
-What comes in: worker specs. What goes out: containers named `upswell-{worker_id}` whose labels say all that
-this fleet knows of them. It must not know why a worker is wanted. The only importer of the Docker client.
+In: worker specs. Out: containers named `upswell-{worker_id}`, whose labels hold all the fleet's state. It
+does not know why a worker is needed. The only module that imports the Docker client.
 
-A container keeps no restart policy: a crashed worker is the scaler's to replace, which counts crashes and
-backs off. One on which Docker is never asked to `stop` is never killed after a time-out: draining is SIGTERM
-alone, however long it takes.
+Containers have no restart policy: the scaler replaces crashed workers, counting crashes and backing off.
+Docker `stop` is never used, because it kills after a timeout: draining is SIGTERM alone, however long it
+takes.
 """
 
 from __future__ import annotations
@@ -40,48 +40,47 @@ FLEET, APP, WORKER = "upswell.fleet", "upswell.app", "upswell.worker"
 REQUESTED_AT, STANDBY, REPORTS_STATUS = "upswell.requested_at", "upswell.standby", "upswell.reports_status"
 
 IMAGE_LABEL = "upswell.image"
-"""Images built from our Dockerfile have it: their workers take our arguments, report and obey commands."""
+"""Label of images built from our Dockerfile: their workers take our arguments, report and obey."""
 
 _CONNECTIONS = 4
-"""Questions to the engine at the same time: starting a container takes it 0.2 s, most of which overlaps."""
+"""Concurrent requests to the engine: starting a container takes 0.2 s, most of which overlaps."""
 
 _LOG_LINES = 5
 _LOG_LIMITS = {"max-size": "5m", "max-file": "2"}
 _ENDED = ("exited", "dead", "removing")
 _NO_SUCH_STATE = 409
-"""The engine's answer to a signal for a container that does not run any more."""
+"""The engine's answer to a signal for a container that is not running."""
 
 T = TypeVar("T")
 
 
 class DockerSettings(Struct, frozen=True):
-    """What `[fleets.docker]` holds."""
+    """The settings `[fleets.docker]`."""
 
-    image: Annotated[str, Setting("Image of an application's workers; {app_id} is replaced.")] = (
-        "{app_id}_worker_container/dst2018:0.1"
-    )
+    image: Annotated[
+        str, Setting("Image of the workers; {app_id} is replaced by the application's name.")
+    ] = "{app_id}_worker_container/dst2018:0.1"
     network: Annotated[
         str,
         Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\Z"),
-        Setting("Network of the workers.", form="the name of a network"),
+        Setting("Docker network of the workers.", form="the name of a network"),
     ] = "host"
 
 
 def settings_of_workers(settings: Settings, app_id: str) -> DockerSettings:
-    """Return what holds for one application's workers, its image's name complete."""
+    """Return the settings of one application's workers, with its image's full name."""
     own = settings.for_app(app_id).own("fleets", "docker", DockerSettings)
     return DockerSettings(own.image.replace("{app_id}", app_id), own.network)
 
 
 class DockerFleet:
-    """Starts and stops containers on the engine that the Docker client's own variables name (`DOCKER_HOST`).
+    """Starts and stops containers on the engine of `DOCKER_HOST` (the Docker client's own variables).
 
-    Its containers are those labelled with its scaler's state folder: two installations share an engine
-    unharmed.
+    Its containers carry a label with the scaler's state folder, so two installations can share an engine.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Take network, mounts and images from `settings`; nothing is asked of the engine yet."""
+        """Take network, mounts and images from `settings`; the engine is not contacted yet."""
         self._settings = settings
         self._name = str(settings.state_path)
         self._client: Any = None
@@ -89,7 +88,7 @@ class DockerFleet:
         self._connections = asyncio.Semaphore(_CONNECTIONS)
 
     async def start(self, worker: WorkerSpec) -> None:
-        """Create and start a container; its image must be on this machine already."""
+        """Create and start a container; its image must already exist on the engine's machine."""
         self._starting.add(worker.worker_id)
         try:
             await self.ask(lambda client: self._start(client, worker))
@@ -97,7 +96,7 @@ class DockerFleet:
             self._starting.discard(worker.worker_id)
 
     async def list(self) -> list[FleetWorker]:
-        """Return the containers that bear this fleet's label."""
+        """Return the containers with this fleet's label."""
         return await self.ask(self._list)
 
     async def drain(self, worker_id: str) -> None:
@@ -109,21 +108,21 @@ class DockerFleet:
         await self.ask(lambda client: _signal(client, worker_id, "SIGKILL"))
 
     async def forget(self, worker_id: str) -> None:
-        """Remove an exited container; a running one stays, since the engine refuses that without force."""
+        """Remove an exited container; the engine refuses to remove a running one without force."""
         await self.ask(lambda client: _remove(client, worker_id))
 
     async def last_lines(self, worker_id: str) -> str:
-        """Return the end of what the container printed."""
+        """Return the container's last lines of output."""
         return await self.ask(lambda client: _last_lines(client, worker_id))
 
     async def close(self) -> None:
-        """Let go of the engine; the containers go on."""
+        """Disconnect from the engine; the containers keep running."""
         if self._client is not None:
             await asyncio.to_thread(self._client.close)
             self._client = None
 
     async def ask(self, question: Callable[[Any], T]) -> T:
-        """Return what a function of the client returns, called in a thread."""
+        """Call a function with the client in a thread and return its result."""
         async with self._connections:
             return await asyncio.to_thread(self._answer, question)
 
@@ -133,11 +132,11 @@ class DockerFleet:
                 self._client = docker.from_env()
             return question(self._client)
         except errors.APIError as error:
-            raise FleetError(f"the Docker engine refused: {safe(str(error.explanation or error))}") from error
+            raise FleetError(f"Docker engine refused: {safe(str(error.explanation or error))}") from error
         except (errors.DockerException, requests.exceptions.RequestException, OSError) as error:
             raise FleetError(
-                "the Docker engine must be reachable (does it run? may you use it? DOCKER_HOST says where), "
-                f"got {safe(str(error))}"
+                "cannot reach the Docker engine (is it running? are you in the docker group?): "
+                f"{safe(str(error))}"
             ) from error
 
     def _start(self, client: Any, worker: WorkerSpec) -> None:
@@ -153,7 +152,7 @@ class DockerFleet:
             raise
 
     def _options(self, worker: WorkerSpec, *, own: bool) -> dict[str, Any]:
-        """Return how the container is made; an image written by others starts as its author meant it."""
+        """Return the container's options; an image that is not ours keeps its own command."""
         arguments = ["worker", "--app", worker.app_id, *(["--standby"] if worker.standby else [])]
         shared = mounts(self._settings.for_app(worker.app_id)) if own else []
         for mount in shared:
@@ -175,7 +174,8 @@ class DockerFleet:
                 docker.types.Mount(mount.path, mount.path, type="bind", read_only=mount.read_only)
                 for mount in shared
             ],
-            # Shared files belong to the scaler's user; without any, the image's own unprivileged user does.
+            # Shared files belong to the scaler's user; without them the image's own unprivileged user is
+            # enough.
             "user": f"{os.getuid()}:{os.getgid()}" if shared else None,
             "init": True,
             "security_opt": ["no-new-privileges"],
@@ -190,7 +190,7 @@ class DockerFleet:
     def _worker(self, client: Any, summary: dict[str, Any]) -> FleetWorker:
         labels: dict[str, str] = summary["Labels"]
         worker_id = labels[WORKER]
-        # Created, and nobody about to start it: its scaler died in between.
+        # Created but not being started: its scaler died in between.
         exited = summary["State"] in _ENDED or (
             summary["State"] == "created" and worker_id not in self._starting
         )
@@ -206,7 +206,7 @@ class DockerFleet:
 
 
 async def check_images(settings: Settings) -> str:
-    """Return that every application's image is on the engine's machine; a FleetError says which is not."""
+    """Check that the engine has every application's image; a FleetError names a missing one."""
     fleet = DockerFleet(settings)
     try:
         for app_id in settings.apps:
@@ -214,15 +214,16 @@ async def check_images(settings: Settings) -> str:
             await fleet.ask(lambda client, app_id=app_id, image=image: _labels(client, app_id, image))
     finally:
         await fleet.close()
-    return f"{len(settings.apps)} images are there" if settings.apps else ""
+    count = len(settings.apps)
+    return f"{count} image{'' if count == 1 else 's'} found" if count else ""
 
 
 def _is_ours(client: Any, worker: WorkerSpec, image: str) -> bool:
-    """Return whether a worker's image was built from our Dockerfile; FleetError when it cannot serve."""
+    """Return whether a worker's image was built from our Dockerfile; FleetError if it must be but is not."""
     own = IMAGE_LABEL in _labels(client, worker.app_id, image)
     if worker.standby and not own:
         raise FleetError(
-            f"standby workers need an image built from Upswell's Dockerfile, and {image!r} lacks the label "
+            f"standby workers need an image built from Upswell's Dockerfile, but {image!r} has no label "
             f"{IMAGE_LABEL}; set standby_workers = 0 for {worker.app_id}"
         )
     return own
@@ -233,7 +234,7 @@ def _labels(client: Any, app_id: str, image: str) -> dict[str, str]:
         return client.images.get(image).labels or {}
     except errors.ImageNotFound as error:
         raise FleetError(
-            f"the image of {app_id}'s workers, {image!r}, is not on the engine's machine; "
+            f"image {image!r} of {app_id}'s workers not found on the Docker engine; "
             f"build it: docker build -t {image} ."
         ) from error
 

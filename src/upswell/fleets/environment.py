@@ -1,7 +1,6 @@
-"""The settings of one application as variables, so that a worker started with them loads the same settings.
+"""The settings of one application as environment variables, from which its worker loads the same settings.
 
-What comes in: settings. What goes out: text. It must not know what a worker runs as, nor read this process's
-environment.
+In: settings. Out: text. It knows no fleet and does not read this process's environment.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ if TYPE_CHECKING:
 _NOT_A_WORKERS = ("apps", "fleets", "policies")
 
 CREDENTIALS = ("AWS_*", "AZURE_*", "GOOGLE_*", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""What the stores' credentials and authorities stand in, as the vendors' tools read them."""
+"""Variables with store credentials and CA certificates, as the vendors' tools read them."""
 
 
 def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
-    """Return the variables from which `settings.load()` in a worker makes the same settings.
+    """Return the variables from which `settings.load()` in a worker builds the same settings.
 
-    Only what differs from the defaults is passed. Folders become absolute, and no settings file is read in
-    the worker: a file that happens to lie in its folder must not change what the scaler decided.
+    Only values that differ from the defaults are passed. Folders become absolute. The worker reads no
+    settings file: a file in its folder must not override the scaler's settings.
 
     Args:
-        settings: as they hold for the application: `settings.for_app(app_id)`.
-        app_id: the one application that the worker may serve.
+        settings: those of the application: `settings.for_app(app_id)`.
+        app_id: the worker's only application.
 
     Raises:
-        SettingsError: a value cannot stand in a variable.
+        SettingsError: a value cannot be passed in a variable.
     """
     default = Settings()
     environment = {"UPSWELL_CONFIG": os.devnull}
@@ -52,9 +51,9 @@ def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
 
 
 def passed_on(patterns: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of `CREDENTIALS`, and those that match a pattern: a name, or a beginning and `*`.
+    """Return the variables of `CREDENTIALS` and those that match a pattern: a name, or a prefix and `*`.
 
-    Never a setting's: a worker's settings are what the scaler decided.
+    Settings are never passed this way: the scaler determines a worker's settings.
 
     >>> passed_on(["PGHOST"], {"AWS_REGION": "eu-central-1", "PGHOST": "db", "HOME": "/root"})
     {'AWS_REGION': 'eu-central-1', 'PGHOST': 'db'}
@@ -73,12 +72,12 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def identity(worker: WorkerSpec) -> dict[str, str]:
-    """Return the variables that tell a worker who it is, and when it was asked for."""
+    """Return the variables with a worker's id and the time it was requested."""
     return {"UPSWELL_WORKER_ID": worker.worker_id, "UPSWELL_REQUESTED_AT": repr(worker.requested_at)}
 
 
 def absolute_folder(path: str) -> str:
-    """Return a folder's absolute path; what has a scheme (`file://`, `s3://`) is left as it is."""
+    """Return a folder's absolute path; URIs (`file://`, `s3://`) are unchanged."""
     return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
@@ -90,11 +89,11 @@ def _as_text(name: str, value: Any) -> str:
         parts = [absolute_folder(part) if setting.path else part for part in value]
         if wrong := next((part for part in parts if setting.separator in part), None):
             raise SettingsError(
-                f"{name} must hold no {setting.separator!r}, which separates values, got {wrong!r}"
+                f"{name} must not contain {setting.separator!r}, the separator of its values, got {wrong!r}"
             )
         text = setting.separator.join(parts)
     else:
         text = absolute_folder(value) if setting.path else str(value)
     if "\0" in text:
-        raise SettingsError(f"{name} must hold no NUL character, got {text!r}")
+        raise SettingsError(f"{name} must not contain a NUL character, got {text!r}")
     return text

@@ -1,7 +1,7 @@
-"""Which folders a worker in a container must share with its host, and as whom it must run to use them.
+"""The folders that a worker in a container shares with its host.
 
-What comes in: settings of one application. What goes out: folders, each at the same path inside as outside,
-so that the settings mean the same in both. It must not know Docker.
+In: settings of one application. Out: folders, mounted at the same path, so that settings mean the same on
+both sides. It does not know Docker.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Mount(Struct, frozen=True):
 def mounts(settings: Settings) -> list[Mount]:
     """Return the folders that one application's workers need: embedded broker, store, sources.
 
-    The embedded broker is a file: containers reach it where its folder is shared and the kernel is the same
-    (its write-ahead log is mapped into memory by all who use it), thus on this machine alone.
+    The embedded broker is a file with a memory-mapped write-ahead log, so containers can use it only on the
+    same machine and kernel, with its folder mounted.
     """
     writable: list[Path] = []
     if settings.broker == "embedded":
@@ -36,7 +36,7 @@ def mounts(settings: Settings) -> list[Mount]:
     destination = settings.destination_path.removeprefix("file://")
     if "://" not in destination:
         writable.append(Path(absolute_folder(destination)))
-    # A folder inside another is there already; Docker would mount it twice.
+    # A folder inside another one is mounted with it.
     outermost = [
         p for p in dict.fromkeys(writable) if not any(p != o and p.is_relative_to(o) for o in writable)
     ]

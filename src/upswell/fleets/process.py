@@ -1,9 +1,8 @@
-"""Workers as processes of this machine, in sessions of their own: they outlive the scaler that started them.
+"""Workers as processes on this machine, in their own sessions: they outlive the scaler that started them.
 
-What comes in: worker specs. What goes out: processes, and for each a file
-`state_dir/workers/{worker_id}.json`, its label: a new fleet finds the processes again by these files, held
-against `/proc`, so that a process id used again by somebody else is never taken for a worker. It must not
-know why a worker is wanted, nor what it does.
+In: worker specs. Out: processes, and for each a label file `state_dir/workers/{worker_id}.json`. A new fleet
+finds its processes by these files and checks them against `/proc`, so a reused process id is never mistaken
+for a worker. It knows neither why a worker is needed nor what it does.
 """
 
 from __future__ import annotations
@@ -45,15 +44,15 @@ INHERITED = (
     "TZ",
     "TMPDIR",
 )
-"""What a worker inherits from its scaler besides its settings; nothing else: no stray secrets."""
+"""Variables that a worker inherits from its scaler besides its settings. Nothing else: no stray secrets."""
 
 _RESET_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 
 class ProcessRecord(Struct, frozen=True, kw_only=True):
-    """The label of a worker, as it stands in its file; `pid` is None until the process has been started.
+    """The label file of a worker; `pid` is None until the process has started.
 
-    `start_ticks`: when the kernel started the process, which no later process of the same id shares.
+    `start_ticks`: when the kernel started the process; differs for a later process with the same id.
     """
 
     worker_id: str
@@ -78,8 +77,8 @@ class ProcessFleet:
         self._logs = WorkerLogs(state_path / "logs")
         self._command = tuple(command)
         self._exit_codes: dict[str, int] = {}
-        # One at a time: list() in one thread must not take what start() is just making for something that
-        # ended.
+        # One at a time: list() in one thread must not mistake a worker that start() is creating for an
+        # exited one.
         self._lock = asyncio.Lock()
 
     async def start(self, worker: WorkerSpec) -> None:
@@ -88,7 +87,7 @@ class ProcessFleet:
             await asyncio.to_thread(self._start, worker)
 
     async def list(self) -> list[FleetWorker]:
-        """Return the workers whose files there are, running or exited."""
+        """Return the workers that have a label file, running or exited."""
         async with self._lock:
             return await asyncio.to_thread(self._list)
 
@@ -103,7 +102,7 @@ class ProcessFleet:
             self._signal(worker_id, signal.SIGKILL)
 
     async def forget(self, worker_id: str) -> None:
-        """Remove the worker's file; its log stays among the last ones."""
+        """Remove the worker's label file; its log is kept for a while."""
         async with self._lock:
             self._path(worker_id).unlink(missing_ok=True)
             self._exit_codes.pop(worker_id, None)
@@ -123,14 +122,14 @@ class ProcessFleet:
             standby=worker.standby,
         )
         try:
-            # The label comes first: should we be killed in between, the process is found by its environment.
+            # Write the label first: if we are killed in between, the process is found by its environment.
             self._write(record)
             self._write(self._started(record, self._spawn(worker)))
         except OSError as error:
             if processes.find(worker.worker_id) is None:
                 self._path(worker.worker_id).unlink(missing_ok=True)
             raise FleetError(
-                f"a worker must be startable: {self._command[0]}, with its label in {self._folder}: {error}"
+                f"cannot start a worker ({self._command[0]}, label in {self._folder}): {error}"
             ) from error
 
     def _spawn(self, worker: WorkerSpec) -> int:
@@ -155,7 +154,7 @@ class ProcessFleet:
         try:
             paths = sorted(self._folder.glob("*.json"))
         except OSError as error:
-            raise FleetError(f"the workers' folder must be readable: {self._folder}: {error}") from error
+            raise FleetError(f"cannot read the workers' folder {self._folder}: {error}") from error
         workers = [self._look(record) for path in paths if (record := self._read(path)) is not None]
         self._logs.prune({worker.worker_id for worker in workers})
         return workers
@@ -174,7 +173,7 @@ class ProcessFleet:
         )
 
     def _runs(self, record: ProcessRecord) -> bool:
-        """Return whether a worker runs; one that has just ended is reaped, its exit code kept."""
+        """Return whether a worker is running; an ended one is reaped and its exit code kept."""
         if record.pid is None or record.worker_id in self._exit_codes:
             return False
         process = processes.look(record.pid)
@@ -183,7 +182,7 @@ class ProcessFleet:
         if (code := processes.reap(record.pid)) is not None:
             self._exit_codes[record.worker_id] = code
             return False
-        # A child counts until it is reaped: while it dies, its environment goes before its exit code comes.
+        # A child counts as running until it is reaped: its environment vanishes before its exit code appears.
         if processes.is_child(record.pid):
             return True
         return not process.ended and processes.carries(record.pid, record.worker_id) is not False
@@ -197,8 +196,7 @@ class ProcessFleet:
         except ProcessLookupError:
             return
         try:
-            # Checked after the handle was opened: from here on it means that very process, whatever becomes
-            # of its id.
+            # Check after opening the handle, which refers to this very process even if its id is reused.
             if self._runs(record):
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(handle, number)
@@ -215,10 +213,10 @@ class ProcessFleet:
             return None
         except (OSError, msgspec.DecodeError) as error:
             if processes.find(path.stem) is None:
-                # What a power cut left half written labels nothing that runs.
+                # A file half written at a power cut belongs to no running process.
                 path.unlink(missing_ok=True)
                 return None
-            raise FleetError(f"a running worker's label must be readable JSON: {path}: {error}") from error
+            raise FleetError(f"cannot read the label of a running worker, {path}: {error}") from error
 
     def _write(self, record: ProcessRecord) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

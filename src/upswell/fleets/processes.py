@@ -1,7 +1,7 @@
-"""Which process is which: what `/proc` says, held against process ids that are used again.
+"""Identify processes through `/proc`, safely despite reused process ids.
 
-What comes in: a process id and what was noted of it. What goes out: whether it is still that process. It must
-not know fleets.
+In: a process id and what was recorded about it. Out: whether it is still that process. It does not know
+fleets.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from msgspec import Struct
 
 _PROC = Path("/proc")
 _STATE, _START_TICKS = 0, 19
-"""Fields 3 and 22 of `/proc/PID/stat` (proc(5)), counted from behind the command's closing bracket."""
+"""Fields 3 and 22 of `/proc/PID/stat` (proc(5)), counted after the command's closing bracket."""
 
 
 class Process(Struct, frozen=True):
-    """A process as the kernel shows it; `start_ticks` tells it from others that had its id since boot."""
+    """A process; `start_ticks` distinguishes it from others that had its id since boot."""
 
     pid: int
     start_ticks: int
@@ -25,7 +25,7 @@ class Process(Struct, frozen=True):
 
 
 def look(pid: int) -> Process | None:
-    """Return the process of this id, or None when there is none."""
+    """Return the process with this id, or None."""
     try:
         fields = (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -34,9 +34,9 @@ def look(pid: int) -> Process | None:
 
 
 def carries(pid: int, worker_id: str) -> bool | None:
-    """Return whether a process was started as this worker; None where that cannot be told.
+    """Return whether a process was started as this worker; None: unknown.
 
-    Another user's environment is not ours to read, and it is empty for a moment after a process has begun.
+    Another user's environment is not readable, and a process's environment is empty just after its start.
     """
     try:
         environment = (_PROC / str(pid) / "environ").read_bytes()
@@ -48,14 +48,14 @@ def carries(pid: int, worker_id: str) -> bool | None:
 
 
 def find(worker_id: str) -> Process | None:
-    """Return the process that was started as this worker: the oldest, as its children inherit the id."""
+    """Return the process that was started as this worker: the oldest, because its children inherit the id."""
     pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
     found = [process for pid in pids if carries(pid, worker_id) and (process := look(pid))]
     return min(found, key=lambda process: process.start_ticks, default=None)
 
 
 def is_child(pid: int) -> bool:
-    """Return whether this process is a child of ours that was not reaped yet."""
+    """Return whether this process is an unreaped child of ours."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -64,7 +64,7 @@ def is_child(pid: int) -> bool:
 
 
 def reap(pid: int) -> int | None:
-    """Return the exit code of a child that has ended (-15: by signal 15); None if it runs or is no child."""
+    """Return the exit code of an ended child (-15: by signal 15); None if it is running or not a child."""
     try:
         ended, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

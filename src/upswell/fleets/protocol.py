@@ -1,4 +1,4 @@
-"""What a fleet promises. It remembers nothing: what it runs is read from labels on the workers themselves."""
+"""The fleet interface. A fleet keeps no state of its own: it reads the labels of its workers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from msgspec import Struct
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
-    """A worker to be started; all of it comes from settings, nothing from a message.
+    """A worker to start; built from settings only, never from a message.
 
-    `environment` reaches the worker without standing on its command line (it holds the broker's password).
+    `environment` is not passed on the command line, because it contains the broker's password.
     """
 
     worker_id: str
@@ -21,10 +21,10 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
 
 
 class FleetWorker(Struct, frozen=True, kw_only=True):
-    """A worker that the fleet really has; `exit_code` is None where it runs, or where nobody saw it end.
+    """A worker that the fleet has; `exit_code` is None if it is running or the code is unknown.
 
-    `standby`: it was started to stand by. `reports_status`: it is one of ours; an image written by others
-    sends no WorkerStatus and takes no WorkerCommand.
+    `standby`: it was started as standby. `reports_status`: it is one of ours; other images send no
+    WorkerStatus and obey no WorkerCommand.
     """
 
     worker_id: str
@@ -37,40 +37,40 @@ class FleetWorker(Struct, frozen=True, kw_only=True):
 
 
 class Fleet(Protocol):
-    """Starts and stops workers. They outlive it, and a new fleet object finds them again."""
+    """Starts and stops workers, which outlive the fleet object: a new one finds them again."""
 
     async def start(self, worker: WorkerSpec) -> None:
-        """Ask for a worker to be started; returns when it was asked for, not when it is ready.
+        """Request a worker; returns when it is requested, not when it is ready.
 
         Raises:
-            FleetError: it cannot be started; the message says the rule and the value.
+            FleetError: it cannot be started.
         """
         ...
 
     async def list(self) -> list[FleetWorker]:
-        """Return every worker of this fleet, exited but not yet forgotten ones included.
+        """Return all workers of this fleet, including exited ones that are not yet forgotten.
 
         Raises:
-            FleetError: it cannot be told (never read as "none").
+            FleetError: they are unknown (never treated as "no workers").
         """
         ...
 
     async def drain(self, worker_id: str) -> None:
-        """Send SIGTERM: the worker finishes its uploads and exits. One that is gone already is no error."""
+        """Send SIGTERM: the worker finishes its uploads and exits. No error if it is already gone."""
         ...
 
     async def kill(self, worker_id: str) -> None:
-        """End a worker at once, whatever it does; its uploads are redelivered."""
+        """Kill a worker immediately; its uploads are redelivered."""
         ...
 
     async def forget(self, worker_id: str) -> None:
-        """Drop what is left of a worker that has exited, its exit code included."""
+        """Remove the remains of an exited worker, including its exit code."""
         ...
 
     async def last_lines(self, worker_id: str) -> str:
-        """Return the end of what a worker printed, for the log event of its crash; empty: nothing is kept."""
+        """Return a worker's last lines of output, for the log event of its crash; may be empty."""
         ...
 
     async def close(self) -> None:
-        """Let go of the fleet's connections; the workers go on."""
+        """Close the fleet's connections; the workers keep running."""
         ...

@@ -1,4 +1,4 @@
-"""Every fleet: what a worker runs as. A new one is a file beside this and an entry here."""
+"""Every fleet. To add one: a file in this folder and an entry here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REGISTRY: Registry[Callable[[Settings], Fleet]] = Registry(
         Entry(
             name="process",
             factory="upswell.fleets.process:open_process_fleet",
-            summary="processes of this machine",
+            summary="processes on this machine",
         ),
         Entry(
             name="docker",
@@ -27,26 +27,26 @@ REGISTRY: Registry[Callable[[Settings], Fleet]] = Registry(
             settings="upswell.fleets.docker:DockerSettings",
             check="upswell.fleets.docker:check_images",
             extra="docker",
-            summary="containers of a Docker engine",
+            summary="containers on a Docker engine",
         ),
     ],
 )
 
 
 def open_fleet(settings: Settings) -> Fleet:
-    """Return the fleet that `settings.fleet` names; nothing is asked of it yet.
+    """Return the fleet of `settings.fleet`; it is not contacted yet.
 
     Raises:
-        SettingsError: there is no such fleet, or its extra is not installed.
+        SettingsError: the fleet is unknown, or its extra is not installed.
     """
     return REGISTRY.load(settings.fleet)(settings)
 
 
 async def check_fleet(settings: Settings) -> str:
-    """Return what `upswell doctor` says of the fleet: it answers, and whatever its entry checks.
+    """Return what `upswell doctor` reports: that the fleet answers, and the result of its entry's check.
 
     Raises:
-        UpswellError: it cannot be used; the message says what to do.
+        UpswellError: it is unusable; the message says what to do.
     """
     fleet = open_fleet(settings)
     try:
@@ -55,4 +55,5 @@ async def check_fleet(settings: Settings) -> str:
         await fleet.close()
     check = REGISTRY.check(settings.fleet)
     more = await check(settings) if check is not None else ""
-    return f"{settings.fleet} answers, {count} workers{', ' if more else ''}{more}"
+    workers = f"{count} worker" if count == 1 else f"{count} workers"
+    return f"{settings.fleet} answers, {workers}{', ' if more else ''}{more}"

@@ -1,6 +1,6 @@
-"""What worker processes printed: one file each, bounded in number and size.
+"""The output of worker processes: one log file each, limited in number and size.
 
-What comes in: worker ids. What goes out: where to write, and the last lines. It must not know processes.
+In: worker ids. Out: where to write, and the last lines. It does not know processes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEPT_LOGS = 50
-"""Logs of workers that are gone; more are dropped, the oldest first."""
+"""How many logs of exited workers are kept; the oldest are deleted first."""
 
 MAX_LOG_BYTES = 5_000_000
-"""A running worker's log that grows beyond this starts anew; the part before is kept once, as `.log.1`."""
+"""A running worker's log that grows larger is rotated to `.log.1`, of which one is kept."""
 
 _TAIL_BYTES = 4096
 _TAIL_LINES = 5
@@ -26,11 +26,11 @@ class WorkerLogs:
     """The folder of the workers' logs."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the logs in `folder`, made when the first worker starts."""
+        """Keep the logs in `folder`, created when the first worker starts."""
         self._folder = folder
 
     def file_actions(self, worker_id: str) -> list[tuple[int, ...] | tuple[int, int, str, int, int]]:
-        """Return what `posix_spawn` does with a worker's input (closed) and output (its log, appended to)."""
+        """Return the `posix_spawn` actions for a worker: input from /dev/null, output appended to its log."""
         self._folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         return [
@@ -40,7 +40,7 @@ class WorkerLogs:
         ]
 
     def last_lines(self, worker_id: str) -> str:
-        """Return the last few lines of a worker's log; empty where there is none."""
+        """Return the last lines of a worker's log; empty without a log."""
         try:
             with self._path(worker_id).open("rb") as log:
                 log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
@@ -50,7 +50,7 @@ class WorkerLogs:
         return "\n".join(lines[-_TAIL_LINES:])
 
     def prune(self, known: AbstractSet[str]) -> None:
-        """Cut what has grown too long, and drop the oldest logs of workers that are not `known` any more."""
+        """Rotate large logs, and delete the oldest logs of workers that are no longer `known`."""
         gone: list[tuple[float, Path]] = []
         for path in self._folder.glob("*.log"):
             try:
@@ -58,7 +58,7 @@ class WorkerLogs:
                 if path.stem in known and status.st_size > MAX_LOG_BYTES:
                     _cut(path)
             except OSError:
-                # Looking after logs never stands in the way of looking after workers.
+                # A problem with logs must not affect workers.
                 continue
             if path.stem not in known:
                 gone.append((status.st_mtime, path))
@@ -71,6 +71,6 @@ class WorkerLogs:
 
 
 def _cut(path: Path) -> None:
-    """Move a log's text aside; its writer appends, so it goes on at the new end."""
+    """Copy a log aside and truncate it; its writer appends, so it continues at the new end."""
     path.with_suffix(".log.1").write_bytes(path.read_bytes())
     os.truncate(path, 0)

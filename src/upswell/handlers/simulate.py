@@ -1,4 +1,4 @@
-"""The handler that only takes time, as the course's sample does: no bytes are read or stored."""
+"""A handler that only waits: no bytes are read or stored."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 
 class SimulateSettings(Struct, frozen=True):
-    """What `[handlers.simulate]` holds."""
+    """The settings `[handlers.simulate]`."""
 
     seconds: Annotated[
         str,
         Meta(pattern=r"\A\d+(\.\d+)?(-\d+(\.\d+)?)?\Z"),
         Setting(
-            "How long a request takes: a number of seconds, or a range like 30-60.",
-            form="a number of seconds, or a range like 30-60",
+            "Duration of a request: a number of seconds, or a range such as 30-60.",
+            form="a number of seconds, or a range such as 30-60",
         ),
     ] = "30-60"
 
 
 def open_simulation(settings: Settings, *_: Any) -> SimulateHandler:
-    """Return the handler that takes as long as the settings say."""
+    """Return the handler with the duration from the settings."""
     own = settings.own("handlers", "simulate", SimulateSettings)
     return SimulateHandler(own.seconds, random.Random())  # noqa: S311 - no secret
 
 
 class SimulateHandler:
-    """Takes a time drawn evenly from `seconds` ("2" or "30-60") for each request, of any type."""
+    """Waits a uniformly distributed time from `seconds` ("2" or "30-60") for each request of any type."""
 
     def __init__(self, seconds: str, rng: random.Random) -> None:
-        """Read the range.
+        """Parse the range.
 
         Raises:
-            SettingsError: it is none, or its end lies before its start.
+            SettingsError: it is invalid, or its end is before its start.
         """
         self._rng = rng
         self._least, self._most = parse_range(seconds)
@@ -62,7 +62,7 @@ def parse_range(seconds: str) -> tuple[float, float]:
     ((30.0, 60.0), (1.5, 1.5))
 
     Raises:
-        SettingsError: it is none, or its end lies before its start.
+        SettingsError: it is invalid, or its end is before its start.
     """
     first, _, last = seconds.partition("-")
     try:
@@ -72,6 +72,6 @@ def parse_range(seconds: str) -> tuple[float, float]:
         least, most = 1.0, 0.0
     if not 0 <= least <= most:
         raise SettingsError(
-            f"handlers.simulate.seconds must be a number of seconds or a range like 30-60, got {seconds!r}"
+            f"handlers.simulate.seconds must be a number of seconds or a range such as 30-60, got {seconds!r}"
         )
     return least, most

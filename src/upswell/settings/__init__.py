@@ -1,7 +1,7 @@
 """Every setting, and where its value came from.
 
-A flag stands over the environment, that over the TOML file, that over the default. Settings of one application stand in its
-table (`[apps.e123456]`) and override the general ones for it alone: `settings.for_app("e123456")`.
+Flags override the environment, which overrides the TOML file, which overrides the defaults. An application's
+table (`[apps.e123456]`) overrides the general settings for that application: `settings.for_app("e123456")`.
 No other package reads the environment.
 """
 

@@ -1,4 +1,4 @@
-"""The settings as the parts read them: those of one application, and what follows from several of them."""
+"""The settings as the rest of Upswell reads them: per application, and with values derived from several settings."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 Own = TypeVar("Own", bound=Struct)
 
 FIRST_SLOTS = 4
-"""Where slots = "auto" begins."""
+"""Slots that slots = "auto" starts with."""
 
 _SCHEMES = {"": "embedded", "amqp": "rabbitmq", "amqps": "rabbitmq"}
 
 
 class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings, each with its reason; `upswell config check` prints them with their origins."""
+    """All settings; `upswell config check` prints them with their origins."""
 
     def for_app(self, app_id: str) -> Settings:
-        """Return the settings as they hold for one application.
+        """Return the settings of one application.
 
         Raises:
-            SettingsError: the application's table has an unknown setting or breaks a rule.
+            SettingsError: the application's table has an unknown setting or an invalid value.
         """
         own = self.apps.get(app_id)
         if not own:
@@ -48,10 +48,10 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(checked(values, f"apps.{app_id}."), apps=self.apps)
 
     def own(self, kind: str, name: str, struct: type[Own]) -> Own:
-        """Return what the table of one fleet, handler or policy holds: `own("fleets", "docker", DockerSettings)`.
+        """Return the settings of one fleet, handler or policy: `own("fleets", "docker", DockerSettings)`.
 
         Raises:
-            SettingsError: a setting in it is unknown or breaks its rule.
+            SettingsError: a setting in it is unknown or invalid.
         """
         return build(struct, getattr(self, kind).get(name, {}), f"{kind}.{name}.")
 
@@ -67,7 +67,7 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def auto_slots(self) -> bool:
-        """Whether a worker finds the number of its slots by itself."""
+        """Whether workers choose their number of slots automatically."""
         return self.slots == "auto"
 
     @property
@@ -89,41 +89,41 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def broker(self) -> str:
-        """The broker's name in its registry, by the scheme of `broker_url`."""
+        """The broker's name in its registry, from the scheme of `broker_url`."""
         scheme = self.broker_url.partition("://")[0]
         return _SCHEMES.get(scheme, scheme)
 
     def rules_text(self) -> str:
-        """Return the text of `rules_file`, read now.
+        """Read and return the text of `rules_file`.
 
         Raises:
-            SettingsError: there is no such file, or it cannot be read.
+            SettingsError: the file does not exist or cannot be read.
         """
         try:
             return Path(self.rules_file).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"rules_file cannot be read: {self.rules_file}: {error}") from error
+            raise SettingsError(f"cannot read rules_file {self.rules_file}: {error}") from error
 
 
 SETTINGS = settings_of(Settings)
-"""Every setting, in order, and what is said of it."""
+"""Every setting, in order, with its description."""
 
 PER_APP = frozenset(name for name, setting in SETTINGS.items() if setting.app)
-"""The settings that an application's own table may hold."""
+"""The settings allowed in an application's table."""
 
 DECIDING = tuple(name for name, setting in SETTINGS.items() if setting.decides)
 """The settings that decisions depend on."""
 
 
 def checked(values: Mapping[str, Any], where: str = "") -> Settings:
-    """Return the settings that hold these values, each checked alone and together.
+    """Return the settings with these values, each checked alone and together.
 
     Raises:
-        SettingsError: a setting is unknown, was removed, or breaks its rule.
+        SettingsError: a setting is unknown, was removed, or is invalid.
     """
     for name in values:
         if name in REMOVED:
-            raise SettingsError(f"{where}{name} is not a setting any more: {REMOVED[name]}")
+            raise SettingsError(f"{where}{name} is no longer a setting: {REMOVED[name]}")
     settings = build(Settings, values, where)
     try:
         Slo.parse(settings.slo)
@@ -157,11 +157,11 @@ def _check_apps(settings: Settings) -> None:
         for name in own:
             if name not in PER_APP and name not in REMOVED:
                 why = (
-                    "it holds for all applications"
+                    "it applies to all applications"
                     if name in SETTINGS
                     else f"unknown{nearest(name, PER_APP)}"
                 )
-                raise SettingsError(f"apps.{app_id}.{name} is no setting of an application: {why}")
+                raise SettingsError(f"apps.{app_id}.{name} cannot be set per application: {why}")
         standby += settings.for_app(app_id).standby_workers
         queue = settings.upload_queue_of(app_id)
         if queue in queues:
@@ -171,6 +171,6 @@ def _check_apps(settings: Settings) -> None:
         queues[queue] = app_id
     if 0 < settings.max_workers_total <= standby:
         raise SettingsError(
-            f"max_workers_total must be 0, or greater than all standby_workers together ({standby}), "
+            f"max_workers_total must be 0 or > the sum of all standby_workers ({standby}), "
             f"got {settings.max_workers_total}"
         )

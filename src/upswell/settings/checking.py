@@ -1,4 +1,4 @@
-"""From values as they were written to a checked Struct; each error says the rule and the value."""
+"""Convert raw values to a checked Struct; each error states the rule and the value."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _TYPES = {
 
 
 def build(struct: type[Checked], values: Mapping[str, Any], where: str = "") -> Checked:
-    """Return the Struct that holds `values`; `where` stands before a setting's name in errors.
+    """Return the Struct with these `values`; `where` is the prefix of a setting's name in errors.
 
-    Text is read as what the field is: a number, a list whose values are separated, a table in JSON.
+    Text is converted to the field's type: a number, a separated list, a table in JSON.
 
     Raises:
-        SettingsError: a name is unknown, or a value breaks its rule.
+        SettingsError: a name is unknown, or a value is invalid.
     """
     types, said = hints(struct), settings_of(struct)
     checked: dict[str, Any] = {}
@@ -54,13 +54,13 @@ def build(struct: type[Checked], values: Mapping[str, Any], where: str = "") -> 
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean X?`, or nothing where no known name is near."""
+    """Return `; did you mean X?`, or "" when no known name is similar."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def _rule(error: str, hint: Any) -> str:
-    """Return msgspec's sentence as a rule: ``Expected `int` >= 1`` -> ``a whole number >= 1``."""
+    """Return msgspec's message as a rule: ``Expected `int` >= 1`` -> ``a whole number >= 1``."""
     if error.startswith("Invalid enum value"):
         return f"one of {', '.join(choices(hint))}"
     rule = error.removeprefix("Expected ").split(" - at ")[0].split(", got ")[0]

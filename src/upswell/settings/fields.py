@@ -1,7 +1,7 @@
-"""Every setting: its type, default, unit and reason, and who reads it.
+"""Every setting: its type, default, unit and purpose, and the commands that read it.
 
-What belongs to one fleet, handler, policy, store or broker stands in its own Struct, beside its code; its table is
-`[fleets.docker]`, its variable `UPSWELL_FLEETS_DOCKER_IMAGE`.
+Settings of one fleet, handler, policy, store or broker are declared beside its code; their table is
+`[fleets.docker]`, their variable `UPSWELL_FLEETS_DOCKER_IMAGE`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from upswell.settings.setting import Setting
 
 DECIDES, STARTS, WORKS = ("monitor", "up"), ("scaler", "up"), ("worker", "scaler", "up")
-"""Commands that decide, that start workers, and those in which or through which workers run."""
+"""Commands that decide, that start workers, and that run workers themselves or through a fleet."""
 QUEUES = ("publish", "dead", "worker", "monitor", "scaler", "up", "status", "doctor")
 EVERY = "every command"
 
@@ -26,20 +26,20 @@ Tables = dict[str, dict[str, Any]]
 
 
 class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings as they are declared; `Settings` adds what follows from them."""
+    """The declared settings; `Settings` adds what is derived from them."""
 
     # Where things are
     broker_url: Annotated[
         str,
         Setting(
-            "amqp(s)://user:password@host:port/vhost of RabbitMQ; empty: the embedded broker, a file in state_dir.",
+            "URL of RabbitMQ, amqp(s)://user:password@host:port/vhost. Empty: the embedded broker, a file in state_dir.",
             variable="AMQPURL",
         ),
     ] = ""
     state_dir: Annotated[
         str,
         Setting(
-            "Folder of the embedded broker, the journal, the workers' logs and, by default, the store.",
+            "Folder for the embedded broker, the journal, the workers' logs and, by default, the stored files.",
             flags=(EVERY,),
             path=True,
         ),
@@ -48,7 +48,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(pattern=r"\A([A-Za-z0-9]|\{app_id\})([A-Za-z0-9_.-]|\{app_id\}){0,200}\Z"),
         Setting(
-            "Queue of an application's upload requests; {app_id} is replaced. Its dead letters go to the queue of that name and .dead.",
+            "Queue of an application's upload requests; {app_id} is replaced. Dead letters go to the queue of the same name plus .dead.",
             app=True,
             flags=QUEUES,
             form="letters, digits, '_', '.', '-' and {app_id}",
@@ -58,7 +58,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\Z"),
         Setting(
-            "Queue of upload reports, one for all applications. Two installations on one broker need two; invalid reports go to the queue of that name and .dead, scale requests to .scaling.",
+            "Queue of upload reports, shared by all applications. Two installations on one broker need different names. Invalid reports go to the same name plus .dead, scale requests to the same name plus .scaling.",
             flags=("worker", *DECIDES, "scaler"),
             form="letters, digits, '_', '.' and '-'",
         ),
@@ -68,7 +68,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     slo: Annotated[
         str,
         Setting(
-            'The response time that must hold, from published to stored: "95% < 30s".',
+            'Response-time objective, from publishing to stored: "95% < 30s".',
             app=True,
             flags=DECIDES,
         ),
@@ -76,7 +76,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: Annotated[
         str,
         Setting(
-            "What decides the number of workers: slo, slo_formula, constant, threshold, elasticity_control, rules (your own, in rules_file), a peer's rule (keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale), or your own package.module:Class.",
+            "Policy that decides the number of workers: slo, slo_formula, constant, threshold, elasticity_control, rules (yours, from rules_file), another autoscaler's rule (keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale), or your own package.module:Class.",
             app=True,
             decides=True,
             flags=DECIDES,
@@ -85,7 +85,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rules_file: Annotated[
         str,
         Setting(
-            'TOML file of your own rules (docs/rules.md): with policy = "rules" they alone decide, else they guard the policy; empty: none.',
+            'TOML file with your own rules (docs/rules.md). With policy = "rules" they decide alone, otherwise they guard the policy. Empty: no rules.',
             app=True,
             decides=True,
             flags=DECIDES,
@@ -94,12 +94,12 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ""
     min_workers: Annotated[
         Workers,
-        Setting("Never fewer workers than this.", app=True, decides=True, flags=("scaler", *DECIDES)),
+        Setting("Minimum number of workers.", app=True, decides=True, flags=("scaler", *DECIDES)),
     ] = 1
     max_workers: Annotated[
         Workers,
         Setting(
-            "Never more workers than this: the upper bound of the bill.",
+            "Maximum number of workers: this caps the cost.",
             app=True,
             decides=True,
             flags=("scaler", *DECIDES),
@@ -108,7 +108,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     standby_workers: Annotated[
         Workers,
         Setting(
-            "Workers kept connected and idle beyond those desired; one message activates them, and they cost as much as the others.",
+            "Extra workers kept connected but idle. One message activates them; they cost as much as other workers.",
             app=True,
             decides=True,
             flags=("scaler", *DECIDES),
@@ -117,7 +117,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tolerance: Annotated[
         Annotated[float, Meta(ge=0, lt=1)] | None,
         Setting(
-            "Smaller relative changes are not made: they would be noise. Not set: 0.1, and 0 for slo, whose rehearsal weighs each change.",
+            "Relative changes up to this size are ignored as noise. Not set: 0.1, or 0 for slo, whose rehearsal weighs each change.",
             app=True,
             decides=True,
             flags=DECIDES,
@@ -126,7 +126,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stabilization_window: Annotated[
         Annotated[float, Meta(ge=0, le=86400)] | None,
         Setting(
-            "Seconds for which the largest recent number of workers is kept before workers are drained, so that a short lull costs no restart. Not set: 60, and 0 for slo, whose rehearsal finds how long to keep them.",
+            "Scale in only to the largest number of workers needed in this many seconds, so that a short lull does not cause restarts. Not set: 60, or 0 for slo, whose rehearsal chooses how long to keep workers.",
             app=True,
             decides=True,
             flags=DECIDES,
@@ -136,7 +136,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0, le=1000),
         Setting(
-            "One decision multiplies the workers by at most this (2: doubles them), and may always add one; 0: no limit.",
+            "A decision multiplies the number of workers by at most this (2: doubles it), and may always add one. 0: no limit.",
             app=True,
             decides=True,
             flags=DECIDES,
@@ -146,7 +146,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float,
         Meta(gt=0, le=1),
         Setting(
-            "One decision drains at most this share of the workers, and may always drain one; 1: no limit.",
+            "A decision drains at most this share of the workers, and may always drain one. 1: no limit.",
             app=True,
             decides=True,
             flags=DECIDES,
@@ -155,7 +155,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bottleneck_check: Annotated[
         bool,
         Setting(
-            "Whether scaling out stops, and goes back, where more workers were measured to bring no more throughput, or every attempt fails.",
+            "Whether to stop and undo scaling out when measurements show that more workers bring no more throughput, or when every attempt fails.",
             app=True,
             decides=True,
             flags=DECIDES,
@@ -165,7 +165,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(ge=-1000, le=1000),
         Setting(
-            "Where max_workers_total is short, applications of higher priority get their workers first.",
+            "When max_workers_total is not enough for all, applications with a higher priority get their workers first.",
             app=True,
         ),
     ] = 0
@@ -173,7 +173,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0, le=1e6),
         Setting(
-            "Price of one worker for an hour, in your currency, for status and journal; 0: worker-hours are shown without a price.",
+            "Price of one worker per hour in your currency, used by status and the journal. 0: show worker-hours without a price.",
             app=True,
             decides=True,
             flags=DECIDES,
@@ -184,7 +184,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     slots: Annotated[
         Slots | Literal["auto"],
         Setting(
-            'Uploads that one worker runs at once, and its prefetch count; "auto": from 4 up to max_slots, as long as more slots bring more throughput.',
+            'Uploads that one worker runs concurrently, also its prefetch count. "auto": starts at 4 and grows up to max_slots while throughput grows.',
             app=True,
             decides=True,
             flags=(*WORKS, "monitor"),
@@ -194,14 +194,14 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_slots: Annotated[
         Slots,
         Setting(
-            'The most slots that slots = "auto" may find; the parts of that many uploads must fit into memory.',
+            'Upper limit for slots = "auto"; the parts of that many uploads must fit into memory.',
             app=True,
         ),
     ] = 32
     handler: Annotated[
         str,
         Setting(
-            "What a worker does with a request: upload, simulate, or your own package.module:function.",
+            "Handler that processes a request: upload, simulate, or your own package.module:function.",
             app=True,
             flags=(*WORKS, "publish", "upload"),
         ),
@@ -209,7 +209,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     destination: Annotated[
         str,
         Setting(
-            "Where uploads go: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; empty: store/ in state_dir.",
+            "Where uploads are stored: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Empty: store/ in state_dir.",
             app=True,
             flags=(*WORKS, "publish", "doctor"),
             path=True,
@@ -218,7 +218,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     on_conflict: Annotated[
         Literal["overwrite", "skip", "fail"],
         Setting(
-            "What happens where an upload's key already holds other bytes: overwrite them, skip the upload and keep them, or fail it for good.",
+            "What to do when the key already exists with different content: overwrite it, skip the upload, or fail permanently.",
             app=True,
             flags=("upload",),
         ),
@@ -226,7 +226,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source_roots: Annotated[
         list[str],
         Setting(
-            "Folders that file:// sources must be in; none: no file is ever read.",
+            "Folders from which file:// sources may be read. Empty: no files are read.",
             app=True,
             flags=(*WORKS, "publish", "doctor"),
             path=True,
@@ -236,7 +236,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source_origins: Annotated[
         list[str],
         Setting(
-            "Web servers that http(s):// sources may come from: https://example.org, https://*.example.org, http://host:8080, https://*; none: nothing is ever fetched.",
+            "Origins from which http(s):// sources may be fetched: https://example.org, https://*.example.org, http://host:8080, https://*. Empty: nothing is fetched.",
             app=True,
             flags=WORKS,
             separator=",",
@@ -245,7 +245,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source_networks: Annotated[
         list[str],
         Setting(
-            "Private networks that may be fetched from nevertheless: 10.1.0.0/16, fd00::/8. Whatever a name resolves to, no other private address is connected to.",
+            "Private networks from which sources may be fetched: 10.1.0.0/16, fd00::/8. Connections to other private addresses are refused, whatever name resolves to them.",
             app=True,
             flags=WORKS,
             separator=",",
@@ -254,7 +254,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source_stores: Annotated[
         list[str],
         Setting(
-            "s3://, gs:// and az:// prefixes that object sources must be below (in the variable: separated by spaces); none: no object is ever read.",
+            "s3://, gs:// and az:// prefixes from which objects may be read (in the variable: separated by spaces). Empty: no objects are read.",
             app=True,
             separator=" ",
         ),
@@ -262,7 +262,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     store_endpoint: Annotated[
         str,
         Setting(
-            "http(s)://host:port of a store other than its vendor's own (MinIO, Ceph, R2, an emulator), for destinations and sources; empty: the vendor's.",
+            "http(s)://host:port of an S3, GCS or Azure compatible store (MinIO, Ceph, R2, an emulator), for destinations and sources. Empty: the vendor's own endpoint.",
             app=True,
         ),
     ] = ""
@@ -270,7 +270,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(pattern=r"\A[A-Za-z0-9-]{0,64}\Z"),
         Setting(
-            "Region of the S3 bucket; empty: AWS_REGION, else us-east-1.",
+            "Region of the S3 bucket. Empty: AWS_REGION, otherwise us-east-1.",
             app=True,
             form="letters, digits and '-'",
         ),
@@ -278,21 +278,21 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     verify: Annotated[
         Literal["checksum", "length", "read"],
         Setting(
-            "How an upload into an object store is verified: the store checks every part (CRC), else its ETag is the MD5, where it is none the length over TLS, else the object is read back; only its length; always by reading it back.",
+            "How an upload to an object store is verified. checksum: the store checks each part (CRC); otherwise its ETag must be the MD5; otherwise the length over TLS; otherwise the object is read back. length: only the length. read: always read back.",
             app=True,
         ),
     ] = "checksum"
     upload_timeout: Annotated[
         Positive,
         Setting(
-            "Seconds after which one upload is stopped and tried again.", app=True, flags=("worker", "upload")
+            "Seconds after which an upload is stopped and retried.", app=True, flags=("worker", "upload")
         ),
     ] = 900.0
     drain_timeout: Annotated[
         float,
         Meta(ge=0, le=86400),
         Setting(
-            "Seconds that a draining worker lets its uploads finish before it stops them and puts them back for another worker, not counted as an attempt; shorter than the grace period of whatever would kill it. 0: as long as they take.",
+            "Seconds that a draining worker waits for its uploads before it stops and requeues them for another worker, which does not count as an attempt. Choose less than the grace period of whatever stops workers. 0: wait until they finish.",
             app=True,
             flags=("worker",),
         ),
@@ -300,7 +300,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     upload_rate_limit: Annotated[
         Rate,
         Setting(
-            "The most bytes per second that one worker uploads; 0: no limit.",
+            "Maximum bytes per second of one worker. 0: no limit.",
             app=True,
             flags=(*WORKS, "upload"),
         ),
@@ -308,7 +308,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     app_rate_limit: Annotated[
         Rate,
         Setting(
-            "The most bytes per second that all workers of an application upload together, in equal shares per upload; 0: no limit.",
+            "Maximum bytes per second of all workers of an application together, shared equally among uploads. 0: no limit.",
             app=True,
             flags=("worker",),
         ),
@@ -316,13 +316,13 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     delivery_limit: Annotated[
         int,
         Meta(ge=1, le=1000),
-        Setting("Attempts at one upload before it is dead-lettered.", app=True, flags=("worker", "upload")),
+        Setting("Attempts before an upload is dead-lettered.", app=True, flags=("worker", "upload")),
     ] = 5
     retry_backoff: Annotated[
         float,
         Meta(ge=0, le=3600),
         Setting(
-            "Seconds before the second attempt; doubled for each further one, with jitter, up to 30 s.",
+            "Seconds before the second attempt; doubles with each further attempt, with jitter, up to 30 s.",
             app=True,
             flags=("worker",),
         ),
@@ -343,61 +343,63 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(ge=0, le=10_000_000),
         Setting(
-            "Never more workers than this in all applications together, standby_workers included; minimums come first. 0: no limit.",
+            "Maximum number of workers of all applications together, including standby_workers; the min_workers are served first. 0: no limit.",
             flags=DECIDES,
         ),
     ] = 0
     journal_max_bytes: Annotated[
-        int, Meta(ge=1_000_000), Setting("Size at which the journal drops its oldest entries.")
+        int, Meta(ge=1_000_000), Setting("Size in bytes at which the journal drops its oldest entries.")
     ] = 100_000_000
 
     # The scaler
     fleet: Annotated[
         str,
         Setting(
-            "What workers run as: process, docker, or your own package.module:Class.",
+            "How workers run: process, docker, or your own package.module:Class.",
             flags=(*STARTS, "doctor"),
         ),
     ] = "process"
     worker_variables: Annotated[
         list[Annotated[str, Meta(pattern=r"\A([A-Za-z_][A-Za-z0-9_]*\*?|\*)\Z")]],
         Setting(
-            "Environment variables that workers get from their scaler, besides their settings and the stores' credentials (AWS_*, AZURE_*, GOOGLE_*): names, or beginnings with * (in the variable: separated by spaces). For what your own handler needs, such as PG*.",
+            "Environment variables that the scaler passes to workers, in addition to settings and store credentials (AWS_*, AZURE_*, GOOGLE_*): names, or prefixes with * such as PG* (in the variable: separated by spaces).",
             app=True,
             separator=" ",
-            form="names of variables, or beginnings with *",
+            form="names of variables, or prefixes with *",
         ),
     ] = []
     start_timeout: Annotated[
         Positive,
         Setting(
-            "Seconds in which a started worker must report its state, or it counts as crashed.", flags=STARTS
+            "Seconds within which a started worker must report its state; otherwise it counts as crashed.",
+            flags=STARTS,
         ),
     ] = 60.0
 
     # Output
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Setting("Least severe log event that is printed.", flags=(EVERY,)),
+        Setting("Lowest severity of log events that are printed.", flags=(EVERY,)),
     ] = "info"
     log_format: Annotated[
-        Literal["text", "json"], Setting("key=value lines or JSON, on standard error.", flags=(EVERY,))
+        Literal["text", "json"],
+        Setting("Format of log events on standard error: key=value lines or JSON.", flags=(EVERY,)),
     ] = "text"
 
     # Tables
     apps: Annotated[
         Tables,
         Setting(
-            "Applications that may be scaled, each with its own settings. Any other is observed, and never started."
+            "Applications to scale, each with its own settings. Other applications are observed but never scaled."
         ),
     ] = {}
-    brokers: Annotated[Tables, Setting("What belongs to one broker: [brokers.rabbitmq].")] = {}
-    fleets: Annotated[Tables, Setting("What belongs to one fleet: [fleets.docker].", app=True)] = {}
-    handlers: Annotated[Tables, Setting("What belongs to one handler: [handlers.simulate].", app=True)] = {}
+    brokers: Annotated[Tables, Setting("Settings of one broker: [brokers.rabbitmq].")] = {}
+    fleets: Annotated[Tables, Setting("Settings of one fleet: [fleets.docker].", app=True)] = {}
+    handlers: Annotated[Tables, Setting("Settings of one handler: [handlers.simulate].", app=True)] = {}
     policies: Annotated[
-        Tables, Setting("What belongs to one policy: [policies.keda].", app=True, decides=True)
+        Tables, Setting("Settings of one policy: [policies.keda].", app=True, decides=True)
     ] = {}
-    stores: Annotated[Tables, Setting("What belongs to sources and stores: [stores.http].", app=True)] = {}
+    stores: Annotated[Tables, Setting("Settings of sources and stores: [stores.http].", app=True)] = {}
 
 
 REMOVED = {
@@ -417,7 +419,7 @@ REMOVED = {
     "auto_slots": 'use slots = "auto"',
     "docker_network": "use fleets.docker.network",
     "image": "use fleets.docker.image",
-    "scaling_queue": "its name follows report_queue",
+    "scaling_queue": "its name is derived from report_queue",
     "simulate_seconds": "use handlers.simulate.seconds",
 }
-"""Settings of earlier versions, and what replaces each."""
+"""Settings of earlier versions, and their replacements."""

@@ -1,4 +1,4 @@
-"""From flags, environment and a TOML file to settings, and where each value came from."""
+"""Load settings from flags, environment and a TOML file, and record where each value came from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INTERNAL_VARIABLES = frozenset(
     {"UPSWELL_CONFIG", "UPSWELL_HEARTBEAT", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"}
 )
-"""Variables that are no settings: the settings file's name, and what a fleet gives the worker it starts."""
+"""Variables that are not settings: the settings file's name, and what a fleet passes to a worker it starts."""
 
 
 def variable(name: str) -> str:
@@ -35,17 +35,17 @@ def load(
     environment: Mapping[str, str] | None = None,
     file: str | Path | None = None,
 ) -> tuple[Settings, dict[str, str]]:
-    """Return the settings, and for each where it came from: `flag`, the variable, the file, or `default`.
+    """Return the settings, and for each its origin: `flag`, the variable, the file, or `default`.
 
     A setting in a table has its dotted name: `fleets.docker.image`.
 
     Args:
-        flags: setting -> value from the command line; None means that it was not given.
-        environment: the process's own by default.
-        file: the TOML file; by default `UPSWELL_CONFIG`, else `upswell.toml` here where there is one.
+        flags: setting -> value from the command line; None: not given.
+        environment: by default the process's.
+        file: the TOML file; by default `UPSWELL_CONFIG`, else `upswell.toml` in the current folder if it exists.
 
     Raises:
-        SettingsError: a setting is unknown (the nearest known one is suggested) or breaks its rule.
+        SettingsError: a setting is unknown (a similar one is suggested) or invalid.
     """
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def load(
 
 
 def _put(values: dict[str, Any], origins: dict[str, str], name: str, value: Any, origin: str) -> None:
-    """Set one value over what was there; tables are merged, setting by setting."""
+    """Override one value; tables are merged setting by setting."""
     kind, _, rest = name.partition(".")
     entry, _, setting = rest.rpartition(".")
     if kind == "apps" and isinstance(value, str):
@@ -74,7 +74,9 @@ def _put(values: dict[str, Any], origins: dict[str, str], name: str, value: Any,
         return
     if rest:
         if not setting or not entry:
-            raise SettingsError(f"unknown setting: {name}; tables are named like fleets.docker.image")
+            raise SettingsError(
+                f"unknown setting: {name}; settings in tables are written like fleets.docker.image"
+            )
         value = {entry: {setting: value}}
     tables = _tables_from_text(name, value) if isinstance(value, str) else value
     merged: dict[str, Any] = values.setdefault(kind, {})
@@ -88,7 +90,7 @@ def _tables(kind: str, value: Any) -> dict[str, dict[str, Any]]:
     try:
         return msgspec.convert(value, dict[str, dict[str, Any]])
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{kind} must hold tables, such as [{kind}.NAME], got {value!r}") from error
+        raise SettingsError(f"{kind} must contain tables such as [{kind}.NAME], got {value!r}") from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -101,14 +103,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield (variable, setting, text) of each variable that is set; one that only looks like ours is an error."""
+    """Yield (variable, setting, text) of each variable that is set; an unknown UPSWELL_ variable is an error."""
     names = {variable(name): name for name in SETTINGS}
     removed = {variable(name): name for name in REMOVED}
     for key, text in environment.items():
         if key in names:
             yield key, names[key], text
         elif key in removed:
-            raise SettingsError(f"{key} is not a setting any more: {REMOVED[removed[key]]}")
+            raise SettingsError(f"{key} is no longer a setting: {REMOVED[removed[key]]}")
         elif key.startswith("UPSWELL_") and key not in INTERNAL_VARIABLES:
             name = dotted_of_variable(key)
             if name is None:
@@ -117,7 +119,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
 
 
 def _tables_from_text(name: str, text: str) -> dict[str, Any]:
-    """Return a variable's tables: JSON, or for applications their names alone."""
+    """Return a variable's tables: JSON, or for applications also just their names."""
     if name == "apps" and not text.lstrip().startswith("{"):
         return {app_id: {} for app_id in text.split(",") if app_id}
     try:

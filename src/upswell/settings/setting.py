@@ -1,4 +1,4 @@
-"""What is said of a setting beside its type and default; everything that lists settings is made from it."""
+"""The metadata of a setting besides its type and default; every list of settings is generated from it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Setting(Struct, frozen=True):
     """What a field of a settings Struct is for: `slots: Annotated[int, Setting("Uploads at once.")] = 4`.
 
     Args:
-        text: what it is for, its unit, and what its special values mean.
-        app: whether an application's own table may hold it.
-        decides: whether decisions depend on it: a journal keeps it, and a replay takes it from there.
-        flags: the commands that take it as a flag.
-        path: whether it names a file or folder, which is made absolute for a worker.
-        separator: of a list: what separates its values in a variable.
-        form: the rule in plain words, where it is a pattern.
-        variable: its environment variable, where that is not `UPSWELL_` and its name.
+        text: purpose, unit, and meaning of special values.
+        app: whether an application's table may set it.
+        decides: whether decisions depend on it; the journal records it for replay.
+        flags: commands that offer it as a flag.
+        path: whether it is a file or folder; made absolute for workers.
+        separator: for a list: what separates its values in an environment variable.
+        form: the rule in plain words, if it is a pattern.
+        variable: its environment variable, if not `UPSWELL_` plus its name.
     """
 
     text: str
@@ -35,7 +35,7 @@ class Setting(Struct, frozen=True):
 
 
 def settings_of(struct: type[Struct]) -> dict[str, Setting]:
-    """Return what is said of each field, in order; a field of a foreign Struct may say nothing."""
+    """Return the metadata of each field, in order; empty for fields without any."""
     return {name: _said(hint) or Setting("") for name, hint in hints(struct).items()}
 
 
@@ -51,7 +51,7 @@ _hints: dict[type[Struct], dict[str, Any]] = {}
 
 
 def choices(hint: Any) -> list[str]:
-    """Return the words among which a setting chooses; none where it is no such setting."""
+    """Return the allowed words of a setting; empty if it is not a choice."""
     inner = get_args(hint)
     if inner and all(isinstance(value, str) for value in inner):
         return list(inner)

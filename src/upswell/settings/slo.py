@@ -1,4 +1,4 @@
-"""The objective that a user states: a share of uploads, and the time within which they must be stored."""
+"""The objective: a share of uploads, and the time within which they must be stored."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 class Slo(Struct, frozen=True):
-    """The one thing that a user states: the share of uploads that must be answered within so many seconds."""
+    """The objective: the share of uploads that must be stored within `seconds`."""
 
     share: float
     seconds: float
 
     @classmethod
     def parse(cls, text: str) -> Slo:
-        """Return the objective that a text states.
+        """Parse an objective.
 
         >>> Slo.parse("95% < 30s")
         Slo(share=0.95, seconds=30.0)
 
         Raises:
-            SettingsError: not of that form, a share outside 0 to 100 % (exclusive), or no time at all.
+            SettingsError: another form, a share outside 0 to 100 % (exclusive), or a time of 0.
         """
         match = _SLO.match(text)
         if match is None:
-            raise SettingsError(f'slo must read like "95% < 30s" (units: ms, s, min, h), got {text!r}')
+            raise SettingsError(f'slo must have the form "95% < 30s" (units: ms, s, min, h), got {text!r}')
         share, seconds = float(match["percent"]) / 100, float(match["number"]) * _UNIT_SECONDS[match["unit"]]
         if not 0 < share < 1:
-            raise SettingsError(f"slo must ask for more than 0% and less than 100%, got {text!r}")
+            raise SettingsError(f"slo must have a percentage > 0 and < 100, got {text!r}")
         if seconds <= 0:
-            raise SettingsError(f"slo must give a time above 0 s, got {text!r}")
+            raise SettingsError(f"slo must have a time > 0 s, got {text!r}")
         return cls(share, seconds)
 
     def __str__(self) -> str:

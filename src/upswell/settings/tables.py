@@ -1,7 +1,7 @@
 """Settings that belong to one broker, fleet, handler, policy or kind of store: `[fleets.docker] image = ...`.
 
-Each is a field of the Struct that the registry's entry names, so a package that adds an entry adds its settings. Registries
-are found by name, when a table is there: this package must not know what stands behind them.
+Each is a field of the Struct named by the registry's entry, so a package that adds an entry adds its settings.
+Registries are imported by name, only when a table exists: this package must not depend on them.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ KINDS = {
     "policies": "upswell.policies.registry",
     "stores": "upswell.stores.settings",
 }
-"""Settings that hold such tables, and where the registry of each is."""
+"""Settings with such tables -> the module with their registry."""
 
 
 def registry(kind: str) -> Registry[Any]:
-    """Return the registry whose entries have their settings in the tables of this kind."""
+    """Return the registry whose entries are configured by the tables of this kind."""
     return importlib.import_module(KINDS[kind]).REGISTRY
 
 
 def struct_of(kind: str, name: str) -> type[Struct] | None:
-    """Return the Struct of an entry's settings; None where its extra is not installed, so that nobody here uses it.
+    """Return the Struct of an entry's settings; None when its extra is not installed.
 
     Raises:
-        SettingsError: there is no such entry, or it has no settings of its own.
+        SettingsError: the entry is unknown or has no settings.
     """
     entry = registry(kind).entry(name)
     try:
@@ -51,12 +51,12 @@ def struct_of(kind: str, name: str) -> type[Struct] | None:
             raise
         return None
     if struct is None:
-        raise SettingsError(f"{kind}.{name} has no settings of its own")
+        raise SettingsError(f"{kind}.{name} has no settings")
     return struct
 
 
 def check_tables(kind: str, tables: Mapping[str, Mapping[str, Any]], where: str = "") -> None:
-    """Raise a SettingsError where a table, or a setting in it, is unknown or breaks its rule."""
+    """Raise a SettingsError if a table or a setting in it is unknown or invalid."""
     for name, table in tables.items():
         struct = struct_of(kind, name)
         if struct is not None:
@@ -64,7 +64,7 @@ def check_tables(kind: str, tables: Mapping[str, Mapping[str, Any]], where: str 
 
 
 def table_settings() -> Iterator[tuple[str, str, str, Any, Setting]]:
-    """Yield (kind, entry, name, default, what it is for) of every setting in a table, as far as extras are installed."""
+    """Yield (kind, entry, name, default, metadata) of every setting in a table whose extra is installed."""
     for kind in KINDS:
         for name in registry(kind).names():
             struct = struct_of(kind, name) if registry(kind).entry(name).settings else None
@@ -75,7 +75,7 @@ def table_settings() -> Iterator[tuple[str, str, str, Any, Setting]]:
 
 
 def merged(general: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the tables of one kind with an application's own values over the general ones."""
+    """Return the tables of one kind, an application's values overriding the general ones."""
     return {name: {**general.get(name, {}), **own.get(name, {})} for name in {**general, **own}}
 
 
@@ -89,7 +89,7 @@ def table_variable(kind: str, name: str, setting: str) -> str:
 
 
 def dotted_of_variable(variable: str) -> str | None:
-    """Return the setting in a table that a variable gives, as `fleets.docker.image`; None where it gives none."""
+    """Return the setting of a variable, as `fleets.docker.image`; None if it is not one in a table."""
     for kind in KINDS:
         if variable.startswith(f"UPSWELL_{kind.upper()}_"):
             for name in sorted(registry(kind).names(), key=len, reverse=True):

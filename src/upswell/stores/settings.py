@@ -1,6 +1,6 @@
-"""What `[stores.http]` and `[stores.objects]` hold: how web sources and buckets of any vendor are used.
+"""The settings `[stores.http]` and `[stores.objects]`: web sources, and buckets of any vendor.
 
-The table of a scheme that an installed package adds is found by the same entry point as the scheme.
+A scheme added by an installed package brings its table through the same entry point.
 """
 
 from __future__ import annotations
@@ -18,29 +18,25 @@ Positive = Annotated[float, Meta(gt=0, le=1e9)]
 class HttpSettings(Struct, frozen=True):
     """How http(s):// sources are read."""
 
-    connect_timeout: Annotated[
-        Positive, Setting("Seconds in which a web server must accept a connection and finish TLS.")
-    ] = 10.0
+    connect_timeout: Annotated[Positive, Setting("Seconds to connect to a web server, including TLS.")] = 10.0
     read_timeout: Annotated[
         Positive,
-        Setting(
-            "Seconds of silence after which a web server counts as gone; its headers must arrive within them."
-        ),
+        Setting("Seconds without data after which a request to a web server fails; also limits the headers."),
     ] = 30.0
     min_throughput: Annotated[
         float,
         Meta(ge=0),
         Setting(
-            "Bytes per second that a web server must send over 30 s of waiting for it, or its upload is "
-            "tried again later; 0: no minimum."
+            "Minimum bytes per second of a web server, averaged over 30 s; below it the upload fails and is "
+            "retried later. 0: no minimum."
         ),
     ] = 1024.0
     max_bytes: Annotated[
         int,
         Meta(ge=1),
         Setting(
-            "The most bytes a source may have; a larger one is refused for good. "
-            "Default: the largest object of S3."
+            "Maximum size of a source in bytes; a larger one fails permanently. "
+            "Default: the largest object that S3 accepts."
         ),
     ] = 5 * 1024**4
     allow_downgrade: Annotated[bool, Setting("Whether a redirect may lead from https to http.")] = False
@@ -51,30 +47,32 @@ class ObjectSettings(Struct, frozen=True):
 
     addressing: Annotated[
         Literal["path", "virtual"],
-        Setting("Where an S3 bucket's name stands in a URL: in the path, or before the host."),
+        Setting("Where an S3 URL contains the bucket's name: in the path, or before the host (virtual)."),
     ] = "path"
     allow_http: Annotated[
-        bool, Setting("Whether store_endpoint may be http:// on another machine than this one.")
+        bool, Setting("Whether store_endpoint may use http:// to a machine other than this one.")
     ] = False
-    anonymous: Annotated[bool, Setting("Whether requests carry no credentials: for public buckets.")] = False
+    anonymous: Annotated[
+        bool, Setting("Whether to send requests without credentials, for public buckets.")
+    ] = False
     timeout: Annotated[
         Positive,
         Setting(
-            "Seconds that one request may take; with part_size it is the least throughput of a connection."
+            "Maximum seconds for one request; with part_size it sets the minimum throughput of a connection."
         ),
     ] = 120.0
     part_size: Annotated[
         int,
         Meta(ge=5 * 1024 * 1024, le=5 * 1024**3),
         Setting(
-            "Bytes of one part of a multipart upload, more for objects over 10,000 parts; smaller objects "
-            "are sent in one request. A worker's buffers hold at most slots x parts_in_flight x part_size."
+            "Part size of multipart uploads in bytes, increased for objects of over 10,000 parts; smaller "
+            "objects are sent in one request. A worker buffers at most slots x parts_in_flight x part_size."
         ),
     ] = 8 * 1024 * 1024
     parts_in_flight: Annotated[
         int,
         Meta(ge=2, le=64),
-        Setting("Parts of one upload that are in memory at once, being read or sent."),
+        Setting("Parts of one upload in memory at a time, being read or sent."),
     ] = 4
 
 
@@ -90,7 +88,7 @@ REGISTRY: Registry[Any] = Registry(
         ),
         Entry(
             name="objects",
-            factory="upswell.stores.schemes:BucketScheme",
+            factory="upswell.stores.destinations.objects:BucketScheme",
             settings="upswell.stores.settings:ObjectSettings",
             summary="s3://, gs:// and az://",
         ),

@@ -65,33 +65,33 @@ def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path
         ({"min_workers": 12}, "max_workers must be >= min_workers (12), got 10"),
         (
             {"max_workers_total": 4, "standby_workers": 2, "apps": {"a": {}, "b": {}}},
-            "max_workers_total must be 0, or greater than all standby_workers together (4), got 4",
+            "max_workers_total must be 0 or > the sum of all standby_workers (4), got 4",
         ),
-        ({"slo": "0s"}, 'slo must read like "95% < 30s"'),
-        ({"slo": "120% < 30s"}, "slo must ask for more than 0% and less than 100%, got '120% < 30s'"),
-        ({"slo": "0% < 30s"}, "slo must ask for more than 0%"),
-        ({"slo": "95% < 0s"}, "slo must give a time above 0 s, got '95% < 0s'"),
+        ({"slo": "0s"}, 'slo must have the form "95% < 30s"'),
+        ({"slo": "120% < 30s"}, "slo must have a percentage > 0 and < 100, got '120% < 30s'"),
+        ({"slo": "0% < 30s"}, "slo must have a percentage > 0"),
+        ({"slo": "95% < 0s"}, "slo must have a time > 0 s, got '95% < 0s'"),
         ({"broker_url": "http://guest:secret@h"}, "broker_url must start with amqp:// or amqps://"),
         ({"on_conflict": "shrug"}, "on_conflict must be one of overwrite, skip, fail, got 'shrug'"),
         ({"delivery_limit": 0}, "delivery_limit must be a whole number >= 1, got 0"),
         ({"bottleneck_check": "maybe"}, "bottleneck_check must be true or false, got 'maybe'"),
-        ({"image": "x"}, "image is not a setting any more: use fleets.docker.image"),
+        ({"image": "x"}, "image is no longer a setting: use fleets.docker.image"),
         (
             {"apps": {"e1": {"image": "x"}}},
-            "apps.e1.image is not a setting any more",
+            "apps.e1.image is no longer a setting",
         ),
         ({"fleets.docker.imag": "x"}, "unknown setting: fleets.docker.imag; did you mean image?"),
         ({"fleets.docker.network": "a b"}, "fleets.docker.network must be the name of a network, got 'a b'"),
         ({"fleets.dokcer.image": "x"}, "did you mean docker?"),
-        ({"part_size": 5}, "part_size is not a setting any more: use stores.objects.part_size"),
+        ({"part_size": 5}, "part_size is no longer a setting: use stores.objects.part_size"),
         (
             {"stores.objects.part_size": 5},
             "stores.objects.part_size must be a whole number >= 5242880, got 5",
         ),
-        ({"apps": {"e1": {"brokers": {}}}}, "apps.e1.brokers is no setting of an application"),
-        ({"fleets.process.image": "x"}, "fleets.process has no settings of its own"),
+        ({"apps": {"e1": {"brokers": {}}}}, "apps.e1.brokers cannot be set per application"),
+        ({"fleets.process.image": "x"}, "fleets.process has no settings"),
         ({"fleets": "docker"}, "UPSWELL_FLEETS must be a JSON object"),
-        ({"fleets": {"docker": 3}}, "fleets must hold tables, such as [fleets.NAME]"),
+        ({"fleets": {"docker": 3}}, "fleets must contain tables such as [fleets.NAME]"),
         (
             {"apps": {"e1": {"handlers": {"simulate": {"seconds": "soon"}}}}},
             "apps.e1.handlers.simulate.seconds must be",
@@ -108,7 +108,7 @@ def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path
         ({"apps": {"../x": {}}}, "an application's name must be 1 to 64 letters"),
         (
             {"apps": {"e1": {"slotz": 1}}},
-            "apps.e1.slotz is no setting of an application: unknown",
+            "apps.e1.slotz cannot be set per application: unknown",
         ),
         (
             {"apps": {"e1": {"slots": 0}}},
@@ -116,9 +116,9 @@ def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path
         ),
         (
             {"apps": {"e1": {"report_queue": "r"}}},
-            "report_queue is no setting of an application: it holds for all",
+            "report_queue cannot be set per application: it applies to all",
         ),
-        ({"apps": {"e1": {"slo": "200% < 1s"}}}, "apps.e1.slo must ask for more than 0%"),
+        ({"apps": {"e1": {"slo": "200% < 1s"}}}, "apps.e1.slo must have a percentage > 0"),
     ],
 )
 def test_a_bad_setting_is_refused_with_its_rule_and_its_value(flags: dict[str, Any], message: str) -> None:
@@ -224,7 +224,7 @@ def test_a_table_of_a_fleet_whose_extra_is_not_installed_is_let_pass(monkeypatch
     [
         (
             "UPSWELL_DOCKER_NETWORK",
-            "is not a setting any more: use fleets.docker.network",
+            "is no longer a setting: use fleets.docker.network",
         ),
         ("UPSWELL_FLEETS_DOCKER_IMAG", "unknown setting: fleets.docker.imag; did you mean image?"),
         ("UPSWELL_FLEETS_DOKCER_IMAGE", "unknown setting in the environment: UPSWELL_FLEETS_DOKCER_IMAGE"),

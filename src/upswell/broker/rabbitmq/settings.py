@@ -10,20 +10,20 @@ from upswell.settings import Setting
 
 
 class RabbitSettings(Struct, frozen=True):
-    """What `[brokers.rabbitmq]` holds."""
+    """The settings `[brokers.rabbitmq]`."""
 
     management_url: Annotated[
         str,
         Setting(
-            "http(s):// of the management API: the only place that knows the unacknowledged messages of "
-            "workers written by others; empty: not used."
+            "http(s):// URL of the management API, which alone counts the unacknowledged messages of workers "
+            "other than Upswell's. Empty: not used."
         ),
     ] = ""
     consumer_timeout: Annotated[
         float,
         Meta(ge=0),
         Setting(
-            "RabbitMQ's own consumer_timeout: seconds for which a worker may hold a message; RabbitMQ cannot "
-            "be asked for it, and uploads must end sooner. 0: no limit."
+            "RabbitMQ's own consumer_timeout: seconds for which a worker may hold a message. Set it "
+            "here too, RabbitMQ does not report it; uploads must end sooner. 0: no limit."
         ),
     ] = 1800.0

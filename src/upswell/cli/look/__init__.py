@@ -1,1 +1,1 @@
-"""Commands that show how things are: status, explain, doctor, config."""
+"""Commands that show the current state: status, explain, doctor, config."""

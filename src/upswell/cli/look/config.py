@@ -27,17 +27,17 @@ def command() -> None:
 @command.command("check")
 @config_option
 @click.option(
-    "--explain", is_flag=True, help="Also say what each setting is for, and its environment variable."
+    "--explain", is_flag=True, help="Also print each setting's description and environment variable."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(config: str | None, as_json: bool, explain: bool) -> None:
-    """Load the settings, and print each with its value and origin; exit 1 where one is wrong."""
+    """Load the settings and print each with its value and origin; exit 1 if one is invalid."""
     settings, origins = load_settings(config, {})
     FLEETS.entry(settings.fleet)
     for app in settings.apps or ("every application",):
         own = settings.for_app(app)
         HANDLERS.entry(own.handler)
-        policy_for(own)  # reads the rules file, too, where there is one
+        policy_for(own)  # also reads the rules file
     rows = list(_rows(settings))
     if as_json:
         both = {name: {"value": value, "origin": origins.get(name, "default")} for name, value, *_ in rows}
@@ -53,7 +53,7 @@ def check(config: str | None, as_json: bool, explain: bool) -> None:
 
 
 def _rows(settings: Settings) -> Iterator[tuple[str, Any, str, str]]:
-    """Yield (name, value, text, variable) of each setting, those in tables last."""
+    """Yield (name, value, description, variable) of each setting, those in tables last."""
     for name, setting in SETTINGS.items():
         if name not in KINDS:
             yield name, _value(settings, name), setting.text, variable(name)
@@ -63,7 +63,7 @@ def _rows(settings: Settings) -> Iterator[tuple[str, Any, str, str]]:
 
 
 def _value(settings: Settings, name: str) -> Any:
-    """Return a setting's value; where an empty one stands for something, what it stands for."""
+    """Return a setting's value, or the default that an empty value stands for."""
     if name == "state_dir":
         return str(settings.state_path)
     if name == "destination":

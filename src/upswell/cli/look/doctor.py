@@ -1,7 +1,7 @@
-"""`upswell doctor`: is everything in place? Each line is ok, or says what to do.
+"""`upswell doctor`: check the installation. Each line is ok, or says what to do.
 
-What comes in: settings. What goes out: lines, and exit status 1 where one is not ok. It leaves nothing
-behind: its queue is its own and goes with its connection, and no queue is made that is not there.
+In: settings. Out: lines, and exit status 1 if one is not ok. It leaves nothing behind: its own queue is
+deleted with its connection, and it declares no other queue that does not exist.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from upswell.broker import Message, broker_entry, topology
 from upswell.broker.registry import REGISTRY
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.text import seconds, size
+from upswell.cli.text import counted, seconds, size
 from upswell.errors import BrokerError, UpswellError
 from upswell.fleets.registry import check_fleet
 from upswell.safe import safe
@@ -35,7 +35,7 @@ LEAST_FREE_BYTES = 1024**3
 
 
 class CheckResult(Struct, frozen=True):
-    """One line: what was looked at, whether it is well, and what was seen or is to be done."""
+    """One line: the subject, whether it is ok, and what was found or what to do."""
 
     subject: str
     ok: bool
@@ -43,12 +43,10 @@ class CheckResult(Struct, frozen=True):
 
 
 @click.command("doctor")
-@app_option(
-    multiple=True, help="Look at this application too (may be repeated); default: those of the settings."
-)
+@app_option(multiple=True, help="Check this application (repeatable). Default: those in the settings.")
 @with_settings("doctor", quiet="error")
 def command(app: tuple[str, ...], settings: Settings) -> int:  # noqa: ARG001 - the settings hold it
-    """Look at broker, permissions, queues, disk, fleet and clock; exit 1 where something is to be done."""
+    """Check broker, permissions, queues, disk, fleet and clock; exit 1 if something needs fixing."""
     return run(_report(settings))
 
 
@@ -71,7 +69,7 @@ async def _findings(settings: Settings) -> AsyncIterator[CheckResult]:
 
 async def _broker(settings: Settings) -> AsyncIterator[CheckResult]:
     local = broker_entry(settings).local
-    where = f"{settings.broker}, in {settings.state_path}" if local else safe(settings.broker_url)
+    where = f"{settings.broker} in {settings.state_path}" if local else safe(settings.broker_url)
     try:
         async with connected(settings, "doctor", patience=PATIENCE_SECONDS) as broker:
             yield CheckResult("broker", True, where)
@@ -79,11 +77,11 @@ async def _broker(settings: Settings) -> AsyncIterator[CheckResult]:
             for finding in await _queues(settings, broker):
                 yield finding
     except UpswellError as error:
-        yield CheckResult("broker", False, f"{error} (set AMQPURL, or unset it for the embedded broker)")
+        yield CheckResult("broker", False, f"{error} (set AMQPURL, or unset it to use the embedded broker)")
 
 
 async def _round_trip(broker: Broker) -> str:
-    """Use a queue of our own in every way that Upswell does."""
+    """Use a private queue in every way that Upswell does."""
     queue = topology.Queue(
         name=unique_name("upswell.doctor"), exclusive=True, bound_to=topology.STATUS_EXCHANGE
     )
@@ -94,11 +92,11 @@ async def _round_trip(broker: Broker) -> str:
     if delivery is not None:
         broker.ack(delivery)
     await broker.delete(queue.name)
-    return f"a queue was made, written, read and deleted in {seconds(time.monotonic() - begun)}"
+    return f"declared, wrote, read and deleted a queue in {seconds(time.monotonic() - begun)}"
 
 
 async def _queues(settings: Settings, broker: Broker) -> list[CheckResult]:
-    """Declare the queues that are there already: the broker tells which promise less than they should."""
+    """Declare the existing queues again, which reveals those with weaker arguments."""
     queues = [topology.report_queue(settings.report_queue), topology.scaling_queue(settings.report_queue)]
     for app in settings.apps:
         name = settings.upload_queue_of(app)
@@ -113,23 +111,21 @@ async def _queues(settings: Settings, broker: Broker) -> list[CheckResult]:
             with capture_logs() as events:
                 await broker.declare(queue)
         except UpswellError as error:
-            findings.append(
-                CheckResult(f"queue {queue.name}", False, f"{error}; use another name, or delete it")
-            )
+            findings.append(CheckResult(f"queue {queue.name}", False, f"{error}; rename or delete it"))
             continue
         findings += [
             _weaker(queue.name, event) for event in events if event["event"] == "broker.queue_differs"
         ]
     missing = len(queues) - len(there)
     findings.append(
-        CheckResult("queues", True, f"{len(there)} declared, {missing} to be declared when they are needed")
+        CheckResult("queues", True, f"{len(there)} declared, {missing} not yet (declared when needed)")
     )
     return findings
 
 
 def _weaker(queue: str, event: Any) -> CheckResult:
-    advice = "drain and delete it, and Upswell declares it again"
-    return CheckResult(f"queue {queue}", False, f"has other arguments ({event.get('weaker')}); {advice}")
+    advice = "drain and delete it, then Upswell declares it again"
+    return CheckResult(f"queue {queue}", False, f"has weaker arguments ({event.get('weaker')}); {advice}")
 
 
 def _folders(settings: Settings) -> Iterator[CheckResult]:
@@ -145,10 +141,10 @@ def _folder(name: str, path: Path) -> CheckResult:
         with tempfile.NamedTemporaryFile(dir=path, prefix=".doctor-"):
             free = shutil.disk_usage(path).free
     except OSError as error:
-        return CheckResult(name, False, f"{path} must be a writable folder: {error.strerror}")
+        return CheckResult(name, False, f"{path} is not a writable folder: {error.strerror}")
     if free < LEAST_FREE_BYTES:
         return CheckResult(
-            name, False, f"{path} has only {size(free)} free: make room, at least {size(LEAST_FREE_BYTES)}"
+            name, False, f"{path} has only {size(free)} free: free at least {size(LEAST_FREE_BYTES)}"
         )
     return CheckResult(name, True, f"{path}, {size(free)} free")
 
@@ -156,7 +152,9 @@ def _folder(name: str, path: Path) -> CheckResult:
 def _applications(settings: Settings) -> Iterator[CheckResult]:
     if not settings.apps:
         yield CheckResult(
-            "applications", True, "none in the settings: nothing is scaled (UPSWELL_APPS, or [apps.X])"
+            "applications",
+            True,
+            "none in the settings, so nothing is scaled (set UPSWELL_APPS, or add [apps.X])",
         )
     for app in settings.apps:
         own = settings.for_app(app)
@@ -166,13 +164,13 @@ def _applications(settings: Settings) -> Iterator[CheckResult]:
             yield CheckResult(app, False, f"source_roots must be folders, got {', '.join(bad)}")
         elif own.handler == "upload" and not roots:
             yield CheckResult(
-                app, False, "source_roots is empty, so no file is ever read: set UPSWELL_SOURCE_ROOTS"
+                app, False, "source_roots is empty, so no files can be read: set UPSWELL_SOURCE_ROOTS"
             )
         else:
             yield CheckResult(
                 app,
                 True,
-                f"{own.slo}, {own.min_workers} to {own.max_workers} workers, slots: {own.slots}",
+                f"{own.slo}, {own.min_workers} to {counted(own.max_workers, 'worker')}, slots: {own.slots}",
             )
 
 
@@ -184,11 +182,11 @@ async def _fleet(settings: Settings) -> CheckResult:
 
 
 def _clock(settings: Settings) -> CheckResult:
-    """Compare this machine's clock with the broker's, where its management API tells it."""
+    """Compare this machine's clock with the broker's, if its management API provides it."""
     now = time.time()
     if now < Path(__file__).stat().st_mtime - 86400:
         return CheckResult(
-            "clock", False, f"it says {time.ctime(now)}, before Upswell was installed: set it (NTP)"
+            "clock", False, f"shows {time.ctime(now)}, before Upswell was installed: set it (NTP)"
         )
     check = REGISTRY.check(settings.broker)
     try:

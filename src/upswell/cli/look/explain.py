@@ -1,4 +1,4 @@
-"""`upswell explain`: one recorded decision, step by step, with its inputs and what it rejected."""
+"""`upswell explain`: one recorded decision: its steps, inputs and rejected options."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     default="latest",
     show_default=True,
     metavar="TIME",
-    help="2026-11-24T14:03:20 (local time without a zone), 14:03:20, -5min, seconds since 1970, or latest.",
+    help="2026-11-24T14:03:20 (local unless it has a zone), 14:03:20, -5min, seconds since 1970, or latest.",
 )
-@app_option(required=False, help="The application; not needed where the journal has only one.")
+@app_option(required=False, help="Application; optional if the journal has only one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(journal: str, at: str, app: str | None, as_json: bool) -> None:
-    """Explain the decision that stood at TIME, from the JOURNAL (its file, or the state folder)."""
+    """Explain the decision in force at TIME, from JOURNAL (its file, or the state folder)."""
     reader = open_journal(journal)
     app = application(reader, app)
     newest = reader.latest(app)
-    assert newest is not None  # it is among the applications
+    assert newest is not None  # the journal has this application
     instant = parse_time(at, newest.at, time.time())
     entry = reader.decision_at(app, instant)
     if entry is None:
         oldest = reader.oldest(app)
-        since = f"the oldest is of {moment(oldest.at)}" if oldest else "there is none"
-        raise JournalError(f"at must be an instant with a decision of {app}; {since}, got {moment(instant)}")
+        since = f"; the oldest is from {moment(oldest.at)}" if oldest else ""
+        raise JournalError(f"no decision for {app} at {moment(instant)}{since}")
     if as_json:
         click.echo(msgspec.json.encode({"sentence": entry.decision.reason, **asdict(entry)}).decode())
         return
@@ -52,12 +52,12 @@ def command(journal: str, at: str, app: str | None, as_json: bool) -> None:
 
 
 def moment(at: float) -> str:
-    """Return an instant as date and time, here."""
+    """Return an instant as local date and time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def duration(value: float) -> str:
-    """Return a span of time in the unit that suits it.
+    """Return a duration in a suitable unit.
 
     >>> duration(75.0), duration(7200.0), duration(200_000.0)
     ('75 s', '120 min', '55.6 h')
@@ -69,31 +69,31 @@ def duration(value: float) -> str:
 
 
 def explanation(entry: JournalEntry, instant: float) -> list[str]:
-    """Return the decision in lines: what, why, from what, instead of what."""
+    """Return the decision as lines: result, steps, inputs, rejected options."""
     decision, snapshot = entry.decision, entry.snapshot
-    what = f"{headline(decision)}{', for nothing could be decided' if decision.held else ''}"
+    what = f"{headline(decision)}{', because no decision was possible' if decision.held else ''}"
     age = instant - entry.at
-    later = f", {duration(age)} before the time asked for" if age >= 1 else ""
+    later = f", {duration(age)} before the requested time" if age >= 1 else ""
     lines = [f"{entry.app_id}, {moment(entry.at)}{later}: {what}", "why:"]
     for step in decision.steps:
         lines.append(safe(f"  {step.who}, {step.before} → {step.after}: {told(step)}"))
         lines += [f"    {name} {value}" for name, value in quantities(step)]
     if decision.rejected:
         lines += ["rejected:", *(safe(f"  {option.who}: {told(option)}") for option in decision.rejected)]
-    return [*lines, "what was seen:", *(f"  {line}" for line in seen(snapshot))]
+    return [*lines, "signals:", *(f"  {line}" for line in seen(snapshot))]
 
 
 def seen(snapshot: Snapshot) -> list[str]:
-    """Return the signals of a snapshot, each with what it is; "-" is "not known"."""
+    """Return the signals of a snapshot as lines; "-": unknown."""
     workers = snapshot.workers
     attained = "-" if snapshot.attainment is None else f"{snapshot.attainment:.1%}"
     lines = [
         f"slo {snapshot.slo}, {attained} attained in the last {snapshot.window:g} s",
         (
-            f"queue: {number(snapshot.messages_ready)} wait, oldest {seconds(snapshot.oldest_age)}; "
+            f"queue: {number(snapshot.messages_ready)} waiting, oldest {seconds(snapshot.oldest_age)}; "
             f"{number(snapshot.messages_unacknowledged)} in flight"
         ),
-        f"rates: {number(snapshot.arrival_rate)}/s arrive, {number(snapshot.throughput)}/s are stored",
+        f"rates: {number(snapshot.arrival_rate)}/s arriving, {number(snapshot.throughput)}/s stored",
         (
             f"workers: {workers.ready} ready, {workers.busy} busy, {workers.starting} starting, "
             f"{workers.standby} standby, {workers.draining} draining; "
@@ -108,9 +108,9 @@ def seen(snapshot: Snapshot) -> list[str]:
                 f"p95 {seconds(times.p95)}, p99 {seconds(times.p99)} of {times.count}"
             )
     if snapshot.failures:
-        lines.append(f"{snapshot.failures} attempts failed")
+        lines.append(f"failed attempts: {snapshot.failures}")
     if snapshot.stale:
         lines.append(f"stale: {', '.join(snapshot.stale)}")
     if snapshot.warming_up:
-        lines.append("the monitor had not yet watched one full window")
+        lines.append("warming up: the monitor has not yet seen one full window")
     return lines

@@ -1,7 +1,7 @@
 """`upswell status`: queues, response times against the target, workers, last decisions.
 
-It reads the journal (where the monitor runs on this machine), asks the broker for depths, and listens for a
-moment to what workers say of themselves.
+It reads the journal (if the monitor runs on this machine), asks the broker for queue depths, and briefly
+listens to worker statuses.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 LISTEN_INTERVALS = 1.3
-"""How long to listen, in status intervals: every worker speaks once in one."""
+"""How long to listen, in status intervals: every worker sends one status per interval."""
 
 
 DECISIONS = 5
 
 
 class AppState(Struct, frozen=True, kw_only=True):
-    """All that is known of one application; None is "not known"."""
+    """The state of one application; None: unknown."""
 
     app_id: str
     slo: str
@@ -52,7 +52,7 @@ class AppState(Struct, frozen=True, kw_only=True):
 
 
 class Roster:
-    """The newest status of each worker that spoke lately."""
+    """The newest status of each recently heard worker."""
 
     SILENT_SECONDS = 10.0
 
@@ -60,7 +60,7 @@ class Roster:
         self._heard: dict[str, tuple[float, WorkerStatus]] = {}
 
     async def listen(self, broker: Broker) -> None:
-        """Begin to take statuses, from a queue of our own."""
+        """Start receiving statuses from a private queue."""
         queue = topology.status_queue("status", unique_name("cli"))
         await broker.declare(queue)
 
@@ -71,7 +71,7 @@ class Roster:
         await broker.consume(queue.name, on_delivery, prefetch_count=1000)
 
     def take(self, body: bytes, now: float) -> None:
-        """Note a status; what is none is let pass."""
+        """Record a status; ignore invalid ones."""
         try:
             status = decode(WorkerStatus, body)
         except MessageError:
@@ -79,7 +79,7 @@ class Roster:
         self._heard[status.worker_id] = (now, status)
 
     def workers(self, now: float) -> list[WorkerStatus]:
-        """Return the newest status of each worker that has not stopped and is not silent."""
+        """Return the newest status of each worker that is neither stopped nor silent."""
         return [
             status
             for at, status in self._heard.values()
@@ -88,7 +88,7 @@ class Roster:
 
 
 async def look(broker: Broker, settings: Settings, apps: tuple[str, ...], roster: Roster) -> list[AppState]:
-    """Return the state of each application: those named, else those of settings, journal and workers."""
+    """Return the state of the named applications, else of all in settings, journal and statuses."""
     journal = JournalReader(journal_path(settings))
     workers = roster.workers(time.monotonic())
     known = {*settings.apps, *journal.applications(), *(worker.app_id for worker in workers)}
@@ -121,14 +121,14 @@ async def _look_at(
 
 
 @click.command("status")
-@app_option(multiple=True, help="Show this application only (may be repeated).")
-@click.option("--watch", is_flag=True, help="Keep showing, until Ctrl-C.")
+@app_option(multiple=True, help="Show only this application (repeatable).")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_settings("status", quiet="warning")
 def command(app: tuple[str, ...], settings: Settings, watch: bool, as_json: bool) -> None:
-    """Show how every application is: queue, response times against the target, workers, last decisions."""
+    """Show each application's queue, response times against the target, workers and last decisions."""
     if watch and as_json:
-        raise click.UsageError("--watch and --json exclude each other")
+        raise click.UsageError("--watch and --json cannot be combined")
     (run_until_stopped if watch else run)(_status(settings, app, watch=watch, as_json=as_json))
 
 
@@ -138,7 +138,7 @@ async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_
         await roster.listen(broker)
         await asyncio.sleep(LISTEN_INTERVALS * settings.status_interval)
         if watch:
-            from upswell.cli.look.status_table import watch_states  # noqa: PLC0415 - rich is for who looks on
+            from upswell.cli.look.status_table import watch_states  # noqa: PLC0415 - only for terminals
 
             await watch_states(lambda: look(broker, settings, apps, roster))
             return

@@ -1,4 +1,4 @@
-"""The state of applications as tables for a terminal, once or again and again."""
+"""The state of applications as tables for a terminal, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 REFRESH = 1.0
 STALE_SECONDS = 15.0
-"""A decision older than this is shown as what it is: old."""
+"""A decision older than this is marked as old."""
 WIDE = 110
 
 
 def console() -> Console:
-    """Return where tables go: as wide as the terminal, or `WIDE` where there is none."""
+    """Return the console for tables: as wide as the terminal, or `WIDE` without one."""
     return Console() if sys.stdout.isatty() else Console(width=WIDE)
 
 
@@ -39,7 +39,7 @@ def print_states(states: list[AppState]) -> None:
 
 
 async def watch_states(look: Callable[[], Awaitable[list[AppState]]]) -> None:
-    """Show the tables until cancelled; where there is no terminal, print them again and again."""
+    """Show the tables until cancelled; without a terminal, print them repeatedly."""
     out = console()
     if not out.is_terminal:
         while True:
@@ -53,7 +53,7 @@ async def watch_states(look: Callable[[], Awaitable[list[AppState]]]) -> None:
 
 def _tables(states: list[AppState], now: float) -> Group | Text:
     if not states:
-        return Text("no application is known: none in the settings, none in the journal, no worker speaks")
+        return Text("no applications: none in the settings or the journal, and no worker sends a status")
     overview = Table(
         "app", "target", "queue", "in flight", "dead", "p50", "p95", "attained", "workers", "busy slots",
         "cost",
@@ -83,7 +83,7 @@ def _row(state: AppState, now: float) -> tuple[Text | str, ...]:
 
 
 def attained(attainment: float | None, share: float, times: Percentiles | None) -> Text:
-    """Return the share of uploads within the target: green where it holds, red where it does not."""
+    """Return the share of uploads within the target: green if it is met, else red."""
     if attainment is None or times is None:
         return Text("-")
     return Text(f"{attainment:.1%}", style="green" if attainment >= share else "bold red")
@@ -92,7 +92,7 @@ def attained(attainment: float | None, share: float, times: Percentiles | None) 
 def _decisions(state: AppState, now: float) -> list[Text]:
     lines: list[Text] = []
     if state.latest is None:
-        lines.append(Text(f"{state.app_id}: no decision yet (is a monitor running, on this machine?)", "dim"))
+        lines.append(Text(f"{state.app_id}: no decision yet (is a monitor running on this machine?)", "dim"))
     elif now - state.latest.at > STALE_SECONDS:
         lines.append(
             Text(f"{state.app_id}: the last decision is {now - state.latest.at:.0f} s old", "yellow")

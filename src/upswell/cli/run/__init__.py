@@ -1,1 +1,1 @@
-"""Commands that keep running: worker, monitor, scaler, and all in one."""
+"""Long-running commands: worker, monitor, scaler, and all in one."""

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @click.command("monitor")
 @app_option(
-    multiple=True, help="Decide for this application only (may be repeated); default: those of the settings."
+    multiple=True, help="Decide only for this application (repeatable). Default: those in the settings."
 )
 @with_settings("monitor")
 def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
-    """Observe all applications, and ask the scaler for workers for those of the settings, until Ctrl-C."""
+    """Observe all applications and decide on workers for those in the settings, until Ctrl-C."""
 
     async def work() -> None:
         async with connected(settings, "monitor") as broker, monitoring(settings, broker) as monitor:

@@ -1,4 +1,4 @@
-"""`upswell scaler`: starts, activates and drains workers as the monitor asks."""
+"""`upswell scaler`: starts, activates and drains workers as the monitor decides."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command("scaler")
-@app_option(
-    multiple=True, help="Scale this application only (may be repeated); default: those of the settings."
-)
+@app_option(multiple=True, help="Scale only this application (repeatable). Default: those in the settings.")
 @with_settings("scaler")
 def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
-    """Keep as many workers running as the monitor asks for, until Ctrl-C; the workers go on without it."""
+    """Run as many workers as the monitor decides, until Ctrl-C; the workers keep running after that."""
     check_apps(settings)
 
     async def work() -> None:

@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
 
 @click.command("up")
-@app_option(
-    multiple=True, help="Scale this application only (may be repeated); default: those of the settings."
-)
+@app_option(multiple=True, help="Scale only this application (repeatable). Default: those in the settings.")
 @with_settings("up")
 def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
-    """Run the whole loop until Ctrl-C, which drains the workers; a second Ctrl-C has them leave at once."""
+    """Run monitor, scaler and workers until Ctrl-C drains them; a second Ctrl-C stops them immediately."""
     check_apps(settings)
     run(_up(settings), handle_sigterm=False)
 
@@ -42,11 +40,11 @@ async def _up(settings: Settings) -> None:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-        await drain(scaler, interrupts)  # where a loop failed instead, the workers go on
+        await drain(scaler, interrupts)  # not reached if a loop failed: the workers keep running
 
 
 async def drain(scaler: Scaler, interrupts: Interrupts, *, quietly: bool = False) -> None:
-    """Drain all workers and wait; at another interrupt have them put their uploads back and leave."""
+    """Drain all workers and wait; at another interrupt they requeue their uploads and exit."""
     count = len(scaler.workers())
     if count and not quietly:
         click.echo(

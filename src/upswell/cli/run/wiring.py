@@ -1,4 +1,4 @@
-"""The monitor and the scaler, wired: `monitor`, `scaler`, `up` and `demo` take them from here."""
+"""Construct the monitor and the scaler for `monitor`, `scaler`, `up` and `demo`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 
 
 def check_apps(settings: Settings) -> None:
-    """Raise a SettingsError when there is no application to start workers for."""
+    """Raise a SettingsError if the settings have no application."""
     if not settings.apps:
         raise SettingsError(
-            "there must be an application to scale: give --app X, set UPSWELL_APPS=X, "
-            "or write a table [apps.X] in upswell.toml"
+            "no application to scale: give --app X, set UPSWELL_APPS=X, or add [apps.X] to upswell.toml"
         )
 
 
@@ -37,7 +36,7 @@ def check_apps(settings: Settings) -> None:
 async def monitoring(
     settings: Settings, broker: Broker, on_decision: Callable[[Snapshot, Decision], None] | None = None
 ) -> AsyncGenerator[Monitor]:
-    """Give a monitor, not yet running; its journal is closed afterwards."""
+    """Yield a monitor, not yet running; close its journal afterwards."""
     journal = Journal(journal_path(settings), settings.journal_max_bytes)
     try:
         remember(journal, settings)
@@ -55,7 +54,7 @@ async def monitoring(
 
 @asynccontextmanager
 async def scaling(settings: Settings, broker: Broker) -> AsyncGenerator[Scaler]:
-    """Give a scaler, not yet running; its fleet is let go afterwards, its workers run on."""
+    """Yield a scaler, not yet running; close its fleet afterwards, its workers keep running."""
     fleet = open_fleet(settings)
     try:
         yield Scaler(broker=broker, fleet=fleet, settings=settings, name=unique_name("scaler"))

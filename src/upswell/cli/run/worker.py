@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command("worker")
-@app_option(required=False, help="The application; default: the only one in the settings.")
+@app_option(required=False, help="Application. Default: the only one in the settings.")
 @with_settings("worker")
-@click.option("--standby", is_flag=True, help="Wait connected, and consume only when told to.")
+@click.option("--standby", is_flag=True, help="Connect, but consume only when activated.")
 def command(app: str | None, settings: Settings, standby: bool) -> None:
-    """Take requests from the upload queue, upload, report, acknowledge; drain at SIGTERM or Ctrl-C."""
-    from upswell.broker import open_broker  # noqa: PLC0415 - after the options were found to be right
+    """Process upload requests from the queue; drain at SIGTERM or Ctrl-C."""
+    from upswell.broker import open_broker  # noqa: PLC0415 - only after the options are validated
     from upswell.handlers.registry import load_handler  # noqa: PLC0415 - as above
     from upswell.stores.rate_limit import RateLimit  # noqa: PLC0415 - as above
     from upswell.worker import Worker  # noqa: PLC0415 - as above
@@ -48,22 +48,22 @@ def command(app: str | None, settings: Settings, standby: bool) -> None:
 
 
 def _only_app(settings: Settings) -> str:
-    """Return the settings' one application: a container gets all that it needs in variables."""
+    """Return the only application in the settings: a container is configured by variables."""
     if len(settings.apps) != 1:
         raise SettingsError(
-            f"--app must be given unless the settings hold just one application, got {sorted(settings.apps)}"
+            f"--app is required unless the settings have exactly one application, got {sorted(settings.apps)}"
         )
     return next(iter(settings.apps))
 
 
 def _identity(app: str) -> tuple[str, float | None]:
-    """Return the worker's id and when a fleet asked for it; one started by hand names itself."""
+    """Return the worker's id and when it was requested; one started by hand gets a random id."""
     from upswell.worker import new_worker_id  # noqa: PLC0415 - as above
 
     worker_id = os.environ.get("UPSWELL_WORKER_ID")
     requested_at = os.environ.get("UPSWELL_REQUESTED_AT")
     if worker_id:
-        with suppress(ValueError):  # set by hand to something else: then it is not known
+        with suppress(ValueError):  # an invalid value set by hand: unknown
             return worker_id, float(requested_at or "")
         return worker_id, None
     return new_worker_id(app, random.SystemRandom()), None

@@ -41,7 +41,7 @@ class AwsBacklogSettings(Struct, frozen=True, kw_only=True):
     """The table `[policies.aws_backlog]`."""
 
     processing_time: Annotated[
-        Positive | None, Setting("Seconds that one upload takes; not set: the mean of the reports.")
+        Positive | None, Setting("Seconds that one upload takes. Not set: the mean of the reports.")
     ] = None
 
 

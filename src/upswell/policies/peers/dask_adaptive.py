@@ -33,9 +33,9 @@ WAIT_COUNT = 3
 class DaskAdaptiveSettings(Struct, frozen=True, kw_only=True):
     """The table `[policies.dask_adaptive]`."""
 
-    target_duration: Annotated[Positive, Setting("Seconds in which the present work is to be done.")] = 5.0
+    target_duration: Annotated[Positive, Setting("Target seconds to finish the current work.")] = 5.0
     processing_time: Annotated[
-        Positive | None, Setting("Seconds that one upload takes; not set: the mean of the reports.")
+        Positive | None, Setting("Seconds that one upload takes. Not set: the mean of the reports.")
     ] = None
 
 

@@ -47,8 +47,8 @@ MAX_DOWN_FACTOR = 0.6
 class FlinkSettings(Struct, frozen=True, kw_only=True):
     """The table `[policies.flink]`."""
 
-    catch_up: Annotated[Positive, Setting("Seconds in which the lag is to be worked off.")] = CATCH_UP
-    restart: Annotated[Positive, Setting("Seconds that a change of the number of workers takes.")] = RESTART
+    catch_up: Annotated[Positive, Setting("Target seconds to work off the backlog.")] = CATCH_UP
+    restart: Annotated[Positive, Setting("Seconds that rescaling takes.")] = RESTART
 
 
 class FlinkPolicy:

@@ -35,11 +35,11 @@ class JudoscaleSettings(Struct, frozen=True, kw_only=True):
 
     low: Annotated[
         Positive | None,
-        Setting("Seconds of queue time below which a worker goes; not set: a twentieth of the objective."),
+        Setting("Queue time in seconds below which one worker is removed. Not set: 1/20 of the objective."),
     ] = None
     high: Annotated[
         Positive | None,
-        Setting("Seconds of queue time above which a worker comes; not set: a quarter of the objective."),
+        Setting("Queue time in seconds above which one worker is added. Not set: 1/4 of the objective."),
     ] = None
 
 

@@ -46,9 +46,9 @@ _SCHEDULE_SLACK = 1e-6
 class KedaSettings(Struct, frozen=True, kw_only=True):
     """The table `[policies.keda]`."""
 
-    queue_length: Annotated[Positive, Setting("Messages that one worker is to have.")] = 20.0
+    queue_length: Annotated[Positive, Setting("Target number of messages per worker.")] = 20.0
     over_http: Annotated[
-        bool, Setting("Whether unacknowledged messages count, as over HTTP; over AMQP they do not.")
+        bool, Setting("Whether to count unacknowledged messages: KEDA does over HTTP, not over AMQP.")
     ] = True
 
 

@@ -40,7 +40,7 @@ class KnativeSettings(Struct, frozen=True, kw_only=True):
     """The table `[policies.knative]`."""
 
     concurrency: Annotated[
-        Positive | None, Setting("Uploads that one worker runs at once; not set: its slots.")
+        Positive | None, Setting("Target of concurrent uploads per worker. Not set: its slots.")
     ] = None
 
 

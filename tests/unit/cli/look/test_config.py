@@ -62,7 +62,7 @@ def test_config_check_explains_every_setting(capsys: pytest.CaptureFixture[str])
         ("slotz = 3", "unknown setting: slotz; did you mean slots?"),
         (
             "[apps.e1]\nslotz = 3",
-            "apps.e1.slotz is no setting of an application: unknown",
+            "apps.e1.slotz cannot be set per application: unknown",
         ),
         ("[apps.e1]\nslots = 0", "apps.e1.slots must be a whole number from 1 to 1000"),
         ("[apps.'../x']", "an application's name must be"),

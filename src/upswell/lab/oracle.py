@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _REFINEMENTS = 4
-_BISECTIONS = 8
-"""Of the response time in the curves."""
 _SEGMENT = 256
 """Steps between two kept states of the dynamic programme; those between are computed again."""
 _MOST_CELLS = 250_000
@@ -210,6 +208,7 @@ def oracle(
     share: float,
     start_delay: float,
     step: float | None = None,
+    rounds: int = 8,
 ) -> OracleResult:
     """Return the cheapest replayed schedule that meets the share.
 
@@ -220,6 +219,7 @@ def oracle(
         share: of the uploads that must.
         start_delay: seconds of start-up that each start is billed.
         step: seconds of one step of the schedule; by default a sixteenth of the objective.
+        rounds: bisections of the response time in the curves.
 
     Raises:
         TraceError: there is no upload, or they are not sorted, not finite, or take less than no time.
@@ -230,7 +230,7 @@ def oracle(
     best: OracleResult | None = None
     step = step or objective / 16
     for _ in range(_REFINEMENTS):
-        best = _search(arrivals, services, share, _Goal(objective, start_delay, step))
+        best = _search(arrivals, services, share, _Goal(objective, start_delay, step), rounds)
         if best.attainment >= share:
             break
         step /= 2  # uploads shorter than a step fall between two of them
@@ -250,11 +250,11 @@ def _check_goal(uploads: int, objective: float, share: float, start_delay: float
         raise SettingsError(f"the share must be > 0 and <= 1, got {share:g}")
 
 
-def _search(arrivals: Floats, services: Floats, share: float, goal: _Goal) -> OracleResult:
+def _search(arrivals: Floats, services: Floats, share: float, goal: _Goal, rounds: int) -> OracleResult:
     """Return the cheapest found by bisection, or the tightest where none meets the share."""
     best: OracleResult | None = None
     loose, tight, trial = 2.0 * goal.objective, 0.0, goal.objective
-    for _ in range(_BISECTIONS):
+    for _ in range(rounds):
         result = _try(arrivals, services, trial, goal)
         if result.attainment >= share:
             if best is None or result.cost < best.cost:

@@ -84,11 +84,11 @@ def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:
     top = f"{scheme.lower()}://{name}"
     bucket = Bucket(scheme.lower(), name, settings)
     found = False
-    for listed in bucket.list(prefix):
+    for key, listed in bucket.list(prefix):
         found = True
-        relative = listed.key[len(prefix) :].lstrip("/")
+        relative = key[len(prefix) :].lstrip("/")
         version = listed.etag or ""
-        yield Thing(uri=f"{top}/{listed.key}", key=relative, size=listed.size, version=version)
+        yield Thing(uri=f"{top}/{key}", key=relative, size=listed.size, version=version)
     if found:
         return
     single = bucket.stat(prefix) if prefix and not uri.endswith("/") else None

@@ -94,7 +94,7 @@ AFTER: dict[str, Callable[[Step, Inputs], float]] = {
     constant.ALWAYS: lambda _, i: i["workers"],
     threshold.SLOW: lambda step, i: step.before + i["slow"],
     threshold.CALM: lambda step, _: max(0, step.before - 1),
-    elasticity_control.NEEDED: lambda _, i: math.ceil(i["requests"] * i["normal_time"] / i["k"] - ROUNDING),
+    elasticity_control.NEEDED: lambda _, i: math.ceil(i["normal_time"] * i["requests"] / i["k"]),
     aws_backlog.CALM: same,
     aws_backlog.ABOVE: lambda step, i: max(step.before, math.ceil(i["backlog"] / i["target"])),
     aws_backlog.BELOW: lambda step, i: min(step.before, math.ceil(i["backlog"] / i["target"])),

@@ -144,3 +144,20 @@ def check_read(source: OpenSource, read: StoredObject, checksum: str | None) -> 
             f"the source must have the request's checksum {checksum}, got {read.checksum}"
         )
     return read
+
+
+def digest_of(
+    readinto: Callable[[memoryview], int | None],
+    each: Callable[[memoryview], None] = lambda _chunk: None,
+    chunk_bytes: int = MAX_CHUNK_BYTES,
+) -> StoredObject:
+    """Read to the end, hand `each` chunk on, and return the length and checksum of it all."""
+    buffer = memoryview(bytearray(chunk_bytes))
+    digest = hashlib.sha256()
+    length = 0
+    while count := readinto(buffer):
+        chunk = buffer[:count]
+        each(chunk)
+        digest.update(chunk)
+        length += count
+    return StoredObject(length, f"sha256:{digest.hexdigest()}")

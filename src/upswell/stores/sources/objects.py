@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.requests import split_key
 from upswell.safe import safe
-from upswell.stores.clients.cloud import open_bucket
+from upswell.stores.clients.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from upswell.settings import Settings
-    from upswell.stores.clients.bucket import Bucket
 
 
 class ObjectSource:
@@ -101,7 +100,7 @@ def opener(settings: Settings) -> Callable[[str], ObjectSource]:
         with lock:
             bucket = buckets.get((scheme, name))
             if bucket is None:
-                bucket = buckets[scheme, name] = open_bucket(scheme, name, settings)
+                bucket = buckets[scheme, name] = Bucket(scheme, name, settings)
         try:
             return ObjectSource(bucket, key, safe(uri))
         except FileNotFoundError:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
-from support.snapshots import later, snapshots
 from upswell.analysis import queueing
 from upswell.analysis.decision import Decision, Inputs, Step
 from upswell.analysis.sentence import sentence, told
@@ -30,6 +29,7 @@ from upswell.policies.peers import (
 from upswell.policies.registry import REGISTRY, policy_for
 from upswell.policies.slo import slo, slo_formula
 from upswell.settings import Settings
+from upswell.testing.snapshots import later, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ from typing import get_origin
 
 from hypothesis import given
 
-from support.snapshots import constant_time, ordinary, snapshots
 from upswell.analysis.snapshot import Percentiles, Snapshot, Workers
 from upswell.policies.rules.variables import VARIABLES, read
+from upswell.testing.snapshots import constant_time, ordinary, snapshots
 
 NAMED_OTHERWISE = {
     "slo": "slo_seconds and slo_share",

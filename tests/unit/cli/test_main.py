@@ -103,7 +103,7 @@ def test_ctrl_c_ends_a_command_with_status_130(
         (["demo", "--seconds", "nan"], "must be a finite number, got nan"),
         (["publish", "--app", "e1", "--repeat", "0"], "0 is not in the range x>=1"),
         (["worker", "--app", "e1", "amqp://me:secret@host"], "amqp://***@host"),
-        (["dead", "retry", "--app", "e1"], "give the ids to retry, or --all"),
+        (["dead", "retry", "--app", "e1"], "give either ids to retry or --all"),
     ],
 )
 def test_misuse_is_one_line_after_the_usage_and_exit_status_2(

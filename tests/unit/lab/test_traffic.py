@@ -41,7 +41,7 @@ def test_an_objective_is_seconds_and_a_share_or_the_text_of_both(
         ("0", None, "above 0 s"),
         ("-1", None, "above 0 s"),
         ("nan", None, "above 0 s, got 'nan'"),
-        ("fast", None, "must read like"),
+        ("fast", None, "must have the form"),
         ("60", 1.0, "share must be above 0 and below 1, got 1"),
         ("60", 99.0, "got 99"),
     ],

@@ -1,7 +1,6 @@
-"""The demo as one watches it: a live table on a terminal, lines elsewhere.
+"""The demo's display: a live table on a terminal, lines elsewhere.
 
-What comes in: decisions as they are made, and `Now` several times a second. What goes out: text. Each
-decision is a sentence with its numbers.
+In: decisions, and `Now` several times per second. Out: text. Each decision is a sentence with its numbers.
 """
 
 from __future__ import annotations
@@ -45,24 +44,24 @@ class View(Protocol):
     """Shows the demo."""
 
     def say(self, sentence: str) -> None:
-        """Tell what happens."""
+        """Show a sentence."""
         ...
 
     def decided(self, snapshot: Snapshot, decision: Decision) -> None:
-        """Take a decision; one that changes something is told."""
+        """Record a decision; show it if it changes the number of workers."""
         ...
 
     def show(self, now: Now) -> None:
-        """Bring the picture up to date."""
+        """Update the display."""
         ...
 
     def close(self) -> None:
-        """Show no more."""
+        """Stop showing."""
         ...
 
 
 def open_view(console: Console) -> View:
-    """Return the view that suits where it is shown."""
+    """Return the view that suits the console."""
     return LiveTable(console) if console.is_terminal else Lines(console)
 
 
@@ -82,7 +81,7 @@ def change(decision: Decision) -> str | None:
 
 
 class Lines:
-    """Plain lines: what happens, each change of the number of workers, and the state every few seconds."""
+    """Plain lines: events, each change of the number of workers, and the state every few seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -102,7 +101,7 @@ class Lines:
             self.say(sentence)
 
     def show(self, now: Now) -> None:
-        """Print the state, seldom."""
+        """Print the state every few seconds."""
         if self._clock.elapsed() - self._last_at < LINE_EVERY:
             return
         self._last_at = self._clock.elapsed()
@@ -120,7 +119,7 @@ class Lines:
 
 
 class LiveTable:
-    """A table that is drawn over itself, with the last decisions below it."""
+    """A table updated in place, with the last decisions below it."""
 
     def __init__(self, console: Console) -> None:
         self._clock = _Clock()
@@ -145,7 +144,7 @@ class LiveTable:
         self._live.update(Group(self._table(now), *self._last), refresh=True)
 
     def close(self) -> None:
-        """Leave the last picture on the screen."""
+        """Keep the last table on the screen."""
         self._live.stop()
 
     def _table(self, now: Now) -> Table:

@@ -228,8 +228,8 @@ def test_files_that_vanish_or_change_between_listing_and_upload_end_well(system:
     system.start("worker", "--app", system.app_id)
     wait_until(lambda: system.dead_count() == 2 and b"stays" in stored(system), 60, system.logs)
     reasons = system.dead()
-    assert "a source must exist" in reasons["vanishes"]
-    assert "the source must have the request's size 5 bytes, got 15" in reasons["grows"]
+    assert "the source does not exist" in reasons["vanishes"]
+    assert "the source has 15 bytes, the request says 5" in reasons["grows"]
     summary, _ = publish(system, "--verify", str(system.sources))
     assert (summary["stored"], summary["skipped"], summary["verified"]["wrong"]) == (1, 1, 0)
     assert stored(system) == {b"stays": b"stays", b"grows": b"grows and grows"}

@@ -42,4 +42,4 @@ def recall(journal: JournalReader, app: str) -> Settings | None:
     try:
         return msgspec.convert(known, Settings)
     except msgspec.ValidationError as error:
-        raise JournalError(f"the journal must hold settings of this version for {app}: {error}") from error
+        raise JournalError(f"the journal's settings of {app} are from another version: {error}") from error

@@ -9,7 +9,6 @@ objects, writes none.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,7 @@ from upswell.broker import broker_entry
 from upswell.errors import PermanentUploadError, SettingsError, TemporaryUploadError, UploadError
 from upswell.publisher.sources import LISTED
 from upswell.requests import key_of
-from upswell.stores.protocol import StoredObject
+from upswell.stores.destinations.part_reader import digest_of
 from upswell.stores.registry import SourceOpener, open_store
 
 if TYPE_CHECKING:
@@ -33,11 +32,10 @@ if TYPE_CHECKING:
     from upswell.publisher.sources import Candidate
     from upswell.publisher.stored_record import StoredRecord
     from upswell.settings import Settings
+    from upswell.stores.protocol import StoredObject
 
 AT_ONCE = 16
 """Objects that are asked about at once: a store's answer takes milliseconds, and most of them waiting."""
-
-READ_BYTES = 1024 * 1024
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -198,14 +196,10 @@ class AlreadyStored:
         Raises:
             UploadError: it cannot be read, or changed meanwhile.
         """
-        digest, length = hashlib.sha256(), 0
-        buffer = memoryview(bytearray(READ_BYTES))
         with self._sources.open(uri) as source:
-            while count := source.readinto(buffer):
-                digest.update(buffer[:count])
-                length += count
+            found = digest_of(source.readinto)
             source.check_unchanged()
-        return StoredObject(length, f"sha256:{digest.hexdigest()}")
+        return found
 
     async def _each(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         loop = asyncio.get_running_loop()

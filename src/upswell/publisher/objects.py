@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from upswell.errors import UpswellError
 from upswell.publisher.items import Thing
-from upswell.stores.clients.cloud import open_bucket
+from upswell.stores.registry import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +25,13 @@ def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:
         UpswellError: there is nothing, or the store does not tell.
     """
     scheme, _, rest = uri.partition("://")
+    REGISTRY.load(scheme.lower())  # which says what must be installed
+    from upswell.stores.clients.bucket import Bucket  # noqa: PLC0415 - only who lists one pays for it
+
     name, _, prefix = rest.partition("/")
     prefix = prefix.strip("/")
     top = f"{scheme.lower()}://{name}"
-    bucket = open_bucket(scheme.lower(), name, settings)
+    bucket = Bucket(scheme.lower(), name, settings)
     found = False
     for listed in bucket.list(prefix):
         found = True
@@ -39,6 +42,6 @@ def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:
         return
     single = bucket.stat(prefix) if prefix and not uri.endswith("/") else None
     if single is None:
-        raise UpswellError(f"there must be an object below {uri}, got none")
+        raise UpswellError(f"no objects below {uri}")
     key = prefix.rpartition("/")[2]
     yield Thing(uri=f"{top}/{prefix}", key=key, size=single.size, version=single.etag or "")

@@ -44,8 +44,8 @@ class Scheme(Protocol):
 def _cloud(name: str, summary: str) -> Entry:
     return Entry(
         name=name,
-        factory="upswell.stores.schemes:BucketScheme",
-        check="upswell.stores.schemes:check_bucket",
+        factory="upswell.stores.destinations.objects:BucketScheme",
+        check="upswell.stores.destinations.objects:check_bucket",
         extra="cloud",
         summary=summary,
     )

@@ -1,4 +1,4 @@
-"""Upswell's own schemes: files, buckets, web servers."""
+"""Files and web servers as schemes; buckets are in `destinations/objects.py`."""
 
 from __future__ import annotations
 
@@ -40,22 +40,6 @@ class FileScheme:
             ) from error
 
 
-class BucketScheme:
-    """Objects below `source_stores`; a bucket as a destination."""
-
-    def opener(self, settings: Settings) -> Opener:
-        """Return what opens the URI of an object."""
-        from upswell.stores.sources.objects import opener  # noqa: PLC0415 - as above
-
-        return opener(settings)
-
-    def store(self, destination: str, settings: Settings) -> Store:
-        """Return the bucket as a store; no request is made."""
-        from upswell.stores.destinations.objects import open_object_store  # noqa: PLC0415 - as above
-
-        return open_object_store(destination, settings)
-
-
 class WebScheme:
     """URLs of `source_origins`."""
 
@@ -68,7 +52,7 @@ class WebScheme:
     def store(self, destination: str, settings: Settings) -> Store:
         """Refuse: nothing is uploaded to a web server."""
         del settings
-        raise SettingsError(f"a web server can be a source, not a destination, got {safe(destination)}")
+        raise SettingsError(f"a web server cannot be a destination, got {safe(destination)}")
 
 
 def check_folder(settings: Settings) -> str | None:
@@ -78,19 +62,6 @@ def check_folder(settings: Settings) -> str | None:
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return None
     return f"{folder} cannot be written to"
-
-
-def check_bucket(settings: Settings) -> str | None:
-    """Return what is wrong with the destination's bucket, or None; nothing is written.
-
-    Raises:
-        UploadError: the store does not answer, or refuses.
-    """
-    try:
-        BucketScheme().store(settings.destination_path, settings).head("upswell-doctor")
-    except SettingsError as error:
-        return str(error)
-    return None
 
 
 def check_web(settings: Settings) -> str | None:

@@ -88,7 +88,7 @@ REGISTRY: Registry[Any] = Registry(
         ),
         Entry(
             name="objects",
-            factory="upswell.stores.schemes:BucketScheme",
+            factory="upswell.stores.destinations.objects:BucketScheme",
             settings="upswell.stores.settings:ObjectSettings",
             summary="s3://, gs:// and az://",
         ),

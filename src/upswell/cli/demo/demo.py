@@ -19,7 +19,7 @@ from upswell import events
 from upswell.broker import topology
 from upswell.cli.connection import Interrupts, connected, first_to_end, run, unique_name
 from upswell.cli.demo.plan import OBJECTIVE, Plan, checksum, make_files, take_files
-from upswell.cli.demo.view import SHOWN, Now, View, open_view
+from upswell.cli.demo.view import SHOWN, Now, View, change, open_view
 from upswell.cli.options import config_option, finite
 from upswell.cli.run.up import drain
 from upswell.cli.run.wiring import monitoring, scaling
@@ -228,8 +228,10 @@ class Demo:
             )
 
     def _note(self, snapshot: Snapshot, decision: Decision) -> None:
-        self._decisions += decision.desired_workers != decision.before
-        self._view.decided(snapshot, decision)
+        self._view.snapshot = snapshot
+        if sentence := change(decision):
+            self._decisions += 1
+            self._view.say(sentence, "bold")
 
     async def _delete_queues(self) -> None:
         """Delete the demo's queues, because RabbitMQ may be shared; they have no consumers now."""

@@ -1,13 +1,13 @@
 """The demo's display: a live table on a terminal, lines elsewhere.
 
-In: decisions, and `Now` several times per second. Out: text. Each decision is a sentence with its numbers.
+In: sentences as decisions are made, and `Now` several times per second. Out: text.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from rich.console import Console, Group
@@ -40,24 +40,31 @@ class Now(Struct, frozen=True, kw_only=True):
     workers: dict[Phase, int]
 
 
-class View(Protocol):
-    """Shows the demo."""
+class View:
+    """Shows the demo; `snapshot` is the newest."""
 
-    def say(self, sentence: str) -> None:
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+        self._started_at = time.monotonic()
+
+    def say(self, sentence: str, style: str = "") -> None:
         """Show a sentence."""
-        ...
-
-    def decided(self, snapshot: Snapshot, decision: Decision) -> None:
-        """Record a decision; show it if it changes the number of workers."""
-        ...
+        raise NotImplementedError
 
     def show(self, now: Now) -> None:
         """Update the display."""
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """Stop showing."""
-        ...
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started_at
+
+    def _response_times(self) -> str:
+        times = self.snapshot.response_time if self.snapshot else None
+        return f"p50 {seconds(times.p50 if times else None)}, p95 {seconds(times.p95 if times else None)}"
 
 
 def open_view(console: Console) -> View:
@@ -65,79 +72,47 @@ def open_view(console: Console) -> View:
     return LiveTable(console) if console.is_terminal else Lines(console)
 
 
-class _Clock:
-    """The seconds since the view was opened."""
-
-    def __init__(self) -> None:
-        self._started_at = time.monotonic()
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self._started_at
-
-
 def change(decision: Decision) -> str | None:
     """Return a decision that changes the number of workers as a sentence; None for another."""
     return safe(decision.reason) if decision.desired_workers != decision.before else None
 
 
-class Lines:
-    """Plain lines: events, each change of the number of workers, and the state every few seconds."""
+class Lines(View):
+    """Plain lines: events, and the state every few seconds."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self._console = console
-        self._clock = _Clock()
         self._last_at = 0.0
-        self._snapshot: Snapshot | None = None
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, style: str = "") -> None:  # noqa: ARG002 - plain
         """Print a line."""
-        self._console.print(f"{self._clock.elapsed():5.1f}s  {sentence}", markup=False, soft_wrap=True)
-
-    def decided(self, snapshot: Snapshot, decision: Decision) -> None:
-        """Print a line for a change."""
-        self._snapshot = snapshot
-        sentence = change(decision)
-        if sentence:
-            self.say(sentence)
+        self._console.print(f"{self._elapsed:5.1f}s  {sentence}", markup=False, soft_wrap=True)
 
     def show(self, now: Now) -> None:
         """Print the state every few seconds."""
-        if self._clock.elapsed() - self._last_at < LINE_EVERY:
+        if self._elapsed - self._last_at < LINE_EVERY:
             return
-        self._last_at = self._clock.elapsed()
-        snapshot = self._snapshot
-        times = snapshot.response_time if snapshot else None
+        self._last_at = self._elapsed
         self.say(
             f"[{now.phase}] {now.published} published, {now.stored} stored, "
-            f"{number(snapshot.queue_depth if snapshot else None)} in the system, "
-            f"p50 {seconds(times.p50 if times else None)}, p95 {seconds(times.p95 if times else None)}, "
-            f"workers: {_words(now.workers)}"
+            f"{number(self.snapshot.queue_depth if self.snapshot else None)} in the system, "
+            f"{self._response_times()}, workers: {_words(now.workers)}"
         )
 
-    def close(self) -> None:
-        """Do nothing."""
 
-
-class LiveTable:
+class LiveTable(View):
     """A table updated in place, with the last decisions below it."""
 
     def __init__(self, console: Console) -> None:
-        self._clock = _Clock()
+        super().__init__()
         self._last = deque[Text](maxlen=SENTENCES)
-        self._snapshot: Snapshot | None = None
         self._live = Live(console=console, auto_refresh=False)
         self._live.start()
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, style: str = "") -> None:
         """Add a sentence."""
-        self._last.append(Text(f"{self._clock.elapsed():5.1f}s  {sentence}"))
-
-    def decided(self, snapshot: Snapshot, decision: Decision) -> None:
-        """Add a sentence for a change."""
-        self._snapshot = snapshot
-        sentence = change(decision)
-        if sentence:
-            self._last.append(Text(f"{self._clock.elapsed():5.1f}s  {sentence}", style="bold"))
+        self._last.append(Text(f"{self._elapsed:5.1f}s  {sentence}", style=style))
 
     def show(self, now: Now) -> None:
         """Draw the table."""
@@ -148,9 +123,8 @@ class LiveTable:
         self._live.stop()
 
     def _table(self, now: Now) -> Table:
-        snapshot = self._snapshot
-        times = snapshot.response_time if snapshot else None
-        table = Table(show_header=False, title=f"Upswell demo, {self._clock.elapsed():.0f} s: {now.phase}")
+        snapshot = self.snapshot
+        table = Table(show_header=False, title=f"Upswell demo, {self._elapsed:.0f} s: {now.phase}")
         table.add_column(justify="right", style="dim")
         table.add_column(min_width=60)
         table.add_row("uploads", f"{now.published} of {now.planned} published, {now.stored} stored")
@@ -159,12 +133,10 @@ class LiveTable:
             f"{number(snapshot.messages_ready if snapshot else None)} waiting, "
             f"{number(snapshot.messages_unacknowledged if snapshot else None)} in flight",
         )
-        row = Text(
-            f"p50 {seconds(times.p50 if times else None)}, p95 {seconds(times.p95 if times else None)}"
-        )
+        row = Text(self._response_times())
         if snapshot:
             row.append(f"; target {snapshot.slo}: ").append(
-                attained(snapshot.attainment, snapshot.slo.share, times)
+                attained(snapshot.attainment, snapshot.slo.share, snapshot.response_time)
             )
         table.add_row("response time", row)
         table.add_row("workers", Text(f"{'█' * sum(now.workers.values())} {_words(now.workers)}"))

@@ -1,27 +1,25 @@
 """Conditions and amounts in CEL, the Common Expression Language: compiled once, tried out, then evaluated.
 
 What comes in: the text from a rules file, later the values of the variables. What goes out: true, false or
-a number, or an `ArithmeticError` whose sentence says what kept it from being told. The only file that
-imports `cel`, and only once there is a rule: the import takes a good part of a second.
+a number, or an `ArithmeticError` that says what is missing. The only file that imports `cel`, and only once
+there is a rule: the import takes most of a second.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from upswell.errors import SettingsError
-from upswell.policies.rules.cel import asked_names, bound_names, speaks_of_null, with_doubles
+from upswell.policies.rules.cel import asked_names, bound_names, with_doubles
 from upswell.policies.rules.variables import VARIABLES
+from upswell.settings.checking import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import cel
-
-    from upswell.policies.rules.variables import Variable
 
 Kind = Literal["condition", "amount"]
 
@@ -29,6 +27,8 @@ LONGEST = 2000
 """Characters of one expression, at most."""
 
 _SAMPLES = (1.0, 0.0, 1000.0)
+_FAILURES = (TypeError, ZeroDivisionError, OverflowError, RuntimeError, ValueError)
+"""What the library raises where an expression has no value."""
 _FIRST_ERROR = re.compile(r"<input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<what>[^\n]*)")
 _GIVEN = frozenset(
     {"size", "contains", "startsWith", "endsWith", "matches", "int", "double", "string", "duration"}
@@ -61,17 +61,16 @@ class Scope:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        self._context = self._new_context({})
+        self._context: cel.Context | None = None
 
     def look(self, values: dict[str, Any]) -> None:
         """Take in new values; always the same names, None for what is not known."""
         before, self.values = self.values, values
         # Handing one value over costs a microsecond, and half of them are the same for minutes.
-        changed = {
-            name: value for name, value in values.items() if name not in before or before[name] != value
-        }
-        if None in changed.values():  # a context cannot forget
-            self._context = self._new_context(values)
+        changed = {name: value for name, value in values.items() if before.get(name) != value}
+        if self._context is None or None in changed.values():  # a context cannot forget
+            known = {name: value for name, value in values.items() if value is not None}
+            self._context = _cel().Context(known, {**FUNCTIONS, "known": self._is_known})
         else:
             self._context.update(changed)
 
@@ -81,10 +80,6 @@ class Scope:
         if not missing:
             return ""
         return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not known"
-
-    def _new_context(self, values: dict[str, Any]) -> cel.Context:
-        known = {name: value for name, value in values.items() if value is not None}
-        return _cel().Context(variables=known, functions={**FUNCTIONS, "known": self._is_known})
 
     def _is_known(self, name: str) -> bool:
         return self.values[name] is not None
@@ -98,8 +93,7 @@ class Expression:
     """One compiled expression.
 
     Raises:
-        ValueError: it is no CEL, speaks of something unknown, or cannot give what its `kind` asks for; the
-            sentence says which.
+        ValueError: it is no CEL, speaks of something unknown, or cannot give what its `kind` asks for.
         SettingsError: the library is not installed.
     """
 
@@ -108,74 +102,58 @@ class Expression:
         self._kind: Kind = kind
         if len(text) > LONGEST:
             raise ValueError(f"must have at most {LONGEST} characters, got {len(text)}")
-        if speaks_of_null(text):
-            raise ValueError("speaks of null, which nothing is: known(p95) asks whether p95 is known")
+        doubles = with_doubles(text)
         _compile(text)  # for the columns of its error
-        self._program = _compile(with_doubles(text))
-        own = bound_names(text)
-        used = (*self._program.variables(), *asked_names(text))
-        self.variables = tuple(dict.fromkeys(name for name in used if name not in own))
+        self._program = _compile(doubles)
+        used = dict.fromkeys((*self._program.variables(), *asked_names(text)))
+        self.variables = tuple(name for name in used if name not in bound_names(text))
         self._check_names()
-        self._try_out()
+        for number in _SAMPLES:
+            self._try_out(number)
 
     def value(self, scope: Scope) -> float:
         """Return the condition's truth or the amount.
 
         Raises:
-            ArithmeticError: it cannot be told, because of what the sentence says.
+            ArithmeticError: it has no value now, because of what the message says.
         """
         try:
             value = scope.evaluate(self._program)
-        except (TypeError, ZeroDivisionError, OverflowError, RuntimeError, ValueError) as error:
-            raise ArithmeticError(self._why(scope, error)) from error
-        if (value is True or value is False) and self._kind == "condition":
-            return value
-        if type(value) in (int, float) and self._kind == "amount" and math.isfinite(value):
-            return float(value)
-        missing = scope.missing(self.variables)
-        raise ArithmeticError(missing or f"{self.text} gives {value!r}")
+        except _FAILURES as error:
+            divides = isinstance(error, ZeroDivisionError) or "null" in str(error)
+            why = f"{self.text} divides by zero" if divides else f"{self.text}: {_first_sentence(error)}"
+            raise ArithmeticError(scope.missing(self.variables) or why) from error
+        if self._fits(value) and math.isfinite(value):
+            return value if self._kind == "condition" else float(value)
+        raise ArithmeticError(scope.missing(self.variables) or f"{self.text} gives {value!r}")
 
-    def _why(self, scope: Scope, error: Exception) -> str:
-        missing = scope.missing(self.variables)
-        if missing:
-            return missing
-        if isinstance(error, ZeroDivisionError) or "null" in str(error):
-            return f"{self.text} divides by zero"
-        return f"{self.text}: {_first_sentence(error)}"
+    def _fits(self, value: Any) -> bool:
+        """Return whether a value is of the kind that is asked for; a truth is no amount."""
+        return isinstance(value, bool) if self._kind == "condition" else type(value) in (int, float)
 
     def _check_names(self) -> None:
         for name in self.variables:
             if name not in VARIABLES:
-                raise ValueError(f"speaks of an unknown variable: {name}{_nearest(name, VARIABLES)}")
+                raise ValueError(f"speaks of an unknown variable: {name}{nearest(name, VARIABLES)}")
         known = _GIVEN | FUNCTIONS.keys() | {"known"}
         for name in self._program.functions():
             if name[0].isalpha() and name not in known:
-                raise ValueError(f"calls an unknown function: {name}{_nearest(name, known)}")
+                raise ValueError(f"calls an unknown function: {name}{nearest(name, known)}")
 
-    def _try_out(self) -> None:
-        """Evaluate with values of the right types, so that a mistake in types is told before it matters."""
-        for sample in _SAMPLES:
-            scope = Scope()
-            scope.look({name: _sample(VARIABLES[name], sample) for name in self.variables})
-            try:
-                value = scope.evaluate(self._program)
-            except TypeError as error:
-                if "null" in str(error):
-                    continue  # a division by this sample's zero
-                raise ValueError(f"mixes types: {_first_sentence(error)}") from error
-            except RuntimeError as error:  # a function of ours refused what it was given
-                raise ValueError(f"cannot be: {_first_sentence(error)}") from error
-            except (ZeroDivisionError, OverflowError, ValueError):
-                continue
-            if self._kind == "condition" and not isinstance(value, bool):
-                raise ValueError(f"must be true or false, but gives {value!r}")
-            if self._kind == "amount" and type(value) not in (int, float):
-                raise ValueError(f"must be a number, but gives {value!r}")
-
-
-def _sample(variable: Variable, sample: float) -> Any:
-    value: Any = str(sample) if variable.text else sample > 0 if variable.truth else sample
-    return [value] if variable.list_of else value
+    def _try_out(self, number: float) -> None:
+        """Evaluate with values of the right types: a mistake in types is found when the file is read."""
+        scope = Scope()
+        scope.look({name: VARIABLES[name].sample(number) for name in self.variables})
+        try:
+            value = scope.evaluate(self._program)
+        except _FAILURES as error:
+            if isinstance(error, TypeError | RuntimeError) and "null" not in str(error):  # null: zero divides
+                what = "mixes types" if isinstance(error, TypeError) else "cannot be"
+                raise ValueError(f"{what}: {_first_sentence(error)}") from error
+            return
+        if not self._fits(value):
+            needed = "true or false" if self._kind == "condition" else "a number"
+            raise ValueError(f"must be {needed}, but gives {value!r}")
 
 
 def _cel() -> Any:
@@ -205,8 +183,3 @@ def _syntax(message: str, text: str) -> str:
 
 def _first_sentence(error: Exception) -> str:
     return re.split(r"(?<=\w)\.\s", str(error), maxsplit=1)[0]
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""

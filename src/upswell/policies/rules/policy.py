@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 from upswell.analysis.decision import RULES, Decision, Inputs, Reason, Step
 from upswell.analysis.sentence import escaped
 from upswell.policies.rules.expressions import Scope
-from upswell.policies.rules.variables import Sight, read
+from upswell.policies.rules.variables import VARIABLES, Sight, read
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
-    from upswell.policies.rules.file import Rule, Rulebook
-    from upswell.policies.rules.patterns import Pattern
+    from upswell.policies.rules.file import Rulebook
+    from upswell.policies.rules.patterns import Found
+    from upswell.policies.rules.rule import Rule
 
 NONE_FIRES = "none of {rules:rule} fires"
 
@@ -120,17 +121,16 @@ class _Watch:
     """One rule and its memory: its pattern, and when it fired last."""
 
     def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self._pattern: Pattern | None = None if rule.pattern is None else rule.pattern()
+        self._rule = rule
+        self._pattern = rule.pattern() if rule.pattern else None
         self._fired_at = -math.inf
-        shown = ", ".join(f"{name} {{{name}}}" for name in rule.numbers)
+        self._numbers = [name for name in rule.variables if VARIABLES[name].kind is float]
+        shown = ", ".join(f"{name} {{{name}}}" for name in self._numbers)
         found = ", ".join(filter(None, (shown, self._pattern.why if self._pattern else "")))
         because = f", because {escaped(rule.because)}" if rule.because else ""
-        self._fires = (
-            f"rule {rule.name}: {escaped(rule.text)}{f' ({found})' if found else ''}{because}: "
-            f"{rule.action.why}"
-        )
-        self._silent = f"rule {rule.name} does not fire: {shown or escaped(rule.text)}"
+        text = escaped(rule.text)
+        self._fires = f"rule {rule.name}: {text}{f' ({found})' if found else ''}{because}: {rule.action.why}"
+        self._silent = f"rule {rule.name} does not fire: {shown or text}"
 
     def hole(self, seconds: float) -> None:
         """Note that nobody watched for that long."""
@@ -139,10 +139,13 @@ class _Watch:
 
     def act(self, at: float, scope: Scope, found: Findings) -> None:
         """Judge the rule, and apply it where it fires."""
-        rule = self.rule
+        rule = self._rule
+        values = scope.values
+        numbers = {name: value for name in self._numbers if (value := values[name]) is not None}
         try:
-            if not self._judge(at, scope):
-                found.rejected.append(Reason(RULES, self._silent, _numbers(rule, scope)))
+            pattern = self._judge(at, scope)
+            if pattern is None:
+                found.rejected.append(Reason(RULES, self._silent, numbers))
                 return
             rest = rule.cooldown - (at - self._fired_at)
             if rest > 0:
@@ -151,33 +154,26 @@ class _Watch:
                 return
             workers, amount = rule.action.apply(found.workers, found.current, scope)
         except ArithmeticError as error:
-            if self._pattern is not None:
-                self._pattern.lapse()
+            self.hole(math.inf)
             found.unjudged = True
             why = f"rule {rule.name} cannot be judged, {escaped(str(error))}: no scale-in below {{current}}"
             found.step(max(found.workers, found.current), why, {"current": found.current})
             return
         self._fired_at = at
         found.fired = True
-        pattern = self._pattern.found(at) if self._pattern else {}
-        found.step(workers, self._fires, {**_numbers(rule, scope), **pattern, "amount": amount})
+        found.step(workers, self._fires, {**numbers, **pattern, "amount": amount})
 
-    def _judge(self, at: float, scope: Scope) -> bool:
-        """Return whether the rule's condition and pattern are there.
+    def _judge(self, at: float, scope: Scope) -> Found | None:
+        """Return the numbers of the rule's pattern, None where it or the condition is not there.
 
         Raises:
             ArithmeticError: one cannot be judged.
         """
-        rule = self.rule
-        now = True if rule.when is None else bool(rule.when.value(scope))
+        rule = self._rule
+        now = rule.when is None or rule.when.value(scope)
         if self._pattern is None or rule.subject is None:
-            return now
+            return {} if now else None
         value = rule.subject.value(scope)
         then = rule.then is not None and bool(rule.then.value(scope))
-        return self._pattern.see(at, value, then) and now
-
-
-def _numbers(rule: Rule, scope: Scope) -> Inputs:
-    """Return the known numbers that a rule speaks of."""
-    values = scope.values
-    return {name: value for name in rule.numbers if (value := values[name]) is not None}
+        found = self._pattern.see(at, value, then)
+        return found if now else None

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     Chunk = bytes | memoryview
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_NAME = re.compile(r"\A[A-Za-z0-9$][A-Za-z0-9._-]{1,221}\Z")
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
@@ -68,8 +69,14 @@ class Bucket:
         """Say which bucket; nobody is asked yet.
 
         Raises:
-            SettingsError: plain HTTP to another machine without `stores.objects.allow_http`.
+            SettingsError: no bucket can have that name, or plain HTTP to another machine without
+                `stores.objects.allow_http`.
         """
+        if not _NAME.match(name):
+            raise SettingsError(
+                "a bucket's name must be 2 to 222 letters, digits, '.', '_' or '-', "
+                f"got {safe(f'{scheme}://{name}')}"
+            )
         self.scheme = scheme
         self.name = name
         self.endpoint = settings.store_endpoint
@@ -254,30 +261,26 @@ def _own(settings: Settings) -> ObjectSettings:
     return settings.own("stores", "objects", ObjectSettings)
 
 
-def _client(settings: Settings) -> Any:
-    return {
-        "allow_http": settings.store_endpoint.startswith("http://"),
-        "connect_timeout": timedelta(seconds=5),
-        "timeout": timedelta(seconds=_own(settings).timeout),
-        "user_agent": "upswell",
-    }
-
-
-def _retries(settings: Settings) -> Any:
-    return {
-        "max_retries": 3,
-        "retry_timeout": timedelta(seconds=_own(settings).timeout),
-        "backoff": {
-            "init_backoff": timedelta(milliseconds=200),
-            "max_backoff": timedelta(seconds=5),
-            "base": 3,
-        },
-    }
-
-
 def _options(settings: Settings, endpoint_name: str, endpoint: str) -> dict[str, Any]:
     """Return the options that all three share; each has its own name for an endpoint."""
-    options: dict[str, Any] = {"client_options": _client(settings), "retry_config": _retries(settings)}
+    timeout = timedelta(seconds=_own(settings).timeout)
+    options: dict[str, Any] = {
+        "client_options": {
+            "allow_http": settings.store_endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=5),
+            "timeout": timeout,
+            "user_agent": "upswell",
+        },
+        "retry_config": {
+            "max_retries": 3,
+            "retry_timeout": timeout,
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=200),
+                "max_backoff": timedelta(seconds=5),
+                "base": 3,
+            },
+        },
+    }
     if endpoint:
         options[endpoint_name] = endpoint
     if _own(settings).anonymous:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import secrets
 import stat
@@ -25,7 +24,7 @@ from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.events import get_logger
 from upswell.requests import PRIVATE, split_key
 from upswell.safe import safe
-from upswell.stores.destinations.part_reader import check_read
+from upswell.stores.destinations.part_reader import check_read, digest_of
 from upswell.stores.folders import descend
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
@@ -108,7 +107,7 @@ class DirectoryStore:
 
     def digest(self, key: str) -> StoredObject | None:
         """Read an object and return its length and checksum, or None."""
-        return self._look(key, lambda file: _digest(file.readinto, lambda _chunk: None))
+        return self._look(key, lambda file: digest_of(file.readinto))
 
     def _look(self, key: str, how: Callable[[FileIO], StoredObject]) -> StoredObject | None:
         *folders, name = split_key(key)
@@ -136,10 +135,10 @@ class DirectoryStore:
         with _regular(folder, name) as there:
             if there is None or source.size not in {None, os.fstat(there.fileno()).st_size}:
                 return None
-            found = _digest(there.readinto, look)
+            found = digest_of(there.readinto, look)
         if checksum is not None:
             return found if found.checksum == checksum else None
-        if _digest(source.readinto, look) == found:
+        if digest_of(source.readinto, look) == found:
             source.check_unchanged()
             return found
         source.rewind()
@@ -154,7 +153,7 @@ class DirectoryStore:
                 return None
             if self._on_conflict == "fail":
                 raise conflict(key)
-            return _digest(there.readinto, lambda _chunk: None)
+            return digest_of(there.readinto)
 
     def _write(
         self,
@@ -181,7 +180,7 @@ class DirectoryStore:
             os.link(temporary, name, src_dir_fd=self._private, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
             raise TemporaryUploadError(
-                "another upload stored an object under the same key meanwhile"
+                "another upload stored an object under the same key at the same time"
             ) from None
 
     @contextmanager
@@ -206,11 +205,11 @@ class DirectoryStore:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.lseek(descriptor, 0, os.SEEK_SET)
 
-        found = _digest(lambda buffer: os.readv(descriptor, [buffer]), lambda _chunk: None)
+        found = digest_of(lambda buffer: os.readv(descriptor, [buffer]))
         if found != written:
             raise TemporaryUploadError(
-                f"what was written must be read back the same, got {found.bytes} bytes with {found.checksum} "
-                f"instead of {written.bytes} with {written.checksum}"
+                f"read back {found.bytes} bytes with {found.checksum}, "
+                f"wrote {written.bytes} with {written.checksum}"
             )
 
     def _sweep(self, now: float) -> None:
@@ -255,26 +254,9 @@ def _copy(source: OpenSource, target: int, pace: Callable[[int], None], chunk_by
         while chunk:
             chunk = chunk[os.write(target, chunk) :]
 
-    return _digest(
+    return digest_of(
         source.readinto, write, chunk_bytes if source.size is None else min(chunk_bytes, source.size + 1)
     )
-
-
-def _digest(
-    readinto: Callable[[memoryview], int | None],
-    each: Callable[[memoryview], None],
-    chunk_bytes: int = MAX_CHUNK_BYTES,
-) -> StoredObject:
-    """Read to the end, hand `each` chunk on, and return the length and checksum of it all."""
-    buffer = memoryview(bytearray(chunk_bytes))
-    digest = hashlib.sha256()
-    length = 0
-    while count := readinto(buffer):
-        chunk = buffer[:count]
-        each(chunk)
-        digest.update(chunk)
-        length += count
-    return StoredObject(length, f"sha256:{digest.hexdigest()}")
 
 
 def _upload_error(error: OSError, key: str) -> PermanentUploadError | TemporaryUploadError:
@@ -283,5 +265,5 @@ def _upload_error(error: OSError, key: str) -> PermanentUploadError | TemporaryU
     if rule is not None:
         return PermanentUploadError(f"{rule}, got {shown}")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return TemporaryUploadError(f"the store must have room, its disk is full: cannot store {shown}")
+        return TemporaryUploadError(f"the store's disk is full: cannot store {shown}")
     return TemporaryUploadError(f"cannot store {shown}: {error.strerror or error}")

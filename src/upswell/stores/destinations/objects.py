@@ -16,20 +16,21 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from upswell.errors import TemporaryUploadError
+from upswell.errors import SettingsError, TemporaryUploadError
 from upswell.requests import split_key
 from upswell.stores.clients.aws import discard_unfinished, put_new_parts, refuses_damaged_parts
-from upswell.stores.clients.cloud import open_bucket
+from upswell.stores.clients.bucket import Bucket
 from upswell.stores.destinations.part_reader import PartReader, part_size
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
 from upswell.stores.settings import ObjectSettings
+from upswell.stores.sources.objects import ObjectSource, opener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from upswell.settings import Settings
-    from upswell.stores.clients.bucket import Bucket, ObjectInfo
+    from upswell.stores.clients.bucket import ObjectInfo
     from upswell.stores.protocol import OpenSource
 
 CHECKSUM = "upswellsha256"
@@ -221,12 +222,14 @@ class ObjectStore:
         """Return what another upload stored under the key meanwhile, when it is right or may stay."""
         there = self._bucket.stat(upload.path)
         if there is None:
-            raise TemporaryUploadError("another upload had an object under the same key, which is gone")
+            raise TemporaryUploadError(
+                "another upload stored an object under the same key, which is gone now"
+            )
         if self._is_same(upload, there):
             return upload.parts.stored
         if self._is_damaged(upload, there):  # our own, whose answer was lost
             self._bucket.delete(upload.path)
-            raise TemporaryUploadError("the store must have the bytes that it was sent; others are there")
+            raise TemporaryUploadError("the stored bytes differ from those sent")
         return self._kept(upload, there)
 
     def _prove(self, upload: _Upload, etag: str | None) -> StoredObject:
@@ -244,7 +247,7 @@ class ObjectStore:
             return stored
         there = self._bucket.stat(path)
         if there is not None and there.etag != etag:
-            raise TemporaryUploadError("another upload stored an object under the same key meanwhile")
+            raise TemporaryUploadError("another upload stored an object under the same key at the same time")
         if verify == "length" or (verify == "checksum" and self._bucket.is_encrypted):
             found = None if there is None else StoredObject(there.size, None)
             right = there is not None and there.size == stored.bytes
@@ -256,7 +259,7 @@ class ObjectStore:
         self._bucket.delete(path)
         got = "nothing" if found is None else f"{found.bytes} bytes with {found.checksum or 'no checksum'}"
         raise TemporaryUploadError(
-            f"the store must have the {stored.bytes} bytes with {stored.checksum} that it was sent, got {got}"
+            f"the stored object differs: sent {stored.bytes} bytes with {stored.checksum}, got {got}"
         )
 
     def _is_same(self, upload: _Upload, there: ObjectInfo) -> bool:
@@ -295,12 +298,32 @@ def _checksum(there: ObjectInfo) -> str | None:
     return f"sha256:{carried}" if carried else None
 
 
-def open_object_store(destination: str, settings: Settings) -> ObjectStore:
-    """Return the store behind `s3://bucket/prefix`, `gs://...` or `az://...`; nobody is asked yet.
+class BucketScheme:
+    """Objects below `source_stores`; a bucket as a destination."""
+
+    def opener(self, settings: Settings) -> Callable[[str], ObjectSource]:
+        """Return what opens the URI of an object."""
+        return opener(settings)
+
+    def store(self, destination: str, settings: Settings) -> ObjectStore:
+        """Return the store behind `s3://bucket/prefix`, `gs://...` or `az://...`; nobody is asked yet.
+
+        Raises:
+            SettingsError: it is no such URL, or the settings do not fit together.
+        """
+        scheme, _, rest = destination.partition("://")
+        name, _, prefix = rest.partition("/")
+        return ObjectStore(Bucket(scheme.lower(), name, settings), prefix.strip("/"), settings)
+
+
+def check_bucket(settings: Settings) -> str | None:
+    """Return what is wrong with the destination's bucket, or None; nothing is written.
 
     Raises:
-        SettingsError: it is no such URL, or the settings do not fit together.
+        UploadError: the store does not answer, or refuses.
     """
-    scheme, _, rest = destination.partition("://")
-    name, _, prefix = rest.partition("/")
-    return ObjectStore(open_bucket(scheme.lower(), name, settings), prefix.strip("/"), settings)
+    try:
+        BucketScheme().store(settings.destination_path, settings).head("upswell-doctor")
+    except SettingsError as error:
+        return str(error)
+    return None

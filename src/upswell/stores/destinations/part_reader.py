@@ -137,10 +137,25 @@ def check_read(source: OpenSource, read: StoredObject, checksum: str | None) -> 
     source.check_unchanged()
     if source.size not in {None, read.bytes}:
         raise TemporaryUploadError(
-            f"a source must have the {source.size} bytes that it had when it was opened, got {read.bytes}"
+            f"the source had {source.size} bytes when it was opened, read {read.bytes}"
         )
     if checksum not in {None, read.checksum}:
-        raise TemporaryUploadError(
-            f"the source must have the request's checksum {checksum}, got {read.checksum}"
-        )
+        raise TemporaryUploadError(f"the source has checksum {read.checksum}, the request says {checksum}")
     return read
+
+
+def digest_of(
+    readinto: Callable[[memoryview], int | None],
+    each: Callable[[memoryview], None] = lambda _chunk: None,
+    chunk_bytes: int = MAX_CHUNK_BYTES,
+) -> StoredObject:
+    """Read to the end, hand `each` chunk on, and return the length and checksum of it all."""
+    buffer = memoryview(bytearray(chunk_bytes))
+    digest = hashlib.sha256()
+    length = 0
+    while count := readinto(buffer):
+        chunk = buffer[:count]
+        each(chunk)
+        digest.update(chunk)
+        length += count
+    return StoredObject(length, f"sha256:{digest.hexdigest()}")

@@ -64,7 +64,6 @@ class Measured(Struct, kw_only=True):
     worker_seconds: float
     """By the scaler's ledger, from the first arrival to the last answer."""
     responses: dict[int, float] = field(default_factory=dict)
-    waits: dict[int, float] = field(default_factory=dict)
     services: dict[int, float] = field(default_factory=dict)
     published: dict[int, float] = field(default_factory=dict)
     report_lags: list[float] = field(default_factory=list)
@@ -186,8 +185,8 @@ class RealRun:
             self._outstanding.discard(number)
             seen = self.seen
             seen.responses[number] = report.response_time
-            seen.waits[number] = report.waiting_time or 0.0
-            seen.services[number] = report.service_time or 0.0
+            if report.service_time is not None:
+                seen.services[number] = report.service_time
             if report.finished_at is not None:
                 seen.report_lags.append(max(0.0, now - report.finished_at))
                 seen.published[number] = report.finished_at - report.response_time - seen.began_at

@@ -70,8 +70,10 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """One attempt at an upload ended; the bare form has only `response_time` and `app_id`.
 
     `response_time` = `waiting_time` (published to delivered) + `service_time` (delivered to stored), in
-    seconds. Of its ids only the length is checked: patterns would take half of the time in which the monitor
-    takes a report in. Who finds an `app_id` that it does not know calls `check_app_id`.
+    seconds. Where nobody knows when the request was published, `waiting_time` is missing and `response_time`
+    is the service time alone, the least that it can be. Of its ids only the length is checked: patterns would
+    take half of the time in which the monitor takes a report in. Who finds an `app_id` that it does not know
+    calls `check_app_id`.
     """
 
     app_id: Annotated[str, Meta(min_length=1, max_length=64)]

@@ -102,6 +102,7 @@ AFTER: dict[str, Callable[[Step, Inputs], float]] = {
     dask_adaptive.OCCUPANCY: lambda _, i: min(
         i["tasks"], math.ceil(i["tasks"] * i["service_time"] / i["target"] / i["slots_per_worker"])
     ),
+    dask_adaptive.NOTHING: lambda *_: 0,
     dask_adaptive.BUSY: kept("busy"),
     flink.FIRST: lambda *_: 1,
     flink.NEEDED: lambda _, i: math.ceil(capacity(i) / i["true_rate"]),

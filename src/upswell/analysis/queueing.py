@@ -38,24 +38,6 @@ def erlang_c(slots: int, load: float) -> float:
     return _waits(erlang_b(slots, load), slots, load)
 
 
-def mean_waiting_time(slots: int, load: float, service_time: float) -> float:
-    """Return the mean seconds of waiting in M/M/c: C s / (c - a); infinite where the load needs all slots.
-
-    >>> mean_waiting_time(1, 0.5, 2.0)
-    2.0
-    """
-    return math.inf if load >= slots else erlang_c(slots, load) * service_time / (slots - load)
-
-
-def late_share(slots: int, load: float, service_time: float, wait: float) -> float:
-    """Return the share of uploads that wait longer than `wait` seconds in M/M/c: C exp(-(c - a) wait / s).
-
-    >>> round(late_share(1, 0.5, 1.0, 2.0), 4)  # M/M/1: rho exp(-(1 - rho) t / s)
-    0.1839
-    """
-    return 1.0 if load >= slots else erlang_c(slots, load) * math.exp(-(slots - load) * wait / service_time)
-
-
 def halfin_whitt(beta: float) -> float:
     """Return Erlang's C of a + beta sqrt(a) slots as the load grows: 1 / (1 + beta Phi(beta) / phi(beta)).
 

@@ -26,3 +26,24 @@ def progress(what: str, *, known: bool = True) -> Generator[OnProgress]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=1.0 if known else None)
         yield lambda share: bar.update(task, completed=share)
+
+
+@contextmanager
+def transfer(total: int | None) -> Generator[Callable[[int], None]]:
+    """Show bytes, rate and time left; give what takes the bytes that are moved, called from threads."""
+    if not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    from rich import progress as bars  # noqa: PLC0415 - for who looks on
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    with bars.Progress(
+        bars.BarColumn(),
+        bars.DownloadColumn(binary_units=True),
+        bars.TransferSpeedColumn(),
+        bars.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("upload", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import statistics
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,14 +20,13 @@ from msgspec.structs import replace
 from upswell.analysis.billing import Bill
 from upswell.errors import JournalError
 from upswell.journal import JournalEntry
-from upswell.lab.decision_settings import recall
 from upswell.lab.traffic import Traffic
-from upswell.settings import Settings
+from upswell.settings import DECIDING, Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from upswell.journal import JournalReader, ReportRow
+    from upswell.journal import Journal, JournalReader, ReportRow
     from upswell.settings import Slo
 
 ALL = -1
@@ -149,3 +150,31 @@ def _bill(entries: list[JournalEntry], begin: float, end: float) -> Bill | None:
         draining=last.draining - first.draining,
         unobserved=last.unobserved - first.unobserved,
     )
+
+
+def remember(journal: Journal, settings: Settings) -> None:
+    """Tell a journal what each application of the settings is scaled under."""
+    journal.remember_settings({app: _of(settings.for_app(app)) for app in settings.apps})
+
+
+def _of(own: Settings) -> dict[str, Any]:
+    values = {name: getattr(own, name) for name in DECIDING}
+    if own.rules_file:  # a replay may run in another folder
+        values["rules_file"] = str(Path(own.rules_file).expanduser().absolute())
+    return values
+
+
+def recall(journal: JournalReader, app: str) -> Settings | None:
+    """Return what an application was scaled under; None where the journal does not tell.
+
+    Raises:
+        JournalError: a value is none of its setting.
+    """
+    values = journal.settings(app)
+    if not values:
+        return None
+    known = {name: value for name, value in values.items() if name in DECIDING}
+    try:
+        return msgspec.convert(known, Settings)
+    except msgspec.ValidationError as error:
+        raise JournalError(f"the journal's settings of {app} are from another version: {error}") from error

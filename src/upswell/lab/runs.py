@@ -212,8 +212,9 @@ def _pass_time(simulation: Simulation, last: float, until: float, on_progress: O
 def _settled(traffic: Traffic, world: World, choice: Choice) -> tuple[Choice, World, str]:
     """Return a constant fleet's number, the world that begins with it, and what to say of it."""
     note = choice.note
-    workers = int(choice.number or 0)
-    if choice.number is None:
+    if choice.number is not None:
+        workers = int(choice.number)
+    else:
         workers = fewest_workers(traffic, world)
         if simulate_fixed(_chunks(traffic), workers, world).attainment < world.slo.share:
             note = f"no more than max_workers, {workers}, which do not meet the objective"

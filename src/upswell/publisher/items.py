@@ -16,13 +16,17 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from upswell.errors import MessageError, PermanentUploadError
+from upswell.errors import MessageError, PermanentUploadError, UpswellError
 from upswell.messages import UploadRequest
 from upswell.requests import id_of_parts, split_key
 from upswell.safe import safe
+from upswell.stores.registry import REGISTRY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from upswell.publisher.tree import File
+    from upswell.settings import Settings
 
 _TYPES = mimetypes.MimeTypes()
 """Python's own table: the machine's would give the same file another type elsewhere."""
@@ -61,6 +65,37 @@ def file_uri(path: str) -> str:
     'file:///data/50%25%20off%3F.jpg'
     """
     return f"file://{quote(os.fsencode(path))}"
+
+
+def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:
+    """Yield the objects below `s3://bucket/prefix/`, in the store's order, their relative names as keys.
+
+    Where the URI names an object, that one. It needs the right to list; the workers, who read, need theirs.
+
+    Raises:
+        UpswellError: there is nothing, or the store does not tell.
+    """
+    scheme, _, rest = uri.partition("://")
+    REGISTRY.load(scheme.lower())  # which says what must be installed
+    from upswell.stores.clients.bucket import Bucket  # noqa: PLC0415 - only who lists one pays for it
+
+    name, _, prefix = rest.partition("/")
+    prefix = prefix.strip("/")
+    top = f"{scheme.lower()}://{name}"
+    bucket = Bucket(scheme.lower(), name, settings)
+    found = False
+    for key, listed in bucket.list(prefix):
+        found = True
+        relative = key[len(prefix) :].lstrip("/")
+        version = listed.etag or ""
+        yield Thing(uri=f"{top}/{key}", key=relative, size=listed.size, version=version)
+    if found:
+        return
+    single = bucket.stat(prefix) if prefix and not uri.endswith("/") else None
+    if single is None:
+        raise UpswellError(f"no objects below {uri}")
+    key = prefix.rpartition("/")[2]
+    yield Thing(uri=f"{top}/{prefix}", key=key, size=single.size, version=single.etag or "")
 
 
 def request_of(thing: Thing, *, app_id: str, kind: str | None = None, salt: str = "") -> UploadRequest:

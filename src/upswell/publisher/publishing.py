@@ -16,8 +16,8 @@ from msgspec import Struct
 from upswell.broker.topology import dead_letter_queue, reply_queue
 from upswell.errors import UpswellError
 from upswell.publisher.dead_letters import declare_queues, peek, request_id_of
+from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
-from upswell.publisher.objects import list_objects
 from upswell.publisher.replies import MOST_OUTSTANDING, Replies
 from upswell.publisher.sources import Sources, What
 from upswell.publisher.tally import Tally

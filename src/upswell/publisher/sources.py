@@ -224,12 +224,7 @@ def _stream_of(argument: str, standard_input: int) -> Generator[int | None]:
     if argument == "-":
         yield standard_input
         return
-    try:
-        mode = os.stat(argument).st_mode  # noqa: PTH116 - a name may be no text
-    except (OSError, ValueError):  # the latter: a name with a NUL in it
-        yield None
-        return
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+    if not is_stream(argument):
         yield None
         return
     descriptor = os.open(argument, os.O_RDONLY)
@@ -239,11 +234,18 @@ def _stream_of(argument: str, standard_input: int) -> Generator[int | None]:
         os.close(descriptor)
 
 
-def _is_request_file(argument: str) -> bool:
-    if argument == "-" or _URI.match(argument) or os.path.isdir(argument):  # noqa: PTH112 - as above
+def is_stream(argument: str) -> bool:
+    """Return whether an argument names what can be read only once: a pipe, a terminal."""
+    try:
+        mode = os.stat(argument).st_mode  # noqa: PTH116 - a name may be no text
+    except (OSError, ValueError):  # the latter: a name with a NUL in it
         return False
-    with _stream_of(argument, 0) as descriptor:
-        return descriptor is None
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _is_request_file(argument: str) -> bool:
+    is_folder = os.path.isdir(argument)  # noqa: PTH112 - as above
+    return not (argument == "-" or _URI.match(argument) or is_folder or is_stream(argument))
 
 
 def _take(found: Iterator[Candidate], count: int) -> list[Candidate]:

@@ -188,7 +188,7 @@ class Acknowledger:
         waited = None if request is None else waiting_time(request.published_at, upload.delivered_at)
         return UploadReport(
             app_id=self._app_id,
-            response_time=service_time + (waited or 0.0),
+            response_time=service_time if waited is None else waited + service_time,
             request_id=request_id if request is None else request.id,
             worker_id=self._worker_id,
             outcome=outcome,

@@ -39,8 +39,6 @@ def test_erlang_c_gives_the_textbook_values(slots: int, load: float, waits: floa
 
 def test_an_overloaded_queue_makes_everybody_wait_for_ever() -> None:
     assert queueing.erlang_c(3, 3.0) == 1.0
-    assert queueing.mean_waiting_time(3, 3.0, 1.0) == math.inf
-    assert queueing.late_share(3, 3.0, 1.0, 100.0) == 1.0
 
 
 @pytest.mark.parametrize(("beta", "waits"), [(0.0, 1.0), (0.5, 0.5045), (1.0, 0.2234), (2.0, 0.0269)])
@@ -48,11 +46,18 @@ def test_halfin_and_whitts_limit_gives_its_published_values(beta: float, waits: 
     assert queueing.halfin_whitt(beta) == pytest.approx(waits, abs=2e-4)
 
 
+def late_share(slots: int, load: float, service: float, wait: float) -> float:
+    """Return the share of uploads that wait longer in M/M/c, as in textbooks: C exp(-(c - a) wait / s)."""
+    return (
+        1.0 if load >= slots else queueing.erlang_c(slots, load) * math.exp(-(slots - load) * wait / service)
+    )
+
+
 @given(load=st.floats(0.01, 299), late=st.floats(0.001, 0.5), wait=st.floats(0, 30))
 def test_slots_needed_is_the_fewest_that_keeps_the_late_share(load: float, late: float, wait: float) -> None:
     slots = queueing.slots_needed(load, 2.0, wait, late)
-    assert queueing.late_share(slots, load, 2.0, wait) <= late
-    assert slots - 1 <= load or queueing.late_share(slots - 1, load, 2.0, wait) > late
+    assert late_share(slots, load, 2.0, wait) <= late
+    assert slots - 1 <= load or late_share(slots - 1, load, 2.0, wait) > late
 
 
 @given(load=st.floats(100, 300), late=st.floats(0.01, 0.5))
@@ -72,4 +77,4 @@ def test_more_load_never_needs_fewer_slots(load: float, more: float) -> None:
 
 def test_the_examples_in_the_docstrings_hold() -> None:
     assert doctest.testmod(queueing).failed == 0
-    assert doctest.testmod(queueing).attempted > 5
+    assert doctest.testmod(queueing).attempted > 3

@@ -12,8 +12,7 @@ from upswell.cli.journals import open_journal
 from upswell.errors import JournalError, SettingsError
 from upswell.journal import Journal
 from upswell.lab.contenders import choose
-from upswell.lab.decision_settings import recall, remember
-from upswell.lab.recorded import read_recorded
+from upswell.lab.recorded import read_recorded, recall, remember
 from upswell.lab.replay_world import ReplaySetup, replay_setup
 from upswell.lab.runs import run_policy
 from upswell.settings import Settings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import signal
-import stat
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from upswell.cli.options import app_option, finite, with_settings
 from upswell.errors import UpswellError
 from upswell.publisher.already_stored import AlreadyStored
 from upswell.publisher.publishing import Publishing, PublishJob
-from upswell.publisher.sources import Sources, What, local_path
+from upswell.publisher.sources import Sources, What, is_stream, local_path
 from upswell.publisher.stored_record import StoredRecord
 from upswell.requests import key_of
 from upswell.safe import safe
@@ -111,20 +110,12 @@ def _readable_twice(sources: tuple[str, ...], *, again: bool) -> Generator[tuple
         if not again:
             yield sources, sys.stdin.fileno() if "-" in sources else -1
             return
-        streams = [one for one in sources if one == "-" or _is_stream(one)]
+        streams = [one for one in sources if one == "-" or is_stream(one)]
         for stream in streams[:1]:
             with open(0 if stream == "-" else stream, "rb", closefd=stream != "-") as file:
                 copyfileobj(file, copy)
         copy.flush()
         yield tuple(copy.name if one in streams[:1] else one for one in sources), -1
-
-
-def _is_stream(argument: str) -> bool:
-    try:
-        mode = Path(argument).stat().st_mode
-    except (OSError, ValueError):
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 async def _publish(settings: Settings, job: PublishJob, *, dry_run: bool, as_json: bool) -> int:

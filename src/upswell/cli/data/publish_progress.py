@@ -94,11 +94,11 @@ class Progress:
         moved = size(replies.stored_bytes)
         if tally.sent_bytes and tally.sizes_known:
             moved = f"{moved} of {size(tally.sent_bytes)}"
-        speed = f"{size(self._speed.speed(1) or 0.0)}/s"
+        speed = "" if (a_second := self._speed.speed(1)) is None else f", {size(a_second)}/s"
         left = "" if self.total is None else f", {hours(self._seconds_left(self.total))} left"
         p50, p95 = replies.percentiles(recent=True)
         failed = f"{counted(replies.failed_attempts, 'failed attempt')}, {replies.dead:,} dead"
-        return f"{moved}, {speed}{left}", f"{failed}, p50 {seconds(p50)}, p95 {seconds(p95)}"
+        return f"{moved}{speed}{left}", f"{failed}, p50 {seconds(p50)}, p95 {seconds(p95)}"
 
     def _seconds_left(self, total: int) -> float | None:
         """Return the seconds left, by bytes if all sizes are known, else by files."""

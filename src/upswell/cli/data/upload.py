@@ -7,7 +7,6 @@ import os
 import random
 import secrets
 import stat
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 
 from upswell.cli.connection import run
 from upswell.cli.options import with_settings
+from upswell.cli.progress import transfer
 from upswell.cli.text import counted, seconds, size
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError, UpswellError
 from upswell.handlers.registry import load_handler
@@ -30,8 +30,6 @@ from upswell.safe import safe
 from upswell.worker.outcomes import backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from upswell.handlers import Handler, Stored
     from upswell.settings import Settings
 
@@ -69,10 +67,9 @@ def command(
         slots=1,
     )
     started = time.monotonic()
-    bar = _Bar(request.size_bytes)
     try:
-        with bar:
-            handler = load_handler(allowed, bar.add)
+        with transfer(request.size_bytes) as on_bytes:
+            handler = load_handler(allowed, on_bytes)
             stored, attempts = run(_upload(handler, request, allowed))
     finally:
         with suppress(OSError):  # missing, or in use by workers
@@ -149,41 +146,6 @@ async def _upload(handler: Handler, request: UploadRequest, settings: Settings) 
             click.echo(f"attempt {attempt} {kind}: {safe(reason)}; retrying in {seconds(delay)}", err=True)
             await asyncio.sleep(delay)
     raise AssertionError("delivery_limit is at least 1")
-
-
-class _Bar:
-    """Bytes, rate and time left, shown only on a terminal."""
-
-    def __init__(self, total: int | None) -> None:
-        self._total = total
-        self._advance: Callable[[int], None] = lambda _count: None
-        self._stop: Callable[[], None] = lambda: None
-
-    def add(self, count: int) -> None:
-        """Add transferred bytes; called from threads."""
-        self._advance(count)
-
-    def __enter__(self) -> None:
-        if not sys.stderr.isatty():
-            return
-        from rich import progress  # noqa: PLC0415 - only for terminals
-        from rich.console import Console  # noqa: PLC0415 - as above
-
-        bar = progress.Progress(
-            progress.BarColumn(),
-            progress.DownloadColumn(binary_units=True),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        task = bar.add_task("upload", total=self._total)
-        self._advance = lambda count: bar.advance(task, count)
-        self._stop = bar.stop
-        bar.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop()
 
 
 def _print(stored: Stored | None, where: str, took: float, attempts: int, *, as_json: bool) -> None:

@@ -50,6 +50,11 @@ class AppState(Struct, frozen=True, kw_only=True):
     decisions: list[JournalEntry]
     price_per_worker_hour: float = 0.0
 
+    @property
+    def unheard(self) -> int | None:
+        """Consumers of which no status was heard: neither `slots` nor `busy_slots` count theirs."""
+        return None if self.depth is None else max(0, self.depth.consumers - self.workers.get("ready", 0))
+
 
 class Roster:
     """The newest status of each recently heard worker."""
@@ -164,6 +169,7 @@ def _as_json(state: AppState) -> dict[str, Any]:
         "workers": state.workers,
         "busy_slots": state.busy_slots,
         "slots": state.slots,
+        "unheard": state.unheard,
         "snapshot": latest.snapshot if latest else None,
         "desired_workers": latest.decision.desired_workers if latest else None,
         "decided_at": latest.at if latest else None,

@@ -66,7 +66,6 @@ def _tables(states: list[AppState], now: float) -> Group | Text:
 def _row(state: AppState, now: float) -> tuple[Text | str, ...]:
     snapshot = state.latest.snapshot if state.latest and now - state.latest.at <= STALE_SECONDS else None
     times = snapshot.response_time if snapshot else None
-    workers = ", ".join(f"{count} {name}" for name, count in state.workers.items())
     return (
         state.app_id,
         state.slo,
@@ -76,10 +75,16 @@ def _row(state: AppState, now: float) -> tuple[Text | str, ...]:
         seconds(times.p50 if times else None),
         seconds(times.p95 if times else None),
         attained(snapshot.attainment if snapshot else None, snapshot.slo.share if snapshot else 0.0, times),
-        workers or "none",
+        workers(state),
         f"{state.busy_slots} of {state.slots}",
         cost_text(state.latest.bill if state.latest else None, state.price_per_worker_hour),
     )
+
+
+def workers(state: AppState) -> str:
+    """Return how many workers are in which state, and how many consumers said nothing of theirs."""
+    counts = {**state.workers, "not heard": state.unheard} if state.unheard else state.workers
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
 
 
 def attained(attainment: float | None, share: float, times: Percentiles | None) -> Text:

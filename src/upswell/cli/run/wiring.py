@@ -11,7 +11,7 @@ from upswell.cli.journals import journal_path
 from upswell.errors import SettingsError
 from upswell.fleets.registry import open_fleet
 from upswell.journal import Journal
-from upswell.lab.decision_settings import remember
+from upswell.lab.recorded import remember
 from upswell.monitor import Monitor
 from upswell.scaler import Scaler
 

@@ -24,6 +24,7 @@ OCCUPANCY = (
     "{tasks:upload} x {service_time:s} within {target:s}, one worker a task at most "
     "= {workers:worker} of {slots_per_worker:slot}"
 )
+NOTHING = "no uploads in the system"
 PROPOSED = "proposed {proposals:time} of {needed}"
 BUSY = "{busy:worker is|workers are} busy"
 
@@ -56,17 +57,19 @@ class DaskAdaptivePolicy:
             return Decision.hold(WHO, current, "the queue's depth is unknown")
         if not seconds and tasks:
             return Decision.hold(WHO, current, "no upload has reported how long one takes")
-        occupancy = tasks * (seconds or 0.0)
-        slots = snapshot.slots_per_worker
-        wanted = min(math.ceil(occupancy / self._target / slots), tasks)
-        inputs = {
-            "tasks": tasks,
-            "service_time": seconds or 0.0,
-            "target": self._target,
-            "workers": wanted,
-            "slots_per_worker": slots,
-        }
-        decision = Decision.of(WHO, current, wanted, OCCUPANCY, inputs)
+        if not seconds:
+            wanted, decision = 0, Decision.of(WHO, current, 0, NOTHING)
+        else:
+            slots = snapshot.slots_per_worker
+            wanted = min(math.ceil(tasks * seconds / self._target / slots), tasks)
+            inputs = {
+                "tasks": tasks,
+                "service_time": seconds,
+                "target": self._target,
+                "workers": wanted,
+                "slots_per_worker": slots,
+            }
+            decision = Decision.of(WHO, current, wanted, OCCUPANCY, inputs)
         if wanted >= current:
             self._proposals = 0
             return decision

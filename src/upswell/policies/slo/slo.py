@@ -16,7 +16,7 @@ from msgspec import Struct
 from upswell.analysis.decision import Decision, Reason, Step
 from upswell.analysis.sentence import escaped
 from upswell.policies.slo.scalar_staffing import RecentMost, ScalarRule
-from upswell.policies.slo.slo_formula import MOST_SLOTS, service_time
+from upswell.policies.slo.slo_formula import ASSUMED_SHARE, MOST_SLOTS, service_time
 from upswell.policies.slo.staffing import FAMILY, FIRST, Services
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ LOAD_DELAYS = 4
 """The offered load is averaged over so many start-up delays: no fleet could follow anything faster."""
 LOAD_ROUNDS = 5
 """And over so many rounds at least."""
-ASSUMED_SHARE = 0.25
-"""Before anything was measured: a service time, and a start-up delay, of this share of the objective."""
 LAST_DELAYS = 100
 """Start-up delays for which the last worker stays, where a cold start is late and nothing was rehearsed. Ski
 rental (one start-up) weighs idle time against starting again; here starting again is late as well. Of Poisson

@@ -27,6 +27,8 @@ from upswell.analysis import queueing
 from upswell.analysis.decision import NO_INPUTS, Decision, Inputs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from upswell.analysis.snapshot import Percentiles, Snapshot
 
 WHO = "slo_formula"
@@ -39,6 +41,7 @@ STREAM = (
     f"that at most {{late:%}} wait longer than {{wait:s}} {_TAKES}"
 )
 RETRIES = STREAM.replace("uploads/s,", "uploads/s ({retries:retry|retries} in the window among them),")
+IN_FLIGHT_UNKNOWN = "the number of uploads in flight is unknown"
 NO_STREAM = "the arrival rate is unknown"
 _BACKLOG = "{in_system:upload} in the system, {service_time:s} each"
 BACKLOG = f"{_BACKLOG}; to start the last within {{budget:s}} {_TAKES}"
@@ -49,8 +52,13 @@ BACKLOG_LATE = (
 BACKLOG_EACH = f"{_BACKLOG}; a slot for each {_TAKES}"
 BY_LITTLE = "service time by Little's law: {in_flight} in flight / {throughput} a second"
 BY_RESPONSE = "no service time was reported: the whole response time stands for it"
+NOT_COUNTED = "uploads in flight are not counted: their number is unknown"
+AGE_NOT_COUNTED = "how long the oldest upload has waited is unknown: this is the least needed"
+DELAY_ASSUMED = "no worker was seen starting yet: {start_delay:s} are assumed"
 BY_AGE = "no service time is known yet: no upload has ended for {age:s}, so one takes that long at least"
 
+ASSUMED_SHARE = 0.25
+"""Of the objective: what is assumed for a start-up (and by `slo` for an upload) before one was measured."""
 LEAST_TIME_SHARE = 0.1
 """Least time for a backlog, as a share of D: what is late already is not bought back at any price."""
 _NEVER = 1e9
@@ -82,14 +90,19 @@ class SloFormulaPolicy:
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the fewest workers with which the objective holds."""
         current = snapshot.workers.desired
-        if snapshot.messages_ready is None:
+        waiting, in_flight = snapshot.messages_ready, snapshot.messages_unacknowledged
+        if waiting is None:
             return Decision.hold(WHO, current, "the queue's depth is unknown")
-        in_flight = snapshot.messages_unacknowledged
-        in_system = snapshot.messages_ready + (in_flight or 0)
+        # What is unknown and left out can only raise the need: enough to scale out, never to scale in.
+        in_system = waiting if in_flight is None else waiting + in_flight
         service = service_time(snapshot)
         if service is None:
-            if in_system == 0 and in_flight is not None:
-                return Decision.of(WHO, current, 0, NOTHING)
+            if in_system == 0:
+                return (
+                    Decision.hold(WHO, current, IN_FLIGHT_UNKNOWN)
+                    if in_flight is None
+                    else Decision.of(WHO, current, 0, NOTHING)
+                )
             return Decision.hold(WHO, current, UNTIMED, {"in_system": in_system})
         for count in (in_system, _rate(snapshot)):
             if not count * service.mean <= MOST_SLOTS:  # not `>`: false for what is no number, too
@@ -98,12 +111,14 @@ class SloFormulaPolicy:
         decision = _with(None, stream, snapshot)
         if backlog.slots >= stream.slots:
             decision = _with(decision if stream.slots else None, backlog, snapshot)
+        workers, decided_from = decision.desired_workers, decision.steps[-1].inputs
         if service.origin is not None:
-            decision = decision.then(WHO, decision.desired_workers, *service.origin)
-        workers = decision.desired_workers
+            decision = decision.then(WHO, workers, *service.origin)
         missing = _missing(snapshot, in_system)
         if workers < current and missing:
             return replace(decision.then(WHO, current, f"no scale-in while {missing}"), held=True)
+        for why, inputs in _remarks(snapshot, decided_from):
+            decision = decision.then(WHO, workers, why, inputs)
         return decision
 
 
@@ -146,8 +161,9 @@ def service_time(snapshot: Snapshot) -> ServiceTime | None:
 
 
 def _rate(snapshot: Snapshot) -> float:
-    """Return the arrivals a second to the slots: an attempt that failed comes again."""
-    return (snapshot.arrival_rate or 0.0) + snapshot.failures / snapshot.window
+    """Return the arrivals a second to the slots, as far as known: an attempt that failed comes again."""
+    retries = snapshot.failures / snapshot.window
+    return retries if snapshot.arrival_rate is None else snapshot.arrival_rate + retries
 
 
 def _tail(known: Percentiles, share: float) -> float:
@@ -165,10 +181,15 @@ def _backlog(snapshot: Snapshot, in_system: int, service: ServiceTime) -> Need:
         return Need(0, NOTHING)
     deadline = snapshot.slo.seconds
     least = LEAST_TIME_SHARE * deadline
-    budget = max(least, deadline - service.tail - (snapshot.oldest_age or 0.0))
+    budget = deadline - service.tail
+    if snapshot.oldest_age is not None:
+        budget -= snapshot.oldest_age
+    budget = max(least, budget)
     work = in_system * service.mean
     present = snapshot.ready_slots
-    slots, delay = work / budget, snapshot.start_delay or 0.0
+    slots, delay = work / budget, snapshot.start_delay
+    if delay is None:
+        delay = ASSUMED_SHARE * deadline
     inputs = {"in_system": in_system, "service_time": service.mean}
     why = BACKLOG
     more: dict[str, float] = {"budget": budget}
@@ -201,11 +222,23 @@ def _stream(snapshot: Snapshot, service: ServiceTime) -> Need:
 def _missing(snapshot: Snapshot, in_system: int) -> str:
     """Return what is not known well enough to let workers go, or an empty text."""
     if snapshot.messages_unacknowledged is None:
-        return "the number of uploads in flight is unknown"
+        return IN_FLIGHT_UNKNOWN
     if snapshot.unheard_in_flight:
         return "new workers may run more uploads than is known yet"
     if snapshot.arrival_rate is None:
-        return "the arrival rate is unknown"
+        return NO_STREAM
+    if snapshot.messages_ready and snapshot.oldest_age is None:
+        return "how long the oldest upload has waited is unknown"
     if in_system and "service_time" in snapshot.stale:
         return "no upload of the last window reported its service time"
     return ""
+
+
+def _remarks(snapshot: Snapshot, used: Inputs) -> Iterator[tuple[str, Inputs]]:
+    """Give what was assumed or left out where something was not known."""
+    if snapshot.messages_unacknowledged is None:
+        yield NOT_COUNTED, NO_INPUTS
+    if snapshot.messages_ready and snapshot.oldest_age is None:
+        yield AGE_NOT_COUNTED, NO_INPUTS
+    if snapshot.start_delay is None and "start_delay" in used:
+        yield DELAY_ASSUMED, {"start_delay": used["start_delay"]}

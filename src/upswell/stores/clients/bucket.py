@@ -54,14 +54,6 @@ class ObjectInfo(Struct, frozen=True):
     metadata: Mapping[str, str]
 
 
-class ListedObject(Struct, frozen=True):
-    """One object of a listing: its key, its size in bytes, its ETag without quotes."""
-
-    key: str
-    size: int
-    etag: str | None = None
-
-
 class Bucket:
     """A bucket or container; used by many threads at once."""
 
@@ -169,12 +161,12 @@ class Bucket:
         with self._told(key):
             yield from result.stream(min_chunk_size=1024 * 1024)
 
-    def list(self, prefix: str) -> Generator[ListedObject]:
-        """Yield the objects below `prefix` (whole components), a page at a time."""
+    def list(self, prefix: str) -> Generator[tuple[str, ObjectInfo]]:
+        """Yield key and object of all below `prefix` (whole components), a page at a time, no metadata."""
         with self._told(prefix):
             for page in obstore.list(self._store, prefix or None, chunk_size=1000, return_arrow=False):
                 for found in page:
-                    yield ListedObject(found["path"], found["size"], _bare(found["e_tag"]))
+                    yield found["path"], ObjectInfo(found["size"], _bare(found["e_tag"]), {})
 
     def delete(self, key: str) -> None:
         """Delete an object; there may be none."""

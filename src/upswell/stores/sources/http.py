@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import time
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -248,15 +247,11 @@ def http_opener(settings: Settings) -> Callable[[str], HttpSource]:
         patience=Patience(own.connect_timeout, own.read_timeout, own.min_throughput),
         allow_downgrade=own.allow_downgrade,
     )
-    return partial(_open, client, own.max_bytes, settings.upload_timeout)
-
-
-def _open(client: HttpClient, max_bytes: int, seconds: float, uri: str) -> HttpSource:
-    return HttpSource(
+    return lambda uri: HttpSource(
         client,
         parse_url(uri),
-        max_bytes=max_bytes,
-        seconds=seconds,
+        max_bytes=own.max_bytes,
+        seconds=settings.upload_timeout,
         rng=Random(),  # noqa: S311 - jitter is no secret
     )
 

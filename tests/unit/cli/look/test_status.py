@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from upswell.cli.look.status import Roster
+from msgspec.structs import replace
+
+from upswell.broker.protocol import QueueDepth
+from upswell.cli.look.status import AppState, Roster
+from upswell.cli.look.status_table import workers
 from upswell.messages import WorkerStatus, encode
 
 
@@ -24,3 +28,23 @@ def test_rubbish_among_the_statuses_is_let_pass() -> None:
     for body in (b"", b"rubbish", b"[" * 100_000, status("a", "ready").replace(b"ready", b"happy")):
         roster.take(body, now=0.0)
     assert roster.workers(now=0.0) == []
+
+
+def test_consumers_that_sent_no_status_are_counted_as_not_heard() -> None:
+    """They run uploads on slots that nobody knows: "1 ready" alone would be untrue."""
+    state = AppState(
+        app_id="e1",
+        slo="95% < 30s",
+        upload_queue="e1_upload",
+        depth=QueueDepth(messages_ready=0, messages_unacknowledged=3, consumers=3),
+        dead=None,
+        workers={"ready": 1},
+        busy_slots=1,
+        slots=4,
+        latest=None,
+        decisions=[],
+    )
+    assert state.unheard == 2
+    assert workers(state) == "1 ready, 2 not heard"
+    assert workers(replace(state, depth=None)) == "1 ready"
+    assert replace(state, depth=None).unheard is None

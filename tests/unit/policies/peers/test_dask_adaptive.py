@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from support.peer_snapshots import seen
+from support.snapshots import ordinary
 from upswell.policies.peers.dask_adaptive import DaskAdaptivePolicy
 
 
@@ -24,3 +25,9 @@ def test_a_proposal_of_more_starts_the_count_again() -> None:
     for at, depth in enumerate((0, 0, 100, 0, 0)):
         wanted = policy.decide(seen(float(at), 10, ready=depth)).desired_workers
     assert wanted == 10
+
+
+def test_an_idle_application_is_not_said_to_have_uploads_of_no_duration() -> None:
+    idle = ordinary(current=1, messages_ready=0, messages_unacknowledged=0, service_time=None)
+    decision = DaskAdaptivePolicy().decide(idle)
+    assert decision.reason.startswith("hold 1: no uploads in the system; ")

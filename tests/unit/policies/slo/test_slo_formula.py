@@ -138,6 +138,41 @@ def test_no_worker_goes_while_the_arrival_rate_is_not_known() -> None:
     assert decision.desired_workers == 9
 
 
+def test_no_worker_goes_while_it_is_not_known_how_long_the_oldest_upload_has_waited() -> None:
+    waiting = ordinary(current=9, messages_ready=8)
+    assert SloFormulaPolicy().decide(waiting).desired_workers < 9
+    unknown = SloFormulaPolicy().decide(replace(waiting, oldest_age=None))
+    assert (unknown.held, unknown.desired_workers) == (True, 9)
+    empty = replace(waiting, messages_ready=0, oldest_age=None)
+    assert SloFormulaPolicy().decide(empty).desired_workers < 9
+
+
+def test_until_a_worker_was_seen_starting_a_quarter_of_the_objective_is_assumed_for_it() -> None:
+    backlog = ordinary(messages_ready=200)
+    assumed, known = (SloFormulaPolicy().decide(replace(backlog, start_delay=delay)) for delay in (None, 7.5))
+    assert assumed.desired_workers == known.desired_workers
+    assert (
+        assumed.desired_workers > SloFormulaPolicy().decide(replace(backlog, start_delay=0.0)).desired_workers
+    )
+    assert "no worker was seen starting yet: 7.5 s are assumed" in assumed.reason
+    assert "assumed" not in known.reason
+
+
+def test_a_scale_out_says_what_it_could_not_count() -> None:
+    blind = ordinary(messages_ready=200, messages_unacknowledged=None, oldest_age=None)
+    decision = SloFormulaPolicy().decide(blind)
+    assert decision.desired_workers > 2
+    assert "uploads in flight are not counted" in decision.reason
+    assert "how long the oldest upload has waited is unknown" in decision.reason
+
+
+def test_an_empty_queue_is_not_an_idle_application_while_what_is_in_flight_is_unknown() -> None:
+    blind = ordinary(service_time=None, response_time=None, messages_unacknowledged=None)
+    decision = SloFormulaPolicy().decide(blind)
+    assert decision.held
+    assert "in the system" not in decision.reason
+
+
 def test_no_worker_goes_on_old_service_times_while_something_is_in_the_system() -> None:
     old = ordinary(current=9, stale=("service_time",))
     assert SloFormulaPolicy().decide(old).held

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.snapshots import ordinary  # noqa: E402  # pyright: ignore[reportMissingImports] - the line above
 from upswell.policies.guarded import Guarded  # noqa: E402
 from upswell.policies.rules.file import parse  # noqa: E402
 from upswell.policies.rules.policy import RulesGuard, RulesPolicy  # noqa: E402 - behind the path
 from upswell.policies.slo.slo_formula import SloFormulaPolicy  # noqa: E402
+from upswell.testing.snapshots import ordinary  # noqa: E402  # pyright: ignore[reportMissingImports] - the line above
 
 DECISIONS = 20_000
 

@@ -1,4 +1,4 @@
-"""`upswell.testing`, as the tests of a package that adds a fleet and a handler use it."""
+"""`upswell.testing`, as the tests of a package that adds a fleet, a handler and a policy use it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import pytest
 from upswell.fleets.process import ProcessFleet
 from upswell.handlers import Stored
 from upswell.settings import Settings
-from upswell.testing import STAND_IN, FleetContract, HandlerContract
+from upswell.analysis.decision import Decision
+from upswell.testing import STAND_IN, FleetContract, HandlerContract, PolicyContract
 
 
 class MyFleet(ProcessFleet):
@@ -38,6 +39,19 @@ async def handler(request, context):
     return await context.in_thread(work)
 
 
+class MyPolicy:
+    def decide(self, snapshot):
+        current, depth = snapshot.workers.desired, snapshot.queue_depth
+        if depth is None:
+            return Decision.hold("mine", current, "the queue's depth is unknown")
+        return Decision.of("mine", current, {wanted}, "whatever waits")
+
+
+@pytest.mark.parametrize("policy", ["test_mine:MyPolicy"])
+class TestMyPolicy(PolicyContract):
+    pass
+
+
 class TestMyHandler(HandlerContract):
     @pytest.fixture
     def settings(self, tmp_path, monkeypatch):
@@ -50,17 +64,25 @@ class TestMyHandler(HandlerContract):
 """
 
 
+CHOSEN = "drained_worker or twice or permanent or (backlog and bare)"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("last_lines", "failed"), [("await super().last_lines(worker_id)", False), ("'started w1 cannot'", True)]
+    ("last_lines", "wanted", "failed"),
+    [
+        ("await super().last_lines(worker_id)", "min(depth, 40)", 0),
+        ("'started w1 cannot'", "-depth % 7", 2),
+    ],
 )
 def test_the_suites_hold_other_packages_to_the_promises(
-    last_lines: str, failed: bool, tmp_path: Path
+    last_lines: str, wanted: str, failed: int, tmp_path: Path
 ) -> None:
-    (tmp_path / "test_mine.py").write_text(TESTS.format(last_lines=last_lines, folder=str(tmp_path)))
+    text = TESTS.format(last_lines=last_lines, wanted=wanted, folder=str(tmp_path))
+    (tmp_path / "test_mine.py").write_text(text)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "drained or twice or permanent"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", CHOSEN],
         cwd=tmp_path, check=False, capture_output=True, text=True, timeout=110,
     )  # fmt: skip
-    assert done.returncode == int(failed), done.stdout
-    assert ("1 failed, 2 passed" if failed else "3 passed") in done.stdout
+    assert done.returncode == int(failed > 0), done.stdout
+    assert (f"{failed} failed, {4 - failed} passed" if failed else "4 passed") in done.stdout

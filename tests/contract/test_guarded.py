@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from support.backlog import Backlog, wanted_under_constant_load
-from support.snapshots import later, snapshots
 from upswell.analysis.snapshot import Workers
 from upswell.policies.registry import guarded
 from upswell.settings import Settings
+from upswell.testing.snapshots import later, snapshots
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from support.backlog import Backlog, wanted_under_constant_load
-from support.snapshots import later, snapshots
 from upswell.analysis.snapshot import Workers
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bottleneck import BottleneckCheck
@@ -19,6 +18,7 @@ from upswell.policies.guards.fail_static import FailStatic
 from upswell.policies.guards.stabilization import Stabilization
 from upswell.policies.guards.step_limits import StepLimits
 from upswell.policies.guards.tolerance import Tolerance
+from upswell.testing.snapshots import later, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
-from support.snapshots import later, snapshots
 from upswell.analysis import queueing
 from upswell.analysis.decision import Decision, Inputs, Step
 from upswell.analysis.sentence import sentence, told
@@ -30,6 +29,7 @@ from upswell.policies.peers import (
 from upswell.policies.registry import REGISTRY, policy_for
 from upswell.policies.slo import slo, slo_formula
 from upswell.settings import Settings
+from upswell.testing.snapshots import later, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,7 @@ AFTER: dict[str, Callable[[Step, Inputs], float]] = {
     constant.ALWAYS: lambda _, i: i["workers"],
     threshold.SLOW: lambda step, i: step.before + i["slow"],
     threshold.CALM: lambda step, _: max(0, step.before - 1),
-    elasticity_control.NEEDED: lambda _, i: math.ceil(i["requests"] * i["normal_time"] / i["k"] - ROUNDING),
+    elasticity_control.NEEDED: lambda _, i: math.ceil(i["normal_time"] * i["requests"] / i["k"]),
     aws_backlog.CALM: same,
     aws_backlog.ABOVE: lambda step, i: max(step.before, math.ceil(i["backlog"] / i["target"])),
     aws_backlog.BELOW: lambda step, i: min(step.before, math.ceil(i["backlog"] / i["target"])),

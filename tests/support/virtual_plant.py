@@ -7,10 +7,10 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING
 
-from support.snapshots import constant_time
 from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
 from upswell.settings import Slo
 from upswell.simulator.simulated_window import SimulatedWindow
+from upswell.testing.snapshots import constant_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable

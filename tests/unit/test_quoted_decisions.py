@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.snapshots import constant_time, ordinary
 from upswell.analysis.snapshot import Workers
 from upswell.policies.registry import policy_for
 from upswell.settings import Settings
+from upswell.testing.snapshots import constant_time, ordinary
 
 ROOT = Path(__file__).parents[2]
 

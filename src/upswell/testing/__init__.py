@@ -1,20 +1,29 @@
-"""The contract suites, for the tests of packages that add a fleet or a handler.
+"""The contract suites, for the tests of packages that add a policy, a fleet or a handler.
 
-    from upswell.testing import FleetContract, STAND_IN
+    import pytest
+    from upswell.testing import STAND_IN, FleetContract, PolicyContract
+
+    @pytest.mark.parametrize("policy", ["mypackage.module:MyPolicy"])
+    class TestMyPolicy(PolicyContract):
+        pass
 
     class TestMyFleet(FleetContract):
         @pytest.fixture
         def open_fleet(self, tmp_path):
             return lambda: MyFleet(tmp_path, command=[sys.executable, str(STAND_IN)])
 
-Upswell's own fleets and handlers are held to the same classes. pytest is imported nowhere else.
+Upswell's own are held to the same classes. They need `pip install 'upswell[testing]'`: pytest and hypothesis,
+which are imported nowhere else.
 """
 
 import pytest
 
-pytest.register_assert_rewrite("upswell.testing.fleets", "upswell.testing.handlers")
+pytest.register_assert_rewrite(
+    "upswell.testing.fleets", "upswell.testing.handlers", "upswell.testing.policies"
+)
 
 from upswell.testing.fleets import STAND_IN, FleetContract  # noqa: E402 - after their asserts were registered
 from upswell.testing.handlers import HandlerContract  # noqa: E402 - as above
+from upswell.testing.policies import PolicyContract  # noqa: E402 - as above
 
-__all__ = ["STAND_IN", "FleetContract", "HandlerContract"]
+__all__ = ["STAND_IN", "FleetContract", "HandlerContract", "PolicyContract"]

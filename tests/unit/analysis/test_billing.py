@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from support.snapshots import ordinary, snapshots
 from upswell.analysis.billing import Bill, Billing
 from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
+from upswell.testing.snapshots import ordinary, snapshots
 
 
 def seen(

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from support.snapshots import constant_time, ordinary
 from upswell.analysis.slot_rates import (
     Estimate,
     SlotBatch,
@@ -19,6 +18,7 @@ from upswell.analysis.slot_rates import (
     throughput,
 )
 from upswell.analysis.snapshot import ObservedTotals, Snapshot
+from upswell.testing.snapshots import constant_time, ordinary
 
 
 def full(at: float, stored: int, **fields: Any) -> Snapshot:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.snapshots import ordinary
 from upswell.analysis.decision import Decision, Reason, Step
 from upswell.errors import JournalError
 from upswell.journal import Journal, JournalEntry, JournalReader, ReportRow
+from upswell.testing.snapshots import ordinary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

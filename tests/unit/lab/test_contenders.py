@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from support.snapshots import ordinary
 from upswell.errors import SettingsError
 from upswell.lab.contenders import choose, choose_all
 from upswell.policies.guarded import Guarded
@@ -14,6 +13,7 @@ from upswell.policies.peers.keda import KedaPolicy
 from upswell.policies.registry import REGISTRY, bare_policy, policy_for
 from upswell.settings import Settings
 from upswell.simulator.rehearsed_policy import RehearsedPolicy
+from upswell.testing.snapshots import ordinary
 
 if TYPE_CHECKING:
     from upswell.policies import ScalingPolicy

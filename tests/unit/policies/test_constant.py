@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from support.snapshots import ordinary
 from upswell.policies.constant import ConstantPolicy
+from upswell.testing.snapshots import ordinary
 
 
 def test_constant_wants_the_same_whatever_is_seen() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.snapshots import ordinary
 from upswell.policies.elasticity_control import ElasticityControlPolicy
+from upswell.testing.snapshots import ordinary
 
 
 def test_workers_are_the_normal_time_times_the_requests_over_k() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from support.snapshots import constant_time, ordinary
 from upswell.cli import upswell
 from upswell.policies.registry import policy_for
 from upswell.settings import Settings
+from upswell.testing.snapshots import constant_time, ordinary
 
 PAGE = (Path(__file__).parents[3] / "docs/policies.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

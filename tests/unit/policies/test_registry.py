@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from support.snapshots import ordinary
 from upswell.analysis.snapshot import Workers
 from upswell.errors import SettingsError
 from upswell.policies.registry import REGISTRY, policy_for
 from upswell.settings import SETTINGS, Settings, load
+from upswell.testing.snapshots import ordinary
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.snapshots import constant_time, ordinary
 from upswell.policies.threshold import ThresholdPolicy
+from upswell.testing.snapshots import constant_time, ordinary
 
 
 def test_each_report_slower_than_the_objective_starts_one_more() -> None:

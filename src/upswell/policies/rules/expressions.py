@@ -100,6 +100,7 @@ class Expression:
     def __init__(self, text: str, kind: Kind) -> None:
         self.text = " ".join(text.split())
         self._kind: Kind = kind
+        self._types = (bool,) if kind == "condition" else (int, float)
         if len(text) > LONGEST:
             raise ValueError(f"must have at most {LONGEST} characters, got {len(text)}")
         doubles = with_doubles(text)
@@ -123,13 +124,9 @@ class Expression:
             divides = isinstance(error, ZeroDivisionError) or "null" in str(error)
             why = f"{self.text} divides by zero" if divides else f"{self.text}: {_first_sentence(error)}"
             raise ArithmeticError(scope.missing(self.variables) or why) from error
-        if self._fits(value) and math.isfinite(value):
-            return value if self._kind == "condition" else float(value)
+        if type(value) in self._types and math.isfinite(value):
+            return value
         raise ArithmeticError(scope.missing(self.variables) or f"{self.text} gives {value!r}")
-
-    def _fits(self, value: Any) -> bool:
-        """Return whether a value is of the kind that is asked for; a truth is no amount."""
-        return isinstance(value, bool) if self._kind == "condition" else type(value) in (int, float)
 
     def _check_names(self) -> None:
         for name in self.variables:
@@ -151,7 +148,7 @@ class Expression:
                 what = "mixes types" if isinstance(error, TypeError) else "cannot be"
                 raise ValueError(f"{what}: {_first_sentence(error)}") from error
             return
-        if not self._fits(value):
+        if type(value) not in self._types:
             needed = "true or false" if self._kind == "condition" else "a number"
             raise ValueError(f"must be {needed}, but gives {value!r}")
 

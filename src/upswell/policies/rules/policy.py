@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from upswell.analysis.decision import RULES, Decision, Inputs, Reason, Step
 from upswell.analysis.sentence import escaped
 from upswell.policies.rules.expressions import Scope
-from upswell.policies.rules.variables import VARIABLES, Sight, read
+from upswell.policies.rules.variables import VARIABLES, read
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -57,7 +57,7 @@ class RulesGuard:
     def judge(self, snapshot: Snapshot, wanted: int) -> Findings:
         """Return what all rules find, beginning with the number `wanted`."""
         self._follow_time(snapshot)
-        self._scope.look(read(self._book.variables, Sight(snapshot, wanted, self._book.zone)))
+        self._scope.look(read(self._book.variables, snapshot, wanted, self._book.zone))
         found = Findings(wanted, snapshot.workers.desired)
         for watch in self._watches:
             watch.act(snapshot.at, self._scope, found)
@@ -129,7 +129,7 @@ class _Watch:
         found = ", ".join(filter(None, (shown, self._pattern.why if self._pattern else "")))
         because = f", because {escaped(rule.because)}" if rule.because else ""
         text = escaped(rule.text)
-        self._fires = f"rule {rule.name}: {text}{f' ({found})' if found else ''}{because}: {rule.action.why}"
+        self._fires = f"rule {rule.name}: {text}{f' ({found})' if found else ''}{because}: {rule.says}"
         self._silent = f"rule {rule.name} does not fire: {shown or text}"
 
     def hole(self, seconds: float) -> None:
@@ -152,7 +152,7 @@ class _Watch:
                 why = f"rule {rule.name} cools down for {{rest:s}} more"
                 found.rejected.append(Reason(RULES, why, {"rest": rest}))
                 return
-            workers, amount = rule.action.apply(found.workers, found.current, scope)
+            workers, amount = rule.apply(found.workers, found.current, scope)
         except ArithmeticError as error:
             self.hole(math.inf)
             found.unjudged = True

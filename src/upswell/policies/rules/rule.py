@@ -47,40 +47,17 @@ class RuleError(Exception):
         self.key = key
 
 
-class Action(Struct, frozen=True):
-    """What a rule does to the number of workers; the amount None is the present number."""
-
-    name: str
-    amount: float | Expression | None
-
-    @property
-    def why(self) -> str:
-        """The template that says what it does; its input is `amount`."""
-        return _ACTIONS[self.name][0]
-
-    def apply(self, workers: int, current: int, scope: Scope) -> tuple[int, float]:
-        """Return what becomes of `workers`, rounded up to whole ones, and the amount.
-
-        Raises:
-            ArithmeticError: the amount cannot be computed.
-        """
-        amount = current if self.amount is None else self.amount
-        if isinstance(amount, Expression):
-            amount = amount.value(scope)
-        number = _ACTIONS[self.name][1](workers, amount)
-        # A little slack for what floats make of 3 x 1.1 x 10.
-        return max(0, math.ceil(min(number, MOST_WORKERS) - 1e-9)), amount
-
-
 class Rule(Struct, frozen=True, kw_only=True):
     """One rule, compiled.
 
-    `pattern` makes its pattern, which sees `subject` (and `then`, which follows it) at each snapshot; `when`
-    is what must be so now. `variables` are the names in all its expressions; `text` says its condition.
+    `amount` is its action's number, or an expression's; None is the present number. `pattern` makes its
+    pattern, which sees `subject` (and `then`, which follows it) at each snapshot; `when` must be true now.
+    `variables` are the names in all its expressions; `text` says its condition.
     """
 
     name: str
-    action: Action
+    action: str
+    amount: float | Expression | None
     variables: tuple[str, ...]
     when: Expression | None
     pattern: Callable[[], Pattern] | None
@@ -90,6 +67,24 @@ class Rule(Struct, frozen=True, kw_only=True):
     priority: int = 0
     cooldown: float = 0.0
     because: str = ""
+
+    @property
+    def says(self) -> str:
+        """The template that says what its action does; its input is `amount`."""
+        return _ACTIONS[self.action][0]
+
+    def apply(self, workers: int, current: int, scope: Scope) -> tuple[int, float]:
+        """Return what its action makes of `workers`, rounded up to whole ones, and the amount.
+
+        Raises:
+            ArithmeticError: the amount cannot be computed.
+        """
+        amount = current if self.amount is None else self.amount
+        if isinstance(amount, Expression):
+            amount = float(amount.value(scope))
+        number = _ACTIONS[self.action][1](workers, amount)
+        # A little slack for what floats make of 3 x 1.1 x 10.
+        return max(0, math.ceil(min(number, MOST_WORKERS) - 1e-9)), amount
 
 
 def rule_of(name: str, table: Any) -> Rule:
@@ -115,10 +110,12 @@ def rule_of(name: str, table: Any) -> Rule:
         text = f"{when.text}, then {then.text}" if then else when.text
         when, subject = (None, when) if pattern else (when, None)
     action = _action(given)
-    expressions = [each for each in (when, subject, then, action.amount) if isinstance(each, Expression)]
+    amount = given[action]
+    expressions = [each for each in (when, subject, then, amount) if isinstance(each, Expression)]
     return Rule(
         name=name,
         action=action,
+        amount=amount,
         variables=tuple(dict.fromkeys(name for each in expressions for name in each.variables)),
         when=when,
         pattern=pattern,
@@ -159,12 +156,12 @@ def _pattern(given: dict[str, Any]) -> tuple[str, Callable[[], Pattern] | None]:
     return key, partial(kind, *(given[other] for other in needed)) if kind else None
 
 
-def _action(given: dict[str, Any]) -> Action:
+def _action(given: dict[str, Any]) -> str:
     keys = [key for key in _ACTIONS if key in given]
     if len(keys) != 1:
         got = " and ".join(keys) or "none"
         raise RuleError(f"must have one action of {', '.join(_ACTIONS)}, got {got}", "".join(keys[1:2]))
-    return Action(keys[0], given[keys[0]])
+    return keys[0]
 
 
 def _must(fits: bool, form: str, value: Any) -> None:

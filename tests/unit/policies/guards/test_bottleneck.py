@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from support.snapshots import ordinary
 from support.virtual_plant import VirtualPlant
 from upswell.analysis.decision import Decision
 from upswell.analysis.snapshot import ObservedTotals
@@ -17,6 +16,7 @@ from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bottleneck import PAUSE_WINDOWS, BottleneckCheck
 from upswell.policies.registry import policy_for
 from upswell.settings import Settings
+from upswell.testing.snapshots import ordinary
 
 if TYPE_CHECKING:
     import random

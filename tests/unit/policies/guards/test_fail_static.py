@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from support.snapshots import ordinary
 from support.virtual_plant import VirtualPlant
 from upswell.analysis.snapshot import Workers
 from upswell.policies.constant import ConstantPolicy
@@ -12,6 +11,7 @@ from upswell.policies.guarded import Guarded
 from upswell.policies.guards.fail_static import FailStatic, lost_after
 from upswell.policies.registry import policy_for
 from upswell.settings import Settings
+from upswell.testing.snapshots import ordinary
 
 
 def test_a_depth_that_grew_old_is_lost_long_before_the_window_is_over() -> None:

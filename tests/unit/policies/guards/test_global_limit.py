@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from support.snapshots import ordinary
 from upswell.analysis.decision import Decision
 from upswell.policies.guards.global_limit import Bid, below_minimums, limited, share_out
+from upswell.testing.snapshots import ordinary
 
 
 def bid(app: str, wants: int, **fields: Any) -> Bid:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.snapshots import ordinary
 from upswell.analysis.decision import Decision
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bounds import Bounds
 from upswell.policies.guards.stabilization import Stabilization
 from upswell.policies.guards.tolerance import Tolerance
+from upswell.testing.snapshots import ordinary
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.snapshots import ordinary
 from upswell.analysis.decision import Decision
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.step_limits import StepLimits
 from upswell.policies.registry import policy_for
 from upswell.settings import Settings
+from upswell.testing.snapshots import ordinary
 
 
 @pytest.mark.parametrize(

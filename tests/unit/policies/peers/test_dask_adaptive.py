@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from support.peer_snapshots import seen
-from support.snapshots import ordinary
 from upswell.policies.peers.dask_adaptive import DaskAdaptivePolicy
+from upswell.testing.snapshots import ordinary
 
 
 def test_enough_workers_to_finish_the_work_within_the_target_duration() -> None:

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from support.snapshots import constant_time, ordinary, snapshots
 from upswell.analysis.sentence import told
 from upswell.analysis.snapshot import Snapshot, Workers
 from upswell.policies.constant import ConstantPolicy
@@ -22,6 +21,7 @@ from upswell.policies.rules.policy import RulesGuard, RulesPolicy
 from upswell.policies.slo.slo_formula import SloFormulaPolicy
 from upswell.policies.threshold import ThresholdPolicy
 from upswell.settings import Slo
+from upswell.testing.snapshots import constant_time, ordinary, snapshots
 
 
 def alone(text: str) -> RulesPolicy:

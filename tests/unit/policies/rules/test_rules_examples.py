@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from support.snapshots import ordinary
 from upswell.policies.constant import ConstantPolicy
 from upswell.policies.guarded import Guarded
 from upswell.policies.rules.file import parse
 from upswell.policies.rules.policy import RulesGuard, RulesPolicy
+from upswell.testing.snapshots import ordinary
 
 if TYPE_CHECKING:
     from upswell.analysis.decision import Decision

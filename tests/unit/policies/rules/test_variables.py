@@ -8,9 +8,9 @@ from typing import get_origin
 
 from hypothesis import given
 
-from support.snapshots import constant_time, ordinary, snapshots
 from upswell.analysis.snapshot import Percentiles, Snapshot, Workers
-from upswell.policies.rules.variables import VARIABLES, Sight, read
+from upswell.policies.rules.variables import VARIABLES, read
+from upswell.testing.snapshots import constant_time, ordinary, snapshots
 
 NAMED_OTHERWISE = {
     "slo": "slo_seconds and slo_share",
@@ -21,7 +21,7 @@ NAMED_OTHERWISE = {
 
 
 def values(snapshot: Snapshot, wanted: int = 3) -> dict[str, object]:
-    return read(tuple(VARIABLES), Sight(snapshot, wanted, UTC))
+    return read(VARIABLES, snapshot, wanted, UTC)
 
 
 def test_every_field_of_a_snapshot_has_a_name() -> None:

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from support.snapshots import later, ordinary, snapshots
 from upswell.analysis.sentence import told
 from upswell.analysis.snapshot import Snapshot, Workers
 from upswell.policies.registry import guarded
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY, FIRST, StaffingSetting
 from upswell.settings import Settings
+from upswell.testing.snapshots import later, ordinary, snapshots
 
 MIN, MAX = 1, 50
 LAVISH = FAMILY.index(StaffingSetting(0.05, foresight=False, beta=0.5, keep=3.0))

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from support.snapshots import constant_time, ordinary
 from upswell.analysis.snapshot import Percentiles, Workers
 from upswell.policies.slo.slo_formula import SloFormulaPolicy, service_time
 from upswell.settings import Slo
+from upswell.testing.snapshots import constant_time, ordinary
 
 
 def test_the_sentence_shows_both_questions_and_their_numbers() -> None:

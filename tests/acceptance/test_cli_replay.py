@@ -69,7 +69,13 @@ def test_another_policy_and_objective_are_told_with_what_they_would_have_cost_an
     system: System,
 ) -> None:
     shown = system.run("replay", str(system.folder / "state"), "--policy", "constant:1", "--slo", "2").stdout
-    for words in ("recorded (slo)", "constant:1", "would have", "worker-hours, recorded:", "differed most"):
+    for words in (
+        "recorded (slo)",
+        "constant:1",
+        "would have",
+        "worker-hours, recorded:",
+        "largest differences",
+    ):
         assert words in shown
     assert "slo 90% < 2s, 1 to 6 workers of 2 slots" in shown
 

@@ -92,7 +92,7 @@ def test_demo_takes_the_users_own_files(environment: dict[str, str], tmp_path: P
     (folder / "link.bin").symlink_to("/etc/passwd")
     done = demo(environment, "--files", str(folder), "--seconds", "6")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Proof: " in done.stdout
+    assert "Verified: " in done.stdout
     assert " 0 lost" in done.stdout
 
 
@@ -127,4 +127,4 @@ def test_demo_needs_a_folder_with_files(tmp_path: Path, content: list[str] | Non
         folder.mkdir()
     done = demo(dict(os.environ), "--files", str(folder))
     assert done.returncode == 1
-    assert done.stderr == f"error: --files must be a folder with at least one file in it, got {folder}\n"
+    assert done.stderr == f"error: --files must be a folder with at least one file, got {folder}\n"

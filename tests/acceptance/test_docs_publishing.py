@@ -58,7 +58,7 @@ def test_the_page_on_publishing(tmp_path: Path) -> None:
     assert sorted(Path(name).name for name in stored) == ["beach.jpg", "sky.jpg", "wood.jpg"]  # of `find`
     dry = re.findall(r"^ *[\d,]+  (\S+)  file:", told, re.MULTILINE)
     assert dry == ["2026/beach.jpg", "2026/wood.jpg"]
-    assert "verified 4 files by the destination: all are right" in told
+    assert "verified 4 files by the destination: all correct" in told
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["found"], summary["skipped"], summary["published"]) == (4, 4, 0)
 

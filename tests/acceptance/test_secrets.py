@@ -37,11 +37,11 @@ SECRETS = (SIGNATURE, SECRET_KEY, TOKEN, PASSWORD)
 QUERY = f"?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=60&X-Amz-Signature={SIGNATURE}"
 
 WAYS = {
-    "/denied": (status("403 Forbidden"), "got 403"),
-    "/missing": (status("404 Not Found"), "got 404"),
-    "/busy": (status("503 Service Unavailable"), "got 503"),
-    "/cut": (broken(b"x" * 1000, 500, cut, etag=None), "must"),
-    "/moved": (redirect(f"http://10.1.2.3/x{QUERY}"), "must"),
+    "/denied": (status("403 Forbidden"), "unexpected status 403"),
+    "/missing": (status("404 Not Found"), "unexpected status 404"),
+    "/busy": (status("503 Service Unavailable"), "unexpected status 503"),
+    "/cut": (broken(b"x" * 1000, 500, cut, etag=None), "incomplete source"),
+    "/moved": (redirect(f"http://10.1.2.3/x{QUERY}"), "not from source_origins"),
     "/loop": (redirect(f"/loop{QUERY}"), "redirect"),
 }
 """Path -> how the web server answers, and what the reason says among other things."""

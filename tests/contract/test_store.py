@@ -276,14 +276,14 @@ def test_a_redelivered_upload_writes_nothing(
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
 def test_bytes_with_a_wrong_checksum_are_never_seen(place: Place, content: bytes) -> None:
-    with pytest.raises(TemporaryUploadError, match="must have the request's checksum"):
+    with pytest.raises(TemporaryUploadError, match="the request says"):
         place.store().put("x", MemorySource(content), checksum=checksum(b"other"))
     assert place.names() == {}
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
 def test_a_source_that_changes_meanwhile_is_not_stored(place: Place, content: bytes) -> None:
-    with pytest.raises(TemporaryUploadError, match="must not change"):
+    with pytest.raises(TemporaryUploadError, match="changed during its upload"):
         place.store().put("x", MemorySource(content, changed=True))
     assert place.names() == {}
 
@@ -292,7 +292,7 @@ def test_a_source_that_changes_meanwhile_is_not_stored(place: Place, content: by
 def test_a_source_that_ends_early_is_not_stored(place: Place, content: bytes) -> None:
     source = MemorySource(content)
     source.size = len(content) + 1
-    with pytest.raises(TemporaryUploadError, match="must have the"):
+    with pytest.raises(TemporaryUploadError, match="bytes when it was opened, read"):
         place.store().put("x", source)
     assert place.names() == {}
 
@@ -336,7 +336,7 @@ def test_other_bytes_under_the_key_fail_an_upload_where_conflicts_fail(
     place: Place, content: bytes, other: bytes
 ) -> None:
     place.store().put("x", MemorySource(other))
-    with pytest.raises(PermanentUploadError, match="must not replace other bytes"):
+    with pytest.raises(PermanentUploadError, match="already exists with different content"):
         place.store(on_conflict="fail").put("x", MemorySource(content))
     assert place.read("x") == other
 
@@ -420,10 +420,10 @@ def test_an_upload_of_ours_that_arrived_damaged_is_no_conflict_and_a_lying_sourc
     known = checksum(LARGE)
     damaged = {"Body": bytes(len(LARGE)), "Metadata": {"upswellsha256": known[7:]}}
     source = OvertakenSource(LARGE, lambda: client.put_object(Bucket="bucket", Key=key, **damaged))
-    with pytest.raises(TemporaryUploadError, match="must have the bytes that it was sent"):
+    with pytest.raises(TemporaryUploadError, match="bytes differ from those sent"):
         store.put("x", source, checksum=known)
     store.put("x", MemorySource(LARGE), checksum=known, again=True)
-    with pytest.raises(TemporaryUploadError, match="must have the request's checksum"):
+    with pytest.raises(TemporaryUploadError, match="the request says"):
         store.put("x", MemorySource(LARGE[: PART + 1]), checksum=known, again=True)
     assert place.read("x") == LARGE
 
@@ -440,7 +440,7 @@ def test_a_large_upload_that_must_replace_nothing_tells_a_store_that_is_down_and
     settings = place.make(on_conflict="skip")
     with pytest.raises(StoreUnavailableError, match="NoSuchBucket"):
         put_new_parts("no-such-bucket", "x", iter([memoryview(LARGE)]), {}, in_flight=4, settings=settings)
-    with pytest.raises(TemporaryUploadError, match="must have the request's checksum"):
+    with pytest.raises(TemporaryUploadError, match="the request says"):
         open_store(settings).put("x", MemorySource(LARGE), checksum=checksum(b"other"))
     assert s3_server.unfinished(place.endpoint) == []
     if place.kind == "s3-seaweedfs":  # the others check no credentials, or with rclone's own code
@@ -500,9 +500,9 @@ def test_only_objects_below_source_stores_are_opened(place: Place) -> None:
     sources = SourceOpener(place.make(source_stores=[f"{place.url}/in"]))
     sources.open(f"{place.url}/in/x")
     for uri in (f"{place.url}/other", f"{place.url}/inside/x", "s3://elsewhere/in/x", f"{place.url}/in/../x"):
-        with pytest.raises(PermanentUploadError, match=r"must lie below one of source_stores|key must"):
+        with pytest.raises(PermanentUploadError, match=r"is not below source_stores|key must"):
             sources.open(uri)
-    with pytest.raises(PermanentUploadError, match="a source must exist"):
+    with pytest.raises(PermanentUploadError, match="the source does not exist"):
         sources.open(f"{place.url}/in/missing")
 
 
@@ -512,7 +512,7 @@ def test_an_object_that_changes_while_it_is_read_is_noticed(place: Place) -> Non
     with SourceOpener(place.make(source_stores=[place.url])).open(f"{place.url}/x") as source:
         source.check_unchanged()
         place.store().put("x", MemorySource(b"other bytes now"))
-        with pytest.raises(TemporaryUploadError, match="must not change"):
+        with pytest.raises(TemporaryUploadError, match="changed during its upload"):
             source.check_unchanged()
         with pytest.raises(TemporaryUploadError):
             source.rewind()
@@ -537,7 +537,7 @@ def test_bytes_that_change_on_their_way_are_noticed_and_deleted(place: Place, co
         proxy.corrupt()
         # rclone's server tells one ETag when an object is put together and another afterwards.
         with pytest.raises(
-            TemporaryUploadError, match=r"that it was sent, got [1-9]|stored an object under|BadDigest"
+            TemporaryUploadError, match=r"sent .*, got [1-9]|stored an object under|BadDigest"
         ):
             place.store(store_endpoint=endpoint).put("x", MemorySource(content))
         assert proxy.corrupted == 1
@@ -565,7 +565,7 @@ def test_a_damaged_part_is_refused_by_a_store_that_checks_parts_and_found_by_md5
         checks = place.kind == "s3-seaweedfs"
         assert read[-1].takes_md5 is not checks
         proxy.corrupt()
-        rule = "BadDigest" if checks else r"that it was sent, got [1-9]|stored an object under"
+        rule = "BadDigest" if checks else r"sent .*, got [1-9]|stored an object under"
         with pytest.raises(TemporaryUploadError, match=rule):
             store.put("x", MemorySource(LARGE))
         assert proxy.corrupted == 1

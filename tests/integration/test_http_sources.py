@@ -195,7 +195,7 @@ def test_a_source_that_changes_while_it_is_broken_is_not_joined_to_its_old_half(
     server: BadHttpServer,
 ) -> None:
     other = whole(BODY[::-1], etag='"2"')
-    with pytest.raises(TemporaryUploadError, match="must not change during its upload"):
+    with pytest.raises(TemporaryUploadError, match="changed during its upload"):
         fetch(serve(server, in_turn(broken(BODY, 500_000, cut), other)))
 
 
@@ -214,7 +214,7 @@ def test_a_source_that_changes_while_it_is_broken_is_not_joined_to_its_old_half(
 def test_a_source_that_changes_during_its_upload_is_noticed(
     server: BadHttpServer, first: Behaviour, then: Behaviour
 ) -> None:
-    with pytest.raises(TemporaryUploadError, match="must not change during its upload"):
+    with pytest.raises(TemporaryUploadError, match="changed during its upload"):
         fetch(serve(server, in_turn(first, then)))
 
 
@@ -267,7 +267,7 @@ def test_headers_that_trickle_are_not_waited_for(server: BadHttpServer) -> None:
 
 
 def test_a_body_that_trickles_is_given_up_with_the_rate(server: BadHttpServer) -> None:
-    with pytest.raises(TemporaryUploadError, match=r"at least min_throughput \(100000 bytes/s\), got \d+"):
+    with pytest.raises(TemporaryUploadError, match=r"slower than min_throughput \(100000 bytes/s\): \d+"):
         fetch(serve(server, broken(BODY, 10, trickle, etag=None)), min_throughput=100_000)
 
 
@@ -290,7 +290,7 @@ def test_a_server_that_asks_to_be_left_alone_is_left_alone(server: BadHttpServer
     "line", ["403 Forbidden", "404 Not Found", "410 Gone", "401 Unauthorized", "204 No Content"]
 )
 def test_a_source_that_is_not_there_is_a_permanent_error(server: BadHttpServer, line: str) -> None:
-    with pytest.raises(PermanentUploadError, match=f"must be answered with 200, got {line[:3]}"):
+    with pytest.raises(PermanentUploadError, match=f"unexpected status {line[:3]}"):
         fetch(serve(server, status(line)) + "?signature=secret")
     assert len(server.asked) == 1
 
@@ -306,13 +306,13 @@ def test_a_server_that_refuses_connections_is_a_temporary_error() -> None:
 
 
 def test_a_source_that_tells_a_length_above_the_limit_is_refused_unread(server: BadHttpServer) -> None:
-    with pytest.raises(PermanentUploadError, match=r"at most stores.http.max_bytes \(100\), got 1048576"):
+    with pytest.raises(PermanentUploadError, match=r"exceeds stores.http.max_bytes \(100\): 1048576"):
         fetch(serve(server, whole(BODY)), max_bytes=100)
 
 
 def test_a_source_that_never_ends_is_refused_at_the_limit(server: BadHttpServer) -> None:
     behaviour = endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nabcd\r\n")
-    with pytest.raises(PermanentUploadError, match=r"at most stores.http.max_bytes \(100000\), got more"):
+    with pytest.raises(PermanentUploadError, match=r"exceeds stores.http.max_bytes \(100000\): more"):
         fetch(serve(server, behaviour), max_bytes=100_000)
 
 
@@ -332,7 +332,7 @@ def test_without_origins_nothing_is_fetched_and_the_error_names_the_setting(serv
 )  # fmt: skip
 def test_no_way_of_writing_an_inner_address_leads_there(server: BadHttpServer, host: str) -> None:
     serve(server, whole(TINY))
-    with pytest.raises(PermanentUploadError, match="must have a public address, or one in source_networks"):
+    with pytest.raises(PermanentUploadError, match="is neither public nor in source_networks"):
         fetch(server.url("/x", host), source_networks=[])
     assert server.connections == 0
 
@@ -357,7 +357,7 @@ def test_a_name_that_resolves_to_an_inner_address_is_refused(
     serve(server, whole(TINY))
     resolving_to(monkeypatch, ["127.0.0.1"])
     with pytest.raises(
-        PermanentUploadError, match=r"got evil\.example, which is 127\.0\.0\.1, a loopback address"
+        PermanentUploadError, match=r"of evil\.example is .*: 127\.0\.0\.1, a loopback address"
     ):
         fetch(server.url("/x", "evil.example"), source_networks=[])
     assert server.connections == 0
@@ -369,7 +369,7 @@ def test_a_name_that_is_bound_anew_between_two_requests_is_checked_anew(
     """DNS rebinding: right when it is first asked for, an inner address when it is read on."""
     url = serve(server, broken(BODY, 1000, cut)).replace("127.0.0.1", "evil.example")
     resolving_to(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
-    with pytest.raises(PermanentUploadError, match=r"which is 127\.0\.0\.2, a loopback"):
+    with pytest.raises(PermanentUploadError, match=r": 127\.0\.0\.2, a loopback"):
         fetch(url, source_networks=["127.0.0.1/32"])
 
 
@@ -417,11 +417,11 @@ def test_proxies_of_the_environment_are_not_used(
     [
         ("http://169.254.169.254/latest/meta-data/", "a link-local address"),
         ("http://[::1]:80/", "a loopback address"),
-        ("http://other.example:8080/", "must come from one of source_origins"),
+        ("http://other.example:8080/", "is not from source_origins"),
         ("file:///etc/passwd", "must be an absolute http"),
         ("ftp://example.org/", "must be an absolute http"),
-        ("http://user:secret@example.org/", "must hold no user or password"),
-        ("http://\r\nX-Injected: 1", "got"),
+        ("http://user:secret@example.org/", "must not contain a user or password"),
+        ("http://\r\nX-Injected: 1", "loop|got"),
     ],
 )  # fmt: skip
 def test_a_redirect_to_what_is_not_allowed_is_refused(
@@ -435,7 +435,7 @@ def test_a_redirect_to_what_is_not_allowed_is_refused(
 
 def test_redirects_in_a_loop_end(server: BadHttpServer) -> None:
     server.paths["/y"] = redirect("/x")
-    with pytest.raises(PermanentUploadError, match="within 10 redirects, got led in a loop"):
+    with pytest.raises(PermanentUploadError, match=r"too many redirects from .*: a loop"):
         fetch(serve(server, redirect("/y")))
     assert len(server.asked) == 2
 
@@ -444,7 +444,7 @@ def test_redirects_without_end_end(server: BadHttpServer) -> None:
     def on(exchange: Any) -> None:
         redirect(f"/x?{exchange.number}")(exchange)
 
-    with pytest.raises(PermanentUploadError, match="within 10 redirects, got led on and on"):
+    with pytest.raises(PermanentUploadError, match=r"too many redirects from .*: more than 10"):
         fetch(serve(server, on))
     assert len(server.asked) == 11
 
@@ -494,7 +494,7 @@ def test_a_certificate_that_does_not_hold_is_a_permanent_error(
 ) -> None:
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with pytest.raises(PermanentUploadError, match="must have a valid certificate"):
+    with pytest.raises(PermanentUploadError, match="invalid certificate"):
         fetch(tls_server.url("/x", host))
 
 

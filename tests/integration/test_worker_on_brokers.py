@@ -179,7 +179,7 @@ def test_a_missing_source_is_in_the_dead_letter_queue_with_its_reason(settings: 
             letter = await place.broker.get(f"{place.upload_queue}.dead")
             assert letter is not None
             assert letter.body == encode(request)
-            assert "a source must exist" in str(letter.headers["x-upswell-reason"])
+            assert "the source does not exist" in str(letter.headers["x-upswell-reason"])
             assert letter.headers["x-upswell-attempt"] == 1
             place.broker.ack(letter)
 

@@ -40,7 +40,7 @@ class MemorySource:
     def check_unchanged(self) -> None:
         """Complain, if so made."""
         if self.changed:
-            raise TemporaryUploadError("a source must not change during its upload")
+            raise TemporaryUploadError("the source changed during its upload")
 
 
 def checksum(content: bytes) -> str:

@@ -114,9 +114,7 @@ class Context:
         wanted = self.request.size_bytes if uri is None else None
         with self._workplace.sources.open(uri or self.request.uri) as source:
             if wanted is not None and source.size is not None and source.size != wanted:
-                raise TemporaryUploadError(
-                    f"the source must have the request's size {wanted} bytes, got {source.size}"
-                )
+                raise TemporaryUploadError(f"the source has {source.size} bytes, the request says {wanted}")
             with SourceFile(source, self.progress) as file:
                 yield file
             source.check_unchanged()

@@ -88,5 +88,5 @@ def check_type(kind: str) -> None:
     if kind.partition("/")[0].lower() not in UPLOAD_TYPES:
         known = ", ".join(sorted(UPLOAD_TYPES))
         raise PermanentUploadError(
-            f"type must be one of {known}, or a MIME type that begins so, got {kind[:80]!a}"
+            f"type must be one of {known}, or a MIME type of one of them, got {kind[:80]!a}"
         )

@@ -58,7 +58,7 @@ class Choice(Struct, frozen=True):
         with_rules = self.guarded or self.name == "rules"
         settings = replace(settings, policy=self.name, rules_file=settings.rules_file if with_rules else "")
         if with_rules and not settings.rules_file:
-            raise SettingsError(f"policy {self.text} needs --rules-file, the TOML file that holds the rules")
+            raise SettingsError(f"policy {self.text} needs --rules-file, a TOML file with rules")
         made = self._bare(settings, mean_service)
         if in_wrappers:
             return guarded(made, settings)

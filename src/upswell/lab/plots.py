@@ -144,7 +144,7 @@ def save(figure: Any, path: str | Path) -> None:
     try:
         figure.savefig(path, metadata=dateless, dpi=110)
     except OSError as error:
-        raise TraceError(f"the plot must be a writable file: {path}: {error.strerror}") from error
+        raise TraceError(f"cannot write the plot {path}: {error.strerror}") from error
 
 
 def picture(

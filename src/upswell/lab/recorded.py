@@ -75,10 +75,10 @@ def read_recorded(journal: JournalReader, app: str) -> Recorded:
     """
     entries = sorted(journal.decisions(app, limit=ALL), key=lambda entry: entry.at)
     if not entries:
-        raise JournalError(f"the journal must hold decisions of {app}, got none")
+        raise JournalError(f"the journal has no decisions of {app}")
     reports, notes = _comparable(list(journal.reports(app)), entries)
     if not reports:
-        raise JournalError(f"the journal must hold reports of {app}, got none")
+        raise JournalError(f"the journal has no reports of {app}")
     services, guessed = _services(reports, app)
     notes += guessed
     arrivals = np.array([report.arrived_at for report in reports])
@@ -114,7 +114,7 @@ def _services(reports: list[ReportRow], app: str) -> tuple[NDArray[np.float64], 
     """Return each attempt's service time; one that was not told is taken as the median of those told."""
     known = [report.service_time for report in reports if report.service_time is not None]
     if not known:
-        raise JournalError(f"the journal's reports of {app} must tell service times, got none that does")
+        raise JournalError(f"the journal's reports of {app} have no service times")
     middle = statistics.median(known)
     times = [
         min(middle, report.response_time) if report.service_time is None else report.service_time
@@ -177,4 +177,4 @@ def recall(journal: JournalReader, app: str) -> Settings | None:
     try:
         return msgspec.convert(known, Settings)
     except msgspec.ValidationError as error:
-        raise JournalError(f"the journal must hold settings of this version for {app}: {error}") from error
+        raise JournalError(f"the journal's settings of {app} are from another version: {error}") from error

@@ -74,13 +74,13 @@ def parse_slo(text: str, share: float | None) -> Slo:
     except ValueError:
         slo = Slo.parse(text)
         if share is not None and abs(share - slo.share) > 1e-9:  # noqa: PLR2004 - the two are texts of one number
-            raise SettingsError(f"share must be given once, got {share:g} and slo {text!r}") from None
+            raise SettingsError(f"give share only once, got {share:g} and slo {text!r}") from None
         return slo
     if not (math.isfinite(seconds) and seconds > 0):
-        raise SettingsError(f"slo must give a time above 0 s, got {text!r}")
+        raise SettingsError(f"slo must have a time > 0 s, got {text!r}")
     share = DEFAULT_SHARE if share is None else share
     if not 0 < share < 1:
-        raise SettingsError(f"share must be above 0 and below 1, got {share:g}")
+        raise SettingsError(f"share must be > 0 and < 1, got {share:g}")
     return Slo(share, seconds)
 
 
@@ -93,7 +93,7 @@ def parse_duration(text: str) -> float:
     match = _DURATION.match(text)
     seconds = float(match["number"]) * UNITS[match["unit"]] if match else 0.0
     if seconds <= 0:
-        raise SettingsError(f"duration must be a time above 0 such as 90s, 15min, 6h or 2d, got {text!r}")
+        raise SettingsError(f"duration must be a time > 0 such as 90s, 15min, 6h or 2d, got {text!r}")
     return seconds
 
 
@@ -157,10 +157,10 @@ def _finished(
     case: str, arrivals: Floats, services: Floats, notes: list[str], source: TrafficSource
 ) -> Traffic:
     if len(arrivals) == 0:
-        raise TraceError(f"the traffic must hold at least one upload, got none from {case}")
+        raise TraceError(f"no uploads in the traffic of {case}")
     if source.squeeze != 1:
         arrivals = arrivals / source.squeeze
-        notes.append(f"time squeezed {source.squeeze:g} times; service times are as they were")
+        notes.append(f"arrivals compressed {source.squeeze:g} times; service times unchanged")
     return Traffic(case=case, arrivals=arrivals, services=services, notes=tuple(notes))
 
 

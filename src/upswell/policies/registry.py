@@ -177,5 +177,5 @@ def rules_guard(settings: Settings) -> RulesGuard:
 def rules_alone(settings: Settings) -> RulesPolicy:
     """Return the rules of the settings' file as a policy."""
     if not settings.rules_file:
-        raise SettingsError('policy = "rules" needs rules_file, the TOML file that holds them')
+        raise SettingsError('policy = "rules" needs rules_file, a TOML file with rules')
     return RulesPolicy(parse(settings.rules_file, settings.rules_text()))

@@ -93,7 +93,7 @@ def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:
         return
     single = bucket.stat(prefix) if prefix and not uri.endswith("/") else None
     if single is None:
-        raise UpswellError(f"there must be an object below {uri}, got none")
+        raise UpswellError(f"no objects below {uri}")
     key = prefix.rpartition("/")[2]
     yield Thing(uri=f"{top}/{prefix}", key=key, size=single.size, version=single.etag or "")
 

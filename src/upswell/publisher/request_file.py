@@ -123,7 +123,7 @@ def read_entries(path: Path, *, repeat: int = 1) -> Iterator[tuple[Place, bytes]
                     yield from _lined(file, repetition)
         except (OSError, ValueError) as error:  # the latter: a name with a NUL in it
             reason = error.strerror if isinstance(error, OSError) else error
-            raise UpswellError(f"the request file must be readable: {path}: {reason}") from error
+            raise UpswellError(f"cannot read {path}: {reason}") from error
 
 
 def _listed(document: bytes, repetition: int = 0) -> Iterator[tuple[Place, bytes]]:
@@ -191,4 +191,4 @@ async def _read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 65536)
     except OSError as error:
-        raise UpswellError(f"the requests must be readable: {error.strerror}") from error
+        raise UpswellError(f"cannot read the requests: {error.strerror}") from error

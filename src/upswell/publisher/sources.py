@@ -282,7 +282,7 @@ def _readable(path: str, tree: Tree, prefix: str) -> Iterator[Thing]:
         for file in tree:
             yield file_thing(file, prefix)
     except OSError as error:
-        raise UpswellError(f"a directory must be readable: {path}: {error.strerror}") from error
+        raise UpswellError(f"cannot read the directory {path}: {error.strerror}") from error
 
 
 def _prefixes(what: What) -> dict[str, str]:

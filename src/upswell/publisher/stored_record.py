@@ -49,9 +49,7 @@ class StoredRecord:
             self._connection.execute("DELETE FROM stored WHERE at < ?", [clock() - KEEP_SECONDS])
             self._connection.commit()
         except (OSError, sqlite3.Error) as error:
-            raise UpswellError(
-                f"the record of what is stored must be a file of ours: {path}: {error}"
-            ) from error
+            raise UpswellError(f"cannot use the record of stored files {path}: {error}") from error
 
     def add(self, request_id: str, size: int | None, checksum: str | None) -> None:
         """Add a stored upload; the same again changes nothing."""

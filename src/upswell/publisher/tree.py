@@ -71,11 +71,11 @@ class Selection:
 def _compile(patterns: Sequence[str]) -> GitIgnoreSpec | None:
     for pattern in patterns:
         if not pattern.strip() or pattern.startswith("#"):
-            raise UpswellError(f"a pattern must be one as in a .gitignore file, got {pattern!r}")
+            raise UpswellError(f"a pattern must be valid in .gitignore, got {pattern!r}")
     try:
         return GitIgnoreSpec.from_lines(patterns) if patterns else None
     except ValueError as error:
-        raise UpswellError(f"a pattern must be one as in a .gitignore file: {error}") from error
+        raise UpswellError(f"a pattern must be valid in .gitignore: {error}") from error
 
 
 class _Folder:

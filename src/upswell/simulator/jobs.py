@@ -58,7 +58,7 @@ def read_jobs(path: str | Path) -> Chunk:
     """
     arrivals, services = read_columns(path, "arrival_s", "service_s")
     if len(arrivals) == 0:
-        raise TraceError(f"the trace must hold at least one upload: {path}")
+        raise TraceError(f"the trace has no uploads: {path}")
     check(arrivals, services)
     if arrivals[0] < 0:
         raise TraceError(f"arrivals must be >= 0 s, got {arrivals[0]:g} (upload 1)")

@@ -36,9 +36,7 @@ def unpaced(_count: int) -> None:
 
 def conflict(key: str) -> PermanentUploadError:
     """Return the error of an upload whose key belongs to other bytes, where the settings say `fail`."""
-    return PermanentUploadError(
-        f"an upload must not replace other bytes while on_conflict is fail; they are there under {safe(key)}"
-    )
+    return PermanentUploadError(f"on_conflict is fail, and {safe(key)} already exists with different content")
 
 
 class OpenSource(Protocol):

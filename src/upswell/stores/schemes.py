@@ -52,7 +52,7 @@ class WebScheme:
     def store(self, destination: str, settings: Settings) -> Store:
         """Refuse: nothing is uploaded to a web server."""
         del settings
-        raise SettingsError(f"a web server can be a source, not a destination, got {safe(destination)}")
+        raise SettingsError(f"a web server cannot be a destination, got {safe(destination)}")
 
 
 def check_folder(settings: Settings) -> str | None:

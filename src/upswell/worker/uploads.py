@@ -174,9 +174,7 @@ class Uploads:
             self._succeed(upload, stored)
         elif upload.is_overdue:
             limit = self._settings.upload_timeout
-            self._fail(
-                upload, TemporaryUploadError(f"an upload must end within upload_timeout ({limit:g} s)")
-            )
+            self._fail(upload, TemporaryUploadError(f"exceeded upload_timeout ({limit:g} s)"))
         else:
             self._fail(upload, error)
 

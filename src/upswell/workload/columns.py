@@ -36,11 +36,11 @@ def read_columns(path: str | Path, *names: str) -> list[NDArray[np.float64]]:
                 return [np.empty(0) for _ in names]
             table = np.loadtxt(chain([first], rows), delimiter=",", usecols=wanted, ndmin=2, comments=None)
     except OSError as error:
-        raise TraceError(f"the trace must be a readable file: {path}: {error.strerror or error}") from error
+        raise TraceError(f"cannot read the trace {path}: {error.strerror or error}") from error
     except (EOFError, zlib.error) as error:
-        raise TraceError(f"the trace must be a whole gzip file: {path}: {error}") from error
+        raise TraceError(f"the trace is not a complete gzip file: {path}: {error}") from error
     except (ValueError, IndexError) as error:
-        raise TraceError(f"the trace must hold numbers: {path}: {error}") from error
+        raise TraceError(f"the trace must contain numbers: {path}: {error}") from error
     return [table[:, column].copy() for column in range(len(names))]
 
 

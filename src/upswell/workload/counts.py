@@ -27,7 +27,7 @@ def step_of(times: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
         TraceError: fewer than two rows, rows not sorted, or counts that are no whole numbers >= 0.
     """
     if len(times) < 2:  # noqa: PLR2004 - a distance needs two
-        raise TraceError(f"a trace of counts must have at least two rows to tell its step, got {len(times)}")
+        raise TraceError(f"a trace of counts must have at least two rows, got {len(times)}")
     _whole(times, counts)
     steps = np.diff(times)
     row = int(np.argmin(steps))
@@ -75,5 +75,5 @@ def spread(
         whole = rng.binomial(whole, thin)
     total = int(whole.sum())
     if total > MOST_UPLOADS:
-        raise TraceError(f"a trace must hold at most {MOST_UPLOADS:,} uploads, got {total:,}; thin it")
+        raise TraceError(f"a trace must have at most {MOST_UPLOADS:,} uploads, got {total:,}; thin it")
     return np.sort(np.repeat(times, whole) + rng.random(total) * step)

@@ -103,7 +103,7 @@ def test_ctrl_c_ends_a_command_with_status_130(
         (["demo", "--seconds", "nan"], "must be a finite number, got nan"),
         (["publish", "--app", "e1", "--repeat", "0"], "0 is not in the range x>=1"),
         (["worker", "--app", "e1", "amqp://me:secret@host"], "amqp://***@host"),
-        (["dead", "retry", "--app", "e1"], "give the ids to retry, or --all"),
+        (["dead", "retry", "--app", "e1"], "give either ids to retry or --all"),
     ],
 )
 def test_misuse_is_one_line_after_the_usage_and_exit_status_2(
@@ -126,8 +126,8 @@ def test_misuse_is_one_line_after_the_usage_and_exit_status_2(
             ["publish", "--app", "e1", "--config", "missing.toml"],
             "cannot read the settings file missing.toml",
         ),
-        (["publish", "--app", "e1", "missing.json"], "request file must be readable: missing.json"),
-        (["publish", "--app", "e1", "bad\x00name"], "request file must be readable: bad\\u0000name"),
+        (["publish", "--app", "e1", "missing.json"], "cannot read missing.json"),
+        (["publish", "--app", "e1", "bad\x00name"], "cannot read bad\\u0000name"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_the_rule_and_exit_status_1(

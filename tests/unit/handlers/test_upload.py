@@ -57,7 +57,7 @@ def test_an_unknown_type_is_dead_lettered_with_the_types_there_are(source: Path,
 
 
 def test_a_source_of_another_size_than_the_request_says_is_tried_again(source: Path) -> None:
-    with pytest.raises(TemporaryUploadError, match="must have the request's size 9999 bytes, got 10000"):
+    with pytest.raises(TemporaryUploadError, match="has 10000 bytes, the request says 9999"):
         upload(source, size_bytes=9999)
     assert not (source.parent.parent / "store" / "k").exists()
 
@@ -88,7 +88,7 @@ def test_a_cancelled_upload_stops_soon_and_stores_nothing(source: Path) -> None:
 
 @pytest.mark.parametrize("destination", ["ftp://host/x", "https://host/x"])
 def test_a_destination_that_is_no_folder_is_refused_at_the_start(destination: str) -> None:
-    with pytest.raises(SettingsError, match=r"one of file, s3, gs, az|a source, not a destination"):
+    with pytest.raises(SettingsError, match=r"one of file, s3, gs, az|cannot be a destination"):
         UploadHandler(Settings(destination=destination), Threads(1))
 
 

@@ -27,7 +27,7 @@ def test_what_was_recorded_cost_and_missed_what_the_fleet_really_did(tmp_path: P
 
 def test_reports_without_a_service_time_are_refused_where_none_tells_it(tmp_path: Path) -> None:
     write_journal(tmp_path / "journal.sqlite", told=False)
-    with pytest.raises(JournalError, match="must tell service times, got none"):
+    with pytest.raises(JournalError, match="have no service times"):
         read_recorded(open_journal(str(tmp_path)), "e1")
 
 

@@ -102,6 +102,6 @@ def test_each_application_is_remembered_under_its_own_settings(tmp_path: Path) -
     assert second.rules_file.endswith("/mine.toml")
     assert recall(journal, "e3") is None
     journal.remember_settings({"e1": {"max_workers": "many"}})
-    with pytest.raises(JournalError, match="must hold settings of this version for e1"):
+    with pytest.raises(JournalError, match="settings of e1 are from another version"):
         recall(journal, "e1")
     journal.close()

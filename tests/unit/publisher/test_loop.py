@@ -155,7 +155,7 @@ def test_a_line_that_never_ends_is_refused_without_reading_it_all(tmp_path: Path
 
 
 def test_a_file_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(UpswellError, match=r"must be readable: .*missing: No such file"):
+    with pytest.raises(UpswellError, match=r"cannot read .*missing: No such file"):
         list(read_requests(tmp_path / "missing", app_id="e1"))
 
 

@@ -39,5 +39,5 @@ def test_a_folder_is_left_out_with_all_below_it() -> None:
 
 @pytest.mark.parametrize("pattern", ["", "  ", "# a comment", "!"])
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
-    with pytest.raises(UpswellError, match=r"a pattern must be one as in a \.gitignore file"):
+    with pytest.raises(UpswellError, match=r"a pattern must be valid in \.gitignore"):
         Selection([pattern])

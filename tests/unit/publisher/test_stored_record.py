@@ -41,5 +41,5 @@ def test_old_entries_are_forgotten(tmp_path: Path) -> None:
 
 def test_a_file_that_is_something_else_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(b"no database" * 100)
-    with pytest.raises(UpswellError, match="must be a file of ours"):
+    with pytest.raises(UpswellError, match="cannot use the record of stored files"):
         StoredRecord(tmp_path / "r", "e1")

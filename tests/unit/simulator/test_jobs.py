@@ -27,7 +27,7 @@ def test_reads_a_trace_plain_and_packed_whatever_other_columns_it_has(tmp_path: 
     ("text", "rule"),
     [
         ("arrival_s,size\n1,2\n", "column 'service_s'"),
-        ("arrival_s,service_s\n", "at least one upload"),
+        ("arrival_s,service_s\n", "has no uploads"),
         ("arrival_s,service_s\n1,x\n", "numbers"),
         ("arrival_s,service_s\n2,1\n1,1\n", "sorted"),
     ],
@@ -41,7 +41,7 @@ def test_a_file_that_is_no_trace_is_refused_with_its_rule(tmp_path: Path, text: 
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="readable"):
+    with pytest.raises(TraceError, match="cannot read the trace"):
         read_jobs(tmp_path / "none.csv")
 
 

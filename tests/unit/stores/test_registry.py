@@ -35,7 +35,7 @@ def test_an_invalid_origin_is_found() -> None:
 
 
 def test_a_web_server_is_no_destination() -> None:
-    with pytest.raises(SettingsError, match="a source, not a destination"):
+    with pytest.raises(SettingsError, match="cannot be a destination"):
         open_store(Settings(destination="https://example.org/x"))
 
 

@@ -28,11 +28,11 @@ def test_a_file_with_only_a_header_has_no_rows_and_warns_of_nothing(tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "content", "rule"),
     [
-        ("plain.csv.gz", b"a\n1\n", "must be a readable file: .*Not a gzipped file"),
-        ("cut.csv.gz", gzip.compress(b"a\n" + b"1\n" * 9999, mtime=0)[:40], "must be a whole gzip file"),
-        ("binary.csv", b"\xff\xfe\x00" * 9, "must hold numbers: .*utf-8"),
-        ("text.csv", b"a\nx\n", "must hold numbers: .*'x'"),
-        ("narrow.csv", b"b,a\n1,2\n3\n", "must hold numbers"),
+        ("plain.csv.gz", b"a\n1\n", "cannot read the trace .*Not a gzipped file"),
+        ("cut.csv.gz", gzip.compress(b"a\n" + b"1\n" * 9999, mtime=0)[:40], "not a complete gzip file"),
+        ("binary.csv", b"\xff\xfe\x00" * 9, "must contain numbers: .*utf-8"),
+        ("text.csv", b"a\nx\n", "must contain numbers: .*'x'"),
+        ("narrow.csv", b"b,a\n1,2\n3\n", "must contain numbers"),
         ("empty.csv", b"", "must have a column 'a': .* has no header"),
         ("other.csv", b"b,c\n1,2\n", "must have a column 'a': .* has b, c"),
     ],

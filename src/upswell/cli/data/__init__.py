@@ -1,1 +1,1 @@
-"""Commands that move data: publish, upload, and what was dead-lettered."""
+"""Commands that move data: publish, upload, dead."""

@@ -1,4 +1,4 @@
-"""`upswell dead list|show|retry|purge`: what can never be stored, or was tried too often."""
+"""`upswell dead list|show|retry|purge`: uploads that failed permanently or too often."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def command() -> None:
 @command.command("list")
 @app_option()
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show at most this many."
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Maximum number to show."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @with_settings("dead", quiet="warning")
 def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
-    """List dead-lettered requests, the oldest first, and leave them where they are."""
+    """List dead-lettered requests, oldest first, without removing them."""
 
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
@@ -54,8 +54,8 @@ def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
                 click.echo(_json(delivery) if as_json else _line(delivery))
             total = depth.messages_ready if depth else 0
             if not as_json:
-                more = f", the oldest {len(held)} shown" if total > len(held) else ""
-                click.echo(f"{total} dead-lettered in {queue}{more}", err=True)
+                more = f", showing the oldest {len(held)}" if total > len(held) else ""
+                click.echo(f"{counted(total, 'request')} in {queue}{more}", err=True)
 
     run(work())
 
@@ -76,7 +76,7 @@ def show(app: str, settings: Settings, request_id: str) -> None:
                         click.echo(f"{safe(name)}: {safe(str(value), 10_000)}")
                     click.echo(safe(delivery.body, 100_000))
                     return
-            raise UpswellError(f"{queue} holds no request with id {request_id!r}")
+            raise UpswellError(f"no request with id {request_id!r} in {queue}")
 
     run(work())
 
@@ -84,12 +84,12 @@ def show(app: str, settings: Settings, request_id: str) -> None:
 @command.command("retry")
 @app_option()
 @click.argument("request_ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="Retry every one of them.")
+@click.option("--all", "everything", is_flag=True, help="Retry all of them.")
 @with_settings("dead", quiet="warning")
 def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything: bool) -> None:
-    """Publish dead-lettered requests again, under their own ids; each leaves once that is confirmed."""
+    """Publish dead-lettered requests again under the same ids; each is removed once confirmed."""
     if everything == bool(request_ids):
-        raise click.UsageError("give the ids to retry, or --all")
+        raise click.UsageError("give either ids to retry or --all")
     queue, wanted = settings.upload_queue_of(app), set(request_ids)
 
     def is_wanted(delivery: Delivery) -> bool:
@@ -100,27 +100,28 @@ def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             await declare_queues(broker, queue, own.delivery_limit)
             count = await retry_dead(broker, queue, is_wanted, time.time)
-        click.echo(f"retried {count} of {queue}.dead")
+        click.echo(f"retried {counted(count, 'request')} from {queue}.dead")
         if count < len(wanted):
-            raise UpswellError(f"{queue}.dead held only {count} of the {len(wanted)} ids to retry")
+            raise UpswellError(f"found only {count} of {counted(len(wanted), 'id')} in {queue}.dead")
 
     run(work())
 
 
 @command.command("purge")
 @app_option()
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_settings("dead", quiet="warning")
 def purge(app: str, settings: Settings, yes: bool) -> None:
-    """Delete all dead-lettered requests of an application for good."""
+    """Permanently delete all dead-lettered requests of an application."""
 
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
             count = await ready_in(broker, queue)
             if count and not yes:
-                click.confirm(f"delete {counted(count, 'request')} of {queue} for good?", abort=True)
-            click.echo(f"purged {await broker.purge(queue) if count else 0} of {queue}")
+                click.confirm(f"permanently delete {counted(count, 'request')} from {queue}?", abort=True)
+            purged = await broker.purge(queue) if count else 0
+            click.echo(f"purged {counted(purged, 'request')} from {queue}")
 
     run(work())
 

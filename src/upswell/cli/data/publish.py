@@ -1,4 +1,4 @@
-"""`upswell publish`: directories, stores, lists and requests to an upload queue, and what became of it."""
+"""`upswell publish`: directories, stores, lists and requests to an upload queue, and the results."""
 
 from __future__ import annotations
 
@@ -32,47 +32,57 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 INTERRUPTED = 128 + signal.SIGINT
-"""The exit status that shells give a command that Ctrl-C ended."""
+"""The exit status by convention after Ctrl-C."""
 
 
 @click.command("publish")
 @app_option()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@click.option("--include", multiple=True, metavar="PATTERN", help="Only files that match, as in .gitignore.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="No files or folders that match, likewise.")
-@click.option("--follow-links", is_flag=True, help="Follow symbolic links; default: skip them.")
-@click.option("--prefix", default="", metavar="TEXT", help="Put before each key, for example photos/.")
-@click.option("--type", "kind", metavar="TYPE", help="Type of all files; default: by their names' endings.")
-@click.option("-0", "--null", is_flag=True, help="Lines on standard input end with NUL, as of find -print0.")
-@click.option("-n", "--dry-run", is_flag=True, help="List what would be sent, and send nothing.")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Publish only matching files, as in .gitignore (repeatable).",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Skip matching files and folders, as in .gitignore (repeatable).",
+)
+@click.option("--follow-links", is_flag=True, help="Follow symbolic links. Default: skip them.")
+@click.option("--prefix", default="", metavar="TEXT", help="Prefix of each key, for example photos/.")
+@click.option("--type", "kind", metavar="TYPE", help="Type of all files. Default: by file extension.")
+@click.option("-0", "--null", is_flag=True, help="Standard input is separated by NUL, as from find -print0.")
+@click.option("-n", "--dry-run", is_flag=True, help="List what would be sent without sending it.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     callback=finite,
-    help="Requests per second; default: at once.",
+    help="Requests per second. Default: no limit.",
 )
 @click.option(
-    "--repeat", type=click.IntRange(min=1), default=1, help="Publish request files this many times."
+    "--repeat", type=click.IntRange(min=1), default=1, help="Publish the request files this many times."
 )
 @click.option(
-    "--wait", is_flag=True, help="Wait until each is stored or dead-lettered; exit 1 if any is dead."
+    "--wait", is_flag=True, help="Wait until all are stored or dead-lettered; exit 1 if any is dead."
 )
-@click.option("--verify", is_flag=True, help="Wait, then compare each source with what is stored.")
+@click.option("--verify", is_flag=True, help="Wait, then compare each source with the stored object.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
     callback=finite,
-    help="Wait at most this many seconds, then exit 1.",
+    help="Stop waiting after this many seconds and exit 1.",
 )
-@click.option("--fresh", is_flag=True, help="Make new ids: upload again what was published before.")
+@click.option("--fresh", is_flag=True, help="Use new ids: upload again what was published before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line.")
 @with_settings("publish", quiet="warning")
 def command(app: str, sources: tuple[str, ...], settings: Settings, **options: Any) -> int:
-    """Publish upload requests: of each file below a directory, or each object below s3://bucket/prefix/.
+    """Publish an upload request for each file in a directory, or each object below s3://bucket/prefix/.
 
     SOURCE may also be a URI, or a file with a JSON list or lines, each a request {"type", "uri"}, a URI or a
-    path; - is standard input, and the default. A file that is stored already is skipped, so that an
-    interrupted command is just run again.
+    path. - is standard input, the default. Files that are already stored are skipped, so after an
+    interruption just run the command again.
     """
     sources = sources or ("-",)
     with _readable_twice(sources, again=options["repeat"] > 1) as (arguments, descriptor):
@@ -95,7 +105,7 @@ def command(app: str, sources: tuple[str, ...], settings: Settings, **options: A
 
 @contextmanager
 def _readable_twice(sources: tuple[str, ...], *, again: bool) -> Generator[tuple[tuple[str, ...], int]]:
-    """Give the arguments and the descriptor of standard input; a stream to repeat is copied first."""
+    """Yield the arguments and the descriptor of standard input; a stream to be repeated is copied first."""
     with tempfile.NamedTemporaryFile(prefix="upswell-publish-") as copy:
         if not again:
             yield sources, sys.stdin.fileno() if "-" in sources else -1
@@ -111,8 +121,8 @@ def _readable_twice(sources: tuple[str, ...], *, again: bool) -> Generator[tuple
 async def _publish(settings: Settings, job: PublishJob, *, dry_run: bool, as_json: bool) -> int:
     if job.verify and settings.handler != "upload":
         raise UpswellError(
-            "--verify compares objects with their sources, so the handler must be upload, which stores the "
-            f"same bytes, got {settings.handler}"
+            "--verify needs the handler upload, which stores the same bytes as the source, "
+            f"got {settings.handler}"
         )
     record = StoredRecord(settings.state_path / "stored.sqlite", job.what.app_id)
     with record, AlreadyStored(settings, record) as known:
@@ -130,7 +140,7 @@ async def _publish(settings: Settings, job: PublishJob, *, dry_run: bool, as_jso
     print_notes(tally)
     print_summary(job.queue, tally, outcome, as_json=as_json)
     if outcome.end == "interrupted":
-        click.echo("interrupted: run the same command again to send what is not stored yet", err=True)
+        click.echo("interrupted: run the same command again to upload the rest", err=True)
         return INTERRUPTED
     return 1 if tally.failed or outcome.failed else 0
 
@@ -148,7 +158,7 @@ def _showing(publishing: Publishing) -> Generator[Callable[[float], None]]:
 
 
 async def _list(publishing: Publishing, *, as_json: bool) -> None:
-    """Print what would be sent: its size, key and source, or a JSON line for each."""
+    """Print what would be sent: size, key and source, or one JSON line each."""
     async for request in publishing.pending():
         if as_json:
             click.echo(msgspec.json.encode(request).decode())
@@ -161,9 +171,13 @@ async def _list(publishing: Publishing, *, as_json: bool) -> None:
 
 
 def _warn(settings: Settings, job: PublishJob, known: AlreadyStored) -> None:
-    """Say at the start what would make every upload fail, or what cannot be looked at."""
+    """Warn of settings that would make every upload fail, and of an unreadable destination."""
     if known.destination_error:
-        click.echo(f"what is stored goes by this machine's record: {safe(known.destination_error)}", err=True)
+        click.echo(
+            f"cannot list the destination, using this machine's record of stored files: "
+            f"{safe(known.destination_error)}",
+            err=True,
+        )
     if settings.handler != "upload":
         return
     roots = [Path(root).expanduser().resolve() for root in settings.source_roots]
@@ -180,7 +194,7 @@ def _warn(settings: Settings, job: PublishJob, known: AlreadyStored) -> None:
             setting, named = "source_roots", ", ".join(map(str, roots))
         if not allowed:
             click.echo(
-                f"workers read only what lies below their {setting}, here {named or 'empty'}: "
-                f"{safe(argument)} does not",
+                f"warning: workers may not read {safe(argument)}, which is not below {setting} "
+                f"({named or 'empty'})",
                 err=True,
             )

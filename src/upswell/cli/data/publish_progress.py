@@ -1,4 +1,4 @@
-"""The progress of `publish --wait`: a bar on a terminal, else a line now and then."""
+"""The progress of `publish --wait`: a bar on a terminal, otherwise periodic lines."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 PLAIN_LINE_EVERY = 2.0
 SPAN_SECONDS = 15.0
-"""Of the marks that the speed is computed from."""
+"""Time span of the marks used to compute the speed."""
 
 
 class Speedometer:
-    """How fast counts grow, such as files and bytes. Pure: time is passed in."""
+    """Growth rates of counts, such as files and bytes. Pure: time is passed in."""
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, tuple[float, ...]]] = deque()
 
     def mark(self, now: float, *counts: float) -> None:
-        """Note the counts at an instant (s)."""
+        """Record the counts at an instant (s)."""
         self._marks.append((now, counts))
         while now - self._marks[0][0] > SPAN_SECONDS and len(self._marks) > 2:  # noqa: PLR2004 - a span has two ends
             self._marks.popleft()
 
     def speed(self, which: int) -> float | None:
-        """Return one count's growth per second over the last seconds; None before there are two marks.
+        """Return one count's growth per second over the recent marks; None with fewer than two.
 
         >>> meter = Speedometer()
         >>> meter.mark(0.0, 10), meter.mark(2.0, 30), meter.speed(0)
@@ -53,13 +53,13 @@ class Speedometer:
         return (last[which] - first[which]) / (end - begin) if end > begin else None
 
     def seconds_left(self, which: int, left: float) -> float | None:
-        """Return in how many seconds a count will have grown by `left`; None where it stands still."""
+        """Return the seconds until a count has grown by `left`; None if it does not grow."""
         speed = self.speed(which)
         return left / speed if speed else None
 
 
 class Progress:
-    """How far it is, in words: bytes, rate, time left, failures."""
+    """Progress as text: bytes, rate, time left, failures."""
 
     def __init__(self, replies: Replies, tally: Tally, total: int | None) -> None:
         self._replies = replies
@@ -69,25 +69,25 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """How many requests are stored or dead."""
+        """Number of stored or dead requests."""
         return self._replies.stored + self._replies.dead
 
     @property
     def stored(self) -> int:
-        """How many are stored."""
+        """Number of stored requests."""
         return self._replies.stored
 
     @property
     def total(self) -> int | None:
-        """How many there will be, where that is known."""
+        """Total number of requests, if known."""
         if self._known_total is not None:
             return self._known_total
         return self._tally.sent if self._tally.complete else None
 
     def lines(self, now: float) -> tuple[str, str]:
-        """Return the state at `now` (monotonic seconds): how fast it goes, and how well.
+        """Return two lines for `now` (monotonic seconds): speed, and failures with response times.
 
-        Each is below 80 columns, whatever the figures.
+        Each is shorter than 80 columns.
         """
         replies, tally = self._replies, self._tally
         self._speed.mark(now, self.done, replies.stored_bytes)
@@ -101,7 +101,7 @@ class Progress:
         return f"{moved}{speed}{left}", f"{failed}, p50 {seconds(p50)}, p95 {seconds(p95)}"
 
     def _seconds_left(self, total: int) -> float | None:
-        """Return the seconds left, by bytes where all sizes are known, else by files."""
+        """Return the seconds left, by bytes if all sizes are known, else by files."""
         replies, tally = self._replies, self._tally
         if tally.complete and tally.sizes_known and tally.sent_bytes:
             left = max(0, tally.sent_bytes - replies.stored_bytes - replies.dead_bytes)
@@ -113,7 +113,7 @@ class Progress:
 
 @contextmanager
 def shown(progress: Progress) -> Generator[Callable[[float], None]]:
-    """Give what shows the progress at an instant (monotonic seconds)."""
+    """Yield a function that shows the progress at an instant (monotonic seconds)."""
     if not sys.stderr.isatty():
         yield _plain_lines(progress)
         return
@@ -122,7 +122,7 @@ def shown(progress: Progress) -> Generator[Callable[[float], None]]:
 
 
 class Bar(rich.progress.Progress):
-    """A bar with the count, and the progress's lines below it: three lines, so that nothing is cut."""
+    """A bar with the count, and two lines of progress below it, so that nothing is cut off."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
         self._progress = progress

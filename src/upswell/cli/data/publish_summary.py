@@ -1,4 +1,4 @@
-"""The summary of `publish`: what was sent and stored, how fast, what failed, what differs."""
+"""The summary of `publish`: what was sent and stored, speed, failures, differences."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _EXPLAINED = {
     "link": "symbolic links",
     "special": "special files",
-    "vanished": "vanished while listing",
+    "vanished": "disappeared while listing",
     "unreadable": "unreadable",
-    "refused": "names that cannot be keys",
+    "refused": "names that are not valid keys",
 }
 
 
 def print_summary(queue: str, tally: Tally, outcome: PublishOutcome, *, as_json: bool) -> None:
-    """Print the summary on standard output, and what failed on standard error."""
+    """Print the summary on standard output, and failures on standard error."""
     replies, verified = outcome.replies, outcome.verified
     for name, reason in replies.failures if replies else ():
         click.echo(f"dead {safe(name)}: {safe(reason)}", err=True)
@@ -43,10 +43,10 @@ def print_summary(queue: str, tally: Tally, outcome: PublishOutcome, *, as_json:
             f"{size(_rate(replies, outcome))}/s"
         )
     if verified is not None:
-        verdict = f"{verified.wrong:,} are not right" if verified.wrong else "all are right"
+        verdict = f"{verified.wrong:,} wrong" if verified.wrong else "all correct"
         click.echo(f"verified {counted(verified.checked, 'file')} by the {verified.by}: {verdict}")
     elif outcome.end != "complete" and replies is not None:
-        click.echo("not all is stored yet")
+        click.echo("some uploads are not stored yet")
 
 
 def _answers(replies: Replies) -> str:
@@ -88,16 +88,16 @@ def _figures(tally: Tally, outcome: PublishOutcome) -> dict[str, Any]:
 
 
 def print_notes(tally: Tally) -> None:
-    """Print the names that were passed over, on standard error."""
+    """Print the skipped names on standard error."""
     for note in tally.shown:
-        click.echo(f"passed over {safe(note.path)}: {safe(note.reason)}", err=True)
+        click.echo(f"skipped {safe(note.path)}: {safe(note.reason)}", err=True)
     more = tally.notes.total() - len(tally.shown)
     if more:
-        click.echo(f"passed over {counted(more, 'more name')}", err=True)
+        click.echo(f"skipped {counted(more, 'more name')}", err=True)
 
 
 def tally_lines(tally: Tally, *, sent: str = "sent") -> list[str]:
-    """Return what was found; nothing where all of it was a person's own requests.
+    """Return what was found; empty if all sources were explicit requests.
 
     `sent` is the word for what is not stored yet.
     """
@@ -112,5 +112,5 @@ def tally_lines(tally: Tally, *, sent: str = "sent") -> list[str]:
         kinds = ", ".join(
             f"{tally.notes[kind]:,} {text}" for kind, text in _EXPLAINED.items() if tally.notes[kind]
         )
-        lines.append(f"passed over: {kinds}")
+        lines.append(f"not uploaded: {kinds}")
     return lines

@@ -1,4 +1,4 @@
-"""`upswell upload`: one upload in the foreground, without a broker, through the handler that workers use."""
+"""`upswell upload`: one upload in the foreground, without a broker, through the workers' handler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from upswell.cli.connection import run
 from upswell.cli.options import with_settings
 from upswell.cli.progress import transfer
-from upswell.cli.text import seconds, size
+from upswell.cli.text import counted, seconds, size
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError, UpswellError
 from upswell.handlers.registry import load_handler
 from upswell.messages import UploadRequest
@@ -34,36 +34,35 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 APP = "upload"
-"""The application's name in a request that nobody but the handler sees."""
+"""The application's name in the request, seen only by the handler."""
 
 
 @click.command("upload")
 @click.argument("source")
 @click.argument("destination")
-@click.option("--type", "kind", metavar="TYPE", help="What the source is; default: by its name's ending.")
-@click.option("--checksum", metavar="SHA256", help="What the bytes must have: sha256: and 64 hex digits.")
-@click.option("--json", "as_json", is_flag=True, help="Print what is stored as one JSON line.")
+@click.option("--type", "kind", metavar="TYPE", help="Type of the source. Default: by file extension.")
+@click.option("--checksum", metavar="SHA256", help="Expected checksum: sha256: and 64 hex digits.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line.")
 @with_settings("upload", quiet="error")
 def command(
     source: str, destination: str, settings: Settings, *, as_json: bool, **options: str | None
 ) -> int:
     """Upload SOURCE, a file or URI, to DESTINATION, and print its checksum.
 
-    DESTINATION is a folder or a URI such as s3://bucket/folder/ (the source's name is added), or, where it
-    ends with another name than a folder's, the object itself. What may pass is tried again.
+    DESTINATION is a folder or a URI such as s3://bucket/folder/, to which the source's name is added, or the
+    full name of the object. Temporary failures are retried.
     """
     path = local_path(source)
     if path is not None and Path(path).is_dir():
         raise UpswellError(
-            f"a source must be one file, got a directory: {source}; for all files below it: "
-            f"upswell publish --app APP {source}"
+            f"{source} is a directory; to upload all its files: upswell publish --app APP {source}"
         )
     top, key = split_destination(destination, source)
     request = _request(source, path, key, **options)
     allowed = replace(
         settings,
         destination=top,
-        source_roots=["/"],  # whoever types the command may read what the system lets them
+        source_roots=["/"],  # the user may read what the system allows
         source_stores=["s3://", "gs://", "az://"],
         slots=1,
     )
@@ -73,14 +72,14 @@ def command(
             handler = load_handler(allowed, on_bytes)
             stored, attempts = run(_upload(handler, request, allowed))
     finally:
-        with suppress(OSError):  # not there, or in use by workers
-            os.rmdir(os.path.join(top, PRIVATE))  # noqa: PTH106, PTH118 - a name may be no text
+        with suppress(OSError):  # missing, or in use by workers
+            os.rmdir(os.path.join(top, PRIVATE))  # noqa: PTH106, PTH118 - a name may not be valid text
     _print(stored, f"{top.rstrip('/')}/{key}", time.monotonic() - started, attempts, as_json=as_json)
     return 0
 
 
 def split_destination(destination: str, source: str) -> tuple[str, str]:
-    """Return the store and the key that `cp SOURCE DESTINATION` would mean.
+    """Return the store and the key, as `cp SOURCE DESTINATION` would choose them.
 
     >>> split_destination("s3://bucket/photos/", "holiday.jpg")
     ('s3://bucket/photos', 'holiday.jpg')
@@ -114,11 +113,11 @@ def _request(
     }
     if path is not None:
         try:
-            status = os.stat(path)  # noqa: PTH116 - a name may be no text
+            status = os.stat(path)  # noqa: PTH116 - a name may not be valid text
         except (OSError, ValueError) as error:  # the latter: a NUL in it
             reason = error.strerror if isinstance(error, OSError) else error
-            raise UpswellError(f"a source must be readable: {source}: {reason}") from error
-        if stat.S_ISFIFO(status.st_mode):  # such as /dev/stdin, which has no other name
+            raise UpswellError(f"cannot read {source}: {reason}") from error
+        if stat.S_ISFIFO(status.st_mode):  # such as /dev/stdin
             raise UpswellError(f"a source must be a regular file, got a pipe: {source}")
         fields["size_bytes"] = status.st_size
     try:
@@ -126,11 +125,11 @@ def _request(
             {name: value for name, value in fields.items() if value is not None}, UploadRequest
         )
     except msgspec.ValidationError as error:
-        raise UpswellError(f"not a valid upload: {error}") from error
+        raise UpswellError(f"invalid upload: {error}") from error
 
 
 async def _upload(handler: Handler, request: UploadRequest, settings: Settings) -> tuple[Stored | None, int]:
-    """Call the handler until it has stored, as often as a worker would; return how often."""
+    """Call the handler until it succeeds, as often as a worker would; return the number of attempts."""
     rng = random.Random()  # noqa: S311 - jitter is no secret
     for attempt in range(1, settings.delivery_limit + 1):
         try:
@@ -139,12 +138,12 @@ async def _upload(handler: Handler, request: UploadRequest, settings: Settings) 
         except PermanentUploadError:
             raise
         except (TemporaryUploadError, TimeoutError) as error:
-            reason = str(error) or f"an upload must end within upload_timeout ({settings.upload_timeout:g} s)"
+            reason = str(error) or f"exceeded upload_timeout ({settings.upload_timeout:g} s)"
             if attempt == settings.delivery_limit:
-                raise UpswellError(f"{reason}; tried {attempt} times") from error
+                raise UpswellError(f"{reason}; gave up after {counted(attempt, 'attempt')}") from error
             delay = backoff(attempt, settings.retry_backoff, rng)
-            kind = "the store is away" if isinstance(error, StoreUnavailableError) else "failed"
-            click.echo(f"attempt {attempt} {kind}: {safe(reason)}; again in {seconds(delay)}", err=True)
+            kind = "found the store unavailable" if isinstance(error, StoreUnavailableError) else "failed"
+            click.echo(f"attempt {attempt} {kind}: {safe(reason)}; retrying in {seconds(delay)}", err=True)
             await asyncio.sleep(delay)
     raise AssertionError("delivery_limit is at least 1")
 
@@ -155,7 +154,7 @@ def _print(stored: Stored | None, where: str, took: float, attempts: int, *, as_
         told = {} if stored is None else msgspec.structs.asdict(stored)
         click.echo(msgspec.json.encode({**told, **figures}).decode())
     elif stored is None:
-        click.echo(f"done in {seconds(took)}; the handler tells nothing of it")
+        click.echo(f"done in {seconds(took)} (the handler returned no result)")
     else:
         rate = size(stored.bytes / took) if took else "-"
         click.echo(f"{stored.checksum or 'no checksum'}  {safe(where)}")

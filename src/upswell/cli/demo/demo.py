@@ -1,4 +1,4 @@
-"""`upswell demo`: the whole loop on this machine in about a minute, with real files, and proof at the end."""
+"""`upswell demo`: the whole system on this machine in about a minute, with real files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from upswell.cli.demo.view import SHOWN, Now, View, change, open_view
 from upswell.cli.options import config_option, finite
 from upswell.cli.run.up import drain
 from upswell.cli.run.wiring import monitoring, scaling
-from upswell.cli.text import seconds
+from upswell.cli.text import counted, seconds
 from upswell.messages import UploadRequest
 from upswell.publisher import Publisher
 from upswell.publisher.dead_letters import declare_queues
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 
 REFRESH = 0.2
 FINISH_SECONDS = 120.0
-"""How long after the last publish uploads may still take, before the demo gives them up."""
+"""How long the demo waits for uploads after the last publish."""
 EBB_SECONDS = 30.0
-"""How long it waits for the workers to go back to the fewest."""
+"""How long it waits for scaling in to the minimum."""
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What `--json` prints; times in seconds, `attainment` the share of uploads within the target."""
+    """The output of `--json`; times in seconds, `attainment` is the share of uploads within the target."""
 
     published: int
     stored: int
@@ -66,7 +66,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     "--files",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Upload these files; default: makes some.",
+    help="Upload these files. Default: generated files.",
 )
 @click.option(
     "--seconds",
@@ -75,16 +75,16 @@ class Summary(Struct, frozen=True, kw_only=True):
     callback=finite,
     default=45.0,
     show_default=True,
-    help="Length of quiet, burst and calm.",
+    help="Duration of the quiet, burst and calm phases together.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of sizes and arrivals.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line, last.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Random seed of sizes and arrivals.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line at the end.")
 @config_option
 def command(files: Path | None, duration: float, seed: int, as_json: bool, config: str | None) -> int:
-    """Watch the whole loop: files are published in quiet, burst and calm, and workers come and go.
+    """Watch the whole system: files are published in a quiet, a burst and a calm phase, and workers scale.
 
-    Runs on a broker of its own in a temporary folder, or on the RabbitMQ of AMQPURL. At the end every object
-    in the store is read again and compared with its source.
+    Uses an embedded broker in a temporary folder, or the RabbitMQ of AMQPURL. At the end every stored object
+    is read back and compared with its source.
     """
     found, _ = load(file=config)
     events.configure(level="warning")
@@ -108,8 +108,8 @@ def command(files: Path | None, duration: float, seed: int, as_json: bool, confi
 
 
 def demo_settings(found: Settings, folder: Path, sources: Path, rate: float) -> Settings:
-    """Return the demo's own settings; from the user's it takes only which broker to use."""
-    app = f"demo-{secrets.token_hex(4)}"  # its own queues, on a RabbitMQ that others use too
+    """Return the demo's settings; from the user's settings it takes only the broker."""
+    app = f"demo-{secrets.token_hex(4)}"  # separate queues, because RabbitMQ may be shared
     flags: dict[str, Any] = {
         "broker_url": found.broker_url,
         "brokers": found.brokers,
@@ -133,7 +133,7 @@ def demo_settings(found: Settings, folder: Path, sources: Path, rate: float) -> 
 
 
 class Demo:
-    """One run: publishes, watches, waits for the ebb, proves."""
+    """One run: publish, watch, wait for scaling in, verify."""
 
     def __init__(self, settings: Settings, plan: Plan, view: View) -> None:
         self._settings = settings
@@ -148,7 +148,7 @@ class Demo:
         self._decisions = 0
 
     async def run(self) -> Summary | None:
-        """Return the summary, or None when it was interrupted; the workers are drained either way."""
+        """Return the summary, or None if interrupted; the workers are drained in both cases."""
         interrupts = Interrupts()
         async with (
             connected(self._settings, "demo") as broker,
@@ -165,7 +165,7 @@ class Demo:
                 complete = story.done()
                 final = len(scaler.workers())
             finally:
-                with suppress(OSError):  # the terminal may be gone; the workers must not stay for that
+                with suppress(OSError):  # the terminal may be gone; drain the workers anyway
                     self._view.close()
                 for task in (story, *loops):
                     task.cancel()
@@ -176,7 +176,7 @@ class Demo:
         return self._summary(publisher, final, worker_seconds) if complete else None
 
     async def _tell(self, publisher: Publisher, scaler: Scaler) -> None:
-        """Publish as planned; then wait for the last upload, and for the workers to leave."""
+        """Publish as planned, then wait for the last upload and for scaling in."""
         started_at = time.monotonic()
         showing = asyncio.create_task(self._show(publisher, scaler))
         try:
@@ -186,7 +186,7 @@ class Demo:
             await naming
             self._phase = "waiting for the last upload"
             await _until(lambda: not self._replies.outstanding, FINISH_SECONDS)
-            self._phase = "waiting for the workers to leave"
+            self._phase = "waiting for the workers to scale in"
             await _until(lambda: len(scaler.workers()) <= self._settings.min_workers, EBB_SECONDS)
         finally:
             showing.cancel()
@@ -234,7 +234,7 @@ class Demo:
             self._view.say(sentence, "bold")
 
     async def _delete_queues(self) -> None:
-        """Leave nothing on a RabbitMQ that others use too; by now nobody consumes."""
+        """Delete the demo's queues, because RabbitMQ may be shared; they have no consumers now."""
         reports = self._settings.report_queue
         async with connected(self._settings, "demo") as broker:
             for queue in (
@@ -274,9 +274,9 @@ def _key(number: int) -> str:
 
 
 async def _until(condition: Any, timeout: float) -> None:
-    """Return when the condition holds, or after `timeout` seconds all the same."""
+    """Return when the condition holds, or after `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - it watches what has no event
+    while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - polls what has no event
         await asyncio.sleep(REFRESH / 2)
 
 
@@ -285,11 +285,11 @@ def _print(summary: Summary, duration: float, console: Console) -> None:
     fixed = s.peak_workers * duration
     console.print(
         f"\n{s.published} uploads published, {s.stored} stored, {s.lost} lost, {s.duplicates} stored twice.\n"
-        f"{s.attainment:.1%} answered within {OBJECTIVE.seconds:g} s (target {OBJECTIVE.share:.0%}), "
+        f"{s.attainment:.1%} stored within {OBJECTIVE.seconds:g} s (target {OBJECTIVE.share:.0%}), "
         f"p95 {seconds(s.p95_response_time)}.\n"
-        f"Workers: 1 -> {s.peak_workers} -> {s.final_workers}, by {s.decisions} decisions; "
-        f"{s.worker_seconds:g} worker-seconds; {s.peak_workers} all the time cost {fixed:.0f}.\n"
-        f"Proof: {s.verified} of {s.published} objects read again, each with its source's sha256.",
+        f"Workers: 1 -> {s.peak_workers} -> {s.final_workers}, in {counted(s.decisions, 'decision')}; "
+        f"{s.worker_seconds:g} worker-seconds, against {fixed:.0f} with {s.peak_workers} all the time.\n"
+        f"Verified: {s.verified} of {s.published} objects, read back, have the SHA-256 of their source.",
         markup=False,
         highlight=False,
     )

@@ -1,8 +1,7 @@
-"""What the demo does, decided before it begins: which files, how large, when, and how fast a worker uploads.
+"""The demo's plan, made before it starts: files, sizes, arrival times, and a worker's upload rate.
 
-What comes in: a seed, a duration, perhaps the user's own files. What goes out: a plan. The numbers are chosen
-so that one worker is half busy in the quiet, about four are needed in the burst, and no single file takes
-longer than half of the target.
+In: a seed, a duration, optionally the user's files. Out: a plan. Its numbers keep one worker half busy in the
+quiet phase, need about four in the burst, and let no file take longer than half the target.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ OBJECTIVE = Slo(share=0.95, seconds=5.0)
 QUIET_RATE = 2.5
 BURST_RATE = 20.0
 SERVICE_SECONDS = 0.2
-"""What the mean file takes, by choice of the upload rate: 2.5 x 0.2 s = 0.5 busy workers; 20 x 0.2 s = 4."""
+"""Time to upload the mean file, set by the upload rate: 2.5 x 0.2 s = 0.5 busy workers; 20 x 0.2 s = 4."""
 
 ALPHA = 1.3
 SMALLEST, LARGEST = 16 * 1024, 512 * 1024
-"""Bytes of the files made: a Pareto tail, the heavier the closer its alpha is to 1."""
+"""Sizes of generated files in bytes: Pareto distributed, heavier tailed the closer alpha is to 1."""
 
 MOST_FILES = 2000
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Upload `files[n]` `arrivals[n]` seconds after the start; `sizes` and `rate` (a second) are bytes."""
+    """Upload `files[n]` at `arrivals[n]` seconds; `sizes` in bytes, `rate` in bytes per second."""
 
     phases: list[Phase]
     arrivals: list[float]
@@ -56,23 +55,23 @@ def make_files(folder: Path, seconds: float, seed: int) -> Plan:
 
 
 def take_files(folder: Path, seconds: float, seed: int) -> Plan:
-    """Plan the upload of the user's files: each at least once, again where they are few.
+    """Plan the upload of the user's files: each at least once, repeatedly if there are few.
 
     Raises:
-        SettingsError: no such folder, or no file in it.
+        SettingsError: the folder does not exist or has no file.
     """
     try:
         found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
         known = {path: path.stat().st_size for path in found[:MOST_FILES]}
     except OSError as error:
-        raise SettingsError(f"--files must be a readable folder: {folder}: {error.strerror}") from error
+        raise SettingsError(f"--files: cannot read {folder}: {error.strerror}") from error
     if not known:
-        raise SettingsError(f"--files must be a folder with at least one file in it, got {folder}")
+        raise SettingsError(f"--files must be a folder with at least one file, got {folder}")
     rng = random.Random(seed)  # noqa: S311 - as above
     phases = quiet_burst_calm(seconds, quiet_rate=QUIET_RATE, burst_rate=BURST_RATE)
     arrivals = list(piecewise(phases, rng))
     factor = max(1.0, 1.1 * len(known) / max(1, len(arrivals)))
-    if factor > 1:  # many files: more of them in the same time, and faster workers
+    if factor > 1:  # many files: publish more in the same time, with faster workers
         phases = [Phase(phase.name, phase.seconds, phase.rate * factor) for phase in phases]
         arrivals = list(piecewise(phases, rng))
     files = [list(known)[n % len(known)] for n in range(len(arrivals))]
@@ -99,7 +98,7 @@ def _rate(sizes: list[int], factor: float = 1.0) -> float:
 
 
 def checksum(path: Path) -> str | None:
-    """Return a file's sha256 in hexadecimal digits; None where it is not there."""
+    """Return a file's SHA-256 in hexadecimal; None if it does not exist."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

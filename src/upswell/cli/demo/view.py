@@ -1,6 +1,6 @@
-"""The demo as one watches it: a live table on a terminal, lines elsewhere.
+"""The demo's display: a live table on a terminal, lines elsewhere.
 
-What comes in: sentences as decisions are made, and `Now` several times a second. What goes out: text.
+In: sentences as decisions are made, and `Now` several times per second. Out: text.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class View:
         self._started_at = time.monotonic()
 
     def say(self, sentence: str, style: str = "") -> None:
-        """Tell what happens."""
+        """Show a sentence."""
         raise NotImplementedError
 
     def show(self, now: Now) -> None:
-        """Bring the picture up to date."""
+        """Update the display."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Show no more."""
+        """Stop showing."""
 
     @property
     def _elapsed(self) -> float:
@@ -68,7 +68,7 @@ class View:
 
 
 def open_view(console: Console) -> View:
-    """Return the view that suits where it is shown."""
+    """Return the view that suits the console."""
     return LiveTable(console) if console.is_terminal else Lines(console)
 
 
@@ -78,7 +78,7 @@ def change(decision: Decision) -> str | None:
 
 
 class Lines(View):
-    """Plain lines: what happens, and the state every few seconds."""
+    """Plain lines: events, and the state every few seconds."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Lines(View):
         self._console.print(f"{self._elapsed:5.1f}s  {sentence}", markup=False, soft_wrap=True)
 
     def show(self, now: Now) -> None:
-        """Print the state, seldom."""
+        """Print the state every few seconds."""
         if self._elapsed - self._last_at < LINE_EVERY:
             return
         self._last_at = self._elapsed
@@ -102,7 +102,7 @@ class Lines(View):
 
 
 class LiveTable(View):
-    """A table that is drawn over itself, with the last decisions below it."""
+    """A table updated in place, with the last decisions below it."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class LiveTable(View):
         self._live.update(Group(self._table(now), *self._last), refresh=True)
 
     def close(self) -> None:
-        """Leave the last picture on the screen."""
+        """Keep the last table on the screen."""
         self._live.stop()
 
     def _table(self, now: Now) -> Table:

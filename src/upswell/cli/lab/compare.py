@@ -1,4 +1,4 @@
-"""`upswell compare`: every autoscaler on the same uploads, and how far each is from a clairvoyant."""
+"""`upswell compare`: simulate every autoscaler on the same uploads, and compare it with a clairvoyant."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     default="all",
     show_default=True,
     metavar="NAMES",
-    help="Separated by commas; a number may follow a colon (keda:5, constant:12). An unknown one lists all.",
+    help="Comma-separated; some take a number (keda:5, constant:12). An unknown name lists all.",
 )
-@click.option("--no-oracle", is_flag=True, help="Skip the clairvoyant, and R with it: it may take minutes.")
+@click.option("--no-oracle", is_flag=True, help="Skip the clairvoyant, which may take minutes, and R.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plot_option
 def command(  # noqa: PLR0917 - click passes them by name
@@ -42,22 +42,23 @@ def command(  # noqa: PLR0917 - click passes them by name
     as_json: bool,
     plot: str | None,
 ) -> None:
-    """Try every policy on the same uploads in virtual time, and show what each missed and cost.
+    """Simulate every policy on the same uploads in virtual time, and show its attainment and cost.
 
-    R is the cost over that of a clairvoyant fleet, times the share missed over the share allowed where that
-    is more; 1 is perfect. "each" is what one upload in time cost: worker-seconds, or money with --price.
+    R is the cost relative to a clairvoyant fleet, multiplied by the late share relative to the allowed share
+    if that was exceeded; 1 is perfect. "each" is the cost of one upload in time: worker-seconds, or money
+    with --price.
     """
     choices = choose_all(policies, with_rules=bool(house.settings.rules_file))
     traffic = read_traffic(source)
     possible, notes = check_reach(traffic.services, world.slo)
     bound = None
     if not no_oracle:
-        with progress("asking the oracle", known=False):
+        with progress("computing the clairvoyant", known=False):
             bound = clairvoyant(traffic, world, possible)
     best = bound.result if bound else None
     runs: list[Run] = []
     for choice in choices:
-        with progress(f"trying {choice.text}") as on_progress:
+        with progress(f"simulating {choice.text}") as on_progress:
             runs.append(run_policy(traffic, world, choice, best, house=house, on_progress=on_progress))
     if plot:
         from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs upswell[plot]
@@ -71,7 +72,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 
 class Compared(NamedTuple):
-    """All that a comparison found; `price` of a worker an hour, 0 where that is not known."""
+    """The results of a comparison; `price` of a worker per hour, 0: unknown."""
 
     traffic: Traffic
     world: World
@@ -102,7 +103,7 @@ def _as_json(compared: Compared) -> dict[str, Any]:
 
 
 def figures(run: Run, price: float) -> dict[str, Any]:
-    """Return a run's figures as JSON has them; times in seconds, `price` of a worker an hour."""
+    """Return a run's figures for JSON; times in seconds, `price` of a worker per hour."""
     outcome = run.outcome
     return {
         "attainment": outcome.attainment,
@@ -160,7 +161,7 @@ def _show(compared: Compared) -> None:
     for line in (
         *traffic.notes,
         *notes,
-        *([f"no oracle: {bound.why_none}"] if bound and bound.why_none else []),
+        *([f"no clairvoyant: {bound.why_none}"] if bound and bound.why_none else []),
         *(f"{run.name}: {run.note}" for run in runs if run.note),
         *(f"{run.name}: {run.unfinished}" for run in runs if run.unfinished),
     ):
@@ -172,7 +173,7 @@ def _attained(attainment: float, share: float) -> str:
 
 
 def _rank(run: Run, share: float) -> tuple[float, float]:
-    """Return what to sort by: R; where there is none, those that met the objective first, by their cost."""
+    """Return the sort key: R; without it, policies that met the objective first, by cost."""
     if run.r is not None:
         return 0.0, run.r
     missed = run.outcome.attainment < share

@@ -1,4 +1,4 @@
-"""`upswell replay`: what another policy or objective would have made of recorded traffic."""
+"""`upswell replay`: simulate another policy or objective on recorded traffic."""
 
 from __future__ import annotations
 
@@ -27,25 +27,36 @@ if TYPE_CHECKING:
 @click.command("replay")
 @click.argument("journal")
 @click.option(
-    "--policy", default="slo", show_default=True, metavar="NAME", help="Try this policy (keda:5, slo+rules)."
+    "--policy",
+    default="slo",
+    show_default=True,
+    metavar="NAME",
+    help="Policy to simulate (keda:5, slo+rules).",
+)
+@click.option("--slo", metavar="SLO", help='Objective: seconds, or "99% < 60s". [default: as recorded]')
+@click.option(
+    "--share", type=float, callback=finite, help="Share of uploads that must be stored within --slo seconds."
+)
+@app_option(required=False, help="Application; optional if the journal has only one.")
+@click.option(
+    "--start-delay",
+    type=click.FloatRange(0),
+    callback=finite,
+    help="Start-up delay of a worker in seconds. [default: as measured]",
 )
 @click.option(
-    "--slo", metavar="SLO", help='Try this objective: seconds, or "99% < 60s". [default: as recorded]'
+    "--min-workers", type=click.IntRange(0), help="Minimum number of workers. [default: as recorded]"
 )
 @click.option(
-    "--share", type=float, callback=finite, help="Of the uploads that must be answered in that time."
+    "--max-workers", type=click.IntRange(1), help="Maximum number of workers. [default: as recorded]"
 )
-@app_option(required=False, help="The application; not needed where the journal has only one.")
 @click.option(
-    "--start-delay", type=click.FloatRange(0), callback=finite, help="Seconds. [default: as measured]"
+    "--rules-file", metavar="FILE.toml", help="Rules file that guards the policy. [default: as recorded]"
 )
-@click.option("--min-workers", type=click.IntRange(0), help="Never fewer. [default: as recorded]")
-@click.option("--max-workers", type=click.IntRange(1), help="Never more. [default: as recorded]")
-@click.option("--rules-file", metavar="FILE.toml", help="Rules to guard with. [default: as recorded]")
 @click.option(
     "--wrappers/--bare",
     default=True,
-    help="Inside what the monitor put around its policy, or within the bounds only. [default: wrappers]",
+    help="Apply all guards of the monitor, or only the bounds. [default: wrappers]",
 )
 @click.option(
     "--differences",
@@ -53,7 +64,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     default=5,
     show_default=True,
-    help="Show at most this many.",
+    help="Maximum number of differences to show.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plot_option
@@ -62,12 +73,12 @@ def command(
 ) -> None:
     """Replay the traffic in JOURNAL (its file, or the state folder) under another policy or objective.
 
-    All else is as it was recorded: bounds, slots, start-up delay, wrappers.
+    Everything else is as recorded: bounds, slots, start-up delay, guards.
     """
     choice = choose(policy)
     reader = open_journal(journal)
     recorded = read_recorded(reader, application(reader, app))
-    with progress(f"trying {choice.text}") as on_progress:
+    with progress(f"simulating {choice.text}") as on_progress:
         replayed = replay(recorded, choice, differences=count, on_progress=on_progress, **options)
     if plot:
         _draw(plot, replayed)
@@ -167,7 +178,7 @@ def _lines(replayed: Replayed) -> list[str]:
 
 
 def _states(paid: Bill | None, would: Bill, name: str) -> list[str]:
-    """Return the worker-hours of each state, of both sides."""
+    """Return the worker-hours by state, recorded and replayed."""
     lines: list[str] = []
     for side, bill in (("recorded", paid), (name, would)):
         if bill is not None:
@@ -181,23 +192,23 @@ def _states(paid: Bill | None, would: Bill, name: str) -> list[str]:
 def _verdict(replayed: Replayed, paid: Bill | None) -> str:
     outcome, slo = replayed.run.outcome, replayed.world.slo
     met = "met" if outcome.attainment >= slo.share else "missed"
-    sentence = f"{replayed.run.name} would have {met} the slo, with {outcome.late:,} late"
+    sentence = f"{replayed.run.name} would have {met} the slo, with {counted(outcome.late, 'late upload')}"
     if paid is None or not paid.worker_seconds:
         return sentence
     change = outcome.cost / paid.worker_seconds - 1
-    return f"{sentence}, and have cost {abs(change):.0%} {'more' if change > 0 else 'less'} than was recorded"
+    return f"{sentence}, and cost {abs(change):.0%} {'more' if change > 0 else 'less'} than recorded"
 
 
 def _told(replayed: Replayed) -> list[str]:
     if not replayed.differences:
-        return ["the two decided alike throughout"] if replayed.recorded.entries else []
+        return ["both made the same decisions throughout"] if replayed.recorded.entries else []
     name = replayed.run.name
-    lines = [f"where the two differed most ({name} in simulated time):"]
+    lines = [f"largest differences ({name} in simulated time):"]
     for one in replayed.differences:
         more = "more" if one.worker_seconds > 0 else "fewer"
         lines += [
             (
-                f"  {clock(one.begin)} to {clock(one.end)}: {name} wanted {more} workers, "
+                f"  {clock(one.begin)} to {clock(one.end)}: {name} had {more} workers, "
                 f"{abs(one.worker_seconds) / 3600:.3g} worker-hours; at {clock(one.widest_at)}:"
             ),
             f"    recorded {one.recorded}: {safe(one.recorded_reason)}",

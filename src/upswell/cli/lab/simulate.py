@@ -1,4 +1,4 @@
-"""`upswell simulate`: one policy in virtual time: what it decided, what it cost, how long uploads took."""
+"""`upswell simulate`: one policy in virtual time: its decisions, cost and response times."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 @click.command("simulate")
 @traffic_options()
 @click.option(
-    "--policy", default="slo", show_default=True, metavar="NAME", help="An unknown one lists those there are."
+    "--policy", default="slo", show_default=True, metavar="NAME", help="Policy; an unknown name lists all."
 )
 @click.option(
     "--decisions",
     type=click.IntRange(0),
     default=12,
     show_default=True,
-    help="Show this many decisions, those that changed most.",
+    help="Show this many decisions, those with the largest changes.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plot_option
@@ -46,11 +46,11 @@ def command(  # noqa: PLR0917 - click passes them by name
     as_json: bool,
     plot: str | None,
 ) -> None:
-    """Try one policy on uploads in virtual time."""
+    """Simulate one policy on uploads in virtual time."""
     choice = choose(policy)
     traffic = read_traffic(source)
     _, notes = check_reach(traffic.services, world.slo)
-    with progress(f"trying {choice.text}") as on_progress:
+    with progress(f"simulating {choice.text}") as on_progress:
         run = run_policy(traffic, world, choice, house=house, on_progress=on_progress)
     if plot:
         from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs upswell[plot]
@@ -80,7 +80,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 
 def summary(traffic: Traffic, world: World, run: Run, price: float = 0.0) -> list[str]:
-    """Return what became of the run, in sentences."""
+    """Return the run's result in sentences."""
     outcome, slo, bill = run.outcome, world.slo, run.bill
     met = "met" if outcome.attainment >= slo.share else "MISSED"
     states = ", ".join(
@@ -89,7 +89,7 @@ def summary(traffic: Traffic, world: World, run: Run, price: float = 0.0) -> lis
         if value > 0
     )
     unfinished = outcome.uploads - outcome.finished
-    late = f"{outcome.late:,} late" + (f", {unfinished:,} of them not finished" if unfinished else "")
+    late = f"{outcome.late:,} late" + (f", {unfinished:,} of them unfinished" if unfinished else "")
     return [
         (
             f"{traffic.case} under {run.name}: {counted(outcome.uploads, 'upload')} of "
@@ -106,14 +106,14 @@ def summary(traffic: Traffic, world: World, run: Run, price: float = 0.0) -> lis
             f"{each_text(bill, price)} for each upload in time; {states}"
         ),
         (
-            f"workers: {outcome.peak_workers:,} at most, {outcome.starts:,} started, "
-            f"{outcome.scalings:,} scalings"
+            f"workers: peak {outcome.peak_workers:,}, {outcome.starts:,} started, "
+            f"{counted(outcome.scalings, 'scaling')}"
         ),
     ]
 
 
 def largest(made: tuple[Made, ...], count: int) -> list[Made]:
-    """Return the decisions that changed most, in the order of time."""
+    """Return the decisions with the largest changes, in time order."""
     chosen = sorted(made, key=lambda one: -abs(one.decision.desired_workers - one.before))[:count]
     return sorted(chosen, key=lambda one: one.at)
 
@@ -132,9 +132,7 @@ def _decisions(run: Run, count: int) -> list[str]:
     if not told:
         return []
     left_out = len(run.made) - len(told)
-    begin = (
-        f"decisions, the {len(told)} that changed most of {len(run.made):,}:" if left_out else "decisions:"
-    )
+    begin = f"the {len(told)} largest of {len(run.made):,} decisions:" if left_out else "decisions:"
     return [
         begin,
         *(

@@ -1,6 +1,6 @@
-"""The options of a command that simulates: its traffic, its objective, the world that a policy is tried in.
+"""Options of commands that simulate: traffic, objective, and the simulated world.
 
-In: what was typed. Out: a `TrafficSource`, a `World` and a `House`, checked.
+In: command-line options. Out: a checked `TrafficSource`, `World` and `House`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 def _drawable(_ctx: click.Context, _param: click.Parameter, path: str | None) -> str | None:
-    """Return the path, or fail before minutes are spent on what cannot be drawn."""
+    """Return the path, or fail early if it cannot be drawn."""
     if path is not None:
         try:
             from upswell.lab.plots import check_ending  # noqa: PLC0415 - for --plot alone
@@ -39,12 +39,12 @@ plot_option = click.option(
     "--plot",
     metavar="FILE",
     callback=_drawable,
-    help="Draw workers over time, response times, cost against attainment; .svg, .png or .pdf.",
+    help="Plot workers over time, response times, and cost against attainment, as .svg, .png or .pdf.",
 )
 
 
 def traffic_options() -> Callable[[Command], Command]:
-    """Return a decorator that gives a command its traffic (`source`), its `world` and its `house`."""
+    """Return a decorator that adds the arguments `source` (traffic), `world` and `house`."""
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
@@ -83,7 +83,7 @@ def traffic_options() -> Callable[[Command], Command]:
 def _check(source: TrafficSource) -> None:
     given = [name for name in ("jobs", "trace", "arrivals") if getattr(source, name) is not None]
     if len(given) != 1:
-        raise click.UsageError("give one of --jobs, --trace and --arrivals")
+        raise click.UsageError("give exactly one of --jobs, --trace and --arrivals")
     if (source.service is None) != (given[0] == "jobs"):
         rule = "has its own service times" if source.service else "needs --service"
         raise click.UsageError(f"--{given[0]} {rule}")
@@ -91,28 +91,30 @@ def _check(source: TrafficSource) -> None:
 
 def _options() -> list[Callable[[Any], Any]]:
     return [
-        click.option("--jobs", metavar="FILE", help="CSV or .csv.gz with the columns arrival_s,service_s."),
+        click.option(
+            "--jobs", metavar="FILE", help="CSV or .csv.gz file with the columns arrival_s,service_s."
+        ),
         click.option(
             "--trace",
             metavar="FILE",
-            help="CSV or .csv.gz with the columns t_seconds,count; needs --service.",
+            help="CSV or .csv.gz file with the columns t_seconds,count; needs --service.",
         ),
         click.option(
             "--arrivals",
             metavar="PROCESS",
-            help=f"Draw the arrivals: {distributions.forms(distributions.ARRIVALS)}; rates a second.",
+            help=f"Random arrivals: {distributions.forms(distributions.ARRIVALS)}; rates per second.",
         ),
         click.option(
             "--duration",
             default="1h",
             show_default=True,
             metavar="TIME",
-            help="How long --arrivals lasts: 90s, 15min, 6h, 2d.",
+            help="Duration of --arrivals: 90s, 15min, 6h, 2d.",
         ),
         click.option(
             "--service",
             metavar="DISTRIBUTION",
-            help=f"Draw the service times: {distributions.forms(distributions.SERVICES)}, or seconds.",
+            help=f"Random service times: {distributions.forms(distributions.SERVICES)}, or seconds.",
         ),
         click.option(
             "--thin",
@@ -120,7 +122,7 @@ def _options() -> list[Callable[[Any], Any]]:
             default=1.0,
             callback=finite,
             show_default=True,
-            help="Share of the uploads to keep.",
+            help="Share of uploads to keep.",
         ),
         click.option(
             "--squeeze",
@@ -133,12 +135,12 @@ def _options() -> list[Callable[[Any], Any]]:
         click.option(
             "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of all random draws."
         ),
-        click.option("--slo", required=True, metavar="SLO", help='Seconds, or "99% < 60s".'),
+        click.option("--slo", required=True, metavar="SLO", help='Objective: seconds, or "99% < 60s".'),
         click.option(
             "--share",
             type=float,
             callback=finite,
-            help=f"Of the uploads that must be answered in that time. [default: {DEFAULT_SHARE:g}]",
+            help=f"Share of uploads that must be stored within --slo seconds. [default: {DEFAULT_SHARE:g}]",
         ),
         click.option(
             "--start-delay",
@@ -146,7 +148,7 @@ def _options() -> list[Callable[[Any], Any]]:
             default=30.0,
             callback=finite,
             show_default=True,
-            help="Seconds from asking for a worker to its being ready.",
+            help="Seconds from requesting a worker until it is ready.",
         ),
         click.option(
             "--initial", type=click.IntRange(0), default=1, show_default=True, help="Workers at the start."
@@ -156,14 +158,14 @@ def _options() -> list[Callable[[Any], Any]]:
             type=click.IntRange(1),
             default=500,
             show_default=True,
-            help="Never more workers than this.",
+            help="Maximum number of workers.",
         ),
         click.option(
             "--slots",
             type=click.IntRange(1),
             default=1,
             show_default=True,
-            help="Uploads that one worker runs at once.",
+            help="Uploads that one worker runs concurrently.",
         ),
         click.option(
             "--interval",
@@ -171,24 +173,24 @@ def _options() -> list[Callable[[Any], Any]]:
             default=2.0,
             callback=finite,
             show_default=True,
-            help="Seconds between two decisions of our own policies; a peer keeps its own.",
+            help="Seconds between decisions of Upswell's policies; other autoscalers keep their own.",
         ),
         click.option(
             "--rules-file",
             metavar="FILE.toml",
-            help="Rules of your own: the policy rules, and what guards others (slo+rules).",
+            help="Your rules, for the policy rules and to guard others (slo+rules).",
         ),
         click.option(
             "--price",
             type=click.FloatRange(0),
             default=0.0,
             callback=finite,
-            help="What a worker costs an hour, in your currency; costs are shown in it.",
+            help="Price of a worker per hour; costs are then shown in your currency.",
         ),
         click.option(
             "--wrappers/--bare",
             default=False,
-            help="Try each policy inside all that the monitor puts around it (its default settings), or "
-            "within --max-workers only.  [default: bare]",
+            help="Apply all guards of the monitor with default settings, or only --max-workers.  "
+            "[default: bare]",
         ),
     ]

@@ -81,7 +81,7 @@ class _ProfileCredentials:
 
             self._found = botocore.session.get_session().get_credentials()
         if self._found is None:
-            raise StoreUnavailableError("AWS credentials must be found in a profile or the environment")
+            raise StoreUnavailableError("no AWS credentials in a profile or the environment")
         frozen = self._found.get_frozen_credentials()
         return {
             "access_key_id": frozen.access_key,

@@ -180,7 +180,7 @@ class DirectoryStore:
             os.link(temporary, name, src_dir_fd=self._private, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
             raise TemporaryUploadError(
-                "another upload stored an object under the same key meanwhile"
+                "another upload stored an object under the same key at the same time"
             ) from None
 
     @contextmanager
@@ -208,8 +208,8 @@ class DirectoryStore:
         found = digest_of(lambda buffer: os.readv(descriptor, [buffer]))
         if found != written:
             raise TemporaryUploadError(
-                f"what was written must be read back the same, got {found.bytes} bytes with {found.checksum} "
-                f"instead of {written.bytes} with {written.checksum}"
+                f"read back {found.bytes} bytes with {found.checksum}, "
+                f"wrote {written.bytes} with {written.checksum}"
             )
 
     def _sweep(self, now: float) -> None:
@@ -265,5 +265,5 @@ def _upload_error(error: OSError, key: str) -> PermanentUploadError | TemporaryU
     if rule is not None:
         return PermanentUploadError(f"{rule}, got {shown}")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return TemporaryUploadError(f"the store must have room, its disk is full: cannot store {shown}")
+        return TemporaryUploadError(f"the store's disk is full: cannot store {shown}")
     return TemporaryUploadError(f"cannot store {shown}: {error.strerror or error}")

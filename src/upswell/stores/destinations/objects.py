@@ -222,12 +222,14 @@ class ObjectStore:
         """Return what another upload stored under the key meanwhile, when it is right or may stay."""
         there = self._bucket.stat(upload.path)
         if there is None:
-            raise TemporaryUploadError("another upload had an object under the same key, which is gone")
+            raise TemporaryUploadError(
+                "another upload stored an object under the same key, which is gone now"
+            )
         if self._is_same(upload, there):
             return upload.parts.stored
         if self._is_damaged(upload, there):  # our own, whose answer was lost
             self._bucket.delete(upload.path)
-            raise TemporaryUploadError("the store must have the bytes that it was sent; others are there")
+            raise TemporaryUploadError("the stored bytes differ from those sent")
         return self._kept(upload, there)
 
     def _prove(self, upload: _Upload, etag: str | None) -> StoredObject:
@@ -245,7 +247,7 @@ class ObjectStore:
             return stored
         there = self._bucket.stat(path)
         if there is not None and there.etag != etag:
-            raise TemporaryUploadError("another upload stored an object under the same key meanwhile")
+            raise TemporaryUploadError("another upload stored an object under the same key at the same time")
         if verify == "length" or (verify == "checksum" and self._bucket.is_encrypted):
             found = None if there is None else StoredObject(there.size, None)
             right = there is not None and there.size == stored.bytes
@@ -257,7 +259,7 @@ class ObjectStore:
         self._bucket.delete(path)
         got = "nothing" if found is None else f"{found.bytes} bytes with {found.checksum or 'no checksum'}"
         raise TemporaryUploadError(
-            f"the store must have the {stored.bytes} bytes with {stored.checksum} that it was sent, got {got}"
+            f"the stored object differs: sent {stored.bytes} bytes with {stored.checksum}, got {got}"
         )
 
     def _is_same(self, upload: _Upload, there: ObjectInfo) -> bool:

@@ -137,12 +137,10 @@ def check_read(source: OpenSource, read: StoredObject, checksum: str | None) -> 
     source.check_unchanged()
     if source.size not in {None, read.bytes}:
         raise TemporaryUploadError(
-            f"a source must have the {source.size} bytes that it had when it was opened, got {read.bytes}"
+            f"the source had {source.size} bytes when it was opened, read {read.bytes}"
         )
     if checksum not in {None, read.checksum}:
-        raise TemporaryUploadError(
-            f"the source must have the request's checksum {checksum}, got {read.checksum}"
-        )
+        raise TemporaryUploadError(f"the source has checksum {read.checksum}, the request says {checksum}")
     return read
 
 

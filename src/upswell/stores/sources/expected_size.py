@@ -64,4 +64,4 @@ class _Sized:
 
 def _check(size: int, expected: int) -> None:
     if size != expected:
-        raise TemporaryUploadError(f"the source must have the request's size {expected} bytes, got {size}")
+        raise TemporaryUploadError(f"the source has {size} bytes, the request says {expected}")

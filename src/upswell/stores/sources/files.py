@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from typing import Self
 
 _RULES = {
-    errno.ENOENT: "a source must exist",
-    errno.ENOTDIR: "a source's path must lead through folders",
-    errno.ELOOP: "a source must not be reached through a symbolic link",
-    errno.EACCES: "a source must be readable by the worker",
-    errno.EPERM: "a source must be readable by the worker",
-    errno.ENAMETOOLONG: "a source's path must not be longer than the file system allows",
-    errno.EINVAL: "a source's path must be one that the file system allows",
+    errno.ENOENT: "the source does not exist",
+    errno.ENOTDIR: "the source's path leads through a file",
+    errno.ELOOP: "the source is behind a symbolic link",
+    errno.EACCES: "the worker may not read the source",
+    errno.EPERM: "the worker may not read the source",
+    errno.ENAMETOOLONG: "the source's path is too long for the file system",
+    errno.EINVAL: "the source's path is invalid in the file system",
 }
-"""No second try can succeed; any other error of the system may pass."""
+"""Errors that are permanent; all other system errors are temporary."""
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -88,7 +88,7 @@ class FileSource:
         now = os.fstat(self._descriptor)
         if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
             raise TemporaryUploadError(
-                f"a source must not change during its upload, got {safe(self._uri)}: {self._opened.st_size} "
+                f"the source changed during its upload: {safe(self._uri)}: {self._opened.st_size} "
                 f"bytes at the start, {now.st_size} at the end, last written at {now.st_mtime:.3f}"
             )
 
@@ -104,7 +104,7 @@ def open_file(uri: str, roots: Sequence[Path]) -> FileSource:
     path = _path(uri)
     if not roots:
         raise PermanentUploadError(
-            "the setting source_roots must name the folders that sources may lie in; it is empty, "
+            "source_roots is empty, so no files can be read: set it to the folders of the sources; "
             f"got {safe(uri)}"
         )
     try:
@@ -117,7 +117,7 @@ def open_file(uri: str, roots: Sequence[Path]) -> FileSource:
         rule = _RULES.get(error.errno or 0)
         if rule is None:
             raise TemporaryUploadError(f"cannot open {safe(uri)}: {error.strerror}") from error
-        raise PermanentUploadError(f"{rule}, got {safe(uri)}") from error
+        raise PermanentUploadError(f"{rule}: {safe(uri)}") from error
 
 
 def _path(uri: str) -> str:
@@ -127,7 +127,7 @@ def _path(uri: str) -> str:
     if rest.startswith("//"):
         host, slash, rest = rest[2:].partition("/")
         if host.lower() not in {"", "localhost"}:
-            raise PermanentUploadError(f"a file:// URI must name no other host, got {safe(uri)}")
+            raise PermanentUploadError(f"a file:// URI must not name another host, got {safe(uri)}")
         rest = slash + rest
     if "?" in rest or "#" in rest:
         raise PermanentUploadError(
@@ -136,7 +136,7 @@ def _path(uri: str) -> str:
     # Names are bytes on this system: what is no UTF-8 comes through as os.fsdecode would have it.
     path = unquote(rest, errors="surrogateescape")
     if "\0" in path or not path.startswith("/"):
-        raise PermanentUploadError(f"a file:// URI must hold an absolute path without NUL, got {safe(uri)}")
+        raise PermanentUploadError(f"a file:// URI must have an absolute path without NUL, got {safe(uri)}")
     return path
 
 
@@ -151,7 +151,7 @@ def _below(path: str, roots: Sequence[Path], uri: str) -> tuple[Path, list[str]]
                 if len(names) > depth and tuple(names[:depth]) == top.parts[1:]:
                     return top, names[depth:]
     allowed = ", ".join(str(root) for root in roots)
-    raise PermanentUploadError(f"a source must lie below one of source_roots ({allowed}), got {safe(uri)}")
+    raise PermanentUploadError(f"the source is not below source_roots ({allowed}): {safe(uri)}")
 
 
 def _open_regular(folder: int | None, name: str, uri: str) -> FileSource:

@@ -144,8 +144,7 @@ class HttpSource:
         if count == 0 and self.size is not None and self._read < self.size:
             self._resume(
                 TemporaryUploadError(
-                    f"an http source must have the {self.size} bytes that its header announced, "
-                    f"got {self._read} from {self._shown}"
+                    f"incomplete source: got {self._read} of {self.size} bytes from {self._shown}"
                 )
             )
             return self.readinto(buffer)
@@ -200,9 +199,7 @@ class HttpSource:
     def _checked_version(self, answer: HttpAnswer) -> SourceVersion:
         version = SourceVersion.of(answer, answer.body_size)
         if answer.status != _OK:
-            raise TemporaryUploadError(
-                f"an http source must be answered with 200, got {answer.status} from {self._shown}"
-            )
+            raise TemporaryUploadError(f"unexpected status {answer.status}, not 200, from {self._shown}")
         if version.size is not None and version.size > self._max_bytes:
             raise self._too_large(str(version.size))
         return version
@@ -227,14 +224,13 @@ class HttpSource:
     def _check_same(self, now: SourceVersion) -> None:
         if self._opened.differs(now):
             raise TemporaryUploadError(
-                f"a source must not change during its upload, got {self._shown}: "
+                f"the source changed during its upload: {self._shown}: "
                 f"{_told(self._opened)} at the start, {_told(now)} later"
             )
 
     def _too_large(self, size: str) -> PermanentUploadError:
         return PermanentUploadError(
-            f"a source must have at most stores.http.max_bytes ({self._max_bytes}), "
-            f"got {size} from {self._shown}"
+            f"the source exceeds stores.http.max_bytes ({self._max_bytes}): {size} from {self._shown}"
         )
 
 

@@ -78,7 +78,7 @@ class ObjectSource:
 
     def _changed(self, now: str) -> TemporaryUploadError:
         return TemporaryUploadError(
-            f"a source must not change during its upload, got {self._shown}: {self.size} bytes, ETag "
+            f"the source changed during its upload: {self._shown}: {self.size} bytes, ETag "
             f"{self.version} at the start, {now} at the end"
         )
 
@@ -94,8 +94,7 @@ def opener(settings: Settings) -> Callable[[str], ObjectSource]:
         address = f"{scheme}://{name}/{key}"
         if not any(address == prefix or address.startswith(f"{prefix}/") for prefix in allowed):
             raise PermanentUploadError(
-                f"a source must lie below one of source_stores ({', '.join(allowed) or 'none'}), "
-                f"got {safe(uri)}"
+                f"the source is not below source_stores ({', '.join(allowed) or 'empty'}): {safe(uri)}"
             )
         with lock:
             bucket = buckets.get((scheme, name))
@@ -104,7 +103,7 @@ def opener(settings: Settings) -> Callable[[str], ObjectSource]:
         try:
             return ObjectSource(bucket, key, safe(uri))
         except FileNotFoundError:
-            raise PermanentUploadError(f"a source must exist, got {safe(uri)}") from None
+            raise PermanentUploadError(f"the source does not exist: {safe(uri)}") from None
 
     return open_object
 
@@ -114,6 +113,6 @@ def _split(uri: str) -> tuple[str, str, str]:
     scheme, mark, rest = uri.partition("://")
     name, _, key = rest.partition("/")
     if not mark:
-        raise PermanentUploadError(f"an object's URI must read scheme://bucket/key, got {safe(uri)}")
+        raise PermanentUploadError(f"an object's URI must have the form scheme://bucket/key, got {safe(uri)}")
     split_key(key)
     return scheme.lower(), name, key

@@ -55,13 +55,13 @@ def run(*errors: Exception, delivery_limit: int = 5) -> tuple[Stored | None, int
 def test_what_may_pass_is_tried_again_and_the_attempts_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(TemporaryUploadError("busy"), TemporaryUploadError("busy")) == (Stored("k", 1), 3)
     assert capsys.readouterr().err.splitlines() == [
-        "attempt 1 failed: busy; again in 0ms",
-        "attempt 2 failed: busy; again in 0ms",
+        "attempt 1 failed: busy; retrying in 0ms",
+        "attempt 2 failed: busy; retrying in 0ms",
     ]
 
 
 def test_the_last_attempt_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UpswellError, match="busy; tried 2 times"):
+    with pytest.raises(UpswellError, match="busy; gave up after 2 attempts"):
         run(*[TemporaryUploadError("busy")] * 9, delivery_limit=2)
 
 

@@ -72,7 +72,7 @@ def test_empty_files_alone_make_a_plan_too(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="at least one file in it"):
+    with pytest.raises(SettingsError, match="at least one file"):
         take_files(tmp_path, seconds=12, seed=1)
 
 

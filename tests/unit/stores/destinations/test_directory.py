@@ -98,9 +98,7 @@ def test_other_bytes_under_the_same_key_replace_the_object(
 
 
 def test_bytes_with_a_wrong_checksum_are_never_seen_in_the_store(store: DirectoryStore, root: Path) -> None:
-    with pytest.raises(
-        TemporaryUploadError, match=r"must have the request's checksum sha256:0+, got sha256:"
-    ):
+    with pytest.raises(TemporaryUploadError, match=r"has checksum sha256:.*, the request says sha256:0+"):
         store.put("k", Bytes(b"x"), checksum="sha256:" + "0" * 64)
     assert not (root / "k").exists()
     assert leftovers(root) == []
@@ -143,7 +141,7 @@ def test_a_full_disk_is_a_temporary_error(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(TemporaryUploadError, match="its disk is full: cannot store k"):
+    with pytest.raises(TemporaryUploadError, match="disk is full: cannot store k"):
         store.put("k", Bytes(b"x"))
     monkeypatch.undo()
     assert leftovers(root) == []
@@ -155,7 +153,7 @@ def test_what_is_not_read_back_the_same_is_not_stored(
     """A disk that loses bytes: write() says yes and the object is short."""
     real = os.write
     monkeypatch.setattr(os, "write", lambda target, chunk: real(target, chunk[:-1]) + 1)
-    with pytest.raises(TemporaryUploadError, match="must be read back the same, got 9 bytes"):
+    with pytest.raises(TemporaryUploadError, match="read back 9 bytes"):
         store.put("k", Bytes(b"0123456789"))
     assert not (root / "k").exists()
 

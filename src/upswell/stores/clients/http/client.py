@@ -70,7 +70,7 @@ class HttpAnswer:
         if encoding or len(lengths) != 1 or self._response.length is None:
             shown = encoding or ", ".join(sorted(lengths))[:80] or "neither"
             raise TemporaryUploadError(
-                "an http source must say where it ends, by one Content-Length or Transfer-Encoding: chunked, "
+                "the response must have one Content-Length or Transfer-Encoding: chunked, "
                 f"got {shown!a} from {safe(str(self.url))}"
             )
         return self._response.length
@@ -187,10 +187,8 @@ class HttpClient:
         url = redirected(asked[-1], location)
         shown = safe(str(asked[0]))
         if url in asked or len(asked) > MAX_REDIRECTS:
-            what = f"in a loop, back to {safe(str(url))}" if url in asked else f"on and on from {shown}"
-            raise PermanentUploadError(
-                f"an http source must be reached within {MAX_REDIRECTS} redirects, got led {what}"
-            )
+            what = f"a loop, back to {safe(str(url))}" if url in asked else f"more than {MAX_REDIRECTS}"
+            raise PermanentUploadError(f"too many redirects from {shown}: {what}")
         if asked[-1].scheme == "https" and url.scheme == "http" and not self._allow_downgrade:
             raise PermanentUploadError(
                 "a redirect must not lead from https to http unless stores.http.allow_downgrade is set, "
@@ -201,9 +199,7 @@ class HttpClient:
     def _ask(self, url: Url, headers: Mapping[str, str], give_up_at: float) -> HttpAnswer:
         if not any(origin.holds(url.scheme, url.host, url.port) for origin in self._origins):
             allowed = ", ".join(str(origin) for origin in self._origins) or "empty: no http source is read"
-            raise PermanentUploadError(
-                f"an http source must come from one of source_origins ({allowed}), got {safe(str(url))}"
-            )
+            raise PermanentUploadError(f"the source is not from source_origins ({allowed}): {safe(str(url))}")
         request = {"Host": url.authority, **_HEADERS, **headers}
         while (kept := self._idle.take(url)) is not None:
             # The server may close a connection just when it is used again, so another is tried.

@@ -176,7 +176,6 @@ def _checked(host: str, found: Sequence[AddressInfo], networks: Sequence[Network
             refused = f"{address[0]}, {kind}"
     if not good:
         raise PermanentUploadError(
-            "an http source must have a public address, or one in source_networks, "
-            f"got {host}, which is {refused}"
+            f"the address of {host} is neither public nor in source_networks: {refused}"
         )
     return good

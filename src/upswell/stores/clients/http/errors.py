@@ -38,10 +38,10 @@ def status_error(status: int, retry_after: str | None, url: Url, now: float) -> 
     """Return the error of an answer that holds no source; `now` is in UTC seconds since 1970."""
     name = phrase(str(status))
     shown = f"{status} ({name})" if name else str(status)
-    told = f"an http source must be answered with 200, got {shown} for {safe(str(url))}"
+    reason = f"unexpected status {shown}, not 200, from {safe(str(url))}"
     if status in TEMPORARY or (status in _SERVER_ERRORS and status not in PERMANENT):
-        return TemporaryUploadError(told, retry_after=seconds_asked_for(retry_after, now))
-    return PermanentUploadError(told)
+        return TemporaryUploadError(reason, retry_after=seconds_asked_for(retry_after, now))
+    return PermanentUploadError(reason)
 
 
 def seconds_asked_for(retry_after: str | None, now: float) -> float:
@@ -66,16 +66,12 @@ def broken(error: OSError | HTTPException, url: Url) -> UploadError:
     """Return the error of a server that cannot be reached, or broke off, or talks nonsense."""
     shown = safe(str(url))
     if isinstance(error, ssl.SSLCertVerificationError):
-        return PermanentUploadError(
-            f"an http source must have a valid certificate, got {shown}: {error.verify_message}"
-        )
+        return PermanentUploadError(f"invalid certificate: {shown}: {error.verify_message}")
     if isinstance(error, socket.gaierror):
         kind = PermanentUploadError if error.errno in _UNKNOWN_HOST else TemporaryUploadError
         return kind(f"the host of {shown} is unknown: {error.strerror}")
     if isinstance(error, HTTPException):
-        return TemporaryUploadError(
-            f"an http source must be answered in HTTP/1.1, got {type(error).__name__} from {shown}"
-        )
+        return TemporaryUploadError(f"invalid HTTP/1.1 response: {type(error).__name__} from {shown}")
     if isinstance(error, TimeoutError):
-        return TemporaryUploadError(f"an http source must answer in time, got nothing from {shown}")
+        return TemporaryUploadError(f"no response in time from {shown}")
     return TemporaryUploadError(f"cannot read {shown}: {error.strerror or error}")

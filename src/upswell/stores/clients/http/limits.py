@@ -53,7 +53,7 @@ class ReadLimits:
             TemporaryUploadError: no longer at all.
         """
         if now >= self._give_up_at:
-            raise TemporaryUploadError("an http source must be read within upload_timeout")
+            raise TemporaryUploadError("the source was not read within upload_timeout")
         left = self._patience.read_timeout if self._headers_by is None else self._headers_by - now
         if left <= 0:  # bytes that never stop coming never let a socket time out
             raise self.timed_out()
@@ -63,7 +63,7 @@ class ReadLimits:
         """Return the error of a wait that was as long as it may be."""
         what = "more bytes" if self._headers_by is None else "its headers"
         return TemporaryUploadError(
-            f"an http source must send {what} within read_timeout ({self._patience.read_timeout:g} s)"
+            f"the web server did not send {what} within read_timeout ({self._patience.read_timeout:g} s)"
         )
 
     def received(self, waited: float, count: int) -> None:
@@ -80,6 +80,6 @@ class ReadLimits:
         self._waited, self._bytes = 0.0, 0
         if rate < self._patience.min_throughput:
             raise TemporaryUploadError(
-                "an http source must send at least min_throughput "
-                f"({self._patience.min_throughput:g} bytes/s), got {rate:.0f}"
+                "the web server is slower than min_throughput "
+                f"({self._patience.min_throughput:g} bytes/s): {rate:.0f}"
             )

@@ -63,7 +63,7 @@ def parse_url(text: str) -> Url:
     if match is None or _NEVER.search(text):
         raise _refusal("must be an absolute http(s) URL without spaces, control characters or '\\'", text)
     if "@" in match["authority"]:
-        raise _refusal("must hold no user or password", text)
+        raise _refusal("must not contain a user or password", text)
     scheme = match["scheme"].lower()
     authority = _AUTHORITY.match(_ascii(match["authority"], text))
     if authority is None:

@@ -12,6 +12,6 @@ from upswell.stores.clients.http.url import parse_url
 def test_http_client_connects_by_the_check_and_by_nothing_else(url: str) -> None:
     """Its own way would connect to whatever address the name has."""
     connection = CheckedConnection(parse_url(url), [], Patience(1.0, 1.0, 0.0), None)
-    with pytest.raises(PermanentUploadError, match="must have a public address"):
+    with pytest.raises(PermanentUploadError, match="is neither public nor in source_networks"):
         connection.request("GET", "/x")
     assert connection.sock is None

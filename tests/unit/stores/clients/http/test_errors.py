@@ -26,7 +26,7 @@ def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
     error = status_error(status, "7", URL, 0.0)
     assert isinstance(error, TemporaryUploadError)
     assert error.retry_after == 7.0
-    assert f"got {status}" in str(error)
+    assert f"unexpected status {status}" in str(error)
 
 
 @pytest.mark.parametrize(

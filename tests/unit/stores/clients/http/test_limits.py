@@ -28,7 +28,7 @@ def test_a_trickle_is_refused_when_one_window_was_waited() -> None:
     sender = body(100.0)
     for _ in range(9):
         sender.received(1.0, 5)
-    with pytest.raises(TemporaryUploadError, match=r"min_throughput \(100 bytes/s\), got 5"):
+    with pytest.raises(TemporaryUploadError, match=r"min_throughput \(100 bytes/s\): 5"):
         sender.received(1.0, 5)
 
 
@@ -38,7 +38,7 @@ def test_a_slow_start_is_made_good_within_the_window_and_a_slow_end_is_not_made_
     sender = body(100.0)
     sender.received(9.0, 0)
     sender.received(1.0, 10_000)
-    with pytest.raises(TemporaryUploadError, match="got 0"):
+    with pytest.raises(TemporaryUploadError, match=r": 0$"):
         sender.received(10.0, 0)
 
 

@@ -150,7 +150,11 @@ def test_explain_shows_a_decisions_steps_with_their_inputs_and_what_was_seen(tmp
         ("-1,1\n", (), "arrivals must be >= 0 s, got -1"),
         ("nan,1\n", (), "arrivals must be finite numbers, got nan"),
         ("1,99\n", (), "slo 90% < 20s cannot be met: the shortest service takes 99 s; what could be met"),
-        ("1,1\n", ("--policies", "best"), "policy must be one of slo, slo_formula, constant, keda"),
+        (
+            "1,1\n",
+            ("--policies", "best"),
+            "policy must be one of slo, slo_formula, threshold, elasticity_control, constant, keda",
+        ),
         ("1,1\n", ("--max-workers", "0"), "0 is not in the range x>=1"),
         ("1,1\n", ("--interval", "nan"), "must be a finite number, got nan"),
         ("1,1\n", ("--interval", "90"), "decision_interval must be > 0 and at most the window"),

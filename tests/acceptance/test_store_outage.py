@@ -111,7 +111,9 @@ def test_a_store_that_stops_costs_no_attempts_and_no_workers_and_all_is_stored_w
     assert workers < MOST_WORKERS
     system.publish(write_requests(system, "during", DURING))
     wait_until(lambda: times_tried(system) >= ROUNDS, 120, system.logs)
-    wait_until(lambda: f"so no more than {workers} run" in explained(system), 60, lambda: explained(system))
+    wait_until(
+        lambda: f"→ {workers}: nothing gets through" in explained(system), 60, lambda: explained(system)
+    )
     assert desired(system) == workers, told(system, "decision.made")
     assert len(system.workers()) <= workers
     assert not told(system, "monitor.bottleneck_gone")

@@ -125,6 +125,8 @@ class JournalReader:
         with _named_errors(self._path):
             connection, version = connect(self._path)
             try:
+                if not version:  # its writer has made the file and not yet the tables
+                    return
                 for row in connection.execute(query, parameters):
                     yield version, row
             finally:

@@ -147,6 +147,16 @@ def test_a_file_that_is_not_there_reads_as_an_empty_journal(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_whose_writer_has_not_made_its_tables_yet_reads_as_an_empty_journal(tmp_path: Path) -> None:
+    """A monitor has just started, and somebody asks for the status."""
+    path = tmp_path / "journal.sqlite"
+    sqlite3.connect(path).execute("PRAGMA journal_mode = WAL").connection.close()
+    reader = JournalReader(path)
+    assert list(reader.reports()) == []
+    assert reader.decisions() == []
+    assert reader.settings("e1") == {}
+
+
 def test_a_corrupt_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     path.write_bytes(b"this is no database, " * 500)

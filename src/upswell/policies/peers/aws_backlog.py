@@ -62,10 +62,12 @@ class AwsBacklogPolicy:
             return Decision.hold(WHO, current, "the queue's depth is unknown")
         if not seconds:
             return Decision.hold(WHO, current, "no upload has reported how long one takes")
+        target = snapshot.slo.seconds * snapshot.slots_per_worker / seconds
+        if not math.isfinite(target):
+            return Decision.hold(WHO, current, "no upload takes {seconds:s}", {"seconds": seconds})
         if snapshot.at - self._point_at < PERIOD - _SCHEDULE_SLACK:
             return Decision.hold(WHO, current, "the alarm looks every {period:s}", {"period": PERIOD})
         self._point_at = snapshot.at
-        target = snapshot.slo.seconds * snapshot.slots_per_worker / seconds
         per_worker = backlog / max(1, current)
         self._points.append(per_worker)
         wanted = math.ceil(backlog / target)

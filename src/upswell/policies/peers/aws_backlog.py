@@ -60,11 +60,9 @@ class AwsBacklogPolicy:
         seconds = self._processing_time or (snapshot.service_time.mean if snapshot.service_time else None)
         if backlog is None:
             return Decision.hold(WHO, current, "the queue's depth is unknown")
-        if not seconds:
-            return Decision.hold(WHO, current, "no upload has reported how long one takes")
-        target = snapshot.slo.seconds * snapshot.slots_per_worker / seconds
+        target = snapshot.slo.seconds * snapshot.slots_per_worker / seconds if seconds else math.inf
         if not math.isfinite(target):
-            return Decision.hold(WHO, current, "no upload takes {seconds:s}", {"seconds": seconds})
+            return Decision.hold(WHO, current, "no upload has reported how long one takes")
         if snapshot.at - self._point_at < PERIOD - _SCHEDULE_SLACK:
             return Decision.hold(WHO, current, "the alarm looks every {period:s}", {"period": PERIOD})
         self._point_at = snapshot.at

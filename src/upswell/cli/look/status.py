@@ -15,22 +15,18 @@ import msgspec
 from msgspec import Struct
 
 from upswell.broker import QueueDepth, topology
-from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped, unique_name
+from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped
 from upswell.cli.cost import cost_json
 from upswell.cli.journals import journal_path
 from upswell.cli.options import app_option, with_settings
-from upswell.errors import MessageError
+from upswell.cli.roster import LISTEN_INTERVALS, Roster
 from upswell.journal import JournalEntry, JournalReader
-from upswell.messages import WorkerStatus, decode
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from upswell.broker import Broker, Delivery
+    from upswell.broker import Broker
+    from upswell.messages import WorkerStatus
     from upswell.settings import Settings
-
-LISTEN_INTERVALS = 1.3
-"""How long to listen, in status intervals: every worker sends one status per interval."""
-
 
 DECISIONS = 5
 
@@ -54,42 +50,6 @@ class AppState(Struct, frozen=True, kw_only=True):
     def unheard(self) -> int | None:
         """Consumers of which no status was heard: neither `slots` nor `busy_slots` count theirs."""
         return None if self.depth is None else max(0, self.depth.consumers - self.workers.get("ready", 0))
-
-
-class Roster:
-    """The newest status of each recently heard worker."""
-
-    SILENT_SECONDS = 10.0
-
-    def __init__(self) -> None:
-        self._heard: dict[str, tuple[float, WorkerStatus]] = {}
-
-    async def listen(self, broker: Broker) -> None:
-        """Start receiving statuses from a private queue."""
-        queue = topology.status_queue("status", unique_name("cli"))
-        await broker.declare(queue)
-
-        def on_delivery(delivery: Delivery) -> None:
-            broker.ack(delivery)
-            self.take(delivery.body, time.monotonic())
-
-        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
-
-    def take(self, body: bytes, now: float) -> None:
-        """Record a status; ignore invalid ones."""
-        try:
-            status = decode(WorkerStatus, body)
-        except MessageError:
-            return
-        self._heard[status.worker_id] = (now, status)
-
-    def workers(self, now: float) -> list[WorkerStatus]:
-        """Return the newest status of each worker that is neither stopped nor silent."""
-        return [
-            status
-            for at, status in self._heard.values()
-            if status.state != "stopped" and now - at <= self.SILENT_SECONDS
-        ]
 
 
 async def look(broker: Broker, settings: Settings, apps: tuple[str, ...], roster: Roster) -> list[AppState]:

@@ -3,6 +3,7 @@
     publisher --UploadRequest--> worker --UploadReport--> monitor --ScaleRequest--> scaler
                                  worker --WorkerStatus--> monitor, scaler
                                  scaler --WorkerCommand--> worker
+                        monitor, scaler --PartStatus--> status, doctor
 
 What comes in: bytes from a queue, hostile until decoded. What goes out: a struct whose every field keeps
 its rule, or a `MessageError` that says the rule and the value. Instants (`..._at`) are UTC seconds since
@@ -47,6 +48,10 @@ WorkerState = Literal["starting", "standby", "ready", "draining", "stopped"]
 """`ready` means consuming; `busy` counts the uploads in hand."""
 
 CommandName = Literal["activate", "standby", "drain"]
+
+PartName = Literal["monitor", "scaler"]
+PartState = Literal["starting", "working", "failing", "waiting", "draining", "stopped"]
+"""`failing`: its rounds have not worked for a while. `waiting`: another scaler has the state folder."""
 
 
 class UploadRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -127,16 +132,32 @@ class WorkerCommand(Struct, frozen=True, kw_only=True):
     sent_at: Instant
 
 
+class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A heartbeat of a monitor or a scaler, sent every second: for people only, nothing is decided by it.
+
+    `report_queue` tells two installations on one broker apart. `since_round`: seconds since its last round
+    that worked. A draining scaler tells how many workers and uploads are left.
+    """
+
+    part: PartName
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    report_queue: Text
+    state: PartState
+    since_round: Seconds | None = None
+    workers_left: Count | None = None
+    uploads_left: Count | None = None
+
+
 MAX_EXCERPT_BYTES = 16_384
 """Longer than any URI."""
 
-AnyMessage = UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand
-M = TypeVar("M", UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand)
+AnyMessage = UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand | PartStatus
+M = TypeVar("M", UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus)
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[Any, Any] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand)
+    for kind in (UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus)
 }
 
 

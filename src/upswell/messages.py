@@ -27,7 +27,7 @@ APP_ID_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 """Application ids become part of queue, container and file names, so nothing else is accepted."""
 
 MAX_URL_LENGTH = 8192
-"""A key may have 1024 bytes, each of which takes three characters in a URL; a destination stands before it."""
+"""A key may have 1024 bytes, each of which takes three characters in a URL; a destination precedes it."""
 
 AppId = Annotated[str, Meta(pattern=APP_ID_PATTERN)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]

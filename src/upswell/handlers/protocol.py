@@ -29,11 +29,15 @@ MOVED: ContextVar[MovedBytes | None] = ContextVar("MOVED", default=None)
 
 
 class Stored(Struct, frozen=True):
-    """What was stored: where, how many bytes, and their checksum (`sha256:` and 64 hex digits)."""
+    """What was stored: where, how many bytes, and their checksum (`sha256:` and 64 hex digits).
+
+    `url` is the object's address, for whoever published it; it must hold no secret.
+    """
 
     key: str
     bytes: int
     checksum: str | None = None
+    url: str | None = None
 
 
 class Handler(Protocol):

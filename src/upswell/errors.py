@@ -6,6 +6,7 @@ UpswellError
         QueueMismatchError      a queue of that name exists for another purpose
         QueueInUseError         a queue that allows one consumer has one already
         UnroutableError         a mandatory message reached no queue
+        NobodyListensError      no monitor, or no scaler, is there to take an order
     FleetError                  a fleet could not start, list or stop workers
     JournalError                the journal's file cannot be read or written
     TraceError                  a trace of uploads cannot be read or simulated
@@ -47,6 +48,10 @@ class QueueInUseError(BrokerError):
 
 class UnroutableError(BrokerError):
     """A mandatory message reached no queue."""
+
+
+class NobodyListensError(BrokerError):
+    """No monitor, or no scaler, is there to take an order."""
 
 
 class FleetError(UpswellError):

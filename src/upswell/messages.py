@@ -4,6 +4,7 @@
                                  worker --WorkerStatus--> monitor, scaler
                                  scaler --WorkerCommand--> worker
                         monitor, scaler --PartStatus--> status, doctor
+          an operator's command --OperatorOrder--> monitor, scaler --OperatorAnswer--> the command
 
 What comes in: bytes from a queue, hostile until decoded. What goes out: a struct whose every field keeps
 its rule, or a `MessageError` that says the rule and the value. Instants (`..._at`) are UTC seconds since
@@ -147,7 +148,8 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ScaleRequest(Struct, frozen=True, kw_only=True):
     """This many workers should run: an absolute number, so that a lost or repeated one does no harm.
 
-    `epoch` grows with every start of a monitor; the newest (`epoch`, `decided_at`) counts.
+    `epoch` grows with every start of a monitor; the newest (`epoch`, `decided_at`) counts. `by_hand`: an
+    operator set the number, which may be below `min_workers`.
     """
 
     app_id: AppId
@@ -155,6 +157,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True):
     decided_at: Instant
     reason: str
     epoch: Count
+    by_hand: bool = False
 
 
 class WorkerCommand(Struct, frozen=True, kw_only=True):
@@ -180,17 +183,51 @@ class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uploads_left: Count | None = None
 
 
+class ByHand(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """So many workers, whatever the policy says, until an instant (None: until the order is taken back).
+
+    0 pauses the application: nothing consumes, and everything stays in the queue.
+    """
+
+    workers: Annotated[int, Meta(ge=0, le=1_000_000)]
+    by: Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,120}\Z")]
+    until: Instant | None = None
+
+
+OrderName = Literal["set", "resume", "stop"]
+"""To the monitor: `set` workers by hand, `resume` the policy, `stop`."""
+
+
+class OperatorOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An order of an operator; it says all that is wanted, so one that is repeated does no harm."""
+
+    order: OrderName
+    app_id: AppId | None = None
+    by_hand: ByHand | None = None
+
+
+class OperatorAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of an order, in words for the operator; one that is refused changed nothing."""
+
+    accepted: bool
+    text: Text
+
+
 MAX_EXCERPT_BYTES = 16_384
 """Longer than any URI."""
 
-AnyMessage = UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand | PartStatus
-M = TypeVar("M", UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus)
+_KINDS = (
+    UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus, OperatorOrder,
+    OperatorAnswer,
+)  # fmt: skip
+AnyMessage = (
+    UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand | PartStatus
+    | OperatorOrder | OperatorAnswer
+)  # fmt: skip
+M = TypeVar("M", bound=AnyMessage)
 
 _encoder = msgspec.json.Encoder()
-_decoders: dict[Any, Any] = {
-    kind: msgspec.json.Decoder(kind)
-    for kind in (UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus)
-}
+_decoders: dict[Any, Any] = {kind: msgspec.json.Decoder(kind) for kind in _KINDS}
 
 
 def encode(message: AnyMessage) -> bytes:

@@ -19,7 +19,7 @@ from upswell.safe import safe
 ROOMS = {
     "run": ("worker", "monitor", "scaler", "up"),
     "data": ("publish", "upload", "dead"),
-    "operate": ("workers",),
+    "operate": ("workers", "scale", "pause", "resume"),
     "look": ("status", "explain", "doctor", "config"),
     "lab": ("compare", "simulate", "replay"),
     "demo": ("demo",),
@@ -36,6 +36,9 @@ COMMANDS = {
     "up": "Run monitor, scaler and workers in one process.",
     "status": "Show queues, response times, workers and decisions.",
     "workers": "Show each worker and its uploads in hand.",
+    "scale": "Set an application's workers by hand.",
+    "pause": "Let an application consume nothing and keep everything.",
+    "resume": "Let an application's policy decide again.",
     "compare": "Simulate every autoscaler on the same uploads and compare them.",
     "simulate": "Simulate one policy and show its decisions.",
     "replay": "Simulate another policy or objective on recorded traffic.",

@@ -18,8 +18,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from upswell.broker.heartbeat import Pulse
-from upswell.errors import FleetError
+from upswell.errors import FleetError, JournalError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 
     from upswell.broker.protocol import Broker
     from upswell.fleets.protocol import Fleet, FleetWorker
-    from upswell.messages import PartStatus
+    from upswell.journal import KeptByApp
+    from upswell.messages import PartStatus, ScaleRequest
     from upswell.settings import Settings
 
 _log = get_logger()
@@ -68,6 +71,7 @@ class Scaler:
         settings: Settings,
         name: str,
         clock: Callable[[], float] = time.time,
+        by_hand: KeptByApp[ScaleRequest] | None = None,
     ) -> None:
         """Wire a scaler.
 
@@ -77,6 +81,8 @@ class Scaler:
             settings: `apps` may be scaled, no others.
             name: of this scaler's own status queue.
             clock: our own time; a test's may stand still.
+            by_hand: the newest requests that operators made, kept over a restart: what they paused starts
+                nothing before the monitor is heard again.
         """
         self._fleet = fleet
         self._settings = settings
@@ -84,6 +90,8 @@ class Scaler:
         self._apps = {app_id: settings.for_app(app_id) for app_id in settings.apps}
         self._changed = asyncio.Event()
         self._messaging = ScalerMessaging(broker, settings, name, changed=self._changed, clock=clock)
+        self._by_hand = by_hand
+        self._by_hand_fails = False
         self._lock = ScalerLock(settings.state_path)
         self._round = asyncio.Lock()
         self._costs = ScalingCosts()
@@ -252,13 +260,29 @@ class Scaler:
         if settings is None or not self._settled(settings, seen, now):
             return None
         found = sum(worker.phase in ("ready", "starting") for worker in seen)
-        wanted = target(
-            settings, self._messaging.requests.get(app_id), self._adopted.setdefault(app_id, found)
-        )
+        wanted = target(settings, self._request(app_id), self._adopted.setdefault(app_id, found))
         if wanted != self._targets.get(app_id):
             self._targets[app_id] = wanted
             _log.info("scaler.target", app_id=app_id, ready=wanted.ready, standby=wanted.standby, found=found)
         return wanted
+
+    def _request(self, app_id: str) -> ScaleRequest | None:
+        """Return the newest request; before the first one what an operator had set, if it was so."""
+        request = self._messaging.requests.get(app_id)
+        if self._by_hand is None:
+            return request
+        if request is None:
+            return self._by_hand.get(app_id)
+        lasting = msgspec.structs.replace(request, decided_at=0.0, reason="", epoch=0)
+        try:
+            self._by_hand.keep(app_id, lasting if request.by_hand else None)
+        except JournalError as error:
+            if not self._by_hand_fails:
+                _log.error("scaler.by_hand_not_kept", app_id=app_id, error=error)
+            self._by_hand_fails = True
+        else:
+            self._by_hand_fails = False
+        return request
 
     def _settled(self, settings: Settings, seen: Sequence[ObservedWorker], now: float) -> bool:
         """Return whether every worker that was found running has had time to report its state."""

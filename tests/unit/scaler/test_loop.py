@@ -13,6 +13,7 @@ from support.memory_broker import MemoryBroker
 from support.memory_fleet import MemoryFleet
 from upswell.broker import topology
 from upswell.broker.protocol import Message
+from upswell.journal import KeptByApp
 from upswell.messages import ScaleRequest, WorkerCommand, WorkerState, WorkerStatus, decode, encode
 from upswell.scaler import Scaler
 from upswell.scaler.lock import ScalerLock
@@ -41,6 +42,7 @@ class Stage:
             settings=self.settings,
             name="test",
             clock=lambda: self.now,
+            by_hand=KeptByApp(self.settings.state_path / "scaler.by_hand.json", ScaleRequest),
         )
 
     async def round(self, after: float = 1.0) -> None:
@@ -48,9 +50,14 @@ class Stage:
         await asyncio.sleep(0)
         await self.scaler.run_once(self.now)
 
-    def request(self, workers: int, *, app_id: str = "a1") -> None:
+    def request(self, workers: int, *, app_id: str = "a1", by_hand: bool = False) -> None:
         request = ScaleRequest(
-            app_id=app_id, desired_workers=workers, decided_at=self.now, reason="because", epoch=1
+            app_id=app_id,
+            desired_workers=workers,
+            decided_at=self.now,
+            reason="because",
+            epoch=1,
+            by_hand=by_hand,
         )
         self.send(topology.scaling_queue(self.settings.report_queue).name, encode(request))
 
@@ -117,6 +124,27 @@ def test_min_workers_run_before_any_request_has_come(tmp_path: Path) -> None:
     async def story(stage: Stage) -> None:
         await stage.round()
         assert len(stage.fleet.started) == 2
+
+    play(Stage(tmp_path, min_workers=2), story)
+
+
+def test_a_paused_application_stays_so_while_the_scaler_restarts_without_a_monitor(tmp_path: Path) -> None:
+    """Nothing else would keep it from starting min_workers, which consume."""
+
+    async def story(stage: Stage) -> None:
+        stage.request(0, by_hand=True)
+        await stage.round()
+        stage.broker.consumers.clear()
+        stage.scaler = stage.new_scaler()
+        await stage.scaler.start()
+        await stage.round()
+        await stage.round(after=60.0)
+        assert stage.fleet.started == []
+        stage.request(1)
+        await stage.round()
+        assert len(stage.fleet.started) == 2
+        stage.scaler = stage.new_scaler()
+        assert dict(stage.scaler._by_hand or ()) == {}
 
     play(Stage(tmp_path, min_workers=2), story)
 

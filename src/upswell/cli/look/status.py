@@ -14,6 +14,8 @@ import click
 import msgspec
 from msgspec import Struct
 
+from upswell.analysis.decision import BY_HAND
+from upswell.analysis.sentence import told
 from upswell.broker import QueueDepth, topology
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped
 from upswell.cli.cost import cost_json
@@ -153,6 +155,7 @@ def _as_json(state: AppState) -> dict[str, Any]:
         "desired_workers": latest.decision.desired_workers if latest else None,
         "decided_at": latest.at if latest else None,
         "old": state.old,
+        "by_hand": _by_hand(latest),
         "alarms": latest.decision.alarms if latest else (),
         "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour),
         "decisions": [
@@ -160,3 +163,10 @@ def _as_json(state: AppState) -> dict[str, Any]:
             for e in state.decisions
         ],
     }
+
+
+def _by_hand(latest: JournalEntry | None) -> dict[str, Any] | None:
+    """Return what an operator has set in the newest decision, None where the policy decides."""
+    steps = latest.decision.steps if latest else ()
+    step = next((step for step in steps if step.who == BY_HAND), None)
+    return None if step is None else {"until": None, **step.inputs, "told": safe(told(step))}

@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from upswell.analysis.decision import BY_HAND
+from upswell.analysis.sentence import told
 from upswell.cli.cost import cost_text
 from upswell.cli.text import clock, number, seconds
 from upswell.safe import safe
@@ -128,5 +130,8 @@ def _decisions(state: AppState, now: float) -> list[Text]:
         if alarms:
             words = f"{state.app_id}: ALARM {alarms}: {state.latest.decision.reason}"
             lines.append(Text(safe(words), "bold red"))
+    if state.latest is not None:
+        by_hand = (step for step in state.latest.decision.steps if step.who == BY_HAND)
+        lines.extend(Text(safe(f"{state.app_id}: {told(step)}"), "yellow") for step in by_hand)
     sentences = (f"{clock(e.at)} {state.app_id}: {e.decision.reason}" for e in state.decisions)
     return [*lines, *(Text(safe(sentence)) for sentence in sentences)]

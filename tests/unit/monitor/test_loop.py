@@ -525,6 +525,7 @@ def test_the_monitor_runs_until_cancelled_and_then_listens_no_more(log: list[Any
         assert all(consumer.cancelled for consumer in house.broker.consumers)
         assert house.broker.declared.keys() == {
             "upswell_report", "upswell_report.dead", "upswell.status.monitor.m1", "upswell_report.scaling",
+            "upswell.orders.monitor.upswell_report",
         }  # fmt: skip
 
     run(scenario())

@@ -19,20 +19,30 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_s
 from upswell.cli.cost import cost_json
 from upswell.cli.journals import journal_path
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.text import counted, duration
 from upswell.errors import MessageError
 from upswell.journal import JournalEntry, JournalReader
 from upswell.messages import WorkerStatus, decode
 from upswell.safe import safe
 
 if TYPE_CHECKING:
+    from upswell.analysis.snapshot import Snapshot
     from upswell.broker import Broker, Delivery
     from upswell.settings import Settings
 
 LISTEN_INTERVALS = 1.3
 """How long to listen, in status intervals: every worker sends one status per interval."""
 
-
+STALE_SECONDS = 15.0
+"""A decision older than this is marked as old."""
 DECISIONS = 5
+
+
+class InFlight(Struct, frozen=True):
+    """Uploads in flight, None: unknown; `or_more`: others may be with workers of which nothing was heard."""
+
+    count: int | None
+    or_more: bool = False
 
 
 class AppState(Struct, frozen=True, kw_only=True):
@@ -49,6 +59,25 @@ class AppState(Struct, frozen=True, kw_only=True):
     latest: JournalEntry | None
     decisions: list[JournalEntry]
     price_per_worker_hour: float = 0.0
+    currency: str = ""
+
+    def snapshot(self, now: float) -> Snapshot | None:
+        """Return the monitor's newest snapshot, unless it is old."""
+        latest = self.latest
+        return latest.snapshot if latest and now - latest.at <= STALE_SECONDS else None
+
+    def in_flight(self, now: float) -> InFlight:
+        """Return how many uploads are in flight: as the broker, the monitor or the workers say."""
+        snapshot = self.snapshot(now)
+        if self.depth is None:
+            return InFlight(None)
+        if self.depth.messages_unacknowledged is not None:
+            return InFlight(self.depth.messages_unacknowledged)
+        if snapshot is not None and snapshot.messages_unacknowledged is not None:
+            return InFlight(snapshot.messages_unacknowledged, or_more=snapshot.unheard_in_flight > 0)
+        if self.unheard and not self.busy_slots:
+            return InFlight(None)
+        return InFlight(self.busy_slots, or_more=bool(self.unheard))
 
     @property
     def unheard(self) -> int | None:
@@ -122,6 +151,7 @@ async def _look_at(
         latest=latest,
         decisions=journal.decisions(app, limit=DECISIONS, changed_only=True),
         price_per_worker_hour=settings.for_app(app).price_per_worker_hour,
+        currency=settings.for_app(app).currency,
     )
 
 
@@ -137,6 +167,40 @@ def command(app: tuple[str, ...], settings: Settings, watch: bool, as_json: bool
     (run_until_stopped if watch else run)(_status(settings, app, watch=watch, as_json=as_json))
 
 
+class StatusProblem(Struct, frozen=True):
+    """What is wrong with an application, in words; a `warning` may pass by itself."""
+
+    words: str
+    warning: bool = False
+
+
+def problems(state: AppState, now: float) -> list[StatusProblem]:
+    """Return what is wrong, the worst first."""
+    found: list[StatusProblem] = []
+    snapshot = state.snapshot(now)
+    if state.latest is None:
+        found.append(StatusProblem("no decision yet: does a monitor run on this machine?", warning=True))
+    elif snapshot is None:
+        age = now - state.latest.at
+        found.append(StatusProblem(f"the last decision is {duration(age)} old: does the monitor run?"))
+    else:
+        alarms = ", ".join(alarm.replace("_", " ") for alarm in state.latest.decision.alarms)
+        if alarms:
+            found.append(StatusProblem(f"ALARM {alarms}"))
+        attained = snapshot.attainment
+        if attained is not None and attained < snapshot.slo.share:
+            late = f"{attained:.1%} within {snapshot.slo.seconds:g} s"
+            found.append(StatusProblem(f"target missed: {late}, {snapshot.slo.share * 100:g}% wanted"))
+    if state.depth and state.depth.messages_ready and not state.depth.consumers:
+        found.append(StatusProblem(f"{counted(state.depth.messages_ready, 'upload')} queued and no worker"))
+    if state.dead:
+        how = f"upswell dead list --app {state.app_id}"
+        found.append(StatusProblem(f"{counted(state.dead, 'dead upload')}, see: {how}"))
+    if state.unheard:
+        found.append(StatusProblem(f"{counted(state.unheard, 'consumer')} without a status", warning=True))
+    return found
+
+
 async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_json: bool) -> None:
     async with connected(settings, "status", patience=None if watch else PATIENCE_SECONDS) as broker:
         roster = Roster()
@@ -150,7 +214,9 @@ async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_
         states = await look(broker, settings, apps, roster)
         if as_json:
             click.echo(
-                msgspec.json.encode({"at": time.time(), "apps": [_as_json(s) for s in states]}).decode()
+                msgspec.json.encode(
+                    {"at": (now := time.time()), "apps": [_as_json(s, now) for s in states]}
+                ).decode()
             )
             return
         from upswell.cli.look.status_table import print_states  # noqa: PLC0415 - as above
@@ -158,13 +224,14 @@ async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_
         print_states(states)
 
 
-def _as_json(state: AppState) -> dict[str, Any]:
+def _as_json(state: AppState, now: float) -> dict[str, Any]:
     latest = state.latest
     return {
         "app_id": state.app_id,
         "slo": state.slo,
         "upload_queue": state.upload_queue,
         "depth": state.depth,
+        "in_flight": state.in_flight(now).count,
         "dead": state.dead,
         "workers": state.workers,
         "busy_slots": state.busy_slots,
@@ -174,7 +241,8 @@ def _as_json(state: AppState) -> dict[str, Any]:
         "desired_workers": latest.decision.desired_workers if latest else None,
         "decided_at": latest.at if latest else None,
         "alarms": latest.decision.alarms if latest else (),
-        "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour),
+        "problems": [problem.words for problem in problems(state, now)],
+        "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour, state.currency),
         "decisions": [
             {"at": e.at, "desired_workers": e.decision.desired_workers, "reason": safe(e.decision.reason)}
             for e in state.decisions

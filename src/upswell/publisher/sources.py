@@ -21,9 +21,10 @@ from msgspec import Struct
 
 from upswell.errors import MessageError, UpswellError
 from upswell.messages import UploadRequest
-from upswell.publisher.items import Thing, file_thing, file_uri, request_of
+from upswell.publisher.items import Thing, file_thing, request_of
 from upswell.publisher.request_file import parse, read_entries, stream_entries
 from upswell.publisher.tree import Note, Selection, Tree
+from upswell.stores.addresses import file_uri
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator

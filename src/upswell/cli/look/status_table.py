@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from upswell.cli.look.parts import PartSeen
     from upswell.cli.look.status import AppState, InFlight
+
+    Seen = tuple[list[AppState], list[PartSeen]]
 
 REFRESH = 1.0
 WIDE = 110
@@ -42,35 +45,44 @@ def console() -> Console:
     return Console() if known else Console(width=WIDE)
 
 
-def print_states(states: list[AppState]) -> None:
+def print_states(states: list[AppState], parts: list[PartSeen]) -> None:
     """Print the state once."""
     out = console()
-    out.print(_shown(states, time.time(), out.width))
+    out.print(_shown(states, parts, time.time(), out.width))
 
 
-async def watch_states(look: Callable[[], Awaitable[list[AppState]]]) -> None:
+async def watch_states(look: Callable[[], Awaitable[Seen]]) -> None:
     """Show the state until cancelled; without a terminal, print it repeatedly."""
     out = console()
     if not out.is_terminal:
         while True:
-            print_states(await look())
+            print_states(*await look())
             await asyncio.sleep(REFRESH)
     with Live(console=out, auto_refresh=False, screen=False) as live:
         while True:
-            live.update(_shown(await look(), time.time(), out.width), refresh=True)
+            live.update(_shown(*await look(), time.time(), out.width), refresh=True)
             await asyncio.sleep(REFRESH)
 
 
-def _shown(states: list[AppState], now: float, width: int) -> RenderableType:
+def _shown(states: list[AppState], parts: list[PartSeen], now: float, width: int) -> RenderableType:
+    health = [_part(part) for part in parts]
     if not states:
-        return Text("no applications: none in the settings or the journal, and no worker sends a status")
-    wide = _overview(states, now, wide=True)
+        nothing = "no applications: none in the settings or the journal, and no worker sends a status"
+        return Group(Text(nothing), *health)
+    wide = _overview(states, wide=True)
     is_wide = Console(width=10_000).measure(wide).maximum <= width
-    overview = wide if is_wide else _overview(states, now, wide=False)
-    return Group(overview, *(part for state in states for part in _behind(state, now, is_wide=is_wide)))
+    behind = [part for state in states for part in _behind(state, now, is_wide=is_wide)]
+    return Group(wide if is_wide else _overview(states, wide=False), *health, *behind)
 
 
-def _overview(states: list[AppState], now: float, *, wide: bool) -> Table:
+def _part(seen: PartSeen) -> Text:
+    """Return a line on the monitor or the scaler; what is wrong stands out in words, too."""
+    if seen.ok:
+        return Text(f"{seen.part} {seen.words}", "dim")
+    return Text(f"NO {seen.part.upper()}: {seen.words}", WRONG)
+
+
+def _overview(states: list[AppState], *, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in ("app", *(("target",) if wide else ())):
         table.add_column(title, overflow="fold")
@@ -81,24 +93,25 @@ def _overview(states: list[AppState], now: float, *, wide: bool) -> Table:
     if wide:
         table.add_column("cost", no_wrap=True)
     for state in states:
-        table.add_row(*_row(state, now, wide=wide))
+        table.add_row(*_row(state, wide=wide))
     return table
 
 
-def _row(state: AppState, now: float, *, wide: bool) -> Iterator[Text | str]:
-    snapshot = state.snapshot(now)
+def _row(state: AppState, *, wide: bool) -> Iterator[Text | str]:
+    snapshot = state.snapshot
     times = snapshot.response_time if snapshot else None
     ready = state.depth.messages_ready if state.depth else None
     yield state.app_id
     if wide:
         yield state.slo
     yield Text(number(ready), style=WRONG if ready and state.depth and not state.depth.consumers else "")
-    yield in_flight(state.in_flight(now)) if state.depth else "-"
+    yield in_flight(state.in_flight) if state.depth else "-"
     yield Text(number(state.dead), style=WRONG if state.dead else "")
     if wide:
-        yield seconds(times.p50 if times else None)
-    yield seconds(times.p95 if times else None)
-    yield attained(snapshot.attainment if snapshot else None, snapshot.slo.share if snapshot else 0.0)
+        yield _aged(seconds(times.p50 if times else None), old=state.old)
+    yield _aged(seconds(times.p95 if times else None), old=state.old)
+    share = snapshot.slo.share if snapshot else 0.0
+    yield attained(snapshot.attainment if snapshot else None, share, old=state.old)
     yield workers(state) if wide else number(sum(state.workers.values()) + (state.unheard or 0))
     yield f"{state.busy_slots} of {state.slots}"
     if wide:
@@ -118,11 +131,18 @@ def in_flight(known: InFlight) -> str:
     return f"{number(known.count)}{' or more' if known.or_more else ''}"
 
 
-def attained(attainment: float | None, share: float) -> Text:
-    """Return the share of uploads within the target: green if it is met, else red."""
+def attained(attainment: float | None, share: float, *, old: bool = False) -> Text:
+    """Return the share of uploads within the target: green if it is met, else red; no colour if old."""
     if attainment is None:
         return Text("-")
+    if old:
+        return _aged(f"{attainment:.1%}", old=True)
     return Text(f"{attainment:.1%}", style="green" if attainment >= share else WRONG)
+
+
+def _aged(figure: str, *, old: bool) -> Text:
+    """Return a figure of the newest decision; one that is old says so in a word."""
+    return Text(f"{figure} old", "dim") if old and figure != "-" else Text(figure)
 
 
 def _cost(state: AppState) -> str:
@@ -132,24 +152,24 @@ def _cost(state: AppState) -> str:
 
 def _behind(state: AppState, now: float, *, is_wide: bool) -> Iterator[RenderableType]:
     """Yield, below a line with the application's name, what is wrong and what was decided last."""
-    snapshot = state.snapshot(now)
-    title = Text.assemble("\n", (state.app_id, "bold"))
+    yield Text.assemble("\n", (state.app_id, "bold"))
     if not is_wide:
-        times = snapshot.response_time if snapshot else None
-        title.append(f": target {state.slo}")
-        if times is not None:
-            title.append(f", p50 {seconds(times.p50)}")
-        title.append(f"; {workers(state)}")
+        times = state.snapshot.response_time if state.snapshot else None
+        p50 = f", p50 {seconds(times.p50)}" if times else ""
+        yield _indented(Text(f"target {state.slo}{p50}; {workers(state)}"))
         if state.latest and state.latest.bill:
-            title.append(f"; cost {_cost(state)}")
-    yield title
+            yield _indented(Text(f"cost {_cost(state)}"))
     for problem in problems(state, now):
         style = WARNING if problem.warning else WRONG
-        yield Padding(Text(safe(problem.words), style), (0, 0, 0, 2))
+        yield _indented(Text(safe(problem.words), style))
     decisions = Table.grid(padding=(0, 2, 0, 0))
     decisions.add_column(no_wrap=True)
     decisions.add_column(overflow="fold")
     for entry in state.decisions:
         decisions.add_row(clock(entry.at), Text(safe(entry.decision.reason)))
     if state.decisions:
-        yield Padding(decisions, (0, 0, 0, 2))
+        yield _indented(decisions)
+
+
+def _indented(part: RenderableType) -> Padding:
+    return Padding(part, (0, 0, 0, 2))

@@ -3,8 +3,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from upswell.broker.protocol import QueueDepth
-from upswell.cli.look.status import AppState, Roster
+from upswell.cli.look.status import AppState
 from upswell.cli.look.status_table import in_flight, workers
+from upswell.cli.roster import Roster
 from upswell.messages import WorkerStatus, encode
 
 
@@ -73,6 +74,6 @@ def test_in_flight_is_what_the_workers_say_where_the_broker_does_not() -> None:
         "2 or more": seen(None, consumers=2, ready=1, busy=2),
         "unknown": seen(None, consumers=2, ready=0, busy=0),
     }
-    assert {words: in_flight(state.in_flight(0.0)) for words, state in told.items()} == {
+    assert {words: in_flight(state.in_flight) for words, state in told.items()} == {
         words: words for words in told
     }

@@ -87,12 +87,12 @@ def test_a_logger_made_early_follows_every_later_configuration(caplog: pytest.Lo
     log.warning("first")
     with events.capture() as found:
         log.warning("second", m=2)
-        log.error("third", exc_info=True)
+        log.error("third", m=3)
     log.error("fourth")
     assert caplog.messages == ["first n=1", "fourth n=1"]
     assert found == [
         {"event": "second", "n": 1, "m": 2, "log_level": "warning"},
-        {"event": "third", "n": 1, "exc_info": True, "log_level": "error"},
+        {"event": "third", "n": 1, "m": 3, "log_level": "error"},
     ]
 
 

@@ -26,10 +26,14 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 APP_ID_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 """Application ids become part of queue, container and file names, so nothing else is accepted."""
 
+MAX_URL_LENGTH = 8192
+"""A key may have 1024 bytes, each of which takes three characters in a URL; a destination precedes it."""
+
 AppId = Annotated[str, Meta(pattern=APP_ID_PATTERN)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 REQUEST_ID_PATTERN = r"\A[\x21-\x7e]{1,128}\Z"
 RequestId = Annotated[str, Meta(pattern=REQUEST_ID_PATTERN)]
+ReportedUrl = Annotated[str, Meta(min_length=1, max_length=MAX_URL_LENGTH)]
 ReportedId = Annotated[str, Meta(min_length=1, max_length=128)]
 WorkerId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")]
 # JSON has no NaN, and msgspec turns 1e999 into a decode error or inf: the upper bound refuses that too.
@@ -71,9 +75,10 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
     `response_time` = `waiting_time` (published to delivered) + `service_time` (delivered to stored), in
     seconds. Where nobody knows when the request was published, `waiting_time` is missing and `response_time`
-    is the service time alone, the least that it can be. Of its ids only the length is checked: patterns would
-    take half of the time in which the monitor takes a report in. Who finds an `app_id` that it does not know
-    calls `check_app_id`.
+    is the service time alone, the least that it can be. `url` is where the object is stored, as its worker
+    says: like all text of a report it is hostile, to be shown and never opened. Of its ids
+    only the length is checked: patterns would take half of the time in which the monitor takes a report in.
+    Who finds an `app_id` that it does not know calls `check_app_id`.
     """
 
     app_id: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -85,6 +90,7 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     service_time: Seconds | None = None
     bytes: Count | None = None
     checksum: str | None = None
+    url: ReportedUrl | None = None
     finished_at: Instant | None = None
     attempt: Annotated[int, Meta(ge=1)] = 1
     reason: str | None = None

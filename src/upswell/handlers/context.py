@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
 from upswell.errors import TemporaryUploadError
 from upswell.handlers.protocol import Stored
+from upswell.stores.addresses import Addresses
 from upswell.stores.rate_limit import RateLimit
 from upswell.stores.registry import SourceOpener, open_store
 
@@ -36,6 +37,7 @@ class Workplace:
 
     def __init__(self, settings: Settings, threads: Threads, limit: RateLimit | None = None) -> None:
         self.sources = SourceOpener(settings)
+        self.addresses = Addresses(settings.destination_path)
         self.limit = limit or RateLimit(settings.upload_rate_limit)
         self.threads = threads
         self.upload_timeout = settings.upload_timeout
@@ -136,7 +138,7 @@ class Context:
             stored = self._workplace.store.put(
                 chosen, source, pace=lambda _count: self.check(), chunk_bytes=limit.chunk_bytes
             )
-        return Stored(chosen, stored.bytes, stored.checksum)
+        return Stored(chosen, stored.bytes, stored.checksum, self._workplace.addresses.of(chosen))
 
     async def in_thread(self, function: Callable[[], T]) -> T:
         """Return what a blocking function returns, run in a thread; for async handlers."""

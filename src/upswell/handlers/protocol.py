@@ -16,11 +16,15 @@ ATTEMPT: ContextVar[int] = ContextVar("ATTEMPT", default=1)
 
 
 class Stored(Struct, frozen=True):
-    """What was stored: where, how many bytes, and their checksum (`sha256:` and 64 hex digits)."""
+    """What was stored: where, how many bytes, and their checksum (`sha256:` and 64 hex digits).
+
+    `url` is the object's address, for whoever published it; it must hold no secret.
+    """
 
     key: str
     bytes: int
     checksum: str | None = None
+    url: str | None = None
 
 
 class Handler(Protocol):

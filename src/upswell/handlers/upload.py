@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
 from upswell.handlers.protocol import ATTEMPT, Stored
+from upswell.stores.addresses import Addresses
 from upswell.stores.rate_limit import RateLimit
 from upswell.stores.registry import SourceOpener, open_store
 from upswell.stores.sources.expected_size import held_to
@@ -51,6 +52,7 @@ class UploadHandler:
         """
         self._sources = SourceOpener(settings)
         self._store = open_store(settings)
+        self._addresses = Addresses(settings.destination_path)
         self._limit = limit or RateLimit(settings.upload_rate_limit)
         self._threads = threads
         self._on_bytes = on_bytes
@@ -80,7 +82,7 @@ class UploadHandler:
                 pace=pace,
                 chunk_bytes=self._limit.chunk_bytes,
             )
-        return Stored(request.key, stored.bytes, stored.checksum)
+        return Stored(request.key, stored.bytes, stored.checksum, self._addresses.of(request.key))
 
 
 def check_type(kind: str) -> None:

@@ -30,7 +30,9 @@ def check_readable(settings: Settings, arguments: Sequence[str]) -> list[str]:
     """
     if settings.handler != "upload":  # what it reads, it alone knows
         return []
-    folders = {argument: _folder_of(path) for argument in arguments if (path := local_path(argument)) is not None}
+    folders = {
+        argument: _folder_of(path) for argument in arguments if (path := local_path(argument)) is not None
+    }
     if folders:
         check_roots(settings, os.path.commonpath(folders.values()))
     roots = [Path(root).expanduser().resolve() for root in settings.source_roots]
@@ -42,9 +44,13 @@ def check_readable(settings: Settings, arguments: Sequence[str]) -> list[str]:
     foreign = [
         argument
         for argument in arguments
-        if urlsplit(argument).scheme.lower() in LISTED and not argument.startswith(tuple(settings.source_stores))
+        if urlsplit(argument).scheme.lower() in LISTED
+        and not argument.startswith(tuple(settings.source_stores))
     ]
-    found = (("source_roots", list(map(str, roots)), outside), ("source_stores", settings.source_stores, foreign))
+    found = (
+        ("source_roots", list(map(str, roots)), outside),
+        ("source_stores", settings.source_stores, foreign),
+    )
     return [_warning(setting, allowed, refused) for setting, allowed, refused in found if refused]
 
 
@@ -52,8 +58,8 @@ def check_roots(settings: Settings, folder: str) -> None:
     """Raise an UpswellError where workers may read no files at all; `folder` is one that they should."""
     if settings.handler == "upload" and not settings.source_roots:
         raise UpswellError(
-            "source_roots is empty, so workers may read no files: "
-            f"export UPSWELL_SOURCE_ROOTS={shlex.quote(folder)} here and where the workers start"
+            "source_roots is empty, so workers may read no files; here and where the workers start: "
+            f"export UPSWELL_SOURCE_ROOTS={shlex.quote(folder)}"
         )
 
 

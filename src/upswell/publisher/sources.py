@@ -22,9 +22,10 @@ from msgspec import Struct
 
 from upswell.errors import MessageError, UpswellError
 from upswell.messages import UploadRequest
-from upswell.publisher.items import Thing, file_thing, file_uri, request_of
+from upswell.publisher.items import Thing, file_thing, request_of
 from upswell.publisher.request_file import parse, read_entries, stream_entries
 from upswell.publisher.tree import Note, Selection, Tree
+from upswell.stores.addresses import file_uri
 from upswell.stores.registry import refuse_one_slash
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Candidate(Struct, frozen=True):
 class What(Struct, frozen=True, kw_only=True):
     """What was asked for, and how to look at it.
 
-    `arguments` are files, directories and URIs; `requests` are lists of requests: files, pipes, and "-", whose
-    descriptor is `descriptor`. `kind` is the type of every request that a thing becomes, None by its name;
+    `arguments` are files, directories and URIs; `requests` are lists of requests: files, pipes, and "-", which
+    is `descriptor`. `kind` is the type of every request that a thing becomes, None by its name;
     `prefix` stands before the keys of files, directories and listings; `separator` ends a line of a stream.
     """
 
@@ -82,7 +83,7 @@ class Sources:
         """Check the arguments; `list_objects` yields a store's objects below a URI.
 
         Raises:
-            UpswellError: a pattern is none, a file or directory is not there, or two would give the same keys.
+            UpswellError: a pattern is none, something is not there, or two things would have the same keys.
         """
         for argument in what.arguments:
             _check_is_there(argument)
@@ -93,7 +94,7 @@ class Sources:
         self._prefixes = _prefixes(what)
 
     def count(self) -> int | None:
-        """Return how many candidates there are; None where that takes a look into directories, stores, streams.
+        """Return how many candidates there are; None where only looking into directories and streams tells.
 
         Each request file is read once, so that nothing is published from one with a mistake on its last line.
 
@@ -119,8 +120,11 @@ class Sources:
             yield batch
         for name in self._what.requests:
             with _stream_of(name, self._what.descriptor) as descriptor:
-                entries = self._stream(descriptor) if descriptor is not None else _in_batches(self._file(Path(name)))
-                async for batch in entries:
+                if descriptor is None:
+                    batches = _in_batches(self._file(Path(name)))
+                else:
+                    batches = self._stream(descriptor)
+                async for batch in batches:
                     yield batch
 
     def _candidates(self, argument: str) -> Iterator[Candidate]:
@@ -337,7 +341,7 @@ def _prefixes(what: What) -> dict[str, str]:
         path = os.path.abspath(path)  # noqa: PTH100 - a name may be no text
         if paths.setdefault(name, path) != path:
             raise UpswellError(
-                "files and directories of one command must have different last names, which begin their keys, "
+                "files and directories must have different last names, which begin their keys, "
                 f"got {paths[name]} and {path}; publish them one after the other, with --prefix"
             )
     return prefixes

@@ -23,10 +23,11 @@ from upswell.cli.text import counted, seconds, size
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError, UpswellError
 from upswell.handlers.registry import load_handler
 from upswell.messages import UploadRequest
-from upswell.publisher.items import file_uri, guess_type
+from upswell.publisher.items import guess_type
 from upswell.publisher.sources import local_path
 from upswell.requests import PRIVATE
 from upswell.safe import safe
+from upswell.stores.addresses import file_uri
 from upswell.stores.registry import refuse_one_slash
 from upswell.worker.outcomes import backoff
 

@@ -52,8 +52,8 @@ class Candidate(Struct, frozen=True):
 class What(Struct, frozen=True, kw_only=True):
     """What was asked for, and how to look at it.
 
-    `arguments` are files, directories and URIs; `requests` are lists of requests: files, pipes, and "-", which
-    is `descriptor`. `kind` is the type of every request that a thing becomes, None by its name;
+    `arguments` are files, directories and URIs; `requests` are lists of requests: files, pipes, and "-",
+    which is `descriptor`. `kind` is the type of every request that a thing becomes, None by its name;
     `prefix` stands before the keys of files, directories and listings; `separator` ends a line of a stream.
     """
 

@@ -236,7 +236,11 @@ def test_the_keys_of_a_store_are_in_no_log_report_status_or_command_line(
         requests = system.folder / "requests.jsonl"
         requests.write_text(json.dumps([(system.sources / name).as_uri() for name in ("x", "large")]))
         system.run("publish", "--app", system.app_id, str(requests))
-        wait_until(lambda: _worker_logs(system).count("store refused: 403") >= 2, 60, system.logs)
+        wait_until(
+            lambda: _worker_logs(system).count("check the credentials for s3://bucket at ") >= 2,
+            60,
+            system.logs,
+        )
         assert assert_command_lines_clean(system) >= 3
         for arguments in (("status",), ("status", "--json")):
             told = system.run(*arguments)

@@ -157,8 +157,8 @@ def test_a_signed_url_is_in_no_log_report_summary_dead_letter_or_command_line(
         assert re.search(rf"dead .*{path}.*{reason}", told.stderr), f"{path}: {told.stderr}"
     assert_clean("publish --wait", told.stdout + told.stderr)
     told = system.run(
-        "publish", "--app", system.app_id, "--wait", "--timeout", "90", "--fresh", "--json", "--requests", str(uris),
-        timeout=120, check=False,
+        "publish", "--app", system.app_id, "--wait", "--timeout", "90", "--fresh", "--json",
+        "--requests", str(uris), timeout=120, check=False,
     )  # fmt: skip
     assert len(json.loads(told.stdout)["failures"]) >= len(WAYS)
     assert_clean("publish --json", told.stdout + told.stderr)

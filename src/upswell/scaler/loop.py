@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from upswell.broker.heartbeat import Pulse
 from upswell.errors import FleetError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from upswell.broker.protocol import Broker
     from upswell.fleets.protocol import Fleet, FleetWorker
+    from upswell.messages import PartStatus
     from upswell.settings import Settings
 
 _log = get_logger()
@@ -93,6 +95,16 @@ class Scaler:
         self._last_round_at: float | None = None
         self._leaving = False
         self._nobody_runs = False
+        self._pulse = Pulse("scaler", name, settings.report_queue, interval=ROUND_SECONDS)
+
+    def part_status(self) -> PartStatus:
+        """Return the heartbeat of this moment; while all workers drain it says how much is left."""
+        if not self._leaving:
+            return self._pulse.status()
+        workers = self.workers()
+        return self._pulse.status(
+            workers_left=len(workers), uploads_left=sum(worker.busy for worker in workers)
+        )
 
     def workers(self) -> list[ObservedWorker]:
         """Return all workers as the last round saw them, of all applications, those leaving included."""
@@ -148,6 +160,7 @@ class Scaler:
                 except FleetError as error:
                     _log.error("scaler.action_failed", app_id=app_id, error=error)
             self._nobody_runs = not self.workers()
+            self._pulse.worked()
 
     async def drain_all(self) -> None:
         """Drain every worker; return when the last one has left, however long its uploads take.
@@ -157,6 +170,7 @@ class Scaler:
         if not self._lock.acquire():
             return
         self._leaving = True
+        self._pulse.enter("draining")
         self._nobody_runs = False
         while not self._nobody_runs:
             await self.run_once(self._clock())
@@ -185,8 +199,10 @@ class Scaler:
         while not self._lock.acquire():
             if not waiting:
                 _log.warning("scaler.waiting", state_dir=str(self._settings.state_path))
+                self._pulse.enter("waiting")
             waiting = True
             await asyncio.sleep(PASSIVE_SECONDS)
+        self._pulse.enter("starting")
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

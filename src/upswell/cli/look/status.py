@@ -1,7 +1,7 @@
 """`upswell status`: queues, response times against the target, workers, last decisions.
 
 It reads the journal (if the monitor runs on this machine), asks the broker for queue depths, and briefly
-listens to worker statuses.
+listens to worker statuses and to the heartbeats of monitor and scaler.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import msgspec
 from msgspec import Struct
 
 from upswell.broker import QueueDepth, topology
-from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped, unique_name
+from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped
 from upswell.cli.cost import cost_json
 from upswell.cli.journals import journal_path
+from upswell.cli.look.parts import PARTS, PartSeen, judged, listen_for_parts
 from upswell.cli.options import app_option, with_settings
-from upswell.errors import MessageError
+from upswell.cli.roster import LISTEN_INTERVALS, Roster
 from upswell.journal import JournalEntry, JournalReader
-from upswell.messages import WorkerStatus, decode
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from upswell.broker import Broker, Delivery
+    from upswell.broker import Broker
+    from upswell.messages import WorkerStatus
     from upswell.settings import Settings
 
-LISTEN_INTERVALS = 1.3
-"""How long to listen, in status intervals: every worker sends one status per interval."""
-
+LEAST_OLD_SECONDS = 5.0
+OLD_INTERVALS = 3
+"""A decision older than so many decision intervals is marked as old."""
 
 DECISIONS = 5
 
@@ -49,47 +50,13 @@ class AppState(Struct, frozen=True, kw_only=True):
     latest: JournalEntry | None
     decisions: list[JournalEntry]
     price_per_worker_hour: float = 0.0
+    old: bool = False
+    """Whether the newest decision is older than a monitor that works would let it become."""
 
     @property
     def unheard(self) -> int | None:
         """Consumers of which no status was heard: neither `slots` nor `busy_slots` count theirs."""
         return None if self.depth is None else max(0, self.depth.consumers - self.workers.get("ready", 0))
-
-
-class Roster:
-    """The newest status of each recently heard worker."""
-
-    SILENT_SECONDS = 10.0
-
-    def __init__(self) -> None:
-        self._heard: dict[str, tuple[float, WorkerStatus]] = {}
-
-    async def listen(self, broker: Broker) -> None:
-        """Start receiving statuses from a private queue."""
-        queue = topology.status_queue("status", unique_name("cli"))
-        await broker.declare(queue)
-
-        def on_delivery(delivery: Delivery) -> None:
-            broker.ack(delivery)
-            self.take(delivery.body, time.monotonic())
-
-        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
-
-    def take(self, body: bytes, now: float) -> None:
-        """Record a status; ignore invalid ones."""
-        try:
-            status = decode(WorkerStatus, body)
-        except MessageError:
-            return
-        self._heard[status.worker_id] = (now, status)
-
-    def workers(self, now: float) -> list[WorkerStatus]:
-        """Return the newest status of each worker that is neither stopped nor silent."""
-        return [
-            status
-            for at, status in self._heard.values()
-            if status.state != "stopped" and now - at <= self.SILENT_SECONDS
-        ]
 
 
 async def look(broker: Broker, settings: Settings, apps: tuple[str, ...], roster: Roster) -> list[AppState]:
@@ -122,6 +89,8 @@ async def _look_at(
         latest=latest,
         decisions=journal.decisions(app, limit=DECISIONS, changed_only=True),
         price_per_worker_hour=settings.for_app(app).price_per_worker_hour,
+        old=latest is not None
+        and time.time() - latest.at > max(LEAST_OLD_SECONDS, OLD_INTERVALS * settings.decision_interval),
     )
 
 
@@ -141,21 +110,31 @@ async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_
     async with connected(settings, "status", patience=None if watch else PATIENCE_SECONDS) as broker:
         roster = Roster()
         await roster.listen(broker)
-        await asyncio.sleep(LISTEN_INTERVALS * settings.status_interval)
+        heard = await listen_for_parts(broker, settings)
+        listening = asyncio.create_task(asyncio.sleep(LISTEN_INTERVALS * settings.status_interval))
+        await heard.wait(*PARTS)
+        await listening
+
+        async def look_once() -> tuple[list[AppState], list[PartSeen]]:
+            parts = judged(heard, time.monotonic())
+            states = await look(broker, settings, apps, roster)
+            if not parts[0].ok:  # what it decided last may be fresh still, and will not be followed by more
+                states = [msgspec.structs.replace(state, old=state.latest is not None) for state in states]
+            return states, parts
+
         if watch:
             from upswell.cli.look.status_table import watch_states  # noqa: PLC0415 - only for terminals
 
-            await watch_states(lambda: look(broker, settings, apps, roster))
+            await watch_states(look_once)
             return
-        states = await look(broker, settings, apps, roster)
+        states, parts = await look_once()
         if as_json:
-            click.echo(
-                msgspec.json.encode({"at": time.time(), "apps": [_as_json(s) for s in states]}).decode()
-            )
+            shown = {"at": time.time(), "parts": parts, "apps": [_as_json(s) for s in states]}
+            click.echo(msgspec.json.encode(shown).decode())
             return
         from upswell.cli.look.status_table import print_states  # noqa: PLC0415 - as above
 
-        print_states(states)
+        print_states(states, parts)
 
 
 def _as_json(state: AppState) -> dict[str, Any]:
@@ -173,6 +152,7 @@ def _as_json(state: AppState) -> dict[str, Any]:
         "snapshot": latest.snapshot if latest else None,
         "desired_workers": latest.decision.desired_workers if latest else None,
         "decided_at": latest.at if latest else None,
+        "old": state.old,
         "alarms": latest.decision.alarms if latest else (),
         "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour),
         "decisions": [

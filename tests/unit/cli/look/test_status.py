@@ -3,8 +3,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from upswell.broker.protocol import QueueDepth
-from upswell.cli.look.status import AppState, Roster
+from upswell.cli.look.status import AppState
 from upswell.cli.look.status_table import workers
+from upswell.cli.roster import Roster
 from upswell.messages import WorkerStatus, encode
 
 

@@ -51,7 +51,11 @@ Outcome = Literal["stored", "failed", "dead"]
 WorkerState = Literal["starting", "standby", "ready", "draining", "stopped"]
 """`ready` means consuming; `busy` counts the uploads in hand."""
 
-CommandName = Literal["activate", "standby", "drain"]
+CommandName = Literal["activate", "standby", "drain", "describe"]
+"""`describe`: send one status that lists the uploads in hand."""
+
+MAX_DESCRIBED = 100
+"""Uploads that a status lists at most."""
 
 PartName = Literal["monitor", "scaler"]
 PartState = Literal["starting", "working", "failing", "waiting", "draining", "stopped"]
@@ -101,11 +105,28 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     reason: str | None = None
 
 
-class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UploadInHand(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """An upload that a worker has in hand since `seconds`; `bytes` of `size_bytes` are moved.
+
+    `waits`: its attempt has ended or not begun; it waits for a slot, its backoff or a confirm.
+    """
+
+    seconds: Seconds
+    request_id: ReportedId | None = None
+    key: Annotated[str, Meta(max_length=1024)] | None = None
+    bytes: Count = 0
+    size_bytes: Count | None = None
+    attempt: Annotated[int, Meta(ge=1)] = 1
+    waits: bool = False
+
+
+class WorkerStatus(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A worker's state, sent every second or so and at each change.
 
     `requested_at` is when its fleet was asked for it (absent for a worker started by hand): the start-up
-    delay is measured from it.
+    delay is measured from it. `moved_bytes` counts from `started_at`. `settings_hash` differs between workers
+    that run different settings. `uploads` is there only in the answer to the command `describe`, so that
+    the status of every second stays small.
     """
 
     app_id: AppId
@@ -116,9 +137,14 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: Instant
     requested_at: Instant | None = None
     ready_at: Instant | None = None
+    started_at: Instant | None = None
+    moved_bytes: Count | None = None
+    version: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    settings_hash: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8,64}\Z")] | None = None
+    uploads: Annotated[tuple[UploadInHand, ...], Meta(max_length=MAX_DESCRIBED)] | None = None
 
 
-class ScaleRequest(Struct, frozen=True, kw_only=True):
+class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
     """This many workers should run: an absolute number, so that a lost or repeated one does no harm.
 
     `epoch` is when its monitor started, in milliseconds since 1970; the newest (`epoch`, `decided_at`)
@@ -132,7 +158,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True):
     epoch: Count
 
 
-class WorkerCommand(Struct, frozen=True, kw_only=True):
+class WorkerCommand(Struct, frozen=True, kw_only=True, gc=False):
     """A command of the scaler to one worker, sent over its control queue."""
 
     command: CommandName

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
 from upswell.errors import TemporaryUploadError
-from upswell.handlers.protocol import Stored
+from upswell.handlers.protocol import MOVED, MovedBytes, Stored
 from upswell.stores.addresses import Addresses
 from upswell.stores.rate_limit import RateLimit
 from upswell.stores.registry import SourceOpener, open_store
@@ -72,6 +72,7 @@ class Context:
         self.request = request
         self._workplace = workplace
         self._on_bytes = on_bytes
+        self._moved = MOVED.get() or MovedBytes()
         self._monotonic = monotonic
         self._deadline = monotonic() + workplace.upload_timeout
         self._stopped = threading.Event()
@@ -97,6 +98,7 @@ class Context:
         Raises:
             TemporaryUploadError: it is time to give up.
         """
+        self._moved.count += count
         if self._stopped.wait(self._workplace.limit.reserve(count)):
             raise TemporaryUploadError("the upload was stopped")
         if self._on_bytes is not None:

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
-from upswell.handlers.protocol import ATTEMPT, Stored
+from upswell.handlers.protocol import ATTEMPT, MOVED, MovedBytes, Stored
 from upswell.stores.addresses import Addresses
 from upswell.stores.rate_limit import RateLimit
 from upswell.stores.registry import SourceOpener, open_store
@@ -62,10 +62,16 @@ class UploadHandler:
         check_type(request.type)
         stopped = threading.Event()
         again = ATTEMPT.get() > 1
-        return await self._threads.call(lambda: self._upload(request, again, stopped), stop=stopped.set)
+        moved = MOVED.get() or MovedBytes()
+        return await self._threads.call(
+            lambda: self._upload(request, again, stopped, moved), stop=stopped.set
+        )
 
-    def _upload(self, request: UploadRequest, again: bool, stopped: threading.Event) -> Stored:
+    def _upload(
+        self, request: UploadRequest, again: bool, stopped: threading.Event, moved: MovedBytes
+    ) -> Stored:
         def pace(count: int) -> None:
+            moved.count += count
             delay = self._limit.reserve(count)
             if stopped.wait(delay) if delay else stopped.is_set():
                 raise TemporaryUploadError("the upload was stopped")

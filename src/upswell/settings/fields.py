@@ -173,12 +173,21 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0, le=1e6),
         Setting(
-            "Price of one worker per hour in your currency, used by status and the journal. 0: show worker-hours without a price.",
+            "Price of one worker per hour, used by status, report and the journal. 0: show worker-hours without a price.",
             app=True,
             decides=True,
             flags=DECIDES,
         ),
     ] = 0.0
+    currency: Annotated[
+        str,
+        Meta(pattern=r"\A[A-Z]{3}\Z"),
+        Setting(
+            "Currency of price_per_worker_hour, shown behind each amount.",
+            app=True,
+            form="three capital letters, such as EUR",
+        ),
+    ] = "USD"
 
     # The worker
     slots: Annotated[
@@ -209,7 +218,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     destination: Annotated[
         str,
         Setting(
-            "Where uploads are stored: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Empty: store/ in state_dir.",
+            "Where uploads are stored: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; {app_id} is replaced. Applications that share a place overwrite each other's objects of the same key. Empty: store/{app_id} in state_dir.",
             app=True,
             flags=(*WORKS, "publish", "doctor"),
             path=True,

@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
 from msgspec.structs import replace
 
 from support.memory_broker import MemoryBroker
 from upswell.broker import topology
 from upswell.broker.protocol import Delivery, Message, QueueDepth
 from upswell.errors import BrokerError, JournalError, SettingsError
+from upswell.events import capture
 from upswell.journal import Journal, JournalReader
 from upswell.messages import ScaleRequest, UploadReport, WorkerStatus, decode, encode
 from upswell.monitor.loop import Monitor, steady_clock
@@ -106,7 +106,7 @@ class House:
 
 @pytest.fixture
 def log() -> Iterator[list[Any]]:
-    with structlog.testing.capture_logs() as captured:
+    with capture() as captured:
         yield captured
 
 

@@ -7,13 +7,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from msgspec.structs import replace
 
 from support.memory_broker import MemoryBroker
 from support.memory_fleet import MemoryFleet
 from upswell.broker import topology
 from upswell.broker.protocol import Message
+from upswell.events import capture
 from upswell.messages import ScaleRequest, WorkerCommand, WorkerState, WorkerStatus, decode, encode
 from upswell.scaler import Scaler
 from upswell.scaler.lock import ScalerLock
@@ -82,7 +82,7 @@ def play(stage: Stage, story: Callable[[Stage], Awaitable[None]]) -> list[str]:
         await stage.scaler.start()
         await story(stage)
 
-    with structlog.testing.capture_logs() as logs:
+    with capture() as logs:
         asyncio.run(scenario())
     return [log["event"] for log in logs]
 
@@ -236,7 +236,7 @@ def test_a_crashed_worker_is_replaced_at_once_and_its_last_lines_are_logged(stag
         assert len(stage.fleet.started) == 2
         assert stage.scaler.totals().crashes == 1
 
-    with structlog.testing.capture_logs() as logs:
+    with capture() as logs:
         asyncio.run(_with_scaler(stage, story))
     crash = next(log for log in logs if log["event"] == "scaler.worker_crashed")
     assert crash["exit_code"] == -9

@@ -79,6 +79,7 @@ EVENTS: dict[str, str] = {
     "scaler.crash_loop": "New workers of an application keep crashing: the next one is started after retry_in seconds.",
     "scaler.crash_loop_over": "A new worker of an application keeps running: its crash loop is over.",
     "scaler.fleet_unreachable": "The running workers cannot be listed; nothing is started or stopped until they can.",
+    "scaler.request_from_future": "A scale request claims to be from the future: it is forged, or its monitor's clock is wrong. Any other request outranks it.",
     "scaler.round_failed": "A round of the scaler failed unexpectedly; the next one runs as usual.",
     "scaler.start_failed": "A worker could not be started; the next attempt is in retry_in seconds.",
     "scaler.started": "The scaler is listening.",

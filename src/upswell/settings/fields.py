@@ -99,7 +99,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_workers: Annotated[
         Workers,
         Setting(
-            "Maximum number of workers: this caps the cost.",
+            "Maximum number of workers: this caps the cost. Workers told to leave, which still finish their uploads, come on top; with them never more than twice as many run.",
             app=True,
             decides=True,
             flags=("scaler", *DECIDES),

@@ -125,27 +125,27 @@ class Publishing:
                     yield candidate.request
         self.tally.complete = True
 
+    async def prepare(self, broker: Broker) -> bool:
+        """Make the queues; return whether anybody consumes the upload queue."""
+        await declare_queues(broker, self.job.queue, self._settings.delivery_limit)
+        depth = await broker.depth(self.job.queue)
+        return depth is not None and depth.consumers > 0
+
     async def run(
         self,
         broker: Broker,
         name: str,
         on_round: Callable[[float], None] = lambda _now: None,
-        on_unconsumed: Callable[[], None] = lambda: None,
     ) -> PublishOutcome:
-        """Publish, and wait where the job says so.
+        """Publish, and wait where the job says so; `prepare` comes first.
 
         Args:
             broker: connected.
             name: of the reply queue; nobody else may use it.
             on_round: called several times a second with the monotonic time, while it waits.
-            on_unconsumed: called before anything is sent, where nobody consumes the upload queue.
         """
         started = time.monotonic()
         job = self.job
-        await declare_queues(broker, job.queue, self._settings.delivery_limit)
-        depth = await broker.depth(job.queue)
-        if depth is not None and depth.consumers == 0:
-            on_unconsumed()
         waits = job.wait or job.verify
         reply_to = await self.replies.listen(broker, reply_queue(name)) if waits else None
         publisher = Publisher(broker=broker, upload_queue=job.queue, reply_to=reply_to)

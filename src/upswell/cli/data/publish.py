@@ -159,10 +159,10 @@ async def _publish(
             await _list(publishing, as_json=as_json)
             return 1 if tally.failed else 0
         async with connected(settings, "publish") as broker:
+            if not await publishing.prepare(broker):
+                _tell_nobody_consumes(job, known_apps)
             with _showing(publishing) as show:
-                outcome = await publishing.run(
-                    broker, unique_name("publish"), show, lambda: _tell_nobody_consumes(job, known_apps)
-                )
+                outcome = await publishing.run(broker, unique_name("publish"), show)
         if job.verify and outcome.end == "complete":
             outcome = replace(outcome, verified=await publishing.verify())
     print_notes(tally)
@@ -200,12 +200,9 @@ def _tell_nobody_consumes(job: PublishJob, known_apps: Collection[str]) -> None:
         why = f"{app} is not a known application ({apps}){nearest(app, known_apps)}"
     else:
         why = f'start "upswell up --app {app}" or "upswell worker --app {app}"'
-    wait = (
-        "; waiting until somebody does: after Ctrl-C the uploads stay queued"
-        if job.wait or job.verify
-        else ""
-    )
-    click.echo(f"nobody consumes {job.queue}: {why}{wait}", err=True)
+    click.echo(f"nobody consumes {job.queue}: {why}", err=True)
+    if job.wait or job.verify:
+        click.echo("waiting until somebody does; after Ctrl-C the uploads stay queued", err=True)
 
 
 def _known_apps(settings: Settings) -> set[str]:

@@ -106,7 +106,8 @@ class Progress:
         if tally.sent_bytes and tally.sizes_known:
             moved = f"{moved} of {size(tally.sent_bytes)}"
         speed = "" if (a_second := self._speed.speed(1)) is None else f", {size(a_second)}/s"
-        left = "" if self.total is None else f", {hours(self._seconds_left(self.total))} left"
+        seconds_left = None if self.total is None else self._seconds_left(self.total)
+        left = "" if seconds_left is None else f", {hours(seconds_left)} left"
         p50, p95 = replies.percentiles(recent=True)
         failed = f"{counted(replies.failed_attempts, 'failed attempt')}, {replies.dead:,} dead"
         return f"{moved}{speed}{left}", f"{failed}, p50 {seconds(p50)}, p95 {seconds(p95)}"

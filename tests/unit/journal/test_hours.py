@@ -134,8 +134,11 @@ def test_a_request_s_failures_are_found_the_newest_first(tmp_path: Path) -> None
 
 
 def test_hours_outlive_their_reports_and_are_bounded_too(tmp_path: Path) -> None:
-    many = [report(BEGIN, 1.0)] * 3000
-    rounds = [([entry(BEGIN + n * HOUR)], many if n < 8 else []) for n in range(1200)]
+    many = [report(BEGIN, 1.0)] * 24_000
+    rounds = [
+        ([entry(BEGIN + n * HOUR) for n in range(first, first + 50)], many if first == 0 else [])
+        for first in range(0, 1200, 50)
+    ]
     reader = recorded(tmp_path, *rounds, max_bytes=MB)
     assert len(list(reader.reports())) < 24_000
     assert len(reader.totals("hour", 0, 10**6)) == 1001  # the oldest hour that may stay, and those after it

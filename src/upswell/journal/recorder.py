@@ -182,6 +182,7 @@ class Journal(JournalReader):
         super().__init__(path)
         with _named_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch(mode=0o600)  # SQLite's own files beside it get the same mode
             self._writer = Writer(self._path, max_bytes)
         self._hours = HourCounter({app: bill.worker_seconds for app, bill in self.bills().items()})
 

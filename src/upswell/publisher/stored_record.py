@@ -46,6 +46,7 @@ class StoredRecord:
         """Why it is not written to any more; empty: it is."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
             self._connection = sqlite3.connect(path, timeout=WAIT_SECONDS)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")

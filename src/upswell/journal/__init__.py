@@ -7,6 +7,6 @@ its own.
 
 from upswell.journal.kept import KeptByApp
 from upswell.journal.recorder import Journal, JournalReader
-from upswell.journal.rows import JournalEntry, ReportRow
+from upswell.journal.rows import FailureRow, JournalEntry, ReportRow
 
-__all__ = ["Journal", "JournalEntry", "JournalReader", "KeptByApp", "ReportRow"]
+__all__ = ["FailureRow", "Journal", "JournalEntry", "JournalReader", "KeptByApp", "ReportRow"]

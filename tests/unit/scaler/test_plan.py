@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from upswell.scaler.plan import ObservedWorker, Phase, ScalingAction, Target, plan
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 def seen(
@@ -54,6 +58,84 @@ def test_plan_gives_the_actions_that_are_missing(
 ) -> None:
     workers = [seen(f"w{number}", phase) for number, phase in enumerate(phases)]
     assert kinds(plan(workers, target)) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "target", "expected"),
+    [
+        (["ready"] * 4, [], Target(4, 0), {"start": 1}),  # the new one first
+        (["ready"] * 4, ["starting"], Target(4, 0), {}),
+        (["ready"] * 4, ["ready"], Target(4, 0), {"drain": 1, "start": 1}),
+        (["ready"], ["ready"] * 4, Target(4, 0), {"drain": 1}),  # the last one: none is started for it
+        (["ready"] * 12, [], Target(12, 0), {"start": 3}),  # a quarter at a time
+        (["ready"] * 12, ["ready", "starting"], Target(12, 0), {"drain": 1, "start": 2}),
+        (["ready"] * 3, [], Target(0, 0), {"drain": 3}),
+        (["ready", "standby"], [], Target(1, 1), {"activate": 1, "start standby": 1}),
+        (["standby"], ["ready"], Target(1, 1), {"start standby": 1}),
+        (["standby"], ["ready", "standby"], Target(1, 1), {"drain": 1}),
+        (["starting"], ["ready"], Target(2, 0), {}),  # replaced once it is there
+        (["ready"] * 2, ["ready"], Target(1, 1), {"drain": 2, "start standby": 1}),  # none rests in standby
+    ],
+)
+def test_outdated_workers_leave_as_new_ones_get_ready(
+    old: list[Phase], new: list[Phase], target: Target, expected: dict[str, int]
+) -> None:
+    workers = [seen(f"old{number}", phase, outdated=True) for number, phase in enumerate(old)]
+    workers += [seen(f"new{number}", phase) for number, phase in enumerate(new)]
+    assert kinds(plan(workers, target)) == expected
+
+
+@given(
+    st.lists(st.sampled_from(["ready", "standby"]), max_size=12),
+    st.integers(0, 8),
+    st.integers(0, 3),
+    st.randoms(use_true_random=False),
+    st.sampled_from([1, 3, 10_000]),
+)
+def test_a_restart_replaces_all_and_never_leaves_fewer_ready_than_wanted(
+    phases: list[Phase], wanted: int, standby: int, rng: Random, room: int
+) -> None:
+    """Workers start and leave in any order, a few at a time, and the target changes on the way."""
+    workers = {f"old{n}": seen(f"old{n}", phase, outdated=True) for n, phase in enumerate(phases)}
+    target, number = Target(wanted, standby), 0
+    for turn in range(400):
+        if turn == 20:
+            target = Target(max(0, wanted - 2), standby)
+        ready = sum(worker.phase == "ready" for worker in workers.values())
+        starts = 0
+        for action in plan(list(workers.values()), target):
+            if action.kind == "start":
+                starts += 1
+                if starts <= room:
+                    number += 1
+                    workers[f"new{number}"] = seen(
+                        f"new{number}", "starting_standby" if action.standby else "starting"
+                    )
+            elif action.kind == "forget":
+                del workers[action.worker_id]
+            else:
+                phase: Phase = {"activate": "ready", "standby": "standby"}.get(action.kind, "draining")  # type: ignore[assignment]
+                workers[action.worker_id] = replace(workers[action.worker_id], phase=phase)
+        after = sum(worker.phase == "ready" for worker in workers.values())
+        assert after >= min(ready, target.ready)
+        for worker_id, worker in list(workers.items()):
+            if rng.random() < 0.5:
+                continue
+            if worker.phase in ("starting", "starting_standby"):
+                there: Phase = "ready" if worker.phase == "starting" else "standby"
+                workers[worker_id] = replace(worker, phase=there)
+            elif worker.phase == "draining":
+                workers[worker_id] = replace(worker, phase="ended")
+    staying = [worker for worker in workers.values() if worker.phase not in ("draining", "ended")]
+    assert not any(worker.outdated for worker in staying)
+    assert Counter(worker.phase for worker in staying) == +Counter(ready=target.ready, standby=target.standby)
+
+
+def test_an_outdated_worker_leaves_first_when_fewer_are_wanted() -> None:
+    workers = [seen("new", age=1), seen("old", busy=3, age=9, outdated=True), seen("other", age=1)]
+    (action,) = plan([*workers, seen("another", "starting", age=1)], Target(3, 0))
+    assert action == ScalingAction("terminate", "another")
+    assert ScalingAction("drain", "old") in plan(workers, Target(2, 0))
 
 
 def test_scale_in_drains_the_worker_with_the_fewest_uploads_in_hand() -> None:

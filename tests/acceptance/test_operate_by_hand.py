@@ -43,7 +43,7 @@ def test_workers_are_set_by_hand_for_a_while_and_then_the_policy_decides_again(s
     shown = by_hand(system)
     assert shown is not None
     assert shown["workers"] == 3
-    assert f"{system.app_id}: set by hand to 3 workers until" in system.run("status").stdout
+    assert "set by hand to 3 workers until" in system.run("status").stdout
     wait_until(lambda: by_hand(system) is None, 90, system.logs)
     over = system.run("scale", system.app_id, "5", check=False)
     assert over.returncode == 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from upswell.scaler.plan import ObservedWorker, Phase, ScalingAction, Target, plan
+from upswell.scaler.plan import ObservedWorker, Phase, ScalingAction, Target, plan, room
 
 if TYPE_CHECKING:
     from random import Random
@@ -85,6 +85,44 @@ def test_outdated_workers_leave_as_new_ones_get_ready(
     assert kinds(plan(workers, target)) == expected
 
 
+class Restart:
+    """An application's workers, which start and leave in any order, a few at a time."""
+
+    def __init__(self, phases: list[Phase], rng: Random) -> None:
+        self.workers = {f"old{n}": seen(f"old{n}", phase, outdated=True) for n, phase in enumerate(phases)}
+        self.rng = rng
+        self.started = 0
+
+    @property
+    def ready(self) -> int:
+        """Return how many consume."""
+        return sum(worker.phase == "ready" for worker in self.workers.values())
+
+    def act(self, actions: list[ScalingAction]) -> None:
+        """Do what was planned; whoever is told obeys at once."""
+        for action in actions:
+            if action.kind == "start":
+                self.started += 1
+                name = f"new{self.started}"
+                self.workers[name] = seen(name, "starting_standby" if action.standby else "starting")
+            elif action.kind == "forget":
+                del self.workers[action.worker_id]
+            else:
+                self._enter(action.worker_id, "draining")
+                if action.kind in ("activate", "standby"):
+                    self._enter(action.worker_id, "ready" if action.kind == "activate" else "standby")
+
+    def go_on(self) -> None:
+        """Let some of those that start be there, and some of those that drain be gone."""
+        after: dict[Phase, Phase] = {"starting": "ready", "starting_standby": "standby", "draining": "ended"}
+        for worker_id, worker in list(self.workers.items()):
+            if worker.phase in after and self.rng.random() < 0.5:
+                self._enter(worker_id, after[worker.phase])
+
+    def _enter(self, worker_id: str, phase: Phase) -> None:
+        self.workers[worker_id] = replace(self.workers[worker_id], phase=phase)
+
+
 @given(
     st.lists(st.sampled_from(["ready", "standby"]), max_size=12),
     st.integers(0, 8),
@@ -95,47 +133,24 @@ def test_outdated_workers_leave_as_new_ones_get_ready(
 def test_a_restart_replaces_all_and_never_leaves_fewer_ready_than_wanted(
     phases: list[Phase], wanted: int, standby: int, rng: Random, room: int
 ) -> None:
-    """Workers start and leave in any order, a few at a time, and the target changes on the way."""
-    workers = {f"old{n}": seen(f"old{n}", phase, outdated=True) for n, phase in enumerate(phases)}
-    target, number = Target(wanted, standby), 0
+    """However few may be started at a time, and although the target changes on the way."""
+    restart = Restart(phases, rng)
+    target = Target(wanted, standby)
     for turn in range(400):
         if turn == 20:
             target = Target(max(0, wanted - 2), standby)
-        ready = sum(worker.phase == "ready" for worker in workers.values())
-        starts = 0
-        for action in plan(list(workers.values()), target):
-            if action.kind == "start":
-                starts += 1
-                if starts <= room:
-                    number += 1
-                    workers[f"new{number}"] = seen(
-                        f"new{number}", "starting_standby" if action.standby else "starting"
-                    )
-            elif action.kind == "forget":
-                del workers[action.worker_id]
-            else:
-                phase: Phase = {"activate": "ready", "standby": "standby"}.get(action.kind, "draining")  # type: ignore[assignment]
-                workers[action.worker_id] = replace(workers[action.worker_id], phase=phase)
-        after = sum(worker.phase == "ready" for worker in workers.values())
-        assert after >= min(ready, target.ready)
-        for worker_id, worker in list(workers.items()):
-            if rng.random() < 0.5:
-                continue
-            if worker.phase in ("starting", "starting_standby"):
-                there: Phase = "ready" if worker.phase == "starting" else "standby"
-                workers[worker_id] = replace(worker, phase=there)
-            elif worker.phase == "draining":
-                workers[worker_id] = replace(worker, phase="ended")
-    staying = [worker for worker in workers.values() if worker.phase not in ("draining", "ended")]
+        ready = restart.ready
+        restart.act(plan(list(restart.workers.values()), target, may_start=room))
+        assert restart.ready >= min(ready, target.ready)
+        restart.go_on()
+    staying = [worker for worker in restart.workers.values() if worker.phase not in ("draining", "ended")]
     assert not any(worker.outdated for worker in staying)
     assert Counter(worker.phase for worker in staying) == +Counter(ready=target.ready, standby=target.standby)
 
 
 def test_an_outdated_worker_leaves_first_when_fewer_are_wanted() -> None:
-    workers = [seen("new", age=1), seen("old", busy=3, age=9, outdated=True), seen("other", age=1)]
-    (action,) = plan([*workers, seen("another", "starting", age=1)], Target(3, 0))
-    assert action == ScalingAction("terminate", "another")
-    assert ScalingAction("drain", "old") in plan(workers, Target(2, 0))
+    workers = [seen("new"), seen("old", busy=3, age=9, outdated=True), seen("other")]
+    assert plan(workers, Target(2, 0)) == [ScalingAction("drain", "old")]
 
 
 def test_scale_in_drains_the_worker_with_the_fewest_uploads_in_hand() -> None:
@@ -170,7 +185,7 @@ def test_a_worker_written_by_others_is_drained_by_sigterm_and_never_put_to_stand
 
 def test_nothing_is_started_while_a_crash_loop_backs_off_but_standby_workers_are_activated() -> None:
     workers = [seen("w1", "standby")]
-    assert plan(workers, Target(3, 1), may_start=False) == [ScalingAction("activate", "w1")]
+    assert plan(workers, Target(3, 1), may_start=0) == [ScalingAction("activate", "w1")]
 
 
 def test_without_a_wish_only_those_that_ended_are_forgotten() -> None:
@@ -249,3 +264,21 @@ def test_scale_in_never_picks_a_busier_worker_than_one_it_leaves(
     gone = [count for worker_id, count in busy.items() if worker_id in picked]
     kept = [count for worker_id, count in busy.items() if worker_id not in picked]
     assert not gone or not kept or max(gone) <= min(kept)
+
+
+@pytest.mark.parametrize(
+    ("staying", "told_to_leave", "expected"),
+    [(0, 0, 3), (2, 0, 1), (3, 0, 0), (13, 0, 0), (0, 3, 3), (1, 3, 2), (1, 4, 1), (0, 6, 0), (0, 9, 0)],
+)
+def test_no_more_are_started_than_the_limit_leaves_room_for(
+    staying: int, told_to_leave: int, expected: int
+) -> None:
+    """A status may claim anything: who was not told to leave counts, and in all at most twice as many run."""
+    workers = [seen(f"s{n}", "draining") for n in range(staying)]
+    workers += [seen(f"l{n}", "draining", told_to_leave=True) for n in range(told_to_leave)]
+    workers += [seen("e1", "ended")]
+    assert room(workers, 3) == expected
+
+
+def test_where_only_some_may_be_started_ready_ones_come_before_standby_ones() -> None:
+    assert plan([], Target(2, 1), may_start=2) == [ScalingAction("start"), ScalingAction("start")]

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-import structlog
 
 from support.memory_broker import MemoryBroker
 from upswell import __version__
 from upswell.broker import topology
 from upswell.broker.protocol import Message
 from upswell.errors import MessageError, SettingsError
+from upswell.events import capture
 from upswell.messages import (
     CommandName,
     UploadRequest,
@@ -255,7 +255,7 @@ def test_a_loop_that_something_blocks_is_told(monkeypatch: pytest.MonkeyPatch) -
         loop = asyncio.get_running_loop()
         real, shift = loop.time, 0.0
         monkeypatch.setattr(loop, "time", lambda: real() + shift)
-        with structlog.testing.capture_logs() as logs:
+        with capture() as logs:
             async with rig.running():
                 await asyncio.sleep(0.05)
                 assert not [log for log in logs if log["event"] == "worker.loop_blocked"]

@@ -194,23 +194,36 @@ class ByHand(Struct, frozen=True, kw_only=True, omit_defaults=True):
     until: Instant | None = None
 
 
-OrderName = Literal["set", "resume", "stop"]
-"""To the monitor: `set` workers by hand, `resume` the policy, `stop`."""
+OrderName = Literal["set", "resume", "stop", "restart", "down"]
+"""To the monitor: `set` workers by hand, `resume` the policy, `stop`. To the scaler: `restart` workers, one
+after the other; drain all and stop (`down`)."""
+
+WorkerIds = Annotated[tuple[WorkerId, ...], Meta(max_length=5_000)]
 
 
 class OperatorOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An order of an operator; it says all that is wanted, so one that is repeated does no harm."""
+    """An order of an operator; it says all that is wanted, so one that is repeated does no harm.
+
+    `workers` are those to replace; where there are none yet, the answer names them.
+    """
 
     order: OrderName
     app_id: AppId | None = None
     by_hand: ByHand | None = None
+    workers: WorkerIds | None = None
 
 
 class OperatorAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of an order, in words for the operator; one that is refused changed nothing."""
+    """What became of an order, in words for the operator; one that is refused changed nothing.
+
+    `workers` are those that it is about, `workers_left` and `uploads_left` what it waits for.
+    """
 
     accepted: bool
     text: Text
+    workers: WorkerIds = ()
+    workers_left: Count = 0
+    uploads_left: Count = 0
 
 
 MAX_EXCERPT_BYTES = 16_384

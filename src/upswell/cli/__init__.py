@@ -19,7 +19,7 @@ from upswell.safe import safe
 ROOMS = {
     "run": ("worker", "monitor", "scaler", "up"),
     "data": ("publish", "upload", "dead"),
-    "operate": ("workers", "scale", "pause", "resume"),
+    "operate": ("workers", "scale", "pause", "resume", "restart", "down"),
     "look": ("status", "explain", "doctor", "config"),
     "lab": ("compare", "simulate", "replay"),
     "demo": ("demo",),
@@ -39,6 +39,8 @@ COMMANDS = {
     "scale": "Set an application's workers by hand.",
     "pause": "Let an application consume nothing and keep everything.",
     "resume": "Let an application's policy decide again.",
+    "restart": "Replace workers by new ones, never fewer than wanted.",
+    "down": "Drain all workers, then stop scaler and monitor.",
     "compare": "Simulate every autoscaler on the same uploads and compare them.",
     "simulate": "Simulate one policy and show its decisions.",
     "replay": "Simulate another policy or objective on recorded traffic.",

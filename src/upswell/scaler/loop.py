@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from upswell.broker.heartbeat import Pulse
+from upswell.broker.orders import take_orders
 from upswell.errors import FleetError, JournalError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
@@ -29,6 +30,7 @@ from upswell.scaler.costs import ScalingCosts, ScalingTotals
 from upswell.scaler.exits import WorkerExits
 from upswell.scaler.lock import ScalerLock
 from upswell.scaler.messaging import ScalerMessaging
+from upswell.scaler.orders import ScalerOrders
 from upswell.scaler.phases import see
 from upswell.scaler.plan import ObservedWorker, ScalingAction, Target, plan, room
 from upswell.scaler.targets import target
@@ -92,6 +94,13 @@ class Scaler:
         self._messaging = ScalerMessaging(broker, settings, name, changed=self._changed, clock=clock)
         self._by_hand = by_hand
         self._by_hand_fails = False
+        self._broker = broker
+        self._orders = ScalerOrders(
+            self._apps,
+            seen=lambda: self._seen.values() if self._sees_fleet else None,
+            on_down=self._leave,
+            on_news=self._changed.set,
+        )
         self._lock = ScalerLock(settings.state_path)
         self._round = asyncio.Lock()
         self._costs = ScalingCosts()
@@ -103,6 +112,7 @@ class Scaler:
         self._last_round_at: float | None = None
         self._leaving = False
         self._nobody_runs = False
+        self._sees_fleet = False
         self._pulse = Pulse("scaler", name, settings.report_queue, interval=ROUND_SECONDS)
 
     def part_status(self) -> PartStatus:
@@ -125,6 +135,8 @@ class Scaler:
     async def run(self) -> None:
         """Reconcile until cancelled; the workers go on. While another scaler has the state folder, wait.
 
+        Ordered down by an operator it drains all workers, and returns when the last has left.
+
         Afterwards it still hears, so that `drain_all` can follow; the caller's closing the broker ends that.
 
         Raises:
@@ -133,18 +145,20 @@ class Scaler:
         try:
             await self._take_over()
             await self.start()
-            while True:
+            while not (self._leaving and self._nobody_runs):
                 try:
                     await self.run_once(self._clock())
                 except Exception:  # noqa: BLE001 - a loop outlives whatever one round met
                     _log.exception("scaler.round_failed")
                 await self._wait(ROUND_SECONDS)
+            _log.info("scaler.down")
         finally:
             self._lock.release()
 
     async def start(self) -> None:
         """Declare the queues and begin to listen."""
         await self._messaging.open()
+        await take_orders(self._broker, "scaler", self._settings.report_queue, self._orders.obey)
         self._listening_since = self._clock()
         _log.info("scaler.started", fleet=self._settings.fleet, apps=sorted(self._apps))
 
@@ -157,7 +171,7 @@ class Scaler:
             except FleetError as error:
                 # Which workers run is unknown, which is not the same as none.
                 _log.error("scaler.fleet_unreachable", error=error)
-                self._nobody_runs = False
+                self._nobody_runs = self._sees_fleet = False
                 return
             if not await self._messaging.reachable():
                 self._listening_since = now
@@ -167,6 +181,7 @@ class Scaler:
                     await self._reconcile(app_id, now)
                 except FleetError as error:
                     _log.error("scaler.action_failed", app_id=app_id, error=error)
+            self._sees_fleet = True
             self._nobody_runs = not self.workers()
             self._pulse.worked()
 
@@ -177,13 +192,19 @@ class Scaler:
         """
         if not self._lock.acquire():
             return
-        self._leaving = True
-        self._pulse.enter("draining")
-        self._nobody_runs = False
+        self._leave()
         while not self._nobody_runs:
             await self.run_once(self._clock())
             if not self._nobody_runs:
                 await self._wait(ROUND_SECONDS / 2)
+
+    def _leave(self) -> None:
+        """Have all workers drain from the next round on."""
+        if not self._leaving:
+            self._leaving = True
+            self._nobody_runs = False
+            self._pulse.enter("draining")
+            self._changed.set()
 
     async def abandon_all(self) -> None:
         """Have every worker put its uploads back and exit; kill those that have not after a few seconds."""
@@ -227,7 +248,9 @@ class Scaler:
 
     async def _look(self, workers: Sequence[FleetWorker], now: float) -> None:
         """Bring what is known of all workers up to date."""
-        self._messaging.prune({worker.worker_id for worker in workers}, now)
+        listed = {worker.worker_id for worker in workers}
+        self._messaging.prune(listed, now)
+        self._orders.forget(listed)
         self._seen = {
             worker.worker_id: see(
                 worker,
@@ -235,6 +258,7 @@ class Scaler:
                 self._messaging.told.get(worker.worker_id),
                 start_timeout=self._settings.start_timeout,
                 listening_since=self._listening_since,
+                outdated=worker.worker_id in self._orders.outdated,
                 now=now,
             )
             for worker in workers
@@ -254,12 +278,17 @@ class Scaler:
         await self._start([action for action in actions if action.kind == "start"], app_id, now)
 
     def _room(self, app_id: str, seen: Sequence[ObservedWorker]) -> int:
-        """Return how many workers the application's limit, and the one over all, let start."""
+        """Return how many workers the application's limit, and the one over all, let start.
+
+        While outdated workers wait to be replaced it is one more: else none could be at the limit without
+        fewer running than are wanted.
+        """
         settings, total = self._apps.get(app_id), self._settings.max_workers_total
         if settings is None:
             return 0
-        left = room(seen, settings.max_workers)
-        return min(left, room(self._seen.values(), total)) if total else left
+        extra = any(worker.outdated and not worker.told_to_leave for worker in seen)
+        left = room(seen, settings.max_workers + extra)
+        return min(left, room(self._seen.values(), total + extra)) if total else left
 
     def _target(self, app_id: str, seen: Sequence[ObservedWorker], now: float) -> Target | None:
         """Return an application's target; None while that, or the state of its workers, is unknown."""

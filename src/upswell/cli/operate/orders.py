@@ -15,7 +15,7 @@ from upswell.errors import UpswellError
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from upswell.messages import OperatorOrder
+    from upswell.messages import OperatorAnswer, OperatorOrder
     from upswell.settings import Settings
 
 
@@ -31,11 +31,16 @@ def order_monitor(settings: Settings, order: OperatorOrder) -> None:
             orders = Orders(broker, settings.report_queue, unique_name("orders"))
             await orders.listen()
             answer = await orders.give("monitor", order)
-        if not answer.accepted:
-            raise UpswellError(answer.text)
-        return answer.text
+        return obeyed(answer).text
 
     click.echo(safe(run(work())))
+
+
+def obeyed(answer: OperatorAnswer) -> OperatorAnswer:
+    """Return an answer, or raise an UpswellError with its reason where the order was refused."""
+    if not answer.accepted:
+        raise UpswellError(answer.text)
+    return answer
 
 
 def operator() -> str:

@@ -19,7 +19,7 @@ from upswell.safe import safe
 ROOMS = {
     "run": ("worker", "monitor", "scaler", "up"),
     "data": ("publish", "upload", "dead"),
-    "operate": ("workers", "scale", "pause", "resume", "restart", "down"),
+    "operate": ("workers", "logs", "scale", "pause", "resume", "restart", "down"),
     "look": ("status", "explain", "doctor", "config"),
     "lab": ("compare", "simulate", "replay"),
     "demo": ("demo",),
@@ -36,6 +36,7 @@ COMMANDS = {
     "up": "Run monitor, scaler and workers in one process.",
     "status": "Show queues, response times, workers and decisions.",
     "workers": "Show each worker and its uploads in hand.",
+    "logs": "Print what the workers print.",
     "scale": "Set an application's workers by hand.",
     "pause": "Let an application consume nothing and keep everything.",
     "resume": "Let an application's policy decide again.",

@@ -18,7 +18,7 @@ from upswell.errors import UpswellError
 from upswell.publisher.dead_letters import declare_queues, peek, request_id_of
 from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
-from upswell.publisher.replies import MOST_OUTSTANDING, Replies
+from upswell.publisher.replies import Replies
 from upswell.publisher.sources import Sources, What
 from upswell.publisher.tally import Tally
 from upswell.workload.arrivals import constant
@@ -144,7 +144,7 @@ class Publishing:
             self._commit(now)
 
         if waits:
-            sending = self._send(publisher, self._expected())
+            sending = self._send(publisher, self.replies.expecting(self.pending()))
             work = follow(broker, job.queue, self.replies, sending, job.timeout, each_round)
         else:
             work = self._send(publisher, self.pending())
@@ -171,15 +171,6 @@ class Publishing:
         except UpswellError as error:
             await publisher.settle()
             raise type(error)(f"{error}; {publisher.published} requests were published") from error
-
-    async def _expected(self) -> AsyncIterator[UploadRequest]:
-        """Yield the pending requests and expect a reply to each; wait while too many are outstanding."""
-        async for request in self.pending():
-            while len(self.replies.outstanding) >= MOST_OUTSTANDING:  # noqa: ASYNC110 - replies set no event
-                await asyncio.sleep(COMMIT_SECONDS / 10)
-            if request.id:
-                self.replies.expect(request.id, name=request.key or request.uri, size=request.size_bytes)
-            yield request
 
     def _remember(self, report: UploadReport) -> None:
         if report.request_id:

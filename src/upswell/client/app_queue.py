@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,15 @@ from upswell.publisher.dead_letters import (
 )
 from upswell.publisher.loop import Publisher
 from upswell.publisher.publishing import follow
+from upswell.publisher.readable import check_roots
 from upswell.publisher.replies import Replies
+from upswell.publisher.sources import local_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 
     from upswell.broker import Broker, Delivery
-    from upswell.client.pending import Pending
+    from upswell.client.pending import Pending, PendingUploads
     from upswell.client.results import UploadResult
     from upswell.settings import Settings
 
@@ -44,13 +47,16 @@ REPORT_SECONDS = 0.2
 class AppQueue:
     """`settings` are those that hold for the application; `reply_to` names the client's reply queue."""
 
-    def __init__(self, broker: Broker, app_id: str, settings: Settings, reply_to: str) -> None:
+    def __init__(
+        self, broker: Broker, app_id: str, settings: Settings, pending: PendingUploads, reply_to: str
+    ) -> None:
         self.app_id = app_id
         self.name = settings.upload_queue_of(app_id)
         self.settings = settings
         self._broker = broker
         self._publisher = Publisher(broker=broker, upload_queue=self.name, reply_to=reply_to)
-        self._awaited: dict[Pending, int] = {}  # by how many
+        self._pending = pending
+        self._waiting = 0
         self._inquiry = Inquiry(broker, self.name, settings)
         self._asking: asyncio.Task[None] | None = None
 
@@ -64,6 +70,7 @@ class AppQueue:
         Raises:
             BrokerError: the broker refuses it.
         """
+        self._check(request)
         try:
             await self._publisher.send(request)
         except UnroutableError:  # someone deleted the queue meanwhile
@@ -78,7 +85,7 @@ class AppQueue:
             TimeoutError: neither, within `timeout` seconds.
             UpswellError: the client was closed.
         """
-        self._awaited[pending] = self._awaited.get(pending, 0) + 1
+        self._waiting += 1
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
         try:
@@ -87,9 +94,7 @@ class AppQueue:
         except TimeoutError:
             raise TimeoutError(_overdue(pending, timeout)) from None
         finally:
-            self._awaited[pending] -= 1
-            if not self._awaited[pending]:
-                del self._awaited[pending]
+            self._waiting -= 1
         if pending.result is not None:
             return pending.result
         if pending.reason is None:
@@ -103,7 +108,7 @@ class AppQueue:
         *,
         wait: bool,
         timeout: float | None,
-        progress: Callable[[PublishCounts], None],
+        progress: Callable[[PublishCounts], None] | None,
     ) -> PublishCounts:
         """Publish all requests, pipelined; with `wait`, return when all are stored or dead.
 
@@ -122,14 +127,15 @@ class AppQueue:
         is_complete = False
 
         def on_round(now: float) -> None:
-            progress(_counts(publisher, replies, now - started, complete=is_complete))
+            if progress is not None:
+                progress(_counts(publisher, replies, now - started, complete=is_complete))
 
         try:
             if wait:
-                sending = _all(publisher, replies.expecting(requests))
+                sending = _all(publisher, replies.expecting(self._checked(requests)))
                 is_complete = await follow(self._broker, self.name, replies, sending, timeout, on_round)
             else:
-                is_complete = await _within(_all(publisher, requests), timeout, on_round)
+                is_complete = await _within(_all(publisher, self._checked(requests)), timeout, on_round)
         finally:
             if wait:
                 await self._broker.delete(queue.name)
@@ -156,12 +162,22 @@ class AppQueue:
             await asyncio.wait([self._asking])
         self._inquiry.close()
 
+    def _check(self, request: UploadRequest) -> None:
+        """Refuse a file where workers may read none."""
+        if (path := local_path(request.uri)) is not None:
+            check_roots(self.settings, os.path.dirname(path))  # noqa: PTH120 - a name may be no text
+
+    async def _checked(self, requests: AsyncIterator[UploadRequest]) -> AsyncIterator[UploadRequest]:
+        async for request in requests:
+            self._check(request)
+            yield request
+
     async def _ask(self) -> None:
-        """Ask again and again what became of the uploads that somebody waits for, while there are any."""
-        while self._awaited:
+        """Ask again and again what became of all uploads that are held, while somebody waits for one."""
+        while self._waiting:
             await asyncio.sleep(ROUND_SECONDS)
             try:
-                await self._inquiry.ask(list(self._awaited))
+                await self._inquiry.ask(self._pending.of(self.app_id))
             except UpswellError as error:
                 _log.warning("client.inquiry_failed", app=self.app_id, error=error)
 

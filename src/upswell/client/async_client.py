@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from upswell.broker.connecting import connect, unique_name
@@ -61,8 +62,8 @@ class AsyncClient:
     """Publishes uploads from one asyncio loop; connects when it is first used.
 
     Args:
-        settings: what to use; by default as the commands take them, from the environment and the settings file.
-        config: the settings file, by default `UPSWELL_CONFIG`, else `upswell.toml` in the current folder.
+        settings: by default as the commands take them, from the environment and the settings file.
+        config: that file, by default `UPSWELL_CONFIG`, else `upswell.toml` in the current folder.
         connect_timeout: seconds until a broker that does not answer is an error; None: it is waited for.
         overrides: single settings: `AsyncClient(broker_url="amqps://...")`.
     """
@@ -114,7 +115,7 @@ class AsyncClient:
         Raises:
             MessageError: the item cannot be uploaded.
             BrokerError: the broker refuses it, or did not answer within `connect_timeout`.
-            TimeoutError: it was not confirmed in time. It may arrive all the same; publishing it again does no harm.
+            TimeoutError: not confirmed in time. It may arrive all the same; to publish it again does no harm.
         """
         request = request_for(item, app, key=key, kind=type)
         try:
@@ -123,7 +124,9 @@ class AsyncClient:
                 pending = self._pending.expect(request)
                 await queue.send(request)
         except TimeoutError:
-            raise TimeoutError(f"the broker did not confirm upload {request.id} within {timeout:g} s") from None
+            raise TimeoutError(
+                f"the broker did not confirm upload {request.id} within {timeout:g} s"
+            ) from None
         return AsyncUploadHandle(pending, queue)
 
     async def publish_many(
@@ -134,7 +137,7 @@ class AsyncClient:
         type: str | None = None,  # noqa: A002 - as above
         wait: bool = False,
         timeout: float | None = None,
-        progress: Callable[[PublishCounts], None] = lambda _counts: None,
+        progress: Callable[[PublishCounts], None] | None = None,
     ) -> PublishCounts:
         """Publish many uploads, pipelined; return when the broker has all of them safe.
 
@@ -142,7 +145,7 @@ class AsyncClient:
 
         Args:
             app: the application.
-            items: paths, URIs, UploadRequests. An ordinary iterable is read in a thread, so that it may block.
+            items: paths, URIs, UploadRequests. An ordinary iterable is read in a thread: it may block.
             type: as for `publish`.
             wait: return only when all are stored or dead; the counts tell how many.
             timeout: seconds for all; what is not done then is not counted as done, and nothing is raised.
@@ -171,14 +174,13 @@ class AsyncClient:
         name = self.settings.upload_queue_of(check_app_id(app))
         depth, dead = await broker.depth(name), await broker.depth(dead_letter_queue(name).name)
         workers = [one for one in roster.workers(time.monotonic()) if one.app_id == app]
-        states = [worker.state for worker in workers]
         return AppStatus(
             app_id=app,
             ready=depth.messages_ready if depth else None,
             in_flight=depth.messages_unacknowledged if depth else None,
             dead=dead.messages_ready if dead else None,
             consumers=depth.consumers if depth else None,
-            workers={state: states.count(state) for state in dict.fromkeys(states)},
+            workers=dict(Counter(worker.state for worker in workers)),
             busy=sum(worker.busy for worker in workers),
             slots=sum(worker.slots for worker in workers if worker.state == "ready"),
         )
@@ -198,7 +200,7 @@ class AsyncClient:
         return await (await self._queue(app)).retry(ids)
 
     async def close(self) -> None:
-        """Disconnect. What was published stays published; whoever waits for an upload gets an UpswellError."""
+        """Disconnect; what was published stays published. Whoever waits gets an UpswellError."""
         self._closed = True
         self._pending.close()
         async with self._opening:
@@ -237,7 +239,7 @@ class AsyncClient:
             return queue
         broker = await self._connected()
         settings = self.settings.for_app(check_app_id(app))
-        queue = AppQueue(broker, app, settings, self._reply_to)
+        queue = AppQueue(broker, app, settings, self._pending, self._reply_to)
         await queue.declare()
         return self._queues.setdefault(app, queue)
 

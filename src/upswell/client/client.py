@@ -64,8 +64,8 @@ class Client:
     Make it after a fork, or use it only after it: a connection cannot be shared by two processes.
 
     Args:
-        settings: what to use; by default as the commands take them, from the environment and the settings file.
-        config: the settings file, by default `UPSWELL_CONFIG`, else `upswell.toml` in the current folder.
+        settings: by default as the commands take them, from the environment and the settings file.
+        config: that file, by default `UPSWELL_CONFIG`, else `upswell.toml` in the current folder.
         connect_timeout: seconds until a broker that does not answer is an error; None: it is waited for.
         overrides: single settings: `Client(broker_url="amqps://...")`.
     """
@@ -110,7 +110,7 @@ class Client:
         Raises:
             MessageError: the item cannot be uploaded.
             BrokerError: the broker refuses it, or did not answer within `connect_timeout`.
-            TimeoutError: it was not confirmed in time. It may arrive all the same; publishing it again does no harm.
+            TimeoutError: not confirmed in time. It may arrive all the same; to publish it again does no harm.
         """
         request = request_for(item, app, key=key, kind=type)
         return UploadHandle(self._loop.run(self._client.publish(app, request, timeout=timeout)), self._loop)
@@ -123,7 +123,7 @@ class Client:
         type: str | None = None,  # noqa: A002 - as above
         wait: bool = False,
         timeout: float | None = None,
-        progress: Callable[[PublishCounts], None] = lambda _counts: None,
+        progress: Callable[[PublishCounts], None] | None = None,
     ) -> PublishCounts:
         """Publish many uploads, pipelined; return when the broker has all of them safe.
 
@@ -136,7 +136,7 @@ class Client:
             type: as for `publish`.
             wait: return only when all are stored or dead; the counts tell how many.
             timeout: seconds for all; what is not done then is not counted as done, and nothing is raised.
-            progress: called in the calling thread several times a second with the counts so far, and at the end.
+            progress: called in the calling thread, several times a second, with the counts so far.
 
         Raises:
             MessageError: an item cannot be uploaded. Those before it are published.
@@ -147,15 +147,20 @@ class Client:
         def publish(requests: AsyncIterable[Item]) -> Future[PublishCounts]:
             return self._loop.start(
                 self._client.publish_many(
-                    app, requests, type=type, wait=wait, timeout=timeout, progress=lambda counts: newest.append(counts)
+                    app,
+                    requests,
+                    type=type,
+                    wait=wait,
+                    timeout=timeout,
+                    progress=newest.append,
                 )
             )
 
         def until(*futures: Future[Any]) -> None:
             while not wait_for(futures, REPORT_SECONDS, FIRST_COMPLETED).done:
-                if newest:
+                if newest and progress is not None:
                     progress(newest[-1])
-                    newest.clear()
+                newest.clear()
 
         if hasattr(items, "__aiter__"):
             publishing = publish(items)  # type: ignore[arg-type] - it is asynchronous
@@ -172,7 +177,8 @@ class Client:
                 self._loop.start(feed.end())
         until(publishing)
         counts = publishing.result()
-        progress(counts)
+        if progress is not None:
+            progress(counts)
         return counts
 
     def status(self, app: str) -> AppStatus:
@@ -294,7 +300,9 @@ class LoopThread:
                     "this client was used before the process forked; make one in each process, after the fork"
                 )
             if threading.current_thread() is self._thread:
-                raise UpswellError("a client cannot be used from its own thread; use AsyncClient in coroutines")
+                raise UpswellError(
+                    "a client cannot be used from its own thread: AsyncClient is for coroutines"
+                )
             return self._loop
 
 

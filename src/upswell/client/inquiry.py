@@ -1,6 +1,6 @@
 """What became of uploads whose reply does not come: the dead letters and the destination are asked.
 
-What comes in: the uploads of one application that somebody waits for. What goes out: the end of those that
+What comes in: the uploads of one application that a program holds. What goes out: the end of those that
 can be found. A reply is lost when the broker restarts or nobody listens; the upload itself is not.
 """
 
@@ -143,8 +143,8 @@ class Inquiry:
 
     def _unknown(self) -> str:
         asked = self._known is not None and self._known.asks_destination
-        why = "the destination does not hold its bytes" if asked else "the destination cannot be asked from here"
-        return f"it left the queue and no reply came from a worker; {why}"
+        why = "does not hold its bytes" if asked else "cannot be asked from here"
+        return f"it left the queue and no reply came from a worker; the destination {why}"
 
 
 def _published_at(letter: Delivery) -> float:

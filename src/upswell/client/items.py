@@ -49,7 +49,7 @@ def request_for(item: Item, app_id: str, *, key: str | None = None, kind: str | 
     """
     if isinstance(item, UploadRequest):
         return _checked(item, app_id, key, kind)
-    if not isinstance(item, str | PathLike):
+    if not isinstance(item, str | PathLike):  # pyright: ignore[reportUnnecessaryIsInstance] - callers have no types
         raise TypeError(f"an item must be a path, a URI or an UploadRequest, got {type(item).__name__}")
     name = os.fspath(item)
     path = local_path(name) if isinstance(item, str) else name

@@ -74,6 +74,17 @@ class PendingUploads:
         self._clock = clock
         self._held: WeakValueDictionary[tuple[str, str], Pending] = WeakValueDictionary()
 
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, app_id: str) -> list[Pending]:
+        """Return the uploads of an application that have not ended."""
+        return [
+            pending
+            for (named, _), pending in list(self._held.items())
+            if named == app_id and not pending.ended.is_set()
+        ]
+
     def expect(self, request: UploadRequest) -> Pending:
         """Return the upload of a request that is about to be sent; sent again meanwhile, it is one upload."""
         assert request.id is not None

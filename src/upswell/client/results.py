@@ -15,8 +15,8 @@ class UploadResult(Struct, frozen=True, kw_only=True):
     """An upload that is stored and verified.
 
     `url` is where (`file:///...`, `s3://bucket/key`), None where the handler does not tell. `response_time` =
-    `waiting_time` (published to delivered) + `service_time` (delivered to stored), in seconds; they, `attempt`
-    and `worker_id` are None where the worker's reply was lost and the destination was asked instead.
+    `waiting_time` (published to delivered) + `service_time` (delivered to stored), in seconds; they,
+    `attempt` and `worker_id` are None where the reply was lost and the destination was asked.
     """
 
     request_id: str

@@ -209,7 +209,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     destination: Annotated[
         str,
         Setting(
-            "Where uploads are stored: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Empty: store/ in state_dir.",
+            "Where uploads are stored: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; {app_id} is replaced. Applications that share a place overwrite each other's objects of the same key. Empty: store/{app_id} in state_dir.",
             app=True,
             flags=(*WORKS, "publish", "doctor"),
             path=True,

@@ -105,7 +105,7 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     reason: str | None = None
 
 
-class UploadInHand(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UploadInHand(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """An upload that a worker has in hand since `seconds`; `bytes` of `size_bytes` are moved.
 
     `waits`: its attempt has ended or not begun; it waits for a slot, its backoff or a confirm.
@@ -120,7 +120,7 @@ class UploadInHand(Struct, frozen=True, kw_only=True, omit_defaults=True):
     waits: bool = False
 
 
-class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WorkerStatus(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A worker's state, sent every second or so and at each change.
 
     `requested_at` is when its fleet was asked for it (absent for a worker started by hand): the start-up
@@ -144,10 +144,11 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uploads: Annotated[tuple[UploadInHand, ...], Meta(max_length=MAX_DESCRIBED)] | None = None
 
 
-class ScaleRequest(Struct, frozen=True, kw_only=True):
+class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
     """This many workers should run: an absolute number, so that a lost or repeated one does no harm.
 
-    `epoch` grows with every start of a monitor; the newest (`epoch`, `decided_at`) counts.
+    `epoch` is when its monitor started, in milliseconds since 1970; the newest (`epoch`, `decided_at`)
+    counts (scaler/targets.py).
     """
 
     app_id: AppId
@@ -157,7 +158,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True):
     epoch: Count
 
 
-class WorkerCommand(Struct, frozen=True, kw_only=True):
+class WorkerCommand(Struct, frozen=True, kw_only=True, gc=False):
     """A command of the scaler to one worker, sent over its control queue."""
 
     command: CommandName

@@ -7,7 +7,7 @@ r"""A person at a terminal: types a line into a real shell, and reads what the s
 
 The screen is an emulator's (pyte), so a bar that is drawn over itself counts once, as its last state. What
 varies is made equal before it is compared: `VARYING` always, other patterns as a test names them. After a
-change that is meant, `UPSWELL_GOLDEN=write pytest ...` writes the files anew: read what git then shows.
+change that is meant, `GOLDEN=write pytest ...` writes the files anew: read what git then shows.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def holds_to(name: str, text: str, varying: Mapping[str, str] | None = None) -> 
     """Compare a text with tests/golden/NAME.txt, after what varies was made equal."""
     path = GOLDEN / f"{name}.txt"
     text = normalised(text, varying)
-    if os.environ.get("UPSWELL_GOLDEN") == "write":
+    if os.environ.get("GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert text.splitlines() == path.read_text().splitlines(), f"is that meant? {shlex.quote(str(path))}"

@@ -20,11 +20,13 @@ from upswell.cli.cost import cost_json
 from upswell.cli.journals import journal_path
 from upswell.cli.look.parts import PARTS, PartSeen, judged, listen_for_parts
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.text import counted, duration
 from upswell.client.roster import LISTEN_INTERVALS, Roster
 from upswell.journal import JournalEntry, JournalReader
 from upswell.safe import safe
 
 if TYPE_CHECKING:
+    from upswell.analysis.snapshot import Snapshot
     from upswell.broker import Broker
     from upswell.messages import WorkerStatus
     from upswell.settings import Settings
@@ -34,6 +36,13 @@ OLD_INTERVALS = 3
 """A decision older than so many decision intervals is marked as old."""
 
 DECISIONS = 5
+
+
+class InFlight(Struct, frozen=True):
+    """Uploads in flight, None: unknown; `or_more`: others may be with workers of which nothing was heard."""
+
+    count: int | None
+    or_more: bool = False
 
 
 class AppState(Struct, frozen=True, kw_only=True):
@@ -50,8 +59,28 @@ class AppState(Struct, frozen=True, kw_only=True):
     latest: JournalEntry | None
     decisions: list[JournalEntry]
     price_per_worker_hour: float = 0.0
+    currency: str = ""
     old: bool = False
     """Whether the newest decision is older than a monitor that works would let it become."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The monitor's newest snapshot; its figures may be `old`."""
+        return self.latest.snapshot if self.latest else None
+
+    @property
+    def in_flight(self) -> InFlight:
+        """How many uploads are in flight: as the broker, the monitor or the workers say."""
+        snapshot = None if self.old else self.snapshot
+        if self.depth is None:
+            return InFlight(None)
+        if self.depth.messages_unacknowledged is not None:
+            return InFlight(self.depth.messages_unacknowledged)
+        if snapshot is not None and snapshot.messages_unacknowledged is not None:
+            return InFlight(snapshot.messages_unacknowledged, or_more=snapshot.unheard_in_flight > 0)
+        if self.unheard and not self.busy_slots:
+            return InFlight(None)
+        return InFlight(self.busy_slots, or_more=bool(self.unheard))
 
     @property
     def unheard(self) -> int | None:
@@ -89,6 +118,7 @@ async def _look_at(
         latest=latest,
         decisions=journal.decisions(app, limit=DECISIONS, changed_only=True),
         price_per_worker_hour=settings.for_app(app).price_per_worker_hour,
+        currency=settings.for_app(app).currency,
         old=latest is not None
         and time.time() - latest.at > max(LEAST_OLD_SECONDS, OLD_INTERVALS * settings.decision_interval),
     )
@@ -104,6 +134,40 @@ def command(app: tuple[str, ...], settings: Settings, watch: bool, as_json: bool
     if watch and as_json:
         raise click.UsageError("--watch and --json cannot be combined")
     (run_until_stopped if watch else run)(_status(settings, app, watch=watch, as_json=as_json))
+
+
+class StatusProblem(Struct, frozen=True):
+    """What is wrong with an application, in words; a `warning` may pass by itself."""
+
+    words: str
+    warning: bool = False
+
+
+def problems(state: AppState, now: float) -> list[StatusProblem]:
+    """Return what is wrong, the worst first."""
+    found: list[StatusProblem] = []
+    snapshot = state.snapshot
+    if state.latest is None or snapshot is None:
+        found.append(StatusProblem("no decision yet: does a monitor run on this machine?", warning=True))
+    elif state.old:
+        age = duration(max(0.0, now - state.latest.at))
+        found.append(StatusProblem(f"the last decision is {age} old, and so are its figures", warning=True))
+    else:
+        alarms = ", ".join(alarm.replace("_", " ") for alarm in state.latest.decision.alarms)
+        if alarms:
+            found.append(StatusProblem(f"ALARM {alarms}: {state.latest.decision.reason}"))
+        attained = snapshot.attainment
+        if attained is not None and attained < snapshot.slo.share:
+            late = f"{attained:.1%} within {snapshot.slo.seconds:g} s"
+            found.append(StatusProblem(f"target missed: {late}, {snapshot.slo.share * 100:g}% wanted"))
+    if state.depth and state.depth.messages_ready and not state.depth.consumers:
+        found.append(StatusProblem(f"{counted(state.depth.messages_ready, 'upload')} queued and no worker"))
+    if state.dead:
+        how = f"upswell dead list --app {state.app_id}"
+        found.append(StatusProblem(f"{counted(state.dead, 'dead upload')}, see: {how}"))
+    if state.unheard:
+        found.append(StatusProblem(f"{counted(state.unheard, 'consumer')} without a status", warning=True))
+    return found
 
 
 async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_json: bool) -> None:
@@ -129,7 +193,8 @@ async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_
             return
         states, parts = await look_once()
         if as_json:
-            shown = {"at": time.time(), "parts": parts, "apps": [_as_json(s) for s in states]}
+            now = time.time()
+            shown = {"at": now, "parts": parts, "apps": [_as_json(s, now) for s in states]}
             click.echo(msgspec.json.encode(shown).decode())
             return
         from upswell.cli.look.status_table import print_states  # noqa: PLC0415 - as above
@@ -137,13 +202,14 @@ async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_
         print_states(states, parts)
 
 
-def _as_json(state: AppState) -> dict[str, Any]:
+def _as_json(state: AppState, now: float) -> dict[str, Any]:
     latest = state.latest
     return {
         "app_id": state.app_id,
         "slo": state.slo,
         "upload_queue": state.upload_queue,
         "depth": state.depth,
+        "in_flight": state.in_flight.count,
         "dead": state.dead,
         "workers": state.workers,
         "busy_slots": state.busy_slots,
@@ -154,7 +220,8 @@ def _as_json(state: AppState) -> dict[str, Any]:
         "decided_at": latest.at if latest else None,
         "old": state.old,
         "alarms": latest.decision.alarms if latest else (),
-        "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour),
+        "problems": [problem.words for problem in problems(state, now)],
+        "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour, state.currency),
         "decisions": [
             {"at": e.at, "desired_workers": e.decision.desired_workers, "reason": safe(e.decision.reason)}
             for e in state.decisions

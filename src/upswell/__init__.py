@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from upswell.analysis.decision import Decision
+    from upswell.analysis.snapshot import Snapshot
     from upswell.client import (
         AppStatus,
         AsyncClient,
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
         UploadFailed,
         UpswellError,
     )
+    from upswell.handlers import Context, Stored
+    from upswell.handlers.own import handler
     from upswell.messages import UploadRequest
+    from upswell.policies.own import policy
     from upswell.settings import Settings
 
 __version__ = "0.1.0"
@@ -41,13 +46,17 @@ __all__ = [
     "AsyncUploadHandle",
     "BrokerError",
     "Client",
+    "Context",
     "DeadUpload",
+    "Decision",
     "MessageError",
     "PermanentUploadError",
     "PublishCounts",
     "Settings",
     "SettingsError",
+    "Snapshot",
     "StoreUnavailableError",
+    "Stored",
     "TemporaryUploadError",
     "UploadFailed",
     "UploadHandle",
@@ -55,9 +64,13 @@ __all__ = [
     "UploadResult",
     "UpswellError",
     "__version__",
+    "handler",
+    "policy",
 ]
 
 _MODULES = {
+    "upswell.analysis.decision": ("Decision",),
+    "upswell.analysis.snapshot": ("Snapshot",),
     "upswell.client": (
         "AppStatus", "AsyncClient", "AsyncUploadHandle", "Client", "DeadUpload", "PublishCounts",
         "UploadHandle", "UploadResult",
@@ -66,7 +79,10 @@ _MODULES = {
         "BrokerError", "MessageError", "PermanentUploadError", "SettingsError", "StoreUnavailableError",
         "TemporaryUploadError", "UploadFailed", "UpswellError",
     ),
+    "upswell.handlers": ("Context", "Stored"),
+    "upswell.handlers.own": ("handler",),
     "upswell.messages": ("UploadRequest",),
+    "upswell.policies.own": ("policy",),
     "upswell.settings": ("Settings",),
 }  # fmt: skip
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}

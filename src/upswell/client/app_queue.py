@@ -26,6 +26,7 @@ from upswell.publisher.publishing import follow
 from upswell.publisher.readable import check_roots
 from upswell.publisher.replies import Replies
 from upswell.publisher.sources import local_path
+from upswell.publisher.unanswered import Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine
@@ -132,8 +133,13 @@ class AppQueue:
 
         try:
             if wait:
+                known = await self._inquiry.known()
+                unanswered = Unanswered(
+                    self._broker, self.name, replies, known.hold, self.settings.upload_timeout
+                )
                 sending = _all(publisher, replies.expecting(self._checked(requests)))
-                is_complete = await follow(self._broker, self.name, replies, sending, timeout, on_round)
+                end = await follow(replies, unanswered, sending, timeout, on_round)
+                is_complete = end == "complete"
             else:
                 is_complete = await _within(_all(publisher, self._checked(requests)), timeout, on_round)
         finally:

@@ -56,6 +56,7 @@ class Inquiry:
         self._settings = settings
         self._monotonic = monotonic
         self._known: AlreadyStored | None = None
+        self._opening = asyncio.Lock()
         self._asked: dict[str, tuple[float, float]] = {}  # id -> when to ask again, and the pause before that
         self._searched: set[str] = set()  # the ids searched for while the dead letters were so many:
         self._searched_at_depth = 0
@@ -77,6 +78,14 @@ class Inquiry:
         for one in quiet:
             if is_hopeless and one.last_sign <= (free_since or 0):
                 one.fail(self._unknown())
+
+    async def known(self) -> AlreadyStored:
+        """Return who asks the destination."""
+        async with self._opening:
+            if self._known is None:
+                known = await asyncio.to_thread(AlreadyStored, self._settings, None)
+                self._known = self._resources.enter_context(known)
+        return self._known
 
     def close(self) -> None:
         """End its threads."""
@@ -118,14 +127,12 @@ class Inquiry:
         due = [one for one in quiet if not one.ended.is_set() and now >= self._asked.get(one.id, (now, 0))[0]]
         if not due:
             return
-        if self._known is None:
-            known = await asyncio.to_thread(AlreadyStored, self._settings, None)
-            self._known = self._resources.enter_context(known)
-        if not self._known.asks_destination:
+        known = await self.known()
+        if not known.asks_destination:
             return
         asked = due[:MOST_ASKED]
         addresses = Addresses(self._settings.destination_path)
-        for one, found in zip(asked, await self._known.find([one.request for one in asked]), strict=True):
+        for one, found in zip(asked, await known.find([one.request for one in asked]), strict=True):
             if found is not None:
                 one.store(
                     UploadResult(

@@ -161,8 +161,12 @@ class AlreadyStored:
 
     async def find(self, requests: Iterable[UploadRequest]) -> list[StoredObject | None]:
         """Return the object of each request that is there with its source's bytes; None: not, or unknown."""
-        self._look_for_folder()
+        self._open_if_made()
         return await self._each(self._find, list(requests))
+
+    async def hold(self, requests: Iterable[UploadRequest]) -> list[bool]:
+        """Return for each request whether `find` finds it."""
+        return [found is not None for found in await self.find(requests)]
 
     def _find(self, request: UploadRequest) -> StoredObject | None:
         key = key_of(request)
@@ -179,11 +183,15 @@ class AlreadyStored:
 
     async def verify(self, requests: Iterable[UploadRequest]) -> list[Mismatch]:
         """Return how the objects of these requests differ from their sources, in the requests' order."""
-        self._look_for_folder()
+        self._open_if_made()
         batch = list(requests)
         recorded = self._recorded(batch)
         found = await self._each(lambda request: self._compare(request, recorded), batch)
         return [finding for finding in found if finding is not None]
+
+    def _open_if_made(self) -> None:
+        if isinstance(self._store, _Empty):  # the first worker may have made it meanwhile
+            self._store = self._open(self._settings)
 
     def _compare(self, request: UploadRequest, recorded: dict[str, str | None]) -> Mismatch | None:
         key = key_of(request)
@@ -217,11 +225,6 @@ class AlreadyStored:
             found = digest_of(source.readinto)
             source.check_unchanged()
         return found
-
-    def _look_for_folder(self) -> None:
-        """Open the destination's folder where the first worker has made it meanwhile."""
-        if isinstance(self._store, _Empty):
-            self._store = self._open(self._settings)
 
     def _recorded(self, requests: Sequence[UploadRequest]) -> dict[str, str | None]:
         if self._record is None or not requests:

@@ -12,8 +12,8 @@ from upswell.broker.orders import Orders
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.operate.orders import obeyed
 from upswell.cli.options import with_settings
-from upswell.cli.roster import LISTEN_INTERVALS, Roster, tell
 from upswell.cli.text import counted
+from upswell.client.roster import LISTEN_INTERVALS, Roster, tell
 from upswell.errors import NobodyListensError, UpswellError
 from upswell.lab.traffic import parse_duration
 from upswell.messages import OperatorOrder

@@ -56,22 +56,6 @@ def to_retry(delivery: Delivery, now: float) -> bytes:
     return msgspec.json.encode({**fields, "id": request_id_of(delivery), "published_at": now})
 
 
-async def peek(broker: Broker, queue: str, limit: int) -> list[Delivery]:
-    """Return up to `limit` messages of a queue, which stay there, in their order.
-
-    They are held unacknowledged until all are read, then released in order: RabbitMQ puts them back in front
-    of the others. A release counts as no delivery.
-    """
-    held: list[Delivery] = []
-    try:
-        while len(held) < limit and (delivery := await broker.get(queue)) is not None:
-            held.append(delivery)
-    finally:
-        for delivery in held:
-            broker.release(delivery)
-    return held
-
-
 async def ready_in(broker: Broker, queue: str) -> int:
     """Return how many messages a queue holds that nobody has taken; 0 where there is no such queue."""
     depth = await broker.depth(queue)
@@ -91,20 +75,9 @@ async def retry_dead(
 
     Each leaves the dead-letter queue once its publishing is confirmed. One that dies again meanwhile stays.
     """
-    dead, count, kept = dead_letter_queue(queue).name, 0, list[Delivery]()
-    try:
-        for _ in range(await ready_in(broker, dead)):
-            delivery = await broker.get(dead)
-            if delivery is None:
-                break
-            if not is_wanted(delivery):
-                kept.append(delivery)
-                continue
-            body = to_retry(delivery, clock())
-            await broker.publish(Message(body=body, routing_key=queue, message_id=request_id_of(delivery)))
-            broker.ack(delivery)
-            count += 1
-    finally:
-        for delivery in kept:
-            broker.release(delivery)
-    return count
+
+    async def publish_again(delivery: Delivery) -> None:
+        body = to_retry(delivery, clock())
+        await broker.publish(Message(body=body, routing_key=queue, message_id=request_id_of(delivery)))
+
+    return await broker.sift(dead_letter_queue(queue).name, is_wanted, publish_again)

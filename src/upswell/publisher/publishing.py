@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from upswell.broker.topology import dead_letter_queue, reply_queue
 from upswell.errors import UpswellError
-from upswell.publisher.dead_letters import declare_queues, peek, request_id_of
+from upswell.publisher.dead_letters import declare_queues, request_id_of
 from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
 from upswell.publisher.replies import MOST_OUTSTANDING, Replies
@@ -270,5 +270,5 @@ class _DeadLetterSearch:
         if depth is None or depth.messages_ready == self._searched_at_depth:
             return
         self._searched_at_depth = depth.messages_ready
-        found = await peek(self._broker, dead_letters, MOST_DEAD)
+        found = await self._broker.look(dead_letters, MOST_DEAD)
         self._replies.count_dead(request_id_of(delivery) for delivery in found)

@@ -17,7 +17,6 @@ from upswell.messages import MAX_EXCERPT_BYTES
 from upswell.publisher.dead_letters import (
     declare_queues,
     died_at,
-    peek,
     ready_in,
     reason_of,
     request_id_of,
@@ -49,7 +48,7 @@ def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
             depth = await broker.depth(queue)
-            held = await peek(broker, queue, limit) if depth else []
+            held = await broker.look(queue, limit)
             for delivery in held:
                 click.echo(_json(delivery) if as_json else _line(delivery))
             total = depth.messages_ready if depth else 0
@@ -70,7 +69,7 @@ def show(app: str, settings: Settings, request_id: str) -> None:
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
-            for delivery in await peek(broker, queue, await ready_in(broker, queue)):
+            for delivery in await broker.look(queue):
                 if request_id_of(delivery) == request_id:
                     for name, value in sorted(delivery.headers.items()):
                         click.echo(f"{safe(name)}: {safe(str(value), 10_000)}")

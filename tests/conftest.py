@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-import structlog
 
 from support import docker_engine, postgres_server, rabbitmq_node, rclone, s3_server
+from upswell import events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def skip_or_fail(reason: str) -> None:
 def _log_as_by_default() -> Iterator[None]:
     """A command run inside the test process configures the log; the next test must not see that."""
     yield
-    structlog.reset_defaults()
+    events.use_logging()
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,20 @@
 
 `EVENTS` lists every event, and `docs/log-events.md` is generated from it; a test keeps code, table and page
 equal. Credentials in URLs are masked in every value of every event.
+
+A command sends its events to standard error (`configure`). In a program that only imports Upswell they go to
+the logger `upswell` of the standard library.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Generator, MutableMapping
 
 # structlog imports rich when it is installed: 160 ms that a worker need not spend. Hide it meanwhile.
 _rich_is_hidden = "rich" not in sys.modules
@@ -75,6 +79,7 @@ EVENTS: dict[str, str] = {
     "scaler.crash_loop": "New workers of an application keep crashing: the next one is started after retry_in seconds.",
     "scaler.crash_loop_over": "A new worker of an application keeps running: its crash loop is over.",
     "scaler.fleet_unreachable": "The running workers cannot be listed; nothing is started or stopped until they can.",
+    "scaler.request_from_future": "A scale request claims to be from the future: it is forged, or its monitor's clock is wrong. Any other request outranks it.",
     "scaler.round_failed": "A round of the scaler failed unexpectedly; the next one runs as usual.",
     "scaler.start_failed": "A worker could not be started; the next attempt is in retry_in seconds.",
     "scaler.started": "The scaler is listening.",
@@ -89,6 +94,7 @@ EVENTS: dict[str, str] = {
     "scaler.worker_told": "A worker was sent a command: activate, standby or drain (terminate: drain by SIGTERM).",
     "store.leftovers_unknown": "The store did not list the unfinished multipart uploads of a key; a lifecycle rule must remove them.",
     "store.parts_removed": "Unfinished multipart uploads of a key, left by an earlier attempt, were aborted.",
+    "store.folder_reopened": "The destination's folder was made anew or mounted again, and is used from now on.",
     "store.leftover_removed": "An unfinished object left by a killed worker was deleted.",
     "worker.command_ignored": "A worker ignored a command that was unreadable, late, or sent after its drain began.",
     "worker.drain_overdue": "A draining worker reached drain_timeout with busy unfinished uploads: it stops and requeues them.",
@@ -107,6 +113,13 @@ EVENTS: dict[str, str] = {
 """Event name -> what it means, in one sentence."""
 
 
+_chain: list[Any] = []
+"""What every event passes through; changed in place, because each logger holds this very list."""
+
+_Bound = structlog.make_filtering_bound_logger(logging.NOTSET)
+_LEVELS = {**logging.getLevelNamesMapping(), "EXCEPTION": logging.ERROR}
+
+
 def _plain_exceptions(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
@@ -122,27 +135,93 @@ def _mask_line(_logger: Any, _method: str, line: Any) -> str:
 
 
 def configure(*, level: str = "info", json: bool = False) -> None:
-    """Send events of `level` and above to standard error, as `key=value` lines or as JSON."""
+    """Send events of `level` and above to standard error, as `key=value` lines or as JSON: for a command."""
+    least = _LEVELS[level.upper()]
+    stream = structlog.WriteLogger(sys.stderr)
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if json
         else structlog.processors.LogfmtRenderer(key_order=["at", "level", "event"], bool_as_flag=False)
     )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-            structlog.processors.format_exc_info,
-            _plain_exceptions,
-            renderer,
-            _mask_line,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=False,
-    )
+
+    def drop_lower(_logger: Any, method: str, event: Any) -> Any:
+        if _LEVELS[method.upper()] < least:
+            raise structlog.DropEvent
+        return event
+
+    def write(_logger: Any, _method: str, line: str) -> NoReturn:
+        stream.msg(line)
+        raise structlog.DropEvent
+
+    _chain[:] = [
+        drop_lower,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.format_exc_info,
+        _plain_exceptions,
+        renderer,
+        _mask_line,
+        write,
+    ]
+
+
+def use_logging() -> None:
+    """Send events to the logger `upswell` of the standard library, one line each: for a library; the default.
+
+    Whoever imports Upswell decides where they go. structlog's own configuration, which may be theirs, is
+    neither read nor changed.
+    """
+    logger = logging.getLogger("upswell")
+
+    def drop_unwanted(_logger: Any, method: str, event: Any) -> Any:
+        if not logger.isEnabledFor(_LEVELS[method.upper()]):
+            raise structlog.DropEvent
+        return event
+
+    def bare_event(_logger: Any, _method: str, line: str) -> str:
+        return line.removeprefix("event=")  # which is always one word
+
+    def log(_logger: Any, method: str, line: str) -> NoReturn:
+        logger.log(_LEVELS[method.upper()], "%s", line)
+        raise structlog.DropEvent
+
+    _chain[:] = [
+        drop_unwanted,
+        structlog.processors.format_exc_info,
+        _plain_exceptions,
+        structlog.processors.LogfmtRenderer(key_order=["event"], bool_as_flag=False),
+        bare_event,
+        _mask_line,
+        log,
+    ]
+
+
+@contextmanager
+def capture() -> Generator[list[dict[str, Any]]]:
+    """Yield a list that collects this process's events, each with its `log_level`, instead of sending them."""
+    found: list[dict[str, Any]] = []
+    before = _chain[:]
+
+    def keep(_logger: Any, method: str, event: dict[str, Any]) -> NoReturn:
+        found.append({**event, "log_level": logging.getLevelName(_LEVELS[method.upper()]).lower()})
+        raise structlog.DropEvent
+
+    _chain[:] = [keep]
+    try:
+        yield found
+    finally:
+        _chain[:] = before
 
 
 def get_logger(**bound: object) -> Any:
     """Return a logger that adds the `bound` values to each event."""
-    return structlog.get_logger(**bound)
+    return structlog.wrap_logger(
+        object(),
+        processors=_chain,
+        wrapper_class=_Bound,
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    ).bind(**bound)
+
+
+use_logging()

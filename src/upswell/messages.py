@@ -3,6 +3,7 @@
     publisher --UploadRequest--> worker --UploadReport--> monitor --ScaleRequest--> scaler
                                  worker --WorkerStatus--> monitor, scaler
                                  scaler --WorkerCommand--> worker
+                        monitor, scaler --PartStatus--> status, doctor
 
 What comes in: bytes from a queue, hostile until decoded. What goes out: a struct whose every field keeps
 its rule, or a `MessageError` that says the rule and the value. Instants (`..._at`) are UTC seconds since
@@ -26,10 +27,14 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 APP_ID_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 """Application ids become part of queue, container and file names, so nothing else is accepted."""
 
+MAX_URL_LENGTH = 8192
+"""A key may have 1024 bytes, each of which takes three characters in a URL; a destination precedes it."""
+
 AppId = Annotated[str, Meta(pattern=APP_ID_PATTERN)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 REQUEST_ID_PATTERN = r"\A[\x21-\x7e]{1,128}\Z"
 RequestId = Annotated[str, Meta(pattern=REQUEST_ID_PATTERN)]
+ReportedUrl = Annotated[str, Meta(min_length=1, max_length=MAX_URL_LENGTH)]
 ReportedId = Annotated[str, Meta(min_length=1, max_length=128)]
 WorkerId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")]
 # JSON has no NaN, and msgspec turns 1e999 into a decode error or inf: the upper bound refuses that too.
@@ -46,7 +51,15 @@ Outcome = Literal["stored", "failed", "dead"]
 WorkerState = Literal["starting", "standby", "ready", "draining", "stopped"]
 """`ready` means consuming; `busy` counts the uploads in hand."""
 
-CommandName = Literal["activate", "standby", "drain"]
+CommandName = Literal["activate", "standby", "drain", "describe"]
+"""`describe`: send one status that lists the uploads in hand."""
+
+MAX_DESCRIBED = 100
+"""Uploads that a status lists at most."""
+
+PartName = Literal["monitor", "scaler"]
+PartState = Literal["starting", "working", "failing", "waiting", "draining", "stopped"]
+"""`failing`: its rounds have not worked for a while. `waiting`: another scaler has the state folder."""
 
 
 class UploadRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,9 +84,10 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
     `response_time` = `waiting_time` (published to delivered) + `service_time` (delivered to stored), in
     seconds. Where nobody knows when the request was published, `waiting_time` is missing and `response_time`
-    is the service time alone, the least that it can be. Of its ids only the length is checked: patterns would
-    take half of the time in which the monitor takes a report in. Who finds an `app_id` that it does not know
-    calls `check_app_id`.
+    is the service time alone, the least that it can be. `url` is where the object is stored, as its worker
+    says: like all text of a report it is hostile, to be shown and never opened. Of its ids
+    only the length is checked: patterns would take half of the time in which the monitor takes a report in.
+    Who finds an `app_id` that it does not know calls `check_app_id`.
     """
 
     app_id: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -85,16 +99,34 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     service_time: Seconds | None = None
     bytes: Count | None = None
     checksum: str | None = None
+    url: ReportedUrl | None = None
     finished_at: Instant | None = None
     attempt: Annotated[int, Meta(ge=1)] = 1
     reason: str | None = None
 
 
-class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UploadInHand(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """An upload that a worker has in hand since `seconds`; `bytes` of `size_bytes` are moved.
+
+    `waits`: its attempt has ended or not begun; it waits for a slot, its backoff or a confirm.
+    """
+
+    seconds: Seconds
+    request_id: ReportedId | None = None
+    key: Annotated[str, Meta(max_length=1024)] | None = None
+    bytes: Count = 0
+    size_bytes: Count | None = None
+    attempt: Annotated[int, Meta(ge=1)] = 1
+    waits: bool = False
+
+
+class WorkerStatus(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A worker's state, sent every second or so and at each change.
 
     `requested_at` is when its fleet was asked for it (absent for a worker started by hand): the start-up
-    delay is measured from it.
+    delay is measured from it. `moved_bytes` counts from `started_at`. `settings_hash` differs between workers
+    that run different settings. `uploads` is there only in the answer to the command `describe`, so that
+    the status of every second stays small.
     """
 
     app_id: AppId
@@ -105,12 +137,18 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: Instant
     requested_at: Instant | None = None
     ready_at: Instant | None = None
+    started_at: Instant | None = None
+    moved_bytes: Count | None = None
+    version: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    settings_hash: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8,64}\Z")] | None = None
+    uploads: Annotated[tuple[UploadInHand, ...], Meta(max_length=MAX_DESCRIBED)] | None = None
 
 
-class ScaleRequest(Struct, frozen=True, kw_only=True):
+class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
     """This many workers should run: an absolute number, so that a lost or repeated one does no harm.
 
-    `epoch` grows with every start of a monitor; the newest (`epoch`, `decided_at`) counts.
+    `epoch` is when its monitor started, in milliseconds since 1970; the newest (`epoch`, `decided_at`)
+    counts (scaler/targets.py).
     """
 
     app_id: AppId
@@ -120,23 +158,39 @@ class ScaleRequest(Struct, frozen=True, kw_only=True):
     epoch: Count
 
 
-class WorkerCommand(Struct, frozen=True, kw_only=True):
+class WorkerCommand(Struct, frozen=True, kw_only=True, gc=False):
     """A command of the scaler to one worker, sent over its control queue."""
 
     command: CommandName
     sent_at: Instant
 
 
+class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A heartbeat of a monitor or a scaler, sent every second: for people only, nothing is decided by it.
+
+    `report_queue` tells two installations on one broker apart. `since_round`: seconds since its last round
+    that worked. A draining scaler tells how many workers and uploads are left.
+    """
+
+    part: PartName
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    report_queue: Text
+    state: PartState
+    since_round: Seconds | None = None
+    workers_left: Count | None = None
+    uploads_left: Count | None = None
+
+
 MAX_EXCERPT_BYTES = 16_384
 """Longer than any URI."""
 
-AnyMessage = UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand
-M = TypeVar("M", UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand)
+AnyMessage = UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand | PartStatus
+M = TypeVar("M", UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus)
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[Any, Any] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand)
+    for kind in (UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus)
 }
 
 

@@ -41,8 +41,7 @@ def feed(system: System, *arguments: str, text: str) -> subprocess.CompletedProc
 
 
 def as_lines(system: System, count: int) -> str:
-    entries = json.loads(system.make_requests(count, size=2000).read_text())
-    return "".join(json.dumps(entry) + "\n" for entry in entries)
+    return system.make_requests(count, size=2000).read_text()
 
 
 def dead_ids(system: System) -> list[str]:
@@ -71,15 +70,15 @@ def test_publish_wait_exits_with_1_when_an_upload_is_dead_lettered(system: Syste
 
 def test_publishing_a_file_again_stores_nothing_twice(system: System) -> None:
     """A crash half way is resumed by starting over: the same ids and keys, hence the same objects."""
-    entries = json.loads(system.make_requests(20, size=2000).read_text())
+    entries = [json.loads(line) for line in as_lines(system, 20).splitlines()]
     requests = system.folder / "bare.json"
     requests.write_text(json.dumps([{"type": e["type"], "uri": e["uri"]} for e in entries]))
     system.start("worker", "--app", system.app_id)
     for _ in range(2):
-        system.run("publish", "--app", system.app_id, str(requests), "--wait")
+        system.run("publish", "--app", system.app_id, "--requests", str(requests), "--wait")
     objects = [path for path in system.store.rglob("*") if path.is_file()]
     assert len(objects) == 20
-    system.run("publish", "--app", system.app_id, str(requests), "--wait", "--fresh")
+    system.run("publish", "--app", system.app_id, "--requests", str(requests), "--wait", "--fresh")
     objects = [path for path in system.store.rglob("*") if path.is_file()]
     assert len(objects) == 40
 

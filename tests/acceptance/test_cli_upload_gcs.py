@@ -114,7 +114,7 @@ def test_a_public_object_is_read_without_an_account(google: Google, tmp_path: Pa
     [
         (
             "stranger.json",
-            "store refused: 401 AuthenticationRequired (check the credentials): gs://bucket/nobody/note",
+            "AuthenticationRequired: not authenticated: check the credentials for gs://bucket at http://127.0.0.1:",
         ),
         ("missing.json", "missing.json: No such file or directory"),
     ],

@@ -53,6 +53,8 @@ def test_the_page_on_publishing(tmp_path: Path) -> None:
     stored = files(tmp_path / "stored")
     assert {name: stored.pop(name) for name in photos} == photos  # the folder
     beach = photos["2026/beach.jpg"]
+    assert stored.pop("beach.jpg") == beach  # the files
+    assert stored.pop("wood.jpg") == photos["2026/wood.jpg"]
     assert stored.pop("favourite.jpg") == beach  # the list
     assert stored.pop("one/beach.jpg") == beach  # the single file
     assert sorted(Path(name).name for name in stored) == ["beach.jpg", "sky.jpg", "wood.jpg"]  # of `find`

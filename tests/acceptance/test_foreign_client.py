@@ -36,7 +36,7 @@ def channel(rabbitmq: str) -> Iterator[Any]:
 
 
 def bare_requests(system: System, count: int) -> list[str]:
-    entries = json.loads(system.make_requests(count, size=2000).read_text())
+    entries = map(json.loads, system.make_requests(count, size=2000).read_text().splitlines())
     return [json.dumps({"type": e["type"], "uri": e["uri"], "app_id": system.app_id}) for e in entries]
 
 

@@ -140,7 +140,16 @@ def test_a_signed_url_is_in_no_log_report_summary_dead_letter_or_command_line(
     uris = write_uris(system, web)
     worker = system.start("worker")
     told = system.run(
-        "publish", "--app", system.app_id, "--wait", "--timeout", "90", str(uris), timeout=120, check=False
+        "publish",
+        "--app",
+        system.app_id,
+        "--wait",
+        "--timeout",
+        "90",
+        "--requests",
+        str(uris),
+        timeout=120,
+        check=False,
     )
     assert told.returncode == 1
     assert told.stderr.count("dead ") >= len(WAYS), told.stderr
@@ -148,13 +157,14 @@ def test_a_signed_url_is_in_no_log_report_summary_dead_letter_or_command_line(
         assert re.search(rf"dead .*{path}.*{reason}", told.stderr), f"{path}: {told.stderr}"
     assert_clean("publish --wait", told.stdout + told.stderr)
     told = system.run(
-        "publish", "--app", system.app_id, "--wait", "--timeout", "90", "--fresh", "--json", str(uris),
-        timeout=120, check=False,
+        "publish", "--app", system.app_id, "--wait", "--timeout", "90", "--fresh", "--json",
+        "--requests", str(uris), timeout=120, check=False,
     )  # fmt: skip
     assert len(json.loads(told.stdout)["failures"]) >= len(WAYS)
     assert_clean("publish --json", told.stdout + told.stderr)
     assert_clean(
-        "dry run", system.run("publish", "--app", system.app_id, "-n", str(uris), check=False).stdout
+        "dry run",
+        system.run("publish", "--app", system.app_id, "-n", "--requests", str(uris), check=False).stdout,
     )
     publish_nonsense(system, web)
     dead = f"{system.app_id}_upload.dead"
@@ -223,10 +233,14 @@ def test_the_keys_of_a_store_are_in_no_log_report_status_or_command_line(
         system.start("monitor")
         system.start("scaler", "--fleet", "process")
         wait_until(lambda: bool(system.workers()), 60, system.logs)
-        requests = system.folder / "requests.json"
+        requests = system.folder / "requests.jsonl"
         requests.write_text(json.dumps([(system.sources / name).as_uri() for name in ("x", "large")]))
         system.run("publish", "--app", system.app_id, str(requests))
-        wait_until(lambda: _worker_logs(system).count("store refused: 403") >= 2, 60, system.logs)
+        wait_until(
+            lambda: _worker_logs(system).count("check the credentials for s3://bucket at ") >= 2,
+            60,
+            system.logs,
+        )
         assert assert_command_lines_clean(system) >= 3
         for arguments in (("status",), ("status", "--json")):
             told = system.run(*arguments)

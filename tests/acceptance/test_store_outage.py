@@ -86,7 +86,7 @@ def times_tried(system: System) -> int:
 def write_requests(system: System, name: str, count: int) -> Path:
     for number in range(count):
         (system.sources / f"{name}-{number}").write_text(f"{name} {number}")
-    path = system.folder / f"{name}.json"
+    path = system.folder / f"{name}.jsonl"
     uris = [(system.sources / f"{name}-{number}").as_uri() for number in range(count)]
     path.write_text(json.dumps([{"type": "file", "uri": uri, "key": uri.rpartition("/")[2]} for uri in uris]))
     return path

@@ -148,7 +148,7 @@ def write_requests(system: System, server: BadHttpServer, things: Things, count:
         requests.append(
             {"type": "file", "uri": uri, "key": things.key(number), "checksum": checksum, "id": f"r{number}"}
         )
-    path = system.folder / "requests.json"
+    path = system.folder / "requests.jsonl"
     path.write_text(json.dumps(requests))
     return path
 

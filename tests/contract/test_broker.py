@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from structlog.testing import capture_logs
 
 from support.holder import kill_a_process_that_holds_one, open_broker
 from support.inbox import Inbox
@@ -17,6 +16,7 @@ from upswell.broker import topology
 from upswell.broker.protocol import Message
 from upswell.broker.topology import Queue
 from upswell.errors import QueueInUseError, QueueMismatchError, UnroutableError
+from upswell.events import capture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -816,7 +816,7 @@ def test_declaring_again_changes_nothing_and_warns_of_nothing(place: Place) -> N
         queue = place.upload_queue()
         await declare_with_dead(broker, queue)
         await fill(broker, queue.name, b"kept")
-        with capture_logs() as logs:
+        with capture() as logs:
             await declare_with_dead(broker, queue)
         assert [entry for entry in logs if entry["log_level"] == "warning"] == []
         assert (await get_soon(broker, queue.name)).body == b"kept"
@@ -829,7 +829,7 @@ def test_a_queue_with_other_arguments_is_used_as_it_is_with_one_warning(place: P
         queue = place.upload_queue()
         await broker.declare(Queue(name=queue.name))
         await fill(broker, queue.name, b"was there")
-        with capture_logs() as logs:
+        with capture() as logs:
             await broker.declare(queue)
             await broker.declare(queue)
         warnings = [entry for entry in logs if entry["log_level"] == "warning"]

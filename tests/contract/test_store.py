@@ -27,14 +27,19 @@ from support.bad_http_server import BadHttpServer, status
 from support.memory_source import MemorySource, checksum
 from support.server_process import free_port
 from support.tcp_proxy import TcpProxy
-from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
+from upswell.errors import (
+    PermanentUploadError,
+    SettingsError,
+    StoreUnavailableError,
+    TemporaryUploadError,
+)
 from upswell.settings import Settings
 from upswell.stores.clients.aws import put_new_parts
 from upswell.stores.clients.bucket import Bucket
 from upswell.stores.destinations.directory import DirectoryStore
 from upswell.stores.destinations.part_reader import PartReader
 from upswell.stores.protocol import StoredObject
-from upswell.stores.registry import SourceOpener, open_store
+from upswell.stores.registry import REGISTRY, SourceOpener, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -591,6 +596,43 @@ def test_a_missing_bucket_and_wrong_credentials_are_not_the_uploads_fault(
     with pytest.raises(StoreUnavailableError) as caught:
         place.store().put("x", MemorySource(SMALL))
     assert "a-wrong-secret" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
+
+
+@remotely
+def test_the_doctors_check_writes_reads_and_deletes_and_leaves_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = REGISTRY.check(place.url.partition(":")[0])
+    assert check is not None
+    assert check(place.make()).startswith("wrote, read and deleted an object, with ")
+    assert place.names() == {}
+    if place.behind:
+        assert place.unfinished() == []
+    with pytest.raises(StoreUnavailableError, match='"no-such-bucket" does not exist at http:'):
+        check(place.make(destination=place.url.replace("bucket", "no-such-bucket")))
+    for name in place.variables:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", azure_server.ACCOUNT)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    with pytest.raises(SettingsError, match="no credentials for "):
+        check(place.make())
+
+
+@pytest.mark.parametrize("place", ["s3-seaweedfs"], indirect=True)
+def test_a_read_only_key_is_told_the_right_that_it_lacks(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_new_parts.__globals__["_client"].cache_clear()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.READ_ONLY_KEY)
+    lacks = f"AccessDenied: the credentials may not PutObject on {place.url}/.* at {place.endpoint}"
+    with pytest.raises(PermanentUploadError, match=lacks):
+        place.store().put("x", MemorySource(SMALL))
+    check = REGISTRY.check("s3")
+    assert check is not None
+    with pytest.raises(PermanentUploadError, match=lacks):
+        check(place.make())
+    put_new_parts.__globals__["_client"].cache_clear()
+    assert place.names() == {}
 
 
 @on_s3

@@ -197,7 +197,7 @@ def test_containers_upload_are_adopted_replaced_and_drained(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, image: str, docker_host: None
 ) -> None:
     settings = settings_for(tmp_path, request.getfixturevalue("rabbitmq") if kind == "rabbitmq" else "")
-    store = tmp_path / "state/store"
+    store = tmp_path / "state/store" / APP
     asyncio.run(scale_out_and_in(settings, store))
     for number in range(FILES):
         assert (store / f"{number}").read_bytes() == b"%d" % number * 1000

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
-from structlog.testing import capture_logs
 
 from conftest import skip_or_fail
 from support.holder import kill_a_process_that_holds_one
@@ -23,6 +22,7 @@ from upswell.broker.protocol import Message
 from upswell.broker.rabbitmq import RabbitBroker
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError, QueueMismatchError
+from upswell.events import capture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -190,7 +190,7 @@ def test_a_stalled_connection_is_found_by_its_heartbeat_and_loses_nothing(rabbit
             await broker.consume(queue.name, inbox, prefetch_count=5)
             await asyncio.to_thread(proxy.stall)
             futures = [broker.publish(Message(routing_key=queue.name, body=b"%d" % n)) for n in range(100)]
-            with capture_logs() as logs:
+            with capture() as logs:
                 await event_soon(logs, "broker.connection_lost")
             await asyncio.to_thread(proxy.resume)
             async with asyncio.timeout(60):
@@ -258,7 +258,7 @@ def test_a_full_server_holds_publishers_and_not_their_heartbeats(own_node: Rabbi
         queue = Queue(name=unique("blocked"))
         async with connected(f"{own_node.url}?heartbeat=1") as broker:
             await broker.declare(queue)
-            with capture_logs() as logs:
+            with capture() as logs:
                 await asyncio.to_thread(own_node.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
                 futures = [broker.publish(Message(routing_key=queue.name, body=b"first"))]
                 await event_soon(logs, "broker.blocked")
@@ -284,7 +284,7 @@ def test_a_consumer_whose_queue_was_deleted_consumes_the_new_one(rabbitmq: str) 
             await broker.declare(queue)
             inbox = Inbox(acking=broker)
             await broker.consume(queue.name, inbox, prefetch_count=5)
-            with capture_logs() as logs:
+            with capture() as logs:
                 await other.delete(queue.name)
                 await event_soon(logs, "broker.consumer_cancelled")
             async with asyncio.timeout(60):
@@ -380,7 +380,7 @@ def test_a_foreign_classic_queue_is_used_as_it_is_with_one_warning(rabbitmq: str
         declare_foreign(rabbitmq, queue.name, durable=False)
         async with connected(rabbitmq) as broker:
             await broker.declare(topology.dead_letter_queue(queue.name))
-            with capture_logs() as logs:
+            with capture() as logs:
                 await broker.declare(queue)
                 await broker.declare(queue)
             (warning,) = [entry for entry in logs if entry["log_level"] == "warning"]
@@ -524,7 +524,7 @@ def test_what_no_second_try_would_mend_is_an_error_at_once(
 ) -> None:
     async def scenario() -> None:
         broker = RabbitBroker(rabbitmq.replace(*change), name="test")
-        with capture_logs() as logs, pytest.raises(BrokerError, match=said) as caught:
+        with capture() as logs, pytest.raises(BrokerError, match=said) as caught:
             await broker.connect()
         assert "s3cret" not in f"{caught.value!r} {caught.value.__cause__!r} {logs}"
         await broker.close()
@@ -536,7 +536,7 @@ def test_connecting_waits_for_a_server_that_is_not_there_yet(rabbitmq: str) -> N
     async def scenario(proxy: TcpProxy, url: str) -> None:
         await asyncio.to_thread(proxy.refuse)
         broker = RabbitBroker(url, name="early")
-        with capture_logs() as logs:
+        with capture() as logs:
             connecting = asyncio.create_task(broker.connect())
             assert (await event_soon(logs, "broker.connect_failed"))["attempt"] == 1
             proxy.accept()

@@ -15,7 +15,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from structlog.testing import capture_logs
 
 from conftest import skip_or_fail
 from support import sqlite_process
@@ -25,6 +24,7 @@ from upswell.broker.protocol import Message
 from upswell.broker.sqlite import SqliteBroker
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError
+from upswell.events import capture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,7 +254,7 @@ def test_a_file_that_breaks_in_use_fails_publishes_and_says_so(tmp_path: Path) -
         vandal = sqlite3.connect(path)
         vandal.execute("DROP TABLE messages")
         vandal.close()
-        with capture_logs() as logs, pytest.raises(BrokerError, match=r"broker\.sqlite.*no such table"):
+        with capture() as logs, pytest.raises(BrokerError, match=r"broker\.sqlite.*no such table"):
             await broker.publish(Message(routing_key=WORK.name, body=b"x"))
         assert logs[0]["event"] == "broker.failed"
         await broker.close()

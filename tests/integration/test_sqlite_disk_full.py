@@ -9,7 +9,6 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from structlog.testing import capture_logs
 
 from conftest import skip_or_fail
 from support.inbox import Inbox
@@ -17,6 +16,7 @@ from upswell.broker.protocol import Message
 from upswell.broker.sqlite import SqliteBroker
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError
+from upswell.events import capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_publishes_wait_for_room_and_nothing_is_lost(small_disk: Path) -> None:
         confirms = [broker.publish(Message(routing_key=WORK.name, body=body)) for body in bodies[:10]]
         await asyncio.gather(*confirms)
         fill(small_disk)
-        with capture_logs() as logs:
+        with capture() as logs:
             confirms = [broker.publish(Message(routing_key=WORK.name, body=body)) for body in bodies[10:]]
             await asyncio.wait(confirms, timeout=1.2)
             assert not any(confirm.done() for confirm in confirms)

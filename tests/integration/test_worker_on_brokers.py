@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,7 +30,6 @@ from upswell.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
-    from pathlib import Path
 
     from upswell.broker.protocol import Broker
 
@@ -42,6 +42,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     return Settings(
         broker_url=request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else "",
         state_dir=str(tmp_path / "state"),
+        destination=str(tmp_path / "store"),
         source_roots=[str(tmp_path / "in")],
         report_queue=f"reports.{next(_numbers)}",
         retry_backoff=0.01,
@@ -157,7 +158,7 @@ def test_every_upload_is_stored_with_its_bytes_and_reported_once(settings: Setti
             assert place.outcomes() == sorted((one.id, "stored") for one in requests)
             for report in (decode(UploadReport, body) for body in place.reports.bodies):
                 number = str(report.request_id)[1:]
-                stored = (settings.state_path / "store" / f"r{number}" / number).read_bytes()
+                stored = (Path(settings.destination) / f"r{number}" / number).read_bytes()
                 assert report.checksum == f"sha256:{hashlib.sha256(stored).hexdigest()}"
                 with open(f"{settings.source_roots[0]}/{number}", "rb") as file:  # noqa: ASYNC230, PTH123 - small
                     assert stored == file.read()
@@ -398,7 +399,7 @@ def test_sigterm_drains_a_process_and_kill_9_loses_nothing(settings: Settings, t
                 worker.send_signal(signal.SIGTERM)
                 assert await ended(worker) == 0
             assert {outcome for _, outcome in place.outcomes()} == {"stored"}
-            store = settings.state_path / "store"
+            store = Path(settings.destination)
             for number in range(40):
                 source = tmp_path / "in" / str(number)
                 assert (store / f"r{number}" / str(number)).read_bytes() == source.read_bytes()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ACCESS_KEY = "AKUPSWELLTEST"
 SECRET_KEY = "secret-of-the-tests-of-upswell"
 BUCKET = "bucket"
+READ_ONLY_KEY = "AKREADONLY"
+"""A second access key, of SeaweedFS only, with the same secret; it may read and list."""
 
 START_SECONDS = 100
 """SeaweedFS is four servers that wait for each other: three seconds, many times as long on a busy machine.
@@ -125,7 +127,12 @@ def _seaweedfs(port: int, folder: Path) -> list[str]:
         "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    read_only = {
+        "name": "reader",
+        "credentials": [{"accessKey": READ_ONLY_KEY, "secretKey": SECRET_KEY}],
+        "actions": ["Read", "List"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity, read_only]}))
     (folder / "data").mkdir(exist_ok=True)
     ports = {name: free_port() for name in ("master", "volume", "filer")}
     grpc = {name: free_port() for name in ("master", "volume", "filer", "s3")}

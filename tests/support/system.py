@@ -78,8 +78,8 @@ class System:
             (self.sources / name).write_bytes(body)
             self.checksums[name] = hashlib.sha256(body).hexdigest()
             requests.append({"type": "file", "uri": f"file://{self.sources / name}", "key": name})
-        path = self.folder / "requests.json"
-        path.write_text(json.dumps(requests))
+        path = self.folder / "requests.jsonl"
+        path.write_text("".join(f"{json.dumps(request)}\n" for request in requests))
         return path
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:

@@ -63,6 +63,15 @@ def test_a_message_survives_its_own_encoding() -> None:
     assert decode(ScaleRequest, encode(request)) == request
 
 
+def test_a_report_may_tell_where_the_object_is_and_older_ones_do_not() -> None:
+    told = decode(UploadReport, b'{"response_time": 1, "app_id": "a", "url": "s3://bucket/k"}')
+    assert told.url == "s3://bucket/k"
+    assert decode(UploadReport, BARE_REPORT).url is None
+    assert b"url" not in encode(decode(UploadReport, BARE_REPORT))
+    with pytest.raises(MessageError, match="length <= 8192"):
+        decode(UploadReport, b'{"response_time": 1, "app_id": "a", "url": "%s"}' % (b"x" * 8193))
+
+
 def test_unknown_fields_are_let_pass_so_that_old_and_new_versions_work_together() -> None:
     assert decode(UploadReport, b'{"response_time": 1, "app_id": "a", "colour": "red"}').response_time == 1
 

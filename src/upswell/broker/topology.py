@@ -7,6 +7,7 @@ upswell_report.dead          monitor to people: no valid reports, a header says 
 upswell_report.scaling       monitor to scaler: forgotten after a minute (absolute numbers)
 upswell.control.{worker_id}  scaler to one worker: lives as long as the worker's connection
 upswell.status.{role}.{name} workers to one listener: bound to the exchange upswell.status
+upswell.parts.{name}         monitor and scaler to `status` and `doctor`: bound to the exchange upswell.parts
 upswell.reply.{name}         workers to `publish --wait`: lives as long as its owner
 """
 
@@ -16,6 +17,9 @@ from msgspec import Struct
 
 STATUS_EXCHANGE = "upswell.status"
 """Fanout exchange of WorkerStatus; a status is not persistent and may be lost."""
+
+PARTS_EXCHANGE = "upswell.parts"
+"""Fanout exchange of PartStatus, the heartbeats of monitors and scalers; they are not persistent."""
 
 REPLY_PREFIX = "upswell.reply."
 """A worker answers only to queues of this name: `reply_to` comes from a message, and a message is hostile."""
@@ -78,6 +82,17 @@ def status_queue(role: str, name: str) -> Queue:
         single_consumer=True,
         bound_to=STATUS_EXCHANGE,
         max_length=100_000,
+    )
+
+
+def parts_queue(name: str) -> Queue:
+    """A listener's own copy of every monitor's and scaler's heartbeat."""
+    return Queue(
+        name=f"{PARTS_EXCHANGE}.{name}",
+        exclusive=True,
+        single_consumer=True,
+        bound_to=PARTS_EXCHANGE,
+        max_length=10_000,
     )
 
 

@@ -19,6 +19,7 @@ from upswell.safe import safe
 ROOMS = {
     "run": ("worker", "monitor", "scaler", "up"),
     "data": ("publish", "upload", "dead"),
+    "operate": ("workers",),
     "look": ("status", "explain", "doctor", "config"),
     "lab": ("compare", "simulate", "replay"),
     "demo": ("demo",),
@@ -34,6 +35,7 @@ COMMANDS = {
     "scaler": "Start and drain workers as the monitor decides.",
     "up": "Run monitor, scaler and workers in one process.",
     "status": "Show queues, response times, workers and decisions.",
+    "workers": "Show each worker and its uploads in hand.",
     "compare": "Simulate every autoscaler on the same uploads and compare them.",
     "simulate": "Simulate one policy and show its decisions.",
     "replay": "Simulate another policy or objective on recorded traffic.",

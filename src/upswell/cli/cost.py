@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from upswell.analysis.billing import HOUR, Bill
-from upswell.cli.text import seconds
+from upswell.cli.text import money, seconds
+
+_CENT = 0.01
 
 
 def by_state(bill: Bill) -> dict[str, float]:
@@ -40,11 +42,11 @@ def each_text(bill: Bill, price_per_worker_hour: float) -> str:
     """
     if price_per_worker_hour > 0:
         price = bill.price_per_upload_in_time(price_per_worker_hour)
-        return "-" if price is None else f"{price:.3g}"
+        return "-" if price is None else money(price)
     return seconds(bill.seconds_per_upload_in_time)
 
 
-def cost_json(bill: Bill | None, price_per_worker_hour: float) -> dict[str, Any] | None:
+def cost_json(bill: Bill | None, price_per_worker_hour: float, currency: str) -> dict[str, Any] | None:
     """Return the bill, its totals, and its prices (None without a price)."""
     if bill is None:
         return None
@@ -58,20 +60,48 @@ def cost_json(bill: Bill | None, price_per_worker_hour: float) -> dict[str, Any]
         "price_per_worker_hour": price_per_worker_hour if priced else None,
         "price": bill.price(price_per_worker_hour) if priced else None,
         "price_per_upload_in_time": bill.price_per_upload_in_time(price_per_worker_hour) if priced else None,
+        "currency": currency if priced else None,
     }
 
 
-def cost_text(bill: Bill | None, price_per_worker_hour: float) -> str:
-    """Return worker-hours or their price, and the cost of each upload in time.
+def total_text(worker_seconds: float, price_per_worker_hour: float, currency: str = "") -> str:
+    """Return worker-hours, or their price.
+
+    >>> total_text(5400.0, 0.0), total_text(5400.0, 2.0, "EUR")
+    ('1.50 h', '3.00 EUR')
+    """
+    worker_hours = worker_seconds / HOUR
+    if price_per_worker_hour > 0:
+        return money(worker_hours * price_per_worker_hour, currency)
+    return f"{worker_hours:,.2f} h"
+
+
+def price_each(price: float, currency: str = "") -> str:
+    """Return the price of one upload, or of as many as cost a cent at least.
+
+    >>> price_each(0.12, "EUR"), price_each(0.0000219, "EUR"), price_each(0.0000000219)
+    ('0.12 EUR each', '0.02 EUR per 1,000', '0.02 per 1,000,000')
+    """
+    if price >= _CENT or not price:
+        return f"{money(price, currency)} each"
+    many = 1000 if price * 1000 >= _CENT else 1_000_000
+    return f"{money(price * many, currency)} per {many:,}"
+
+
+def cost_text(bill: Bill | None, price_per_worker_hour: float, currency: str = "") -> str:
+    """Return worker-hours or their price, and the cost of the uploads in time.
 
     >>> bill = Bill(since=0.0, at=9.0, busy=5400.0, in_time=1000)
-    >>> cost_text(bill, 0.0), cost_text(bill, 2.0)
-    ('1.50 h, 5.40s each', '3.00, 0.003 each')
+    >>> cost_text(bill, 0.0), cost_text(bill, 2.0, "EUR")
+    ('1.50 h, 5.40s each', '3.00 EUR, 3.00 EUR per 1,000')
     """
     if bill is None:
         return "-"
-    if price_per_worker_hour > 0:
-        total = f"{bill.price(price_per_worker_hour):,.2f}"
-    else:
-        total = f"{bill.worker_seconds / HOUR:,.2f} h"
-    return f"{total}, {each_text(bill, price_per_worker_hour)} each" if bill.in_time else total
+    total = total_text(bill.worker_seconds, price_per_worker_hour, currency)
+    if not bill.in_time:
+        return total
+    price = bill.price_per_upload_in_time(price_per_worker_hour) if price_per_worker_hour > 0 else None
+    each = (
+        f"{seconds(bill.seconds_per_upload_in_time)} each" if price is None else price_each(price, currency)
+    )
+    return f"{total}, {each}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from decimal import Decimal
 
 
 def seconds(value: float | None) -> str:
@@ -19,6 +20,18 @@ def seconds(value: float | None) -> str:
     return f"{value:.2f}s" if value < 10 else f"{value:.1f}s"  # noqa: PLR2004 - three digits either way
 
 
+def duration(value: float) -> str:
+    """Return a duration in a suitable unit.
+
+    >>> duration(75.0), duration(7200.0), duration(200_000.0)
+    ('75 s', '120 min', '55.6 h')
+    """
+    for unit, name in ((3600.0, "h"), (60.0, "min")):
+        if value > 2 * unit:
+            return f"{value / unit:.3g} {name}"
+    return f"{value:.3g} s"
+
+
 def hours(value: float | None) -> str:
     """Return a long duration in whole seconds; "-" if unknown.
 
@@ -26,6 +39,18 @@ def hours(value: float | None) -> str:
     ('0:00:07', '12:34:56', '-')
     """
     return "-" if value is None else str(timedelta(seconds=round(value)))
+
+
+def rough(value: float) -> str:
+    """Return a duration in one unit, for a narrow column.
+
+    >>> rough(0.3), rough(59.4), rough(150.0), rough(9000.0), rough(200_000.0)
+    ('0 s', '59 s', '2 min', '2 h', '2 d')
+    """
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if value >= length:
+            return f"{int(value // length)} {unit}"
+    return f"{max(0, int(value))} s"
 
 
 def number(value: float | None) -> str:
@@ -42,6 +67,17 @@ def counted(count: int, noun: str) -> str:
     ('1 worker', '2 workers')
     """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def money(value: float, currency: str = "") -> str:
+    """Return an amount: two decimals, or three digits of one that is less than a cent; no exponent.
+
+    >>> money(1234.5, "EUR"), money(0.0000219), money(0.0)
+    ('1,234.50 EUR', '0.0000219', '0.00')
+    """
+    small = 0 < abs(value) < 0.01  # noqa: PLR2004 - a cent
+    shown = f"{Decimal(f'{value:.3g}'):f}" if small else f"{value:,.2f}"
+    return f"{shown} {currency}" if currency else shown
 
 
 def size(value: float) -> str:

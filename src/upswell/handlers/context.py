@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
 from upswell.errors import TemporaryUploadError
-from upswell.handlers.protocol import Stored
+from upswell.handlers.protocol import MOVED, MovedBytes, Stored
+from upswell.stores.addresses import Addresses
 from upswell.stores.rate_limit import RateLimit
 from upswell.stores.registry import SourceOpener, open_store
 
@@ -36,6 +37,7 @@ class Workplace:
 
     def __init__(self, settings: Settings, threads: Threads, limit: RateLimit | None = None) -> None:
         self.sources = SourceOpener(settings)
+        self.addresses = Addresses(settings.destination_path)
         self.limit = limit or RateLimit(settings.upload_rate_limit)
         self.threads = threads
         self.upload_timeout = settings.upload_timeout
@@ -70,6 +72,7 @@ class Context:
         self.request = request
         self._workplace = workplace
         self._on_bytes = on_bytes
+        self._moved = MOVED.get() or MovedBytes()
         self._monotonic = monotonic
         self._deadline = monotonic() + workplace.upload_timeout
         self._stopped = threading.Event()
@@ -95,6 +98,7 @@ class Context:
         Raises:
             TemporaryUploadError: it is time to give up.
         """
+        self._moved.count += count
         if self._stopped.wait(self._workplace.limit.reserve(count)):
             raise TemporaryUploadError("the upload was stopped")
         if self._on_bytes is not None:
@@ -136,7 +140,7 @@ class Context:
             stored = self._workplace.store.put(
                 chosen, source, pace=lambda _count: self.check(), chunk_bytes=limit.chunk_bytes
             )
-        return Stored(chosen, stored.bytes, stored.checksum)
+        return Stored(chosen, stored.bytes, stored.checksum, self._workplace.addresses.of(chosen))
 
     async def in_thread(self, function: Callable[[], T]) -> T:
         """Return what a blocking function returns, run in a thread; for async handlers."""

@@ -10,7 +10,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
-from upswell.handlers.protocol import ATTEMPT, Stored
+from upswell.handlers.protocol import ATTEMPT, MOVED, MovedBytes, Stored
+from upswell.stores.addresses import Addresses
 from upswell.stores.rate_limit import RateLimit
 from upswell.stores.registry import SourceOpener, open_store
 from upswell.stores.sources.expected_size import held_to
@@ -51,6 +52,7 @@ class UploadHandler:
         """
         self._sources = SourceOpener(settings)
         self._store = open_store(settings)
+        self._addresses = Addresses(settings.destination_path)
         self._limit = limit or RateLimit(settings.upload_rate_limit)
         self._threads = threads
         self._on_bytes = on_bytes
@@ -60,10 +62,16 @@ class UploadHandler:
         check_type(request.type)
         stopped = threading.Event()
         again = ATTEMPT.get() > 1
-        return await self._threads.call(lambda: self._upload(request, again, stopped), stop=stopped.set)
+        moved = MOVED.get() or MovedBytes()
+        return await self._threads.call(
+            lambda: self._upload(request, again, stopped, moved), stop=stopped.set
+        )
 
-    def _upload(self, request: UploadRequest, again: bool, stopped: threading.Event) -> Stored:
+    def _upload(
+        self, request: UploadRequest, again: bool, stopped: threading.Event, moved: MovedBytes
+    ) -> Stored:
         def pace(count: int) -> None:
+            moved.count += count
             delay = self._limit.reserve(count)
             if stopped.wait(delay) if delay else stopped.is_set():
                 raise TemporaryUploadError("the upload was stopped")
@@ -80,7 +88,7 @@ class UploadHandler:
                 pace=pace,
                 chunk_bytes=self._limit.chunk_bytes,
             )
-        return Stored(request.key, stored.bytes, stored.checksum)
+        return Stored(request.key, stored.bytes, stored.checksum, self._addresses.of(request.key))
 
 
 def check_type(kind: str) -> None:

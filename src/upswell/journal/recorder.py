@@ -148,6 +148,7 @@ class Journal(JournalReader):
         super().__init__(path)
         with _named_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch(mode=0o600)  # SQLite's own files beside it get the same mode
             self._writer = Writer(self._path, max_bytes)
 
     def record(self, entries: Sequence[JournalEntry], reports: Sequence[ReportRow]) -> None:

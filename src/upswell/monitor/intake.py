@@ -81,8 +81,12 @@ class Intake:
             self._refuse(delivery, str(error))
             return
         self.reports += 1
-        # Without an id, two reports of the same bytes may be of two uploads.
-        if report.request_id is not None and self._duplicates.seen(delivery.body, now):
+        # Without worker and instant, two reports of the same bytes may be of two uploads.
+        if (
+            report.worker_id is not None
+            and report.finished_at is not None
+            and self._duplicates.seen(delivery.body, now)
+        ):
             self.duplicates += 1
         elif application is not None:
             # In the first window the queue may hold reports of workers that are gone.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from upswell.analysis.decision import Decision
 from upswell.analysis.sentence import escaped
 from upswell.broker import topology
+from upswell.broker.heartbeat import Pulse
 from upswell.broker.protocol import Message
 from upswell.errors import JournalError
 from upswell.events import get_logger
@@ -109,6 +110,9 @@ class Monitor:
         self._rehearsals = Rehearsals(settings.decision_interval) if rehearsals is None else rehearsals
         self._depths = DepthQueries(broker, self._clock, settings.upload_queue_of)
         self._consumers: list[Consumer] = []
+        self._first_pause = max(settings.decision_interval, 3 * settings.status_interval)
+        self.pulse = Pulse("monitor", name, settings.report_queue, interval=self._first_pause)
+        """The heartbeat, which the caller sends."""
 
     async def run(self) -> None:
         """Observe and decide until cancelled.
@@ -123,17 +127,19 @@ class Monitor:
             await self.start()
             _log.info("monitor.started", name=self._name, epoch=self._epoch, apps=len(self.applications))
             interval = self._settings.decision_interval
-            pause = max(interval, 3 * self._settings.status_interval)
+            pause = self._first_pause
             while True:
                 await asyncio.sleep(pause)
                 begun = time.monotonic()
                 try:
                     await self.run_once(self._clock())
+                    self.pulse.worked()
                 except Exception:  # noqa: BLE001 - the next round may do better
                     _log.exception("monitor.round_failed")
                 pause = max(interval / 10, interval - (time.monotonic() - begun))
         finally:
             await self.stop()
+            self.pulse.enter("stopped")
             _log.info("monitor.stopped", reports=self._intake.reports, duplicates=self._intake.duplicates)
 
     async def start(self) -> None:

@@ -90,8 +90,8 @@ class AlreadyStored:
         if settings.handler != "upload":  # what it stores, and where, it alone knows
             return None
         if (
-            not settings.destination and not broker_entry(settings).local
-        ):  # the workers' machine has one of its own
+            settings.stores_in_state_path and not broker_entry(settings).local
+        ):  # the workers' machine has its own
             return None
         path = settings.destination_path
         if "://" not in path.removeprefix("file://"):

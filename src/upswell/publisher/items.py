@@ -9,9 +9,7 @@ files never become one object.
 from __future__ import annotations
 
 import mimetypes
-import os
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +18,7 @@ from upswell.errors import MessageError, PermanentUploadError, UpswellError
 from upswell.messages import UploadRequest
 from upswell.requests import id_of_parts, split_key
 from upswell.safe import safe
+from upswell.stores.addresses import file_uri
 from upswell.stores.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -56,15 +55,6 @@ def file_thing(file: File, prefix: str = "") -> Thing:
         changed_at=file.mtime_ns / 1e9,
         version=str(file.mtime_ns),
     )
-
-
-def file_uri(path: str) -> str:
-    """Return the `file://` URI of an absolute path, whose bytes need not be UTF-8.
-
-    >>> file_uri("/data/50% off?.jpg")
-    'file:///data/50%25%20off%3F.jpg'
-    """
-    return f"file://{quote(os.fsencode(path))}"
 
 
 def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:

@@ -6,6 +6,7 @@ What comes in: a `PublishJob` and a connected broker. What goes out: a `PublishO
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from functools import partial
 from itertools import islice
@@ -18,8 +19,9 @@ from upswell.errors import UpswellError
 from upswell.publisher.dead_letters import declare_queues, request_id_of
 from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
+from upswell.publisher.readable import check_roots
 from upswell.publisher.replies import MOST_OUTSTANDING, Replies
-from upswell.publisher.sources import Sources, What
+from upswell.publisher.sources import Sources, What, local_path
 from upswell.publisher.tally import Tally
 from upswell.workload.arrivals import constant
 
@@ -117,6 +119,8 @@ class Publishing:
             batch = [self._sources.seen(one, item) for one, item in zip(found, looked_at, strict=True)]
             stored = [False] * len(batch) if self.job.fresh else await self._known.are_stored(batch)
             for candidate, is_stored in zip(batch, stored, strict=True):
+                if (path := local_path(candidate.request.uri)) is not None:
+                    check_roots(self._settings, os.path.dirname(path))  # noqa: PTH120 - a name may be no text
                 self.tally.take(candidate, stored=is_stored)
                 if not is_stored:
                     yield candidate.request

@@ -1,7 +1,8 @@
 """What a person names on the command line -> candidates: requests that may be published, batch by batch.
 
-What comes in: directories, URIs, request files, lists and streams. What goes out: for each thing found its
-request, and notes of what is passed over. It does not know what is stored already, nor of queues.
+What comes in: files, directories, URIs, and lists of requests (files and streams). What goes out: for each
+thing found its request, and notes of what is passed over. It does not know what is stored already, nor of
+queues.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 import stat
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -21,9 +22,11 @@ from msgspec import Struct
 
 from upswell.errors import MessageError, UpswellError
 from upswell.messages import UploadRequest
-from upswell.publisher.items import Thing, file_thing, file_uri, request_of
+from upswell.publisher.items import Thing, file_thing, request_of
 from upswell.publisher.request_file import parse, read_entries, stream_entries
 from upswell.publisher.tree import Note, Selection, Tree
+from upswell.stores.addresses import file_uri
+from upswell.stores.registry import refuse_one_slash
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 BATCH = 200
 """Candidates that are found before the next step takes them: enough to ask a store about many at once."""
+
+REQUEST_ENDINGS = (".jsonl", ".ndjson")
+"""A file whose name ends so is a list of requests; any other is a file to upload. No file is looked into."""
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -44,14 +50,16 @@ class Candidate(Struct, frozen=True):
 
 
 class What(Struct, frozen=True, kw_only=True):
-    """What was asked for: the arguments and how to look at them.
+    """What was asked for, and how to look at it.
 
-    `kind` is the type of every request that a thing becomes, None by its name; `prefix` stands before the
-    keys of directories and listings; `separator` ends a line of a stream.
+    `arguments` are files, directories and URIs; `requests` are lists of requests: files, pipes, and "-",
+    which is `descriptor`. `kind` is the type of every request that a thing becomes, None by its name;
+    `prefix` stands before the keys of files, directories and listings; `separator` ends a line of a stream.
     """
 
     app_id: str
-    arguments: tuple[str, ...] = ("-",)
+    arguments: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
     descriptor: int = 0
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -72,11 +80,13 @@ class Sources:
         on_note: Callable[[Note], None],
         list_objects: Callable[[str], Iterator[Thing]] | None = None,
     ) -> None:
-        """Check what needs no look at the disk; `list_objects` yields a store's objects below a URI.
+        """Check the arguments; `list_objects` yields a store's objects below a URI.
 
         Raises:
-            UpswellError: a pattern is none, or two directories would give the same keys.
+            UpswellError: a pattern is none, something is not there, or two things would have the same keys.
         """
+        for argument in what.arguments:
+            _check_is_there(argument)
         self._what = what
         self._on_note = on_note
         self._list_objects = list_objects
@@ -84,16 +94,20 @@ class Sources:
         self._prefixes = _prefixes(what)
 
     def count(self) -> int | None:
-        """Return how many candidates request files have; None where there is anything else to look at.
+        """Return how many candidates there are; None where only looking into directories and streams tells.
 
-        So that nothing is published from a file with a mistake in it, as there may be on its last line.
+        Each request file is read once, so that nothing is published from one with a mistake on its last line.
 
         Raises:
             UpswellError, MessageError: as `batches`.
         """
-        files = [argument for argument in self._what.arguments if _is_request_file(argument)]
-        total = sum(1 for argument in files for _ in self._file(Path(argument)))
-        return total if len(files) == len(self._what.arguments) else None
+        what = self._what
+        lists = [name for name in what.requests if name != "-" and not is_stream(name)]
+        total = sum(1 for name in lists for _ in self._file(Path(name)))
+        files = [argument for argument in what.arguments if _is_file(argument)]
+        if len(lists) < len(what.requests) or len(files) < len(what.arguments):
+            return None
+        return total + sum(1 for argument in files for _ in self._candidates(argument))
 
     async def batches(self) -> AsyncIterator[list[Candidate]]:
         """Yield the candidates in a stable order, never more than `BATCH` at once.
@@ -102,16 +116,16 @@ class Sources:
             UpswellError: an argument cannot be read at all.
             MessageError: a person's own request is not valid.
         """
-        for argument in self._what.arguments:
-            with _stream_of(argument, self._what.descriptor) as descriptor:
+        async for batch in _in_batches(chain.from_iterable(map(self._candidates, self._what.arguments))):
+            yield batch
+        for name in self._what.requests:
+            with _stream_of(name, self._what.descriptor) as descriptor:
                 if descriptor is None:
-                    found = self._candidates(argument)
-                    # In a thread: a slow disk must not keep the broker waiting.
-                    while batch := await asyncio.to_thread(_take, found, BATCH):
-                        yield batch
+                    batches = _in_batches(self._file(Path(name)))
                 else:
-                    async for batch in self._stream(descriptor):
-                        yield batch
+                    batches = self._stream(descriptor)
+                async for batch in batches:
+                    yield batch
 
     def _candidates(self, argument: str) -> Iterator[Candidate]:
         path = local_path(argument)
@@ -123,9 +137,11 @@ class Sources:
                 on_note=self._on_note,
             )
             return self._things(_readable(path, tree, self._prefixes[argument]))
-        if not _URI.match(argument):
-            return self._file(Path(argument))
-        if path is None and self._list_objects is not None and argument.partition(":")[0].lower() in LISTED:
+        if path is not None:
+            thing = self._listed(argument)
+            named = [msgspec.structs.replace(thing, key=_last_name(argument))] if thing is not None else []
+            return self._things(self._selected(named, self._what.prefix))
+        if self._list_objects is not None and argument.partition(":")[0].lower() in LISTED:
             return self._things(self._selected(self._list_objects(argument), self._prefixes[argument]))
         return self._things(filter(None, [self._listed(argument)]))
 
@@ -142,7 +158,7 @@ class Sources:
             except MessageError as error:
                 if place.position > 1 or place.repetition:
                     raise
-                hint = f"to publish the file itself, give its directory or {file_uri(str(path.absolute()))}"
+                hint = f"to upload the file itself, name it {file_uri(str(path.absolute()))}"
                 raise MessageError(f"{error}; {hint}") from error
             if candidate is not None:
                 yield candidate
@@ -219,15 +235,15 @@ LISTED = frozenset({"s3", "gs", "az"})
 
 
 @contextmanager
-def _stream_of(argument: str, standard_input: int) -> Generator[int | None]:
-    """Give the descriptor of an argument that can be read only once: standard input, a pipe; else None."""
-    if argument == "-":
+def _stream_of(name: str, standard_input: int) -> Generator[int | None]:
+    """Give the descriptor of a list that can be read only once: standard input, a pipe; else None."""
+    if name == "-":
         yield standard_input
         return
-    if not is_stream(argument):
+    if not is_stream(name):
         yield None
         return
-    descriptor = os.open(argument, os.O_RDONLY)
+    descriptor = os.open(name, os.O_RDONLY)
     try:
         yield descriptor
     finally:
@@ -243,9 +259,31 @@ def is_stream(argument: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _is_request_file(argument: str) -> bool:
-    is_folder = os.path.isdir(argument)  # noqa: PTH112 - as above
-    return not (argument == "-" or _URI.match(argument) or is_folder or is_stream(argument))
+def is_list(argument: str) -> bool:
+    """Return whether an argument is a list of requests: standard input, a pipe, or a file named so."""
+    if argument == "-" or is_stream(argument):
+        return True
+    is_named_so = argument.lower().endswith(REQUEST_ENDINGS) and not _URI.match(argument)
+    return is_named_so and not os.path.isdir(argument)  # noqa: PTH112 - as above
+
+
+def _is_file(argument: str) -> bool:
+    path = local_path(argument)
+    return path is not None and not os.path.isdir(path)  # noqa: PTH112 - as above
+
+
+def _check_is_there(argument: str) -> None:
+    path = local_path(argument)
+    if path is None or os.path.lexists(path):
+        return
+    refuse_one_slash(argument)
+    raise UpswellError(f"{argument} does not exist")
+
+
+async def _in_batches(found: Iterator[Candidate]) -> AsyncIterator[list[Candidate]]:
+    # In a thread: a slow disk must not keep the broker waiting.
+    while batch := await asyncio.to_thread(_take, found, BATCH):
+        yield batch
 
 
 def _take(found: Iterator[Candidate], count: int) -> list[Candidate]:
@@ -286,15 +324,28 @@ def _readable(path: str, tree: Tree, prefix: str) -> Iterator[Thing]:
 
 
 def _prefixes(what: What) -> dict[str, str]:
-    """Return what stands before the keys of each argument: with several, each one's own last name."""
-    several = len(what.arguments) > 1
+    """Return what stands before the keys of each argument: with several, each directory's own last name.
+
+    Raises:
+        UpswellError: two have the same last name, so that their files would have the same keys.
+    """
+    several = len(what.arguments) + len(what.requests) > 1
     prefixes: dict[str, str] = {}
+    paths: dict[str, str] = {}  # by last name
     for argument in what.arguments:
-        name = os.path.basename(os.path.abspath(local_path(argument) or argument))  # noqa: PTH100, PTH119
+        name = _last_name(argument)
         prefixes[argument] = f"{what.prefix}{name}/" if several else what.prefix
-    folders = [prefixes[a] for a in dict.fromkeys(what.arguments) if os.path.isdir(local_path(a) or "")]  # noqa: PTH112
-    if len(folders) != len(set(folders)):
-        raise UpswellError(
-            f"several directories must have different last names, which begin their keys, got {folders}"
-        )
+        path = local_path(argument)
+        if path is None:
+            continue
+        path = os.path.abspath(path)  # noqa: PTH100 - a name may be no text
+        if paths.setdefault(name, path) != path:
+            raise UpswellError(
+                "files and directories must have different last names, which begin their keys, "
+                f"got {paths[name]} and {path}; publish them one after the other, with --prefix"
+            )
     return prefixes
+
+
+def _last_name(argument: str) -> str:
+    return os.path.basename(os.path.abspath(local_path(argument) or argument))  # noqa: PTH100, PTH119 - as above

@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from upswell.broker.heartbeat import Pulse
 from upswell.errors import FleetError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
@@ -27,7 +28,7 @@ from upswell.scaler.exits import WorkerExits
 from upswell.scaler.lock import ScalerLock
 from upswell.scaler.messaging import ScalerMessaging
 from upswell.scaler.phases import see
-from upswell.scaler.plan import ObservedWorker, ScalingAction, Target, plan
+from upswell.scaler.plan import ObservedWorker, ScalingAction, Target, plan, room
 from upswell.scaler.targets import target
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from upswell.broker.protocol import Broker
     from upswell.fleets.protocol import Fleet, FleetWorker
+    from upswell.messages import PartStatus
     from upswell.settings import Settings
 
 _log = get_logger()
@@ -93,6 +95,16 @@ class Scaler:
         self._last_round_at: float | None = None
         self._leaving = False
         self._nobody_runs = False
+        self._pulse = Pulse("scaler", name, settings.report_queue, interval=ROUND_SECONDS)
+
+    def part_status(self) -> PartStatus:
+        """Return the heartbeat of this moment; while all workers drain it says how much is left."""
+        if not self._leaving:
+            return self._pulse.status()
+        workers = self.workers()
+        return self._pulse.status(
+            workers_left=len(workers), uploads_left=sum(worker.busy for worker in workers)
+        )
 
     def workers(self) -> list[ObservedWorker]:
         """Return all workers as the last round saw them, of all applications, those leaving included."""
@@ -148,6 +160,7 @@ class Scaler:
                 except FleetError as error:
                     _log.error("scaler.action_failed", app_id=app_id, error=error)
             self._nobody_runs = not self.workers()
+            self._pulse.worked()
 
     async def drain_all(self) -> None:
         """Drain every worker; return when the last one has left, however long its uploads take.
@@ -157,6 +170,7 @@ class Scaler:
         if not self._lock.acquire():
             return
         self._leaving = True
+        self._pulse.enter("draining")
         self._nobody_runs = False
         while not self._nobody_runs:
             await self.run_once(self._clock())
@@ -185,8 +199,10 @@ class Scaler:
         while not self._lock.acquire():
             if not waiting:
                 _log.warning("scaler.waiting", state_dir=str(self._settings.state_path))
+                self._pulse.enter("waiting")
             waiting = True
             await asyncio.sleep(PASSIVE_SECONDS)
+        self._pulse.enter("starting")
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -222,11 +238,20 @@ class Scaler:
         """Do what turns one application's workers into its target."""
         seen = [worker for worker in self._seen.values() if worker.app_id == app_id]
         wanted = self._target(app_id, seen, now)
-        actions = plan(seen, wanted, may_start=not self._leaving and self._exits.may_start(app_id, now))
+        may_start = 0 if self._leaving or not self._exits.may_start(app_id, now) else self._room(app_id, seen)
+        actions = plan(seen, wanted, may_start=may_start)
         for action in actions:
             if action.kind != "start":
                 await self._act(action, app_id)
         await self._start([action for action in actions if action.kind == "start"], app_id, now)
+
+    def _room(self, app_id: str, seen: Sequence[ObservedWorker]) -> int:
+        """Return how many workers the application's limit, and the one over all, let start."""
+        settings, total = self._apps.get(app_id), self._settings.max_workers_total
+        if settings is None:
+            return 0
+        left = room(seen, settings.max_workers)
+        return min(left, room(self._seen.values(), total)) if total else left
 
     def _target(self, app_id: str, seen: Sequence[ObservedWorker], now: float) -> Target | None:
         """Return an application's target; None while that, or the state of its workers, is unknown."""
@@ -293,6 +318,12 @@ class Scaler:
                 failures.append(failure)
                 continue
             self._costs.started(spec.worker_id, now)
+            self._seen[spec.worker_id] = ObservedWorker(
+                worker_id=spec.worker_id,
+                app_id=app_id,
+                phase="starting_standby" if spec.standby else "starting",
+                requested_at=now,
+            )
             _log.info("scaler.worker_started", app_id=app_id, worker_id=spec.worker_id, standby=spec.standby)
         for failure in failures[:1]:
             if not isinstance(failure, FleetError):

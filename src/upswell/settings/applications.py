@@ -35,17 +35,19 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings; `upswell config check` prints them with their origins."""
 
     def for_app(self, app_id: str) -> Settings:
-        """Return the settings of one application.
+        """Return the settings of one application; its `destination` is always set.
 
         Raises:
             SettingsError: the application's table has an unknown setting or an invalid value.
         """
         own = self.apps.get(app_id)
-        if not own:
-            return self
-        tables = {kind: merged(getattr(self, kind), own[kind]) for kind in KINDS if kind in own}
-        values: dict[str, Any] = {**msgspec.structs.asdict(self), **own, **tables, "apps": {}}
-        return msgspec.structs.replace(checked(values, f"apps.{app_id}."), apps=self.apps)
+        found = self
+        if own:
+            tables = {kind: merged(getattr(self, kind), own[kind]) for kind in KINDS if kind in own}
+            values: dict[str, Any] = {**msgspec.structs.asdict(self), **own, **tables, "apps": {}}
+            found = checked(values, f"apps.{app_id}.")
+        destination = found.destination_path.replace("{app_id}", app_id)
+        return msgspec.structs.replace(found, apps=self.apps, destination=destination)
 
     def own(self, kind: str, name: str, struct: type[Own]) -> Own:
         """Return the settings of one fleet, handler or policy: `own("fleets", "docker", DockerSettings)`.
@@ -84,8 +86,14 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def destination_path(self) -> str:
-        """`destination`, or the store in the state folder."""
-        return self.destination or str(self.state_path / "store")
+        """`destination`, or a folder in the state folder; `{app_id}` in it is replaced by `for_app`."""
+        return self.destination or str(self.state_path / "store" / "{app_id}")
+
+    @property
+    def stores_in_state_path(self) -> bool:
+        """Whether the destination lies in the state folder, of which each machine has its own."""
+        folder = self.destination_path.removeprefix("file://")
+        return "://" not in folder and Path(folder).expanduser().absolute().is_relative_to(self.state_path)
 
     @property
     def broker(self) -> str:

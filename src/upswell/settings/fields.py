@@ -99,7 +99,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_workers: Annotated[
         Workers,
         Setting(
-            "Maximum number of workers: this caps the cost.",
+            "Maximum number of workers: this caps the cost. Workers told to leave, which still finish their uploads, come on top; with them never more than twice as many run.",
             app=True,
             decides=True,
             flags=("scaler", *DECIDES),
@@ -173,12 +173,21 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0, le=1e6),
         Setting(
-            "Price of one worker per hour in your currency, used by status and the journal. 0: show worker-hours without a price.",
+            "Price of one worker per hour, used by status, report and the journal. 0: show worker-hours without a price.",
             app=True,
             decides=True,
             flags=DECIDES,
         ),
     ] = 0.0
+    currency: Annotated[
+        str,
+        Meta(pattern=r"\A[A-Z]{3}\Z"),
+        Setting(
+            "Currency of price_per_worker_hour, shown behind each amount.",
+            app=True,
+            form="three capital letters, such as EUR",
+        ),
+    ] = "USD"
 
     # The worker
     slots: Annotated[
@@ -209,7 +218,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     destination: Annotated[
         str,
         Setting(
-            "Where uploads are stored: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Empty: store/ in state_dir.",
+            "Where uploads are stored: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; {app_id} is replaced. Applications that share a place overwrite each other's objects of the same key. Empty: store/{app_id} in state_dir.",
             app=True,
             flags=(*WORKS, "publish", "doctor"),
             path=True,
@@ -262,7 +271,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     store_endpoint: Annotated[
         str,
         Setting(
-            "http(s)://host:port of an S3, GCS or Azure compatible store (MinIO, Ceph, R2, an emulator), for destinations and sources. Empty: the vendor's own endpoint.",
+            "http(s)://host:port of an S3, GCS or Azure compatible store (MinIO, Ceph, R2, an emulator), for destinations and sources. Empty: for S3 AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; otherwise the vendor's own endpoint.",
             app=True,
         ),
     ] = ""
@@ -270,7 +279,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(pattern=r"\A[A-Za-z0-9-]{0,64}\Z"),
         Setting(
-            "Region of the S3 bucket. Empty: AWS_REGION, otherwise us-east-1.",
+            "Region of the S3 bucket. Empty: AWS_REGION or AWS_DEFAULT_REGION, otherwise us-east-1.",
             app=True,
             form="letters, digits and '-'",
         ),

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,14 +64,18 @@ CAUTION = Caution()
 
 HEADER = 6
 """What a rehearsal needs of one round: a hundred thousand may wait, so it is packed into one array of floats:
-that many numbers, then a response and a service time of each upload reported."""
+that many numbers, then the response time of each upload reported, then the service time of each."""
 
 
 def packed(snapshot: Snapshot, signals: Signals) -> array[float]:
     """Return what matters of a snapshot and of what the policy decided from."""
-    uploads = zip(snapshot.recent_response_times, snapshot.recent_service_times, strict=False)
+    responses, services = snapshot.recent_response_times, snapshot.recent_service_times
     numbers = (snapshot.at, snapshot.workers.ready, snapshot.slots_per_worker)
-    return array("d", (*numbers, signals.load, signals.mean, signals.start_delay, *chain(*uploads)))
+    one = array("d", (*numbers, signals.load, signals.mean, signals.start_delay))
+    if len(responses) == len(services):  # otherwise some service times are not known
+        one.extend(responses)
+        one.extend(services)
+    return one
 
 
 class Rehearsal:
@@ -129,18 +132,19 @@ class Rehearsal:
             self.shadows.set_start_delay(start_delay, self._bundle * self._interval)
             self._means = None
         self.shadows.slots = int(slots)
-        self._rounds.append(one)
-        responses, services = one[HEADER::2], one[HEADER + 1 :: 2]
-        if not services:
+        self._rounds.append(one[:HEADER])
+        if len(one) == HEADER:
             return
+        middle = (HEADER + len(one)) // 2
+        responses, services = one[HEADER:middle], one[middle:]
         forget = math.exp(-len(responses) / self._memory)
         late = sum(response > self._objective for response in responses)
         self._really_late = self._really_late * forget + late
         # Ended somewhere within the interval: its middle is the best guess.
-        middle = at - self._interval / 2
+        ended = at - self._interval / 2
         oldest = self._number - self._lag
         for response, service in zip(responses, services, strict=True):
-            arrival = middle - response
+            arrival = ended - response
             number = math.floor((arrival - at) / self._interval) + 1 + self._number
             if number < 1:
                 continue  # it came before the first round: what it met then is not known

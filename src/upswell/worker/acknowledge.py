@@ -21,7 +21,7 @@ from upswell.errors import BrokerError, UploadError
 from upswell.events import get_logger
 from upswell.messages import Outcome, UploadReport, encode
 from upswell.requests import named_in
-from upswell.worker.outcomes import dead_letter, reason_of, reply, waiting_time
+from upswell.worker.outcomes import dead_letter, reason_of, reply, url_of, waiting_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,6 +196,7 @@ class Acknowledger:
             service_time=service_time,
             bytes=None if stored is None else stored.bytes,
             checksum=None if stored is None else stored.checksum,
+            url=None if stored is None else url_of(stored),
             finished_at=self._clock(),
             attempt=upload.attempt,
             reason=reason,

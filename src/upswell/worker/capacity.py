@@ -62,6 +62,11 @@ class Capacity:
             )
             limit.set_rate(self._share.rate(monotonic(), 0))
 
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes moved since the worker started, of all uploads."""
+        return self._limit.moved
+
     async def listen(self) -> None:
         """Hear how busy the application's other workers are, where they share a rate."""
         if self._share is not None:

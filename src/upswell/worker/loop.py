@@ -15,6 +15,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
+from upswell import __version__
 from upswell.broker import broker_entry, topology
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError, SettingsError
@@ -77,10 +80,26 @@ class Worker:
         standby: bool = False,
         requested_at: float | None = None,
         limit: RateLimit | None = None,
+        settings_hash: str | None = None,
         clock: Callable[[], float] = time.time,
         exit_process: Callable[[int], None] = os._exit,
     ) -> None:
-        """Wire a worker; `requested_at` is when its fleet was asked for it, `limit` its handler's rate limit.
+        """Wire a worker.
+
+        Args:
+            app_id: its only application.
+            broker: not yet connected; closed at the end.
+            handler: does the uploads.
+            settings: those of the application.
+            worker_id: no other worker's.
+            upload_queue: where its requests come from.
+            report_queue: where its reports go.
+            standby: consume only when activated.
+            requested_at: when its fleet was asked for it.
+            limit: its handler's rate limit.
+            settings_hash: of the settings, for its status.
+            clock: UTC seconds since 1970.
+            exit_process: ends the process where handlers hang.
 
         Raises:
             SettingsError: its uploads may outlast RabbitMQ's consumer time-out.
@@ -97,6 +116,8 @@ class Worker:
         self._clock = clock
         self._exit_process = exit_process
         self._requested_at = requested_at
+        self._settings_hash = settings_hash
+        self._started_at = clock()
         self._ready_at: float | None = None
         self._state: WorkerState = "starting"
         self._goal: WorkerGoal = "standby" if standby else "ready"
@@ -141,6 +162,10 @@ class Worker:
             at=self._clock(),
             requested_at=self._requested_at,
             ready_at=self._ready_at,
+            started_at=self._started_at,
+            moved_bytes=self._capacity.moved_bytes,
+            version=__version__,
+            settings_hash=self._settings_hash,
         )
 
     async def run(self, *, handle_signals: bool = True) -> None:
@@ -291,7 +316,9 @@ class Worker:
         except MessageError as error:
             self._ignore(str(error))
             return
-        if self._last_command_at - STALE_SECONDS < command.sent_at < self._last_command_at:
+        if command.command == "describe":
+            self._publish(msgspec.structs.replace(self.status, uploads=self._uploads.described()))
+        elif self._last_command_at - STALE_SECONDS < command.sent_at < self._last_command_at:
             self._ignore(f"{command.command}: sent before the last one")
         elif self._goal == "draining":
             if command.command != "drain":
@@ -319,9 +346,12 @@ class Worker:
             self._publish_status()
 
     def _publish_status(self) -> None:
+        self._publish(self.status)
+
+    def _publish(self, status: WorkerStatus) -> None:
         self._broker.publish(
             Message(
-                body=encode(self.status),
+                body=encode(status),
                 exchange=topology.STATUS_EXCHANGE,
                 persistent=False,
                 mandatory=False,

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from upswell.broker.protocol import Delivery, Message
 from upswell.broker.topology import REPLY_PREFIX
+from upswell.messages import MAX_URL_LENGTH
 from upswell.safe import safe
 
 if TYPE_CHECKING:
     import random
+
+    from upswell.handlers.protocol import Stored
 
 MAX_BACKOFF_SECONDS = 30.0
 MAX_REASON_LENGTH = 1000
@@ -19,6 +22,7 @@ MAX_REASON_LENGTH = 1000
 MAX_WAITING_SECONDS = 1e8
 """Three years. A request that claims to be older has a wrong clock: its waiting time is unknown."""
 
+_NOT_IN_URL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _REPLY_QUEUE = re.compile(r"\A[A-Za-z0-9._-]{1,200}\Z")
 
 
@@ -39,6 +43,14 @@ def reason_of(error: BaseException) -> str:
     text = str(error) if type(error).__module__ == "upswell.errors" else f"{type(error).__name__}: {error}"
     line = " ".join(safe(text).split())
     return line[:MAX_REASON_LENGTH].encode("utf-8", "backslashreplace").decode()
+
+
+def url_of(stored: Stored) -> str | None:
+    """Return the address that a handler tells, or None where it is none that a report can carry."""
+    url = stored.url
+    if not isinstance(url, str) or not 0 < len(url) <= MAX_URL_LENGTH:
+        return None
+    return None if _NOT_IN_URL.search(url) else url
 
 
 def dead_letter(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upswell.errors import MessageError
-from upswell.messages import UploadRequest, decode
+from upswell.handlers.protocol import MovedBytes
+from upswell.messages import UploadInHand, UploadRequest, decode
 from upswell.requests import complete
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Upload:
 
     __slots__ = (
         "attempt", "delivered_at", "deliveries", "identity", "is_counted", "is_overdue", "is_stored",
-        "report", "request", "running_since", "started", "stored", "task", "timer",
+        "moved", "report", "request", "running_since", "started", "stored", "task", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +41,7 @@ class Upload:
         self.is_counted = True  # as an attempt, when it is put back
         self.is_overdue = False
         self.is_stored = False
+        self.moved = MovedBytes()
         self.stored: Stored | None = None
         self.report = b""
         self.task: asyncio.Task[None] | None = None
@@ -49,6 +51,19 @@ class Upload:
         """Take over the delivery of an upload that turned out to be this one."""
         self.deliveries += again.deliveries
         self.attempt = max(self.attempt, again.attempt)
+
+    def described(self, now: float, *, runs: bool) -> UploadInHand:
+        """Return what `upswell workers` shows of it at an instant of the monotonic clock."""
+        request = self.request
+        return UploadInHand(
+            seconds=max(0.0, now - self.started),
+            request_id=None if request is None else request.id,
+            key=None if request is None or request.key is None else request.key[:1024],
+            bytes=self.moved.count,
+            size_bytes=None if request is None else request.size_bytes,
+            attempt=self.attempt,
+            waits=not runs,
+        )
 
 
 def read_request(delivery: Delivery, app_id: str) -> tuple[UploadRequest, bool]:

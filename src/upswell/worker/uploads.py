@@ -14,6 +14,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict, deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from upswell.errors import (
@@ -23,7 +24,8 @@ from upswell.errors import (
     TemporaryUploadError,
 )
 from upswell.events import get_logger
-from upswell.handlers.protocol import ATTEMPT, Stored
+from upswell.handlers.protocol import ATTEMPT, MOVED, Stored
+from upswell.messages import MAX_DESCRIBED
 from upswell.requests import identity
 from upswell.worker.acknowledge import Acknowledger
 from upswell.worker.outcomes import MAX_BACKOFF_SECONDS, backoff
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from upswell.broker.protocol import Broker, Delivery
     from upswell.handlers.protocol import Handler
-    from upswell.messages import Outcome, UploadRequest
+    from upswell.messages import Outcome, UploadInHand, UploadRequest
     from upswell.settings import Settings
 
 _log = get_logger()
@@ -105,6 +107,14 @@ class Uploads:
         """How many attempts ended in each way."""
         return self._acknowledger.counts
 
+    def described(self) -> tuple[UploadInHand, ...]:
+        """Return the uploads in hand, the oldest first, as many as a status may list."""
+        now = self._monotonic()
+        return tuple(
+            upload.described(now, runs=upload in self._running)
+            for upload in islice(self._held, MAX_DESCRIBED)
+        )
+
     def on_delivery(self, delivery: Delivery) -> None:
         """Take a delivery; everything else follows by itself."""
         if self._abandoned:
@@ -158,6 +168,7 @@ class Uploads:
         error: BaseException | None = None
         try:
             ATTEMPT.set(upload.attempt)  # seen by this upload's task alone
+            MOVED.set(upload.moved)
             stored = await self._handler(upload.request)
         except GeneratorExit:  # the loop is closed: nobody is there any more
             raise

@@ -126,8 +126,9 @@ def test_misuse_is_one_line_after_the_usage_and_exit_status_2(
             ["publish", "--app", "e1", "--config", "missing.toml"],
             "cannot read the settings file missing.toml",
         ),
-        (["publish", "--app", "e1", "missing.json"], "cannot read missing.json"),
-        (["publish", "--app", "e1", "bad\x00name"], "cannot read bad\\u0000name"),
+        (["publish", "--app", "e1", "missing.json"], "missing.json does not exist"),
+        (["publish", "--app", "e1", "--requests", "missing.json"], "cannot read missing.json"),
+        (["publish", "--app", "e1", "bad\x00name"], "bad\\u0000name does not exist"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_the_rule_and_exit_status_1(

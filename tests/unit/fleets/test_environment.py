@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
 from upswell.errors import SettingsError
-from upswell.fleets.environment import identity, passed_on, worker_environment
+from upswell.fleets.environment import identity, passed_on, settings_hash, worker_environment, worker_settings
 from upswell.fleets.protocol import WorkerSpec
 from upswell.settings import Settings, load
 
@@ -66,6 +66,25 @@ def test_an_application_s_own_settings_reach_its_workers(own: dict[str, object])
     settings = Settings(state_dir="/state", apps={"a1": own, "b2": {"slots": 3}})
     expected = replace(settings.for_app("a1"), apps={"a1": {}})
     assert in_the_worker(settings.for_app("a1"), "a1") == expected
+    assert worker_settings(expected, "a1") == worker_settings(settings.for_app("a1"), "a1")
+
+
+def test_a_setting_that_a_worker_reads_changes_its_settings_hash_and_no_other_does() -> None:
+    """Else `config check` would ask for a restart after each change of max_workers."""
+
+    def hashed(**changed: Any) -> str:
+        return settings_hash(worker_settings(Settings(state_dir="/s", **changed), "a1"))
+
+    same: dict[str, Any] = {
+        "max_workers": 3,
+        "slo": "90% < 3s",
+        "policy": "keda",
+        "broker_url": "amqp://u:p@host",
+    }
+    assert hashed(**same) == hashed()
+    for name, value in {"slots": 8, "destination": "/x", "upload_rate_limit": 5.0}.items():
+        assert hashed(**{name: value}) != hashed(), name
+    assert hashed(handlers={"simulate": {"seconds": "3"}}) != hashed()
 
 
 def test_only_what_differs_from_the_defaults_is_passed() -> None:

@@ -14,9 +14,11 @@ def test_the_embedded_broker_s_folder_is_shared_with_all_that_lies_in_it() -> No
 
 
 def test_with_a_broker_elsewhere_only_the_store_and_the_sources_are_shared() -> None:
-    settings = Settings(state_dir="/state", broker_url=REMOTE, source_roots=["/in", "/in", "/more"])
+    settings = Settings(state_dir="/state", broker_url=REMOTE, source_roots=["/in", "/in", "/more"]).for_app(
+        "e1"
+    )
     assert mounts(settings) == [
-        Mount("/state/store", read_only=False),
+        Mount("/state/store/e1", read_only=False),
         Mount("/in", read_only=True),
         Mount("/more", read_only=True),
     ]

@@ -62,7 +62,8 @@ def test_what_is_stored_is_proven_and_the_same_again_changes_nothing(
     workplace: Workplace, tmp_path: Path
 ) -> None:
     context = Context(request(tmp_path), workplace)
-    expected = Stored("k.new", 5, f"sha256:{hashlib.sha256(b'12345').hexdigest()}")
+    checksum = f"sha256:{hashlib.sha256(b'12345').hexdigest()}"
+    expected = Stored("k.new", 5, checksum, (tmp_path / "store/k.new").as_uri())
     assert context.store(b"12345", "k.new") == expected
     written = (tmp_path / "store/k.new").stat().st_mtime_ns
     with tempfile.SpooledTemporaryFile() as made:

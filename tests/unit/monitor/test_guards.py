@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
 
 from support.memory_broker import MemoryBroker
+from upswell.events import capture
 from upswell.journal import Journal, JournalReader
 from upswell.messages import ScaleRequest, WorkerStatus, decode
 from upswell.monitor import Monitor
@@ -58,7 +58,7 @@ class Room:
 
 @pytest.fixture
 def log() -> Iterator[list[Any]]:
-    with structlog.testing.capture_logs() as captured:
+    with capture() as captured:
         yield captured
 
 

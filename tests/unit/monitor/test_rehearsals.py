@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import structlog
 from msgspec.structs import replace
 
 from support.processes import lognormal, poisson
 from upswell.analysis.sentence import told
+from upswell.events import capture
 from upswell.journal import Journal, ReportRow
 from upswell.monitor.history import histories, rounds
 from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
@@ -208,7 +208,7 @@ def test_a_rehearsal_that_fails_stops_no_other(
     monkeypatch.setattr(ApplicationRehearsal, "step", step)
     rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce())
     bad, fine = policy(), policy()
-    with structlog.testing.capture_logs() as log:
+    with capture() as log:
         for snapshot, other in zip(traffic[:400], seen(app_id="bad"), strict=False):
             rehearsals.follow()
             for one, what in ((bad, other), (fine, snapshot)):
@@ -262,7 +262,7 @@ def test_a_journal_that_cannot_be_read_is_told_and_rehearsal_begins_without(tmp_
         file.unlink()
     path.write_bytes(b"no journal at all" * 100)
     rehearsals = Rehearsals(2.0, executor=AtOnce())
-    with structlog.testing.capture_logs() as log:
+    with capture() as log:
         rehearsals.recollect(journal, now=100.0)
     assert [entry["event"] for entry in log] == ["rehearsal.past_unknown"]
 

@@ -11,11 +11,12 @@ import pytest
 from msgspec.structs import replace
 
 from upswell.publisher.already_stored import AlreadyStored
-from upswell.publisher.items import Thing, file_uri, request_of
+from upswell.publisher.items import Thing, request_of
 from upswell.publisher.sources import Candidate
 from upswell.publisher.stored_record import StoredRecord
 from upswell.requests import key_of
 from upswell.settings import Settings
+from upswell.stores.addresses import file_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import pytest
 
 from upswell.errors import MessageError, UpswellError
 from upswell.publisher.items import Thing
-from upswell.publisher.sources import Candidate, Sources, What
+from upswell.publisher.sources import Candidate, Sources, What, is_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +26,7 @@ def found(
     notes: list[Note] = []
 
     async def scenario() -> list[Candidate]:
-        sources = Sources(
-            What(app_id="e1", arguments=arguments or ("-",), **options), notes.append, list_objects
-        )
+        sources = Sources(What(app_id="e1", arguments=arguments, **options), notes.append, list_objects)
         return [candidate async for batch in sources.batches() for candidate in batch]
 
     return asyncio.run(scenario()), notes
@@ -87,9 +85,73 @@ def test_many_files_come_in_batches_in_order(tmp_path: Path) -> None:
     assert keys(found(str(tmp_path))[0]) == [f"{n:04d}" for n in range(450)]
 
 
-def test_a_directory_that_is_missing_is_an_error_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(UpswellError, match=r"cannot read .*nowhere"):
-        found(str(tmp_path / "nowhere"))
+def test_a_source_that_is_missing_is_an_error_with_its_name_before_anything_is_found(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg")
+    with pytest.raises(UpswellError, match=r"nowhere does not exist"):
+        found(str(tmp_path / "a.jpg"), str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("uri", ["s3:/bucket", "S3:bucket/x", "https:/host/a"])
+def test_a_uri_with_a_slash_too_few_is_no_missing_file(uri: str) -> None:
+    with pytest.raises(UpswellError, match=r"a URI must begin with (s3|https)://, got "):
+        found(uri)
+
+
+def test_files_are_uploaded_under_their_own_names_whatever_is_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "photo.jpg", "sub/list.json", "notes.txt")
+    (tmp_path / "sub/list.json").write_text('[{"type": "file", "uri": "file:///x"}]')
+    monkeypatch.chdir(tmp_path)
+    candidates, notes = found("photo.jpg", "sub/list.json", (tmp_path / "notes.txt").as_uri(), prefix="in/")
+    assert keys(candidates) == ["in/photo.jpg", "in/list.json", "in/notes.txt"]
+    assert candidates[0].request.uri == (tmp_path / "photo.jpg").as_uri()
+    assert candidates[0].request.size_bytes == 5
+    assert notes == []
+
+
+def test_files_folders_and_lists_go_together(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "films/b.mp4")
+    (tmp_path / "more").write_text("https://host/c.jpg\n")
+    candidates, _ = found(
+        str(tmp_path / "a.jpg"), str(tmp_path / "films"), requests=(str(tmp_path / "more"),)
+    )
+    assert keys(candidates) == ["a.jpg", "films/b.mp4", None]
+
+
+def test_patterns_hold_for_files_too(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "b.txt")
+    assert keys(found(str(tmp_path / "a.jpg"), str(tmp_path / "b.txt"), exclude=("*.txt",))[0]) == ["a.jpg"]
+
+
+def test_two_files_of_one_name_are_refused_and_one_named_twice_is_not(tmp_path: Path) -> None:
+    make(tmp_path, "a/x.jpg", "b/x.jpg")
+    with pytest.raises(UpswellError, match="must have different last names"):
+        found(str(tmp_path / "a/x.jpg"), str(tmp_path / "b/x.jpg"))
+    assert len(found(str(tmp_path / "a/x.jpg"), str(tmp_path / "a/../a/x.jpg"))[0]) == 2
+
+
+def test_only_its_name_makes_a_file_a_list(tmp_path: Path) -> None:
+    make(tmp_path, "a.jsonl", "b.NDJSON", "c.json", "folder.jsonl/x")
+    lists = [
+        name for name in ("a.jsonl", "b.NDJSON", "c.json", "folder.jsonl") if is_list(str(tmp_path / name))
+    ]
+    assert lists == ["a.jsonl", "b.NDJSON"]
+    assert is_list("-")
+    assert not is_list((tmp_path / "a.jsonl").as_uri())
+
+
+def test_files_are_counted_beforehand_and_folders_are_not(tmp_path: Path) -> None:
+    make(tmp_path, "a", "b", "folder/c")
+    (tmp_path / "l").write_text("https://host/1\nhttps://host/2\n")
+    a, b, folder, lines = (str(tmp_path / name) for name in ("a", "b", "folder", "l"))
+
+    def count(*arguments: str) -> int | None:
+        what = What(app_id="e1", arguments=arguments, requests=(lines,))
+        return Sources(what, lambda _note: None).count()
+
+    assert count(a, b) == 4
+    assert count(a, folder) is None
 
 
 LISTED = ["https://host/a.jpg", "s3://bucket/b.png"]
@@ -112,7 +174,10 @@ def test_a_list_may_hold_uris_paths_and_requests(tmp_path: Path, monkeypatch: py
     ]
     path = tmp_path / "list.txt"
     path.write_text("\n".join(lines))
-    for candidates, notes in (found(str(path)), found(descriptor=os.open(path, os.O_RDONLY))):
+    for candidates, notes in (
+        found(requests=(str(path),)),
+        found(requests=("-",), descriptor=os.open(path, os.O_RDONLY)),
+    ):
         assert [c.request.uri for c in candidates] == [
             *LISTED,
             (tmp_path / "a.jpg").as_uri(),
@@ -130,7 +195,7 @@ def test_a_list_may_hold_uris_paths_and_requests(tmp_path: Path, monkeypatch: py
 def test_a_json_list_may_hold_uris(tmp_path: Path) -> None:
     path = tmp_path / "list.json"
     path.write_text(json.dumps([*LISTED, {"type": "file", "uri": "file:///x"}]))
-    assert [c.request.uri for c in found(str(path))[0]] == [*LISTED, "file:///x"]
+    assert [c.request.uri for c in found(requests=(str(path),))[0]] == [*LISTED, "file:///x"]
 
 
 def test_names_ended_by_nul_may_hold_newlines(tmp_path: Path) -> None:
@@ -138,7 +203,7 @@ def test_names_ended_by_nul_may_hold_newlines(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"\0".join(os.fsencode(tmp_path / name) for name in ("a\nb", "c")) + b"\0")
     os.close(writing)
-    candidates, notes = found("-", descriptor=reading, separator=b"\0")
+    candidates, notes = found(requests=("-",), descriptor=reading, separator=b"\0")
     os.close(reading)
     assert notes == []
     assert [c.request.uri for c in candidates] == [(tmp_path / name).as_uri() for name in ("a\nb", "c")]
@@ -173,8 +238,8 @@ def test_a_prefix_of_a_store_is_listed(tmp_path: Path) -> None:
 def test_a_picture_taken_for_a_list_is_refused_with_a_hint(tmp_path: Path) -> None:
     picture = tmp_path / "a.jpg"
     picture.write_bytes(b"\xff\xd8\xff\xe0" * 100)
-    with pytest.raises(MessageError, match=r"line 1: .*; to publish the file itself, give its directory or "):
-        found(str(picture))
+    with pytest.raises(MessageError, match=r"line 1: .*; to upload the file itself, name it file:///"):
+        found(requests=(str(picture),))
 
 
 def test_a_pipe_as_an_argument_is_read_once(tmp_path: Path) -> None:
@@ -182,5 +247,5 @@ def test_a_pipe_as_an_argument_is_read_once(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"https://host/a\n")
     os.close(writing)
-    assert [c.request.uri for c in found(f"/dev/fd/{reading}")[0]] == ["https://host/a"]
+    assert [c.request.uri for c in found(requests=(f"/dev/fd/{reading}",))[0]] == ["https://host/a"]
     os.close(reading)

@@ -176,7 +176,6 @@ def test_state_lies_in_the_xdg_folder_unless_told_otherwise(monkeypatch: pytest.
     monkeypatch.setenv("XDG_STATE_HOME", "/var/x")
     assert Settings().state_path == Path("/var/x/upswell")
     assert Settings(state_dir="/s").state_path == Path("/s")
-    assert Settings(state_dir="/s").destination_path == "/s/store"
     assert variable("slots") == "UPSWELL_SLOTS"
 
 

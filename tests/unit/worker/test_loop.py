@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-import structlog
 
 from support.memory_broker import MemoryBroker
+from upswell import __version__
 from upswell.broker import topology
 from upswell.broker.protocol import Message
 from upswell.errors import MessageError, SettingsError
+from upswell.events import capture
 from upswell.messages import (
     CommandName,
     UploadRequest,
@@ -54,6 +55,7 @@ class Rig:
             report_queue="reports",
             standby=standby,
             requested_at=999.0,
+            settings_hash="0123456789ab",
             clock=lambda: 1000.0,
             exit_process=self.exited.append,
         )
@@ -136,7 +138,8 @@ def test_worker_declares_its_queues_consumes_and_says_that_it_is_ready() -> None
             assert rig.statuses == [
                 WorkerStatus(
                     app_id="e1", worker_id="e1-w", state="ready", busy=0, slots=3, at=1000.0,
-                    requested_at=999.0, ready_at=1000.0,
+                    requested_at=999.0, ready_at=1000.0, started_at=1000.0, moved_bytes=0,
+                    version=__version__, settings_hash="0123456789ab",
                 )
             ]  # fmt: skip
 
@@ -252,7 +255,7 @@ def test_a_loop_that_something_blocks_is_told(monkeypatch: pytest.MonkeyPatch) -
         loop = asyncio.get_running_loop()
         real, shift = loop.time, 0.0
         monkeypatch.setattr(loop, "time", lambda: real() + shift)
-        with structlog.testing.capture_logs() as logs:
+        with capture() as logs:
             async with rig.running():
                 await asyncio.sleep(0.05)
                 assert not [log for log in logs if log["event"] == "worker.loop_blocked"]
@@ -260,6 +263,59 @@ def test_a_loop_that_something_blocks_is_told(monkeypatch: pytest.MonkeyPatch) -
                 await asyncio.sleep(0.05)
         blocked = [log["seconds"] for log in logs if log["event"] == "worker.loop_blocked"]
         assert blocked == [pytest.approx(5.0, abs=0.2)]
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_told_to_describe_lists_its_uploads_once_and_goes_on() -> None:
+    """The status of every second stays small: only the answer lists them."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        async with rig.running():
+            rig.upload("one")
+            rig.upload("two")
+            await settle()
+            rig.command("describe")
+            await settle()
+            described = rig.statuses[-1]
+            assert described.uploads is not None
+            assert [(upload.request_id, upload.waits) for upload in described.uploads] == [
+                ("one", False),
+                ("two", False),
+            ]
+            assert described.state == "ready"
+            assert rig.worker.status.uploads is None
+
+    asyncio.run(scenario())
+
+
+def test_a_draining_worker_describes_itself_too() -> None:
+    async def scenario() -> None:
+        rig = Rig()
+        async with rig.running():
+            rig.upload("one")
+            await settle()
+            rig.command("drain")
+            await settle()
+            rig.command("describe")
+            await settle()
+            assert rig.statuses[-1].state == "draining"
+            assert len(rig.statuses[-1].uploads or ()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_status_lists_no_more_uploads_than_a_message_may_hold() -> None:
+    async def scenario() -> None:
+        rig = Rig(slots=200)
+        async with rig.running():
+            for number in range(150):
+                rig.upload(f"r{number}")
+            await settle()
+            rig.command("describe")
+            await settle()
+            assert (rig.statuses[-1].busy, len(rig.statuses[-1].uploads or ())) == (150, 100)
 
     asyncio.run(scenario())
 

@@ -1,4 +1,4 @@
-"""`upswell publish`: directories, stores, lists and requests to an upload queue, and the results."""
+"""`upswell publish`: files, directories, stores and lists to an upload queue, and the results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import sys
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from shutil import copyfileobj
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,8 @@ from upswell.cli.options import app_option, finite, with_settings
 from upswell.errors import UpswellError
 from upswell.publisher.already_stored import AlreadyStored
 from upswell.publisher.publishing import Publishing, PublishJob
-from upswell.publisher.sources import Sources, What, is_stream, local_path
+from upswell.publisher.readable import check_readable
+from upswell.publisher.sources import Sources, What, is_list, is_stream
 from upswell.publisher.stored_record import StoredRecord
 from upswell.requests import key_of
 from upswell.safe import safe
@@ -38,6 +38,12 @@ INTERRUPTED = 128 + signal.SIGINT
 @click.command("publish")
 @app_option()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option(
+    "--requests",
+    multiple=True,
+    metavar="FILE",
+    help="List of requests, URIs or paths, one a line, whatever its name; - for standard input (repeatable).",
+)
 @click.option(
     "--include",
     multiple=True,
@@ -77,18 +83,29 @@ INTERRUPTED = 128 + signal.SIGINT
 @click.option("--fresh", is_flag=True, help="Use new ids: upload again what was published before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line.")
 @with_settings("publish", quiet="warning")
-def command(app: str, sources: tuple[str, ...], settings: Settings, **options: Any) -> int:
-    """Publish an upload request for each file in a directory, or each object below s3://bucket/prefix/.
+def command(
+    app: str, sources: tuple[str, ...], requests: tuple[str, ...], settings: Settings, **options: Any
+) -> int:
+    """Publish an upload request for each file, each file in a folder, or each object in a bucket.
 
-    SOURCE may also be a URI, or a file with a JSON list or lines, each a request {"type", "uri"}, a URI or a
-    path. - is standard input, the default. Files that are already stored are skipped, so after an
-    interruption just run the command again.
+    SOURCE is a file, a folder or a URI (s3://bucket/prefix/). A SOURCE that ends in .jsonl or .ndjson is a
+    list, and so is - (standard input, the default) or a pipe: each line is a request {"type", "uri"} in JSON,
+    a URI or a path. Files that are already stored are skipped, so after an interruption just run the command
+    again.
     """
-    sources = sources or ("-",)
-    with _readable_twice(sources, again=options["repeat"] > 1) as (arguments, descriptor):
+    arguments = tuple(source for source in sources if not is_list(source))
+    lists = (*(source for source in sources if is_list(source)), *requests)
+    if not arguments and not lists:
+        lists = ("-",)
+    if "-" in lists and sys.stdin.isatty():
+        click.echo(
+            "reading from the terminal: a path, a URI or a JSON request on each line; Ctrl-D ends", err=True
+        )
+    with _readable_twice(lists, again=options["repeat"] > 1) as (lists, descriptor):
         what = What(
             app_id=app,
             arguments=arguments,
+            requests=lists,
             descriptor=descriptor,
             separator=b"\0" if options.pop("null") else b"\n",
             salt=secrets.token_hex(8) if options["fresh"] else "",
@@ -104,18 +121,18 @@ def command(app: str, sources: tuple[str, ...], settings: Settings, **options: A
 
 
 @contextmanager
-def _readable_twice(sources: tuple[str, ...], *, again: bool) -> Generator[tuple[tuple[str, ...], int]]:
-    """Yield the arguments and the descriptor of standard input; a stream to be repeated is copied first."""
+def _readable_twice(lists: tuple[str, ...], *, again: bool) -> Generator[tuple[tuple[str, ...], int]]:
+    """Yield the lists and the descriptor of standard input; a stream to be repeated is copied first."""
     with tempfile.NamedTemporaryFile(prefix="upswell-publish-") as copy:
         if not again:
-            yield sources, sys.stdin.fileno() if "-" in sources else -1
+            yield lists, sys.stdin.fileno() if "-" in lists else -1
             return
-        streams = [one for one in sources if one == "-" or is_stream(one)]
+        streams = [one for one in lists if one == "-" or is_stream(one)]
         for stream in streams[:1]:
             with open(0 if stream == "-" else stream, "rb", closefd=stream != "-") as file:
                 copyfileobj(file, copy)
         copy.flush()
-        yield tuple(copy.name if one in streams[:1] else one for one in sources), -1
+        yield tuple(copy.name if one in streams[:1] else one for one in lists), -1
 
 
 async def _publish(settings: Settings, job: PublishJob, *, dry_run: bool, as_json: bool) -> int:
@@ -171,30 +188,12 @@ async def _list(publishing: Publishing, *, as_json: bool) -> None:
 
 
 def _warn(settings: Settings, job: PublishJob, known: AlreadyStored) -> None:
-    """Warn of settings that would make every upload fail, and of an unreadable destination."""
+    """Warn of an unreadable destination, and of sources that workers may not read."""
     if known.destination_error:
         click.echo(
             f"cannot list the destination, using this machine's record of stored files: "
             f"{safe(known.destination_error)}",
             err=True,
         )
-    if settings.handler != "upload":
-        return
-    roots = [Path(root).expanduser().resolve() for root in settings.source_roots]
-    for argument in job.what.arguments:
-        path = local_path(argument)
-        if path is None:
-            allowed = argument.startswith(tuple(settings.source_stores)) or not argument.startswith(
-                ("s3:", "gs:", "az:")
-            )
-            setting, named = "source_stores", ", ".join(settings.source_stores)
-        else:
-            is_folder = argument != "-" and Path(path).is_dir()
-            allowed = not is_folder or any(Path(path).resolve().is_relative_to(root) for root in roots)
-            setting, named = "source_roots", ", ".join(map(str, roots))
-        if not allowed:
-            click.echo(
-                f"warning: workers may not read {safe(argument)}, which is not below {setting} "
-                f"({named or 'empty'})",
-                err=True,
-            )
+    for warning in check_readable(settings, job.what.arguments):
+        click.echo(f"warning: {warning}", err=True)

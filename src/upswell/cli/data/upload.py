@@ -23,10 +23,12 @@ from upswell.cli.text import counted, seconds, size
 from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError, UpswellError
 from upswell.handlers.registry import load_handler
 from upswell.messages import UploadRequest
-from upswell.publisher.items import file_uri, guess_type
+from upswell.publisher.items import guess_type
 from upswell.publisher.sources import local_path
 from upswell.requests import PRIVATE
 from upswell.safe import safe
+from upswell.stores.addresses import file_uri
+from upswell.stores.registry import refuse_one_slash
 from upswell.worker.outcomes import backoff
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ def split_destination(destination: str, source: str) -> tuple[str, str]:
     >>> split_destination("s3://bucket/photos/beach.jpg", "holiday.jpg")
     ('s3://bucket/photos', 'beach.jpg')
     """
+    refuse_one_slash(destination)
     name = (local_path(source) or source.partition("?")[0]).rstrip("/").rpartition("/")[2]
     scheme, mark, rest = destination.partition("://")
     is_folder = destination.endswith("/") or (mark and "/" not in rest)

@@ -135,9 +135,7 @@ class LiveTable(View):
         )
         row = Text(self._response_times())
         if snapshot:
-            row.append(f"; target {snapshot.slo}: ").append(
-                attained(snapshot.attainment, snapshot.slo.share, snapshot.response_time)
-            )
+            row.append(f"; target {snapshot.slo}: ").append(attained(snapshot.attainment, snapshot.slo.share))
         table.add_row("response time", row)
         table.add_row("workers", Text(f"{'█' * sum(now.workers.values())} {_words(now.workers)}"))
         return table

@@ -13,6 +13,7 @@ from upswell.handlers.registry import REGISTRY as HANDLERS
 from upswell.policies.registry import policy_for
 from upswell.safe import safe
 from upswell.settings import SETTINGS, Settings, variable
+from upswell.settings.overlaps import overlapping_destinations
 from upswell.settings.tables import KINDS, table_settings, table_variable
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def check(config: str | None, as_json: bool, explain: bool) -> None:
         own = settings.for_app(app)
         HANDLERS.entry(own.handler)
         policy_for(own)  # also reads the rules file
+    for overlap in overlapping_destinations(settings):
+        click.echo(f"warning: {overlap}", err=True)
     rows = list(_rows(settings))
     if as_json:
         both = {name: {"value": value, "origin": origins.get(name, "default")} for name, value, *_ in rows}

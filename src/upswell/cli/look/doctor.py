@@ -22,6 +22,7 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted, seconds, size
 from upswell.errors import BrokerError, UpswellError
+from upswell.events import capture
 from upswell.fleets.registry import check_fleet
 from upswell.safe import safe
 
@@ -104,17 +105,16 @@ async def _queues(settings: Settings, broker: Broker) -> list[CheckResult]:
         queues += [topology.dead_letter_queue(name), topology.upload_queue(name, delivery_limit=limit)]
     findings: list[CheckResult] = []
     there = [queue for queue in queues if await broker.depth(queue.name) is not None]
-    from structlog.testing import capture_logs  # noqa: PLC0415 - only the doctor needs it
 
     for queue in there:
         try:
-            with capture_logs() as events:
+            with capture() as logged:
                 await broker.declare(queue)
         except UpswellError as error:
             findings.append(CheckResult(f"queue {queue.name}", False, f"{error}; rename or delete it"))
             continue
         findings += [
-            _weaker(queue.name, event) for event in events if event["event"] == "broker.queue_differs"
+            _weaker(queue.name, event) for event in logged if event["event"] == "broker.queue_differs"
         ]
     missing = len(queues) - len(there)
     findings.append(

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from upswell.analysis.sentence import headline, quantities, told
 from upswell.cli.journals import application, open_journal, parse_time
 from upswell.cli.options import app_option
-from upswell.cli.text import counted, number, seconds
+from upswell.cli.text import counted, duration, number, seconds
 from upswell.errors import JournalError
 from upswell.safe import safe
 
@@ -54,18 +54,6 @@ def command(journal: str, at: str, app: str | None, as_json: bool) -> None:
 def moment(at: float) -> str:
     """Return an instant as local date and time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-
-
-def duration(value: float) -> str:
-    """Return a duration in a suitable unit.
-
-    >>> duration(75.0), duration(7200.0), duration(200_000.0)
-    ('75 s', '120 min', '55.6 h')
-    """
-    for unit, name in ((3600.0, "h"), (60.0, "min")):
-        if value > 2 * unit:
-            return f"{value / unit:.3g} {name}"
-    return f"{value:.3g} s"
 
 
 def explanation(entry: JournalEntry, instant: float) -> list[str]:

@@ -1,7 +1,7 @@
 """`upswell status`: queues, response times against the target, workers, last decisions.
 
 It reads the journal (if the monitor runs on this machine), asks the broker for queue depths, and briefly
-listens to worker statuses.
+listens to worker statuses and to the heartbeats of monitor and scaler.
 """
 
 from __future__ import annotations
@@ -15,24 +15,34 @@ import msgspec
 from msgspec import Struct
 
 from upswell.broker import QueueDepth, topology
-from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped, unique_name
+from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped
 from upswell.cli.cost import cost_json
 from upswell.cli.journals import journal_path
+from upswell.cli.look.parts import PARTS, PartSeen, judged, listen_for_parts
 from upswell.cli.options import app_option, with_settings
-from upswell.errors import MessageError
+from upswell.cli.roster import LISTEN_INTERVALS, Roster
+from upswell.cli.text import counted, duration
 from upswell.journal import JournalEntry, JournalReader
-from upswell.messages import WorkerStatus, decode
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from upswell.broker import Broker, Delivery
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.broker import Broker
+    from upswell.messages import WorkerStatus
     from upswell.settings import Settings
 
-LISTEN_INTERVALS = 1.3
-"""How long to listen, in status intervals: every worker sends one status per interval."""
-
+LEAST_OLD_SECONDS = 5.0
+OLD_INTERVALS = 3
+"""A decision older than so many decision intervals is marked as old."""
 
 DECISIONS = 5
+
+
+class InFlight(Struct, frozen=True):
+    """Uploads in flight, None: unknown; `or_more`: others may be with workers of which nothing was heard."""
+
+    count: int | None
+    or_more: bool = False
 
 
 class AppState(Struct, frozen=True, kw_only=True):
@@ -49,47 +59,33 @@ class AppState(Struct, frozen=True, kw_only=True):
     latest: JournalEntry | None
     decisions: list[JournalEntry]
     price_per_worker_hour: float = 0.0
+    currency: str = ""
+    old: bool = False
+    """Whether the newest decision is older than a monitor that works would let it become."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The monitor's newest snapshot; its figures may be `old`."""
+        return self.latest.snapshot if self.latest else None
+
+    @property
+    def in_flight(self) -> InFlight:
+        """How many uploads are in flight: as the broker, the monitor or the workers say."""
+        snapshot = None if self.old else self.snapshot
+        if self.depth is None:
+            return InFlight(None)
+        if self.depth.messages_unacknowledged is not None:
+            return InFlight(self.depth.messages_unacknowledged)
+        if snapshot is not None and snapshot.messages_unacknowledged is not None:
+            return InFlight(snapshot.messages_unacknowledged, or_more=snapshot.unheard_in_flight > 0)
+        if self.unheard and not self.busy_slots:
+            return InFlight(None)
+        return InFlight(self.busy_slots, or_more=bool(self.unheard))
 
     @property
     def unheard(self) -> int | None:
         """Consumers of which no status was heard: neither `slots` nor `busy_slots` count theirs."""
         return None if self.depth is None else max(0, self.depth.consumers - self.workers.get("ready", 0))
-
-
-class Roster:
-    """The newest status of each recently heard worker."""
-
-    SILENT_SECONDS = 10.0
-
-    def __init__(self) -> None:
-        self._heard: dict[str, tuple[float, WorkerStatus]] = {}
-
-    async def listen(self, broker: Broker) -> None:
-        """Start receiving statuses from a private queue."""
-        queue = topology.status_queue("status", unique_name("cli"))
-        await broker.declare(queue)
-
-        def on_delivery(delivery: Delivery) -> None:
-            broker.ack(delivery)
-            self.take(delivery.body, time.monotonic())
-
-        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
-
-    def take(self, body: bytes, now: float) -> None:
-        """Record a status; ignore invalid ones."""
-        try:
-            status = decode(WorkerStatus, body)
-        except MessageError:
-            return
-        self._heard[status.worker_id] = (now, status)
-
-    def workers(self, now: float) -> list[WorkerStatus]:
-        """Return the newest status of each worker that is neither stopped nor silent."""
-        return [
-            status
-            for at, status in self._heard.values()
-            if status.state != "stopped" and now - at <= self.SILENT_SECONDS
-        ]
 
 
 async def look(broker: Broker, settings: Settings, apps: tuple[str, ...], roster: Roster) -> list[AppState]:
@@ -122,6 +118,9 @@ async def _look_at(
         latest=latest,
         decisions=journal.decisions(app, limit=DECISIONS, changed_only=True),
         price_per_worker_hour=settings.for_app(app).price_per_worker_hour,
+        currency=settings.for_app(app).currency,
+        old=latest is not None
+        and time.time() - latest.at > max(LEAST_OLD_SECONDS, OLD_INTERVALS * settings.decision_interval),
     )
 
 
@@ -137,34 +136,80 @@ def command(app: tuple[str, ...], settings: Settings, watch: bool, as_json: bool
     (run_until_stopped if watch else run)(_status(settings, app, watch=watch, as_json=as_json))
 
 
+class StatusProblem(Struct, frozen=True):
+    """What is wrong with an application, in words; a `warning` may pass by itself."""
+
+    words: str
+    warning: bool = False
+
+
+def problems(state: AppState, now: float) -> list[StatusProblem]:
+    """Return what is wrong, the worst first."""
+    found: list[StatusProblem] = []
+    snapshot = state.snapshot
+    if state.latest is None or snapshot is None:
+        found.append(StatusProblem("no decision yet: does a monitor run on this machine?", warning=True))
+    elif state.old:
+        age = duration(max(0.0, now - state.latest.at))
+        found.append(StatusProblem(f"the last decision is {age} old, and so are its figures", warning=True))
+    else:
+        alarms = ", ".join(alarm.replace("_", " ") for alarm in state.latest.decision.alarms)
+        if alarms:
+            found.append(StatusProblem(f"ALARM {alarms}: {state.latest.decision.reason}"))
+        attained = snapshot.attainment
+        if attained is not None and attained < snapshot.slo.share:
+            late = f"{attained:.1%} within {snapshot.slo.seconds:g} s"
+            found.append(StatusProblem(f"target missed: {late}, {snapshot.slo.share * 100:g}% wanted"))
+    if state.depth and state.depth.messages_ready and not state.depth.consumers:
+        found.append(StatusProblem(f"{counted(state.depth.messages_ready, 'upload')} queued and no worker"))
+    if state.dead:
+        how = f"upswell dead list --app {state.app_id}"
+        found.append(StatusProblem(f"{counted(state.dead, 'dead upload')}, see: {how}"))
+    if state.unheard:
+        found.append(StatusProblem(f"{counted(state.unheard, 'consumer')} without a status", warning=True))
+    return found
+
+
 async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_json: bool) -> None:
     async with connected(settings, "status", patience=None if watch else PATIENCE_SECONDS) as broker:
         roster = Roster()
         await roster.listen(broker)
-        await asyncio.sleep(LISTEN_INTERVALS * settings.status_interval)
+        heard = await listen_for_parts(broker, settings)
+        listening = asyncio.create_task(asyncio.sleep(LISTEN_INTERVALS * settings.status_interval))
+        await heard.wait(*PARTS)
+        await listening
+
+        async def look_once() -> tuple[list[AppState], list[PartSeen]]:
+            parts = judged(heard, time.monotonic())
+            states = await look(broker, settings, apps, roster)
+            if not parts[0].ok:  # what it decided last may be fresh still, and will not be followed by more
+                states = [msgspec.structs.replace(state, old=state.latest is not None) for state in states]
+            return states, parts
+
         if watch:
             from upswell.cli.look.status_table import watch_states  # noqa: PLC0415 - only for terminals
 
-            await watch_states(lambda: look(broker, settings, apps, roster))
+            await watch_states(look_once)
             return
-        states = await look(broker, settings, apps, roster)
+        states, parts = await look_once()
         if as_json:
-            click.echo(
-                msgspec.json.encode({"at": time.time(), "apps": [_as_json(s) for s in states]}).decode()
-            )
+            now = time.time()
+            shown = {"at": now, "parts": parts, "apps": [_as_json(s, now) for s in states]}
+            click.echo(msgspec.json.encode(shown).decode())
             return
         from upswell.cli.look.status_table import print_states  # noqa: PLC0415 - as above
 
-        print_states(states)
+        print_states(states, parts)
 
 
-def _as_json(state: AppState) -> dict[str, Any]:
+def _as_json(state: AppState, now: float) -> dict[str, Any]:
     latest = state.latest
     return {
         "app_id": state.app_id,
         "slo": state.slo,
         "upload_queue": state.upload_queue,
         "depth": state.depth,
+        "in_flight": state.in_flight.count,
         "dead": state.dead,
         "workers": state.workers,
         "busy_slots": state.busy_slots,
@@ -173,8 +218,10 @@ def _as_json(state: AppState) -> dict[str, Any]:
         "snapshot": latest.snapshot if latest else None,
         "desired_workers": latest.decision.desired_workers if latest else None,
         "decided_at": latest.at if latest else None,
+        "old": state.old,
         "alarms": latest.decision.alarms if latest else (),
-        "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour),
+        "problems": [problem.words for problem in problems(state, now)],
+        "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour, state.currency),
         "decisions": [
             {"at": e.at, "desired_workers": e.decision.desired_workers, "reason": safe(e.decision.reason)}
             for e in state.decisions

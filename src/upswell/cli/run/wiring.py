@@ -6,6 +6,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from upswell.broker.heartbeat import beating
 from upswell.cli.connection import unique_name
 from upswell.cli.journals import journal_path
 from upswell.errors import SettingsError
@@ -40,7 +41,7 @@ async def monitoring(
     journal = Journal(journal_path(settings), settings.journal_max_bytes)
     try:
         remember(journal, settings)
-        yield Monitor(
+        monitor = Monitor(
             broker=broker,
             settings=settings,
             journal=journal,
@@ -48,6 +49,8 @@ async def monitoring(
             name=unique_name("monitor"),
             on_decision=on_decision,
         )
+        async with beating(broker, monitor.pulse.status):
+            yield monitor
     finally:
         journal.close()
 
@@ -57,6 +60,8 @@ async def scaling(settings: Settings, broker: Broker) -> AsyncGenerator[Scaler]:
     """Yield a scaler, not yet running; close its fleet afterwards, its workers keep running."""
     fleet = open_fleet(settings)
     try:
-        yield Scaler(broker=broker, fleet=fleet, settings=settings, name=unique_name("scaler"))
+        scaler = Scaler(broker=broker, fleet=fleet, settings=settings, name=unique_name("scaler"))
+        async with beating(broker, scaler.part_status):
+            yield scaler
     finally:
         await fleet.close()

@@ -18,12 +18,14 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from upswell.errors import SettingsError, StoreUnavailableError
 from upswell.events import get_logger
-from upswell.stores.clients.errors import store_error
+from upswell.stores.clients.credentials import aws_profile, no_credentials
+from upswell.stores.clients.errors import Asked, store_error
 from upswell.stores.settings import ObjectSettings
 
 if TYPE_CHECKING:
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 _log = get_logger()
-
-_ELSEWHERE = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-              "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
-"""Variables of which obstore reads credentials by itself. They are the vendor's, hence not settings."""
 
 _CODE = re.compile(r"\A[A-Za-z0-9.]{1,64}\Z")
 
@@ -56,17 +54,7 @@ def credential_provider() -> Callable[[], Any] | None:
             raise SettingsError(
                 f"{name} must be printable ASCII in one line, without a line break at its end"
             )
-    if any(os.environ.get(name) for name in _ELSEWHERE) or not _has_profile():
-        return None
-    return _ProfileCredentials()
-
-
-def _has_profile() -> bool:
-    files = (
-        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
-    )
-    return bool(os.environ.get("AWS_PROFILE")) or any(Path(file).expanduser().is_file() for file in files)
+    return None if aws_profile() is None else _ProfileCredentials()
 
 
 class _ProfileCredentials:
@@ -148,6 +136,20 @@ def refuses_damaged_parts(bucket: str, key: str, algorithm: str, settings: Setti
     return False
 
 
+def require_multipart(bucket: str, key: str, settings: Settings) -> None:
+    """Begin and abort a multipart upload, which leaves nothing, whatever the credentials may not do.
+
+    Raises:
+        UploadError: the store's.
+    """
+    asked = Asked("s3", bucket, settings.store_endpoint, key, "write")
+    client = _client_of(settings)
+    with _told(asked):
+        upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    with _told(replace(asked, action="abort")):
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+
+
 def put_new_parts(
     bucket: str,
     key: str,
@@ -177,7 +179,7 @@ def put_new_parts(
         answer = client.upload_part(**upload, PartNumber=number, Body=bytes(body), **crc32)
         return {"PartNumber": number, "ETag": answer["ETag"], **crc32}
 
-    with _told(f"s3://{bucket}/{key}"):
+    with _told(Asked("s3", bucket, settings.store_endpoint, key, "write")):
         begun = client.create_multipart_upload(**upload, Metadata=dict(metadata), **kind)
         upload["UploadId"] = begun["UploadId"]
         try:
@@ -201,7 +203,7 @@ def put_new_parts(
 
 
 @contextmanager
-def _told(url: str) -> Generator[None]:
+def _told(asked: Asked) -> Generator[None]:
     """Tell botocore's errors as ours; what the caller's own iterator raised passes as it is."""
     import botocore.exceptions as theirs  # noqa: PLC0415 - see the module's docstring
 
@@ -211,25 +213,26 @@ def _told(url: str) -> Generator[None]:
         status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
         code = str(error.response.get("Error", {}).get("Code", ""))
         if status == "412":
-            raise FileExistsError(url) from None
-        raise store_error(status, code if _CODE.match(code) else "", "", url) from None
+            raise FileExistsError(asked.url) from None
+        raise store_error(status, code if _CODE.match(code) else "", "", asked) from None
     except theirs.BotoCoreError as error:
-        is_ours = isinstance(error, (theirs.NoCredentialsError, theirs.PartialCredentialsError,
-                                     theirs.CredentialRetrievalError, theirs.SSOError))  # fmt: skip
+        if isinstance(error, (theirs.NoCredentialsError, theirs.PartialCredentialsError,
+                              theirs.CredentialRetrievalError, theirs.SSOError)):  # fmt: skip
+            raise StoreUnavailableError(str(no_credentials(f"s3://{asked.bucket}"))) from None
         kind = (
             "Timeout" if isinstance(error, theirs.ReadTimeoutError)
             else "Request" if isinstance(error, theirs.HTTPClientError)
             else "Connect" if isinstance(error, theirs.ConnectionError)
             else type(error).__name__
         )  # fmt: skip
-        raise store_error("", "", kind, url, has_credentials=not is_ours) from None
+        raise store_error("", "", kind, asked) from None
 
 
 def _client_of(settings: Settings) -> Any:
     own = settings.own("stores", "objects", ObjectSettings)
     return _client(
         settings.store_endpoint or None,
-        settings.store_region or os.environ.get("AWS_REGION") or "us-east-1",
+        settings.store_region or "us-east-1",
         own.addressing,
         own.anonymous,
         own.timeout,

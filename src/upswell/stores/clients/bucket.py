@@ -28,7 +28,14 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from upswell.errors import SettingsError, StoreUnavailableError, TemporaryUploadError
 from upswell.safe import safe
-from upswell.stores.clients.errors import TEMPORARY_CODES, store_error
+from upswell.stores.clients.credentials import (
+    completed,
+    given_by,
+    given_by_variable,
+    may_ask_the_machine,
+    no_credentials,
+)
+from upswell.stores.clients.errors import TEMPORARY_CODES, Asked, store_error
 from upswell.stores.settings import ObjectSettings
 
 if TYPE_CHECKING:
@@ -36,14 +43,19 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from upswell.settings import Settings
+    from upswell.stores.clients.errors import Action
 
     Chunk = bytes | memoryview
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _NAME = re.compile(r"\A[A-Za-z0-9$][A-Za-z0-9._-]{1,221}\Z")
 _STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_CODE = re.compile(r"(?:<Code>|\(code: )([A-Za-z][A-Za-z0-9.]{0,63})(?:</Code>|\))")
 _KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
+_NO_TOKEN = re.compile(
+    r"performing token request|/latest/(?:api/token|meta-data/)|External AWS credential provider"
+)
+"""Whoever was to give credentials did not: the store itself was never asked."""
 
 
 class ObjectInfo(Struct, frozen=True):
@@ -71,17 +83,39 @@ class Bucket:
             )
         self.scheme = scheme
         self.name = name
+        self.settings = settings = completed(scheme, settings)
         self.endpoint = settings.store_endpoint
         self.is_encrypted = not self.endpoint or urlsplit(self.endpoint).scheme == "https"
         """Whether the bytes travel over TLS, where none can change unnoticed."""
+        self.is_anonymous = _own(settings).anonymous
         check_endpoint(settings)
-        self._settings = settings
         self._sends_checksums: Any = None
         try:
             self._store = _MAKERS[scheme](name, settings)
         except (exceptions.BaseError, ValueError) as error:
             reason = str(error).partition("\n")[0]
+            if "Account must be specified" in reason:
+                reason = "set AZURE_STORAGE_ACCOUNT_NAME"
             raise SettingsError(f"{scheme}://{name} cannot be used as a store: {reason}") from None
+
+    def require_credentials(self) -> None:
+        """Find out whether there are credentials, before any upload needs them.
+
+        Where no variable gives them, a profile or the machine's own identity service is asked for some, once.
+
+        Raises:
+            SettingsError: there are none.
+        """
+        if self.is_anonymous or given_by_variable(self.scheme):
+            return
+        if not (given_by(self.scheme) or may_ask_the_machine(self.scheme)):
+            raise no_credentials(f"{self.scheme}://{self.name}")
+        try:
+            store = _MAKERS[self.scheme](self.name, self.settings, **_options_of_one_try(self.settings))
+            obstore.get(store, "upswell-credentials", options={"head": True})
+        except (exceptions.BaseError, FileNotFoundError) as error:
+            if _NO_TOKEN.search(str(error)):
+                raise no_credentials(f"{self.scheme}://{self.name}") from None
 
     def put(self, key: str, body: Chunk, metadata: Mapping[str, str], *, only_new: bool) -> str | None:
         """Store a small object in one request; return its ETag.
@@ -89,7 +123,7 @@ class Bucket:
         Raises:
             FileExistsError: `only_new`, and an object is there (some stores never say so and replace it).
         """
-        with self._told(key):
+        with self._told(key, "write"):
             result = obstore.put(
                 self._store,
                 key,
@@ -117,7 +151,7 @@ class Bucket:
         `parts` are of `part_bytes` each, the last may be shorter. Whatever is raised while one is asked for
         stops the upload, deletes the parts that were sent, and comes out here.
         """
-        with _elsewhere(parts) as asked, self._told(key):
+        with _elsewhere(parts) as asked, self._told(key, "write"):
             result = obstore.put(
                 self._with_checksums() if with_crc64 else self._store,
                 key,
@@ -131,7 +165,7 @@ class Bucket:
 
     def _with_checksums(self) -> Any:
         if self._sends_checksums is None:
-            self._sends_checksums = _s3(self.name, self._settings, checksum_algorithm="CRC64NVME")
+            self._sends_checksums = _s3(self.name, self.settings, checksum_algorithm="CRC64NVME")
         return self._sends_checksums
 
     def stat(self, key: str) -> ObjectInfo | None:
@@ -163,7 +197,7 @@ class Bucket:
 
     def list(self, prefix: str) -> Generator[tuple[str, ObjectInfo]]:
         """Yield key and object of all below `prefix` (whole components), a page at a time, no metadata."""
-        with self._told(prefix):
+        with self._told(prefix, "list"):
             for page in obstore.list(self._store, prefix or None, chunk_size=1000, return_arrow=False):
                 for found in page:
                     yield found["path"], ObjectInfo(found["size"], _bare(found["e_tag"]), {})
@@ -171,20 +205,20 @@ class Bucket:
     def delete(self, key: str) -> None:
         """Delete an object; there may be none."""
         try:
-            with self._told(key):
+            with self._told(key, "delete"):
                 obstore.delete(self._store, key)
         except FileNotFoundError:
             pass
 
     @contextmanager
-    def _told(self, key: str) -> Generator[None]:
+    def _told(self, key: str, action: Action = "read") -> Generator[None]:
         """Tell obstore's errors as ours; what the caller's own iterator raised passes as it is."""
         try:
             yield
         except exceptions.AlreadyExistsError:
             raise FileExistsError(key) from None
         except (exceptions.BaseError, FileNotFoundError) as error:
-            _raise(error, f"{self.scheme}://{self.name}/{key}")
+            _raise(error, Asked(self.scheme, self.name, self.endpoint, key, action))
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # Rust's; it has no name that can be imported
                 raise
@@ -221,22 +255,22 @@ def check_endpoint(settings: Settings) -> None:
         )
 
 
-def _raise(error: Exception, url: str) -> NoReturn:
+def _raise(error: Exception, asked: Asked) -> NoReturn:
     """Raise the UploadError that the table has for an error of obstore's; FileNotFoundError for no object."""
     text = str(error)
     status, code, kind = (
         found[1] if (found := pattern.search(text)) else "" for pattern in (_STATUS, _CODE, _KIND)
     )
-    told = store_error(
-        "412" if isinstance(error, exceptions.PreconditionError) else status,
-        code,
-        kind or type(error).__name__,
-        url,
-        has_credentials=not isinstance(error, exceptions.UnauthenticatedError),
-    )
+    if _NO_TOKEN.search(text):
+        raise StoreUnavailableError(str(no_credentials(f"{asked.scheme}://{asked.bucket}"))) from None
+    if isinstance(error, exceptions.PreconditionError):
+        status = "412"
+    if isinstance(error, exceptions.UnauthenticatedError):
+        status = "401"
+    told = store_error(status, code, kind or type(error).__name__, asked)
     is_missing = isinstance(error, FileNotFoundError) and code not in TEMPORARY_CODES
     if is_missing and not isinstance(told, StoreUnavailableError):
-        raise FileNotFoundError(url) from None
+        raise FileNotFoundError(asked.url) from None
     raise told from None
 
 
@@ -280,6 +314,16 @@ def _options(settings: Settings, endpoint_name: str, endpoint: str) -> dict[str,
     return options
 
 
+def _options_of_one_try(settings: Settings) -> dict[str, Any]:
+    """Return the options of a store that is asked once, and not for long."""
+    options = _options(settings, "", "")
+    seconds = timedelta(seconds=5)
+    return {
+        "client_options": {**options["client_options"], "connect_timeout": seconds, "timeout": seconds},
+        "retry_config": {**options["retry_config"], "max_retries": 0, "retry_timeout": seconds},
+    }
+
+
 def _s3(bucket: str, settings: Settings, **more: Any) -> S3Store:
     from upswell.stores.clients.aws import credential_provider  # noqa: PLC0415 - only S3 needs it
 
@@ -293,8 +337,7 @@ def _s3(bucket: str, settings: Settings, **more: Any) -> S3Store:
         virtual_hosted_style_request=_own(settings).addressing == "virtual",
         # The bytes are checked against the store's answer instead: that holds for the way back, too.
         unsigned_payload=True,
-        **options,
-        **more,
+        **{**options, **more},
     )
 
 
@@ -306,12 +349,12 @@ def _s3_endpoint(bucket: str, settings: Settings) -> str:
     return f"{scheme}://{bucket}.{host}"
 
 
-def _gcs(bucket: str, settings: Settings) -> GCSStore:
-    return GCSStore(bucket, **_options(settings, "base_url", settings.store_endpoint))
+def _gcs(bucket: str, settings: Settings, **more: Any) -> GCSStore:
+    return GCSStore(bucket, **{**_options(settings, "base_url", settings.store_endpoint), **more})
 
 
-def _azure(container: str, settings: Settings) -> AzureStore:
-    return AzureStore(container, **_options(settings, "endpoint", settings.store_endpoint))
+def _azure(container: str, settings: Settings, **more: Any) -> AzureStore:
+    return AzureStore(container, **{**_options(settings, "endpoint", settings.store_endpoint), **more})
 
 
 _MAKERS = {"s3": _s3, "gs": _gcs, "az": _azure}

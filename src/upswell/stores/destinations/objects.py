@@ -12,14 +12,22 @@ is compared.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from upswell.errors import SettingsError, TemporaryUploadError
+from upswell.errors import TemporaryUploadError, UploadError
 from upswell.requests import split_key
-from upswell.stores.clients.aws import discard_unfinished, put_new_parts, refuses_damaged_parts
+from upswell.stores.clients.aws import (
+    discard_unfinished,
+    put_new_parts,
+    refuses_damaged_parts,
+    require_multipart,
+)
 from upswell.stores.clients.bucket import Bucket
+from upswell.stores.clients.credentials import given_by
 from upswell.stores.destinations.part_reader import PartReader, part_size
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
@@ -54,10 +62,10 @@ class _Upload:
 class ObjectStore:
     """Objects below `prefix` in a bucket."""
 
-    def __init__(self, bucket: Bucket, prefix: str, settings: Settings) -> None:
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
         self._bucket = bucket
         self._prefix = prefix
-        self._settings = settings
+        self._settings = settings = bucket.settings
         self._own = settings.own("stores", "objects", ObjectSettings)
         # Azure's ETags are no checksums, nor are they compared when each object is read back.
         self._takes_md5 = settings.verify == "checksum" and bucket.scheme != "az"
@@ -306,24 +314,52 @@ class BucketScheme:
         return opener(settings)
 
     def store(self, destination: str, settings: Settings) -> ObjectStore:
-        """Return the store behind `s3://bucket/prefix`, `gs://...` or `az://...`; nobody is asked yet.
+        """Return the store behind `s3://bucket/prefix`, `gs://...` or `az://...`; it is not asked yet.
 
         Raises:
-            SettingsError: it is no such URL, or the settings do not fit together.
+            SettingsError: it is no such URL, the settings do not fit together, or there are no credentials.
         """
-        scheme, _, rest = destination.partition("://")
-        name, _, prefix = rest.partition("/")
-        return ObjectStore(Bucket(scheme.lower(), name, settings), prefix.strip("/"), settings)
+        bucket, prefix = _bucket_of(destination, settings)
+        bucket.require_credentials()
+        return ObjectStore(bucket, prefix)
 
 
-def check_bucket(settings: Settings) -> str | None:
-    """Return what is wrong with the destination's bucket, or None; nothing is written.
+def _bucket_of(destination: str, settings: Settings) -> tuple[Bucket, str]:
+    """Return a destination's bucket and the prefix of its keys."""
+    scheme, _, rest = destination.partition("://")
+    name, _, prefix = rest.partition("/")
+    return Bucket(scheme.lower(), name, settings), prefix.strip("/")
+
+
+def check_bucket(settings: Settings) -> str:
+    """Write, read and delete a small object below the destination; return what was done.
+
+    The rights to write and to delete are tried where nothing is left behind (a multipart upload that is
+    aborted; a key that nobody has) before the object is written.
 
     Raises:
+        SettingsError: it is no such URL, the settings do not fit together, or there are no credentials.
         UploadError: the store does not answer, or refuses.
     """
+    bucket, prefix = _bucket_of(settings.destination_path, settings)
+    bucket.require_credentials()
+    name = f"upswell-doctor-{secrets.token_hex(8)}"
+    key = f"{prefix}/{name}" if prefix else name
+    if bucket.scheme == "s3":
+        require_multipart(bucket.name, key, bucket.settings)
+    bucket.delete(key)
+    body = name.encode()
     try:
-        BucketScheme().store(settings.destination_path, settings).head("upswell-doctor")
-    except SettingsError as error:
-        return str(error)
-    return None
+        bucket.put(key, body, {}, only_new=False)
+        found = b"".join(bytes(chunk) for chunk in bucket.read(key)[1])
+    except BaseException:
+        with suppress(UploadError):  # what happened before counts; the answer to the put may be lost
+            bucket.delete(key)
+        raise
+    bucket.delete(key)
+    if found != body:
+        raise TemporaryUploadError(f"{bucket.scheme}://{bucket.name} gave other bytes than it was sent")
+    credentials = (
+        "no credentials" if bucket.is_anonymous else given_by(bucket.scheme) or "this machine's role"
+    )
+    return f"wrote, read and deleted an object, with {credentials}"

@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from structlog.testing import capture_logs
 
 from upswell.broker.protocol import Message, QueueDepth
 from upswell.broker.sqlite.connection import SqliteConnection
@@ -14,6 +13,7 @@ from upswell.broker.sqlite.transaction import ConsumerState
 from upswell.broker.sqlite.wakeup import SILENT_SECONDS
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError, QueueMismatchError, UnroutableError
+from upswell.events import capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,7 @@ def test_a_dead_letter_queue_that_is_missing_is_made(place: Place) -> None:
     session = place.session()
     session.declare(UPLOADS)
     publish(session, "uploads", b"x")
-    with capture_logs() as logs:
+    with capture() as logs:
         for _ in range(2):
             settle(session, "retry", session.get("uploads"))
     assert session.depth("uploads.dead") == QueueDepth(1, 0, 0)
@@ -183,7 +183,7 @@ def test_a_process_that_hangs_loses_what_it_held_and_joins_again_when_it_wakes(p
     assert other.depth("plain") == QueueDepth(1, 0, 0)
     assert other.depth("control") is None
 
-    with capture_logs() as logs:
+    with capture() as logs:
         (again,) = settle(sleeper, "ack", old)  # too late, and without effect
     assert (again.body, again.attempt) == (b"x", 2)
     assert [entry["event"] for entry in logs] == ["broker.reconnected"]
@@ -353,7 +353,7 @@ def test_a_consumed_queue_that_someone_deleted_is_made_again(place: Place) -> No
     session.declare(UPLOADS)
     consume(session, "uploads", 1)
     other.delete("uploads")
-    with capture_logs() as logs:
+    with capture() as logs:
         session.tick()
     publish(other, "uploads", b"x")
     assert [delivery.body for delivery in take(session)] == [b"x"]
@@ -365,7 +365,7 @@ def test_a_file_that_was_moved_away_is_made_again(place: Place) -> None:
     session.declare(PLAIN)
     consume(session, "plain", 1)
     place.path.rename(place.path.with_name("moved"))
-    with capture_logs() as logs:
+    with capture() as logs:
         session.tick()
     publish(place.session("publisher"), "plain", b"x")
     assert [delivery.body for delivery in take(session)] == [b"x"]

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from structlog.testing import capture_logs
 
 from upswell.broker.sqlite.database import BrokerDatabase
 from upswell.broker.sqlite.schema import SCHEMA_VERSION
 from upswell.errors import BrokerError
+from upswell.events import capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_a_transaction_is_tried_again_until_the_disk_has_room(file: BrokerDataba
             make_room(file)
         return True
 
-    with capture_logs() as logs:
+    with capture() as logs:
         file.transact(lambda: write_much(file), synced=True, pause=pause)
     assert file.db.execute("SELECT count(*) FROM messages").fetchone() == (1,)
     assert [(entry["event"], entry.get("failures")) for entry in logs] == [

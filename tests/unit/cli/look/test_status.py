@@ -3,8 +3,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from upswell.broker.protocol import QueueDepth
-from upswell.cli.look.status import AppState, Roster
-from upswell.cli.look.status_table import workers
+from upswell.cli.look.status import AppState
+from upswell.cli.look.status_table import in_flight, workers
+from upswell.cli.roster import Roster
 from upswell.messages import WorkerStatus, encode
 
 
@@ -48,3 +49,31 @@ def test_consumers_that_sent_no_status_are_counted_as_not_heard() -> None:
     assert workers(state) == "1 ready, 2 not heard"
     assert workers(replace(state, depth=None)) == "1 ready"
     assert replace(state, depth=None).unheard is None
+
+
+def seen(unacknowledged: int | None, consumers: int, ready: int, busy: int) -> AppState:
+    return AppState(
+        app_id="e1",
+        slo="95% < 30s",
+        upload_queue="e1_upload",
+        depth=QueueDepth(messages_ready=0, messages_unacknowledged=unacknowledged, consumers=consumers),
+        dead=None,
+        workers={"ready": ready} if ready else {},
+        busy_slots=busy,
+        slots=4,
+        latest=None,
+        decisions=[],
+    )
+
+
+def test_in_flight_is_what_the_workers_say_where_the_broker_does_not() -> None:
+    """RabbitMQ tells the depth of a queue without what is in flight; "0" would be untrue."""
+    told = {
+        "3": seen(3, consumers=9, ready=1, busy=2),
+        "2": seen(None, consumers=1, ready=1, busy=2),
+        "2 or more": seen(None, consumers=2, ready=1, busy=2),
+        "unknown": seen(None, consumers=2, ready=0, busy=0),
+    }
+    assert {words: in_flight(state.in_flight) for words, state in told.items()} == {
+        words: words for words in told
+    }

@@ -1,0 +1,182 @@
+"""The heartbeat of a monitor or a scaler: a `PartStatus` every second, to whoever listens.
+
+It goes through the broker, so it is heard wherever the parts run; nobody listens for most of the time, and
+then it costs nothing. What is heard is shown to people and decides nothing: anybody may send one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from upswell.broker import topology
+from upswell.broker.protocol import Message
+from upswell.errors import BrokerError, MessageError
+from upswell.messages import PartName, PartState, PartStatus, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from upswell.broker.protocol import Broker, Delivery
+
+HEARTBEAT_SECONDS = 1.0
+
+SILENT_SECONDS = 4.0
+"""A part that is not heard for so long counts as dead: with the time to look again, it is seen within 5 s."""
+
+LISTEN_SECONDS = 3 * HEARTBEAT_SECONDS
+"""A part that is not heard in so long a time does not run, or hangs."""
+
+LEAST_LATE_SECONDS = 5.0
+LATE_ROUNDS = 3
+"""A part whose rounds have not worked for so many of their intervals is failing."""
+
+_MAX_PARTS = 1000
+_LAST: tuple[PartState, ...] = ("working", "draining", "starting", "failing", "waiting", "stopped")
+
+
+class Pulse:
+    """What a part says of itself: its state, and when its last round worked.
+
+    `interval` is the longest time between two rounds of a part that is well.
+    """
+
+    def __init__(
+        self,
+        part: PartName,
+        name: str,
+        report_queue: str,
+        *,
+        interval: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._part: PartName = part
+        self._name = name
+        self._report_queue = report_queue
+        self._late_after = max(LEAST_LATE_SECONDS, LATE_ROUNDS * interval)
+        self._monotonic = monotonic
+        self._begun_at = monotonic()
+        self._worked_at: float | None = None
+        self._state: PartState = "starting"
+
+    def enter(self, state: PartState) -> None:
+        """Change the state; from now on a round is due within its time."""
+        self._state = state
+        self._begun_at = self._monotonic()
+
+    def worked(self) -> None:
+        """Take note of a round that worked."""
+        self._worked_at = self._monotonic()
+        if self._state == "starting":
+            self._state = "working"
+
+    def status(self, *, workers_left: int | None = None, uploads_left: int | None = None) -> PartStatus:
+        """Return the heartbeat of this moment."""
+        now = self._monotonic()
+        last = self._begun_at if self._worked_at is None else max(self._begun_at, self._worked_at)
+        late = self._state in ("starting", "working") and now - last > self._late_after
+        return PartStatus(
+            part=self._part,
+            name=self._name,
+            report_queue=self._report_queue,
+            state="failing" if late else self._state,
+            since_round=None if self._worked_at is None else now - self._worked_at,
+            workers_left=workers_left,
+            uploads_left=uploads_left,
+        )
+
+
+@asynccontextmanager
+async def beating(broker: Broker, status: Callable[[], PartStatus]) -> AsyncGenerator[None]:
+    """Send a heartbeat every second while the context lasts, and a last one that says `stopped`."""
+    beats = asyncio.create_task(_beat(broker, status))
+    try:
+        yield
+    finally:
+        beats.cancel()
+        await asyncio.wait([beats])
+        last = status()
+        _send(
+            broker,
+            PartStatus(part=last.part, name=last.name, report_queue=last.report_queue, state="stopped"),
+        )
+
+
+async def _beat(broker: Broker, status: Callable[[], PartStatus]) -> None:
+    while True:
+        _send(broker, status())
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+def _send(broker: Broker, status: PartStatus) -> None:
+    with suppress(BrokerError):  # it is closed or broken, which its other users say
+        broker.publish(
+            Message(body=encode(status), exchange=topology.PARTS_EXCHANGE, persistent=False, mandatory=False)
+        )
+
+
+class HeardParts:
+    """The monitors and scalers of one installation that are heard at present.
+
+    Args:
+        report_queue: the installation's; heartbeats of others on the same broker are let pass.
+    """
+
+    def __init__(self, report_queue: str) -> None:
+        self._report_queue = report_queue
+        self._heard: dict[str, tuple[float, PartStatus]] = {}
+        self._news = asyncio.Event()
+        self._since = time.monotonic()
+
+    async def listen(self, broker: Broker, name: str) -> None:
+        """Begin to hear, over a queue of this `name`."""
+        queue = topology.parts_queue(name)
+        await broker.declare(queue)
+
+        def on_delivery(delivery: Delivery) -> None:
+            broker.ack(delivery)
+            self.take(delivery.body, time.monotonic())
+
+        await broker.consume(queue.name, on_delivery, prefetch_count=100)
+        self._since = time.monotonic()
+
+    def take(self, body: bytes, now: float) -> None:
+        """Take a heartbeat in; what is none is let pass."""
+        try:
+            status = decode(PartStatus, body)
+        except MessageError:
+            return
+        if status.report_queue == self._report_queue and (
+            status.name in self._heard or len(self._heard) < _MAX_PARTS
+        ):
+            self._heard[status.name] = now, status
+            self._news.set()
+
+    def newest(self, part: PartName, now: float) -> PartStatus | None:
+        """Return the heartbeat of the monitor or the scaler, None where none is heard.
+
+        Of several it is one that works, before one that waits to take over or has just stopped.
+        """
+        fresh = [
+            status
+            for at, status in self._heard.values()
+            if status.part == part and now - at <= SILENT_SECONDS
+        ]
+        return min(fresh, key=lambda status: _LAST.index(status.state), default=None)
+
+    def silent_for(self, part: PartName, now: float) -> float:
+        """Return how long a part has been silent: since its last heartbeat, or since we began to listen."""
+        beats = [at for at, status in self._heard.values() if status.part == part]
+        return now - max(beats, default=self._since)
+
+    async def wait(self, *parts: PartName, timeout: float = LISTEN_SECONDS) -> None:
+        """Return when each of these parts is heard, or after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not all(self.newest(part, time.monotonic()) for part in parts):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return

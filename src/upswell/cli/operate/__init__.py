@@ -1,0 +1,1 @@
+"""Commands for the one who operates it: who works, logs, by hand, restart, stop."""

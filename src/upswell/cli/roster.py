@@ -1,0 +1,92 @@
+"""Who works: the workers' statuses, as a command hears them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from upswell.broker import Message, topology
+from upswell.cli.connection import unique_name
+from upswell.errors import BrokerError, MessageError
+from upswell.messages import WorkerCommand, WorkerStatus, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from upswell.broker import Broker, Delivery
+    from upswell.messages import CommandName, UploadInHand
+
+LISTEN_INTERVALS = 1.3
+"""How long to listen, in status intervals: every worker sends one status per interval."""
+
+MAX_HEARD = 100_000
+"""Workers remembered at most, whatever is sent."""
+
+
+class Roster:
+    """The newest status of each recently heard worker."""
+
+    SILENT_SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._heard: dict[str, tuple[float, WorkerStatus]] = {}
+        self._first: dict[str, WorkerStatus] = {}
+        self._uploads: dict[str, tuple[UploadInHand, ...]] = {}
+
+    async def listen(self, broker: Broker) -> None:
+        """Start receiving statuses from a private queue."""
+        queue = topology.status_queue("status", unique_name("cli"))
+        await broker.declare(queue)
+
+        def on_delivery(delivery: Delivery) -> None:
+            broker.ack(delivery)
+            self.take(delivery.body, time.monotonic())
+
+        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
+
+    def take(self, body: bytes, now: float) -> None:
+        """Record a status; ignore invalid ones."""
+        try:
+            status = decode(WorkerStatus, body)
+        except MessageError:
+            return
+        worker_id = status.worker_id
+        if worker_id not in self._heard and len(self._heard) >= MAX_HEARD:
+            return
+        self._heard[worker_id] = (now, status)
+        self._first.setdefault(worker_id, status)
+        if status.uploads is not None:
+            self._uploads[worker_id] = status.uploads
+
+    def workers(self, now: float) -> list[WorkerStatus]:
+        """Return the newest status of each worker that is neither stopped nor silent."""
+        return [
+            status
+            for at, status in self._heard.values()
+            if status.state != "stopped" and now - at <= self.SILENT_SECONDS
+        ]
+
+    def uploads(self, worker_id: str) -> tuple[UploadInHand, ...] | None:
+        """Return the uploads that a worker listed when it was last told to `describe`; None: it did not."""
+        return self._uploads.get(worker_id)
+
+    def bytes_per_second(self, worker_id: str) -> float | None:
+        """Return the mean rate of a worker since its first status heard; None: it did not tell."""
+        first, (_, newest) = self._first[worker_id], self._heard[worker_id]
+        if first.moved_bytes is None or newest.moved_bytes is None or newest.at <= first.at:
+            return None
+        return max(0, newest.moved_bytes - first.moved_bytes) / (newest.at - first.at)
+
+
+async def tell(broker: Broker, worker_ids: Iterable[str], command: CommandName) -> None:
+    """Send a command to workers; one that has gone meanwhile is let pass."""
+    body = encode(WorkerCommand(command=command, sent_at=time.time()))
+    sent = [
+        broker.publish(Message(body=body, routing_key=topology.control_queue(worker_id).name))
+        for worker_id in worker_ids
+    ]
+    for confirm in sent:
+        try:
+            await confirm
+        except BrokerError:
+            continue

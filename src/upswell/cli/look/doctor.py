@@ -24,7 +24,7 @@ from upswell.cli.text import counted, seconds, size
 from upswell.errors import BrokerError, UpswellError
 from upswell.events import capture
 from upswell.fleets.registry import check_fleet
-from upswell.safe import safe
+from upswell.safe import masked_url, safe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -70,7 +70,7 @@ async def _findings(settings: Settings) -> AsyncIterator[CheckResult]:
 
 async def _broker(settings: Settings) -> AsyncIterator[CheckResult]:
     local = broker_entry(settings).local
-    where = f"{settings.broker} in {settings.state_path}" if local else safe(settings.broker_url)
+    where = f"{settings.broker} in {settings.state_path}" if local else masked_url(settings.broker_url)
     try:
         async with connected(settings, "doctor", patience=PATIENCE_SECONDS) as broker:
             yield CheckResult("broker", True, where)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.broker.protocol import Delivery, Message
-from upswell.broker.topology import dead_letter_queue, upload_queue
+from upswell.broker.topology import dead_letter_queue
 from upswell.errors import MessageError
 from upswell.messages import UploadRequest, decode
 from upswell.requests import id_of_body, valid_id
@@ -60,12 +60,6 @@ async def ready_in(broker: Broker, queue: str) -> int:
     """Return how many messages a queue holds that nobody has taken; 0 where there is no such queue."""
     depth = await broker.depth(queue)
     return depth.messages_ready if depth else 0
-
-
-async def declare_queues(broker: Broker, queue: str, delivery_limit: int) -> None:
-    """Declare an upload queue and its dead-letter queue."""
-    await broker.declare(dead_letter_queue(queue))
-    await broker.declare(upload_queue(queue, delivery_limit=delivery_limit))
 
 
 async def retry_dead(

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.topology import dead_letter_queue, reply_queue
 from upswell.errors import UpswellError
-from upswell.publisher.dead_letters import declare_queues, request_id_of
+from upswell.publisher.dead_letters import request_id_of
 from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
 from upswell.publisher.readable import check_roots
@@ -138,7 +139,7 @@ class Publishing:
         """
         started = time.monotonic()
         job = self.job
-        await declare_queues(broker, job.queue, self._settings.delivery_limit)
+        await declare_upload_queue(broker, job.queue, delivery_limit=self._settings.delivery_limit)
         waits = job.wait or job.verify
         reply_to = await self.replies.listen(broker, reply_queue(name)) if waits else None
         publisher = Publisher(broker=broker, upload_queue=job.queue, reply_to=reply_to)

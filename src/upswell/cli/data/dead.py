@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.topology import dead_letter_queue
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
@@ -15,7 +16,6 @@ from upswell.cli.text import clock, counted
 from upswell.errors import UpswellError
 from upswell.messages import MAX_EXCERPT_BYTES
 from upswell.publisher.dead_letters import (
-    declare_queues,
     died_at,
     ready_in,
     reason_of,
@@ -97,7 +97,7 @@ def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything
     async def work() -> None:
         own = settings.for_app(app)
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            await declare_queues(broker, queue, own.delivery_limit)
+            await declare_upload_queue(broker, queue, delivery_limit=own.delivery_limit)
             count = await retry_dead(broker, queue, is_wanted, time.time)
         click.echo(f"retried {counted(count, 'request')} from {queue}.dead")
         if count < len(wanted):

@@ -94,6 +94,7 @@ EVENTS: dict[str, str] = {
     "scaler.worker_started": "A worker was started.",
     "scaler.worker_told": "A worker was sent a command: activate, standby or drain (terminate: drain by SIGTERM).",
     "store.leftovers_unknown": "The store did not list the unfinished multipart uploads of a key; a lifecycle rule must remove them.",
+    "store.waits_for_turn": "Another worker uploads a large object under the same key; this upload waits until it is there.",
     "store.parts_removed": "Unfinished multipart uploads of a key, left by an earlier attempt, were aborted.",
     "store.folder_reopened": "The destination's folder was made anew or mounted again, and is used from now on.",
     "store.leftover_removed": "An unfinished object left by a killed worker was deleted.",

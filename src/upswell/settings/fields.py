@@ -15,7 +15,7 @@ from upswell.settings.setting import Setting
 
 DECIDES, STARTS, WORKS = ("monitor", "up"), ("scaler", "up"), ("worker", "scaler", "up")
 """Commands that decide, that start workers, and that run workers themselves or through a fleet."""
-QUEUES = ("publish", "dead", "worker", "monitor", "scaler", "up", "status", "doctor")
+QUEUES = ("publish", "dead", "purge", "cancel", "worker", "monitor", "scaler", "up", "status", "doctor")
 EVERY = "every command"
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
@@ -32,7 +32,8 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     broker_url: Annotated[
         str,
         Setting(
-            "URL of RabbitMQ, amqp(s)://user:password@host:port/vhost. Empty: the embedded broker, a file in state_dir.",
+            "URL of RabbitMQ, amqp(s)://user:password@host:port/vhost; reserved characters in the password are percent-encoded ('/' as %2F). Empty: the embedded broker, a file in state_dir.",
+            url=True,
             variable="AMQPURL",
         ),
     ] = ""

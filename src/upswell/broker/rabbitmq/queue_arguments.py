@@ -13,7 +13,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from upswell.broker.topology import Queue
 
-_UNLIMITED = -1
+UNLIMITED = -1
 
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<name>[^']+)' for queue .*: received .+? but current is (?P<current>.+)",
@@ -54,8 +54,13 @@ class Declaration(Struct, frozen=True):
         return self.arguments.get("x-queue-type") == "stream"
 
 
-def declaration(queue: Queue) -> Declaration:
-    """Return how a queue is declared: quorum and durable, or exclusive, classic and short-lived."""
+def declaration(queue: Queue, *, compatible: bool = False) -> Declaration:
+    """Return how a queue is declared: quorum and durable, or exclusive, classic and short-lived.
+
+    `compatible`: one that others declare too as `channel.queue_declare(queue=name)` does.
+    """
+    if compatible and queue.foreign:
+        return Declaration(durable=False, exclusive=False, auto_delete=False, arguments={})
     arguments: dict[str, Any] = {}
     if queue.max_length is not None:
         arguments.update({"x-max-length": queue.max_length, "x-overflow": "drop-head"})
@@ -65,7 +70,7 @@ def declaration(queue: Queue) -> Declaration:
         return Declaration(durable=False, exclusive=True, auto_delete=True, arguments=arguments)
     arguments["x-queue-type"] = "quorum"
     # Without a limit RabbitMQ 4 would drop a message at its 20th return.
-    arguments["x-delivery-limit"] = _UNLIMITED if queue.delivery_limit is None else queue.delivery_limit - 1
+    arguments["x-delivery-limit"] = UNLIMITED if queue.delivery_limit is None else queue.delivery_limit - 1
     if queue.dead_letter_queue is not None:
         arguments.update({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue.dead_letter_queue})
         if queue.max_length is None:

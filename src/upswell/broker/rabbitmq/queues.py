@@ -14,14 +14,14 @@ from upswell.broker.rabbitmq.channel import (
     LostError,
     RefusedError,
 )
-from upswell.broker.rabbitmq.queue_arguments import as_it_is, declaration, weaker
+from upswell.broker.rabbitmq.queue_arguments import UNLIMITED, as_it_is, declaration, weaker
+from upswell.broker.topology import Queue
 from upswell.errors import BrokerError, QueueInUseError, QueueMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from upswell.broker.rabbitmq.queue_arguments import Declaration
-    from upswell.broker.topology import Queue
 
 
 class Call(Protocol):
@@ -35,8 +35,9 @@ class Call(Protocol):
 class DeclaredQueues:
     """What was declared, to be declared again on the next connection, and what each turned out to be."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, *, compatible: bool) -> None:
         self._log = log
+        self._compatible = compatible
         self._queues: dict[str, Queue] = {}
         self._classic: set[str] = set()
         self._warned: set[str] = set()
@@ -66,7 +67,7 @@ class DeclaredQueues:
             QueueMismatchError: what is there cannot do the job.
             RefusedError: no permission.
         """
-        asked = declaration(queue)
+        asked = declaration(queue, compatible=self._compatible)
         try:
             if queue.bound_to:
                 await call("exchange_declare", exchange=queue.bound_to, exchange_type="fanout", durable=True)
@@ -89,6 +90,20 @@ class DeclaredQueues:
             self._warned.add(queue.name)
             self._log.warning("broker.queue_differs", queue=queue.name, weaker=weaker(differences))
         return consumers
+
+    async def returns_are_free(self, name: str, call: Call) -> bool:
+        """Return whether its messages may be put back any number of times: no delivery limit is at work.
+
+        A quorum queue that was declared without one has the server's default.
+
+        Raises:
+            RefusedError: there is no such queue.
+        """
+        await call("queue_declare", queue=name, passive=True)
+        asked = declaration(self._queues.get(name) or Queue(name=name), compatible=self._compatible)
+        found, differences, _ = await _find(name, asked, call)
+        unlimited = found.is_classic or found.arguments.get("x-delivery-limit") == UNLIMITED
+        return unlimited and "declaration" not in differences
 
     async def prepare(self, name: str, call: Call) -> None:
         """Make a queue ready to be consumed; one that was never declared here must be there already.

@@ -115,3 +115,16 @@ def test_without_a_scaler_restart_says_what_to_start(system: System) -> None:
     done = system.run("restart", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: no scaler is connected to this broker")
+
+
+def test_config_check_names_the_workers_that_need_a_restart_and_why(system: System) -> None:
+    system.start("up")
+    all_work(system)
+    assert "warning" not in system.run("config", "check").stderr
+    system.environment["UPSWELL_SLOTS"] = "8"
+    warned = system.run("config", "check").stderr
+    assert warned == (
+        f"warning: {WORKERS} workers of {system.app_id} run other settings (slots 2 → 8): "
+        f"reload the scaler, then `upswell restart --app {system.app_id}`\n"
+    )
+    assert system.run("config", "check", "--offline").stderr == ""

@@ -26,6 +26,7 @@ from upswell.errors import FleetError, JournalError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
+from upswell.fleets.worker_settings import remember_settings, worker_settings
 from upswell.scaler.costs import ScalingCosts, ScalingTotals
 from upswell.scaler.exits import WorkerExits
 from upswell.scaler.lock import ScalerLock
@@ -96,7 +97,7 @@ class Scaler:
         self._by_hand_fails = False
         self._broker = broker
         self._orders = ScalerOrders(
-            self._apps,
+            apps=lambda: self._apps,
             seen=lambda: self._seen.values() if self._sees_fleet else None,
             on_down=self._leave,
             on_news=self._changed.set,
@@ -364,6 +365,8 @@ class Scaler:
             )
             for action in actions
         ]
+        with suppress(OSError):  # then `config check` says that settings differ, and not which
+            remember_settings(settings.state_path, worker_settings(settings, app_id))
         results = await asyncio.gather(*map(self._fleet.start, specs), return_exceptions=True)
         failures: list[BaseException] = []
         for spec, failure in zip(specs, results, strict=True):

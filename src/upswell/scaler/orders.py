@@ -35,7 +35,7 @@ class ScalerOrders:
 
     def __init__(
         self,
-        apps: Collection[str],
+        apps: Callable[[], Collection[str]],
         seen: Callable[[], Collection[ObservedWorker] | None],
         on_down: Callable[[], None],
         on_news: Callable[[], None],
@@ -61,15 +61,16 @@ class ScalerOrders:
             return _answer("all workers drain", running)
         if order.order != "restart":
             return _refused(f"the scaler does not know what to do with {order.order}")
-        if order.app_id is not None and order.app_id not in self._apps:
-            names = ", ".join(sorted(self._apps)[:20])
+        if order.app_id is not None and order.app_id not in self._apps():
+            names = ", ".join(sorted(self._apps())[:20])
             return _refused(f"{order.app_id} is not in the scaler's settings, which have {names}")
         running = [worker for worker in running if order.app_id in (None, worker.app_id)]
         return self._restart(order, running)
 
     def _restart(self, order: OperatorOrder, running: list[ObservedWorker]) -> OperatorAnswer:
         if order.workers is None:
-            fit = [worker for worker in running if worker.phase != "draining" and worker.app_id in self._apps]
+            apps = self._apps()
+            fit = [worker for worker in running if worker.phase != "draining" and worker.app_id in apps]
             chosen = [worker.worker_id for worker in fit][:_MOST]
             if chosen:
                 _log.info("scaler.restart", app_id=order.app_id or "all", workers=len(chosen))

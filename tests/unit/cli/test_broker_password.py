@@ -11,7 +11,7 @@ from urllib.parse import quote
 import click
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from upswell.broker import open_broker
@@ -64,6 +64,7 @@ def printed_by(argument: str, url: str) -> str:
 @given(PASSWORDS, st.sampled_from(URLS), st.booleans(), st.sampled_from(["--explain", "--json"]))
 def test_no_command_prints_a_password(password: str, url: str, encoded: bool, argument: str) -> None:
     written = quote(password, safe="") if encoded else password
+    assume("@" not in written or "@" in url)  # what follows the last one is the host, as in any URL
     assert_hidden(password, printed_by(argument, url.format(written)))
 
 

@@ -24,7 +24,7 @@ from upswell.publisher.dead_letters import (
 from upswell.publisher.loop import Publisher
 from upswell.publisher.publishing import follow
 from upswell.publisher.readable import check_roots
-from upswell.publisher.replies import Replies
+from upswell.publisher.replies import Replies, listen
 from upswell.publisher.sources import local_path
 from upswell.publisher.unanswered import Unanswered
 
@@ -123,13 +123,15 @@ class AppQueue:
         started = time.monotonic()
         replies = Replies()
         queue = reply_queue(name)
-        reply_to = await replies.listen(self._broker, queue) if wait else None
-        publisher = Publisher(broker=self._broker, upload_queue=self.name, reply_to=reply_to)
+        consumer = await listen(self._broker, queue, replies.take) if wait else None
+        publisher = Publisher(
+            broker=self._broker, upload_queue=self.name, reply_to=queue.name if wait else None
+        )
         is_complete = False
 
         def on_round(now: float) -> None:
             if progress is not None:
-                progress(_counts(publisher, replies, now - started, complete=is_complete))
+                progress(_counts(publisher, replies, now - started, complete=False))
 
         try:
             if wait:
@@ -143,10 +145,13 @@ class AppQueue:
             else:
                 is_complete = await _within(_all(publisher, self._checked(requests)), timeout, on_round)
         finally:
-            if wait:
+            if consumer is not None:
+                await consumer.cancel()
                 await self._broker.delete(queue.name)
-        on_round(time.monotonic())
-        return _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
+        counts = _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
+        if progress is not None:
+            progress(counts)
+        return counts
 
     async def dead(self, limit: int) -> list[DeadUpload]:
         """Return up to `limit` dead letters, the oldest first; they stay where they are."""

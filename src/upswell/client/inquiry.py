@@ -71,13 +71,13 @@ class Inquiry:
         if not quiet:
             self._idle_since = None
             return
-        free_since = await self._free_since(now)
-        is_hopeless = free_since is not None and now - free_since >= SILENT_SECONDS
-        await self._search_dead_letters(quiet, again=is_hopeless)
+        patience = await self._patience(now)
+        idle_since = now if self._idle_since is None else self._idle_since
+        hopeless = [one for one in quiet if now - max(idle_since, one.last_sign) >= patience]
+        await self._search_dead_letters(quiet, again=bool(hopeless))
         await self._ask_destination(quiet, now)
-        for one in quiet:
-            if is_hopeless and one.last_sign <= (free_since or 0):
-                one.fail(self._unknown())
+        for one in hopeless:
+            one.fail(self._unknown())
 
     async def known(self) -> AlreadyStored:
         """Return who asks the destination."""
@@ -91,8 +91,8 @@ class Inquiry:
         """End its threads."""
         self._resources.close()
 
-    async def _free_since(self, now: float) -> float | None:
-        """Return since when no request can be with a worker; None: there may be some.
+    async def _patience(self, now: float) -> float:
+        """Look whether the queue is idle; return how long it must be so until nothing can be with a worker.
 
         Where the broker does not tell what is in flight, an upload may be for as long as its time limit.
         """
@@ -101,9 +101,9 @@ class Inquiry:
         in_flight = depth.messages_unacknowledged if depth else 0
         if ready or in_flight:
             self._idle_since = None
-            return None
-        self._idle_since = self._idle_since or now
-        return self._idle_since if in_flight == 0 else self._idle_since + self._settings.upload_timeout
+        elif self._idle_since is None:
+            self._idle_since = now
+        return SILENT_SECONDS if in_flight is not None else SILENT_SECONDS + self._settings.upload_timeout
 
     async def _search_dead_letters(self, quiet: Sequence[Pending], *, again: bool) -> None:
         """Find those that died; a letter from before its upload was published is another's."""

@@ -126,7 +126,6 @@ class AppQueue:
         publisher = Publisher(
             broker=self._broker, upload_queue=self.name, reply_to=queue.name if wait else None
         )
-        is_complete = False
 
         def on_round(now: float) -> None:
             if progress is not None:
@@ -143,11 +142,11 @@ class AppQueue:
                 is_complete = end == "complete"
             else:
                 is_complete = await _within(_all(publisher, self._checked(requests)), timeout, on_round)
+            counts = _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
         finally:
             if consumer is not None:
                 await consumer.cancel()
                 await self._broker.delete(queue.name)
-        counts = _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
         if progress is not None:
             progress(counts)
         return counts

@@ -135,7 +135,12 @@ class AppQueue:
             if wait:
                 known = await self._inquiry.known()
                 unanswered = Unanswered(
-                    self._broker, self.name, replies, known.hold, self.settings.upload_timeout
+                    self._broker,
+                    self.name,
+                    replies,
+                    known.hold,
+                    self.settings.upload_timeout,
+                    since=time.time(),
                 )
                 sending = _all(publisher, replies.expecting(self._checked(requests)))
                 end = await follow(replies, unanswered, sending, timeout, on_round)

@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING
 
 from upswell.broker.topology import dead_letter_queue
 from upswell.client.results import UploadResult
-from upswell.errors import MessageError
-from upswell.messages import UploadRequest, decode
 from upswell.publisher.already_stored import AlreadyStored
-from upswell.publisher.dead_letters import reason_of, request_id_of
+from upswell.publisher.dead_letters import published_at, reason_of, request_id_of
 from upswell.requests import key_of
 from upswell.stores.addresses import Addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from upswell.broker import Broker, Delivery
+    from upswell.broker import Broker
     from upswell.client.pending import Pending
     from upswell.settings import Settings
 
@@ -120,7 +118,7 @@ class Inquiry:
         self._searched |= wanted.keys()
         for letter in await self._broker.look(dead_letters, MOST_DEAD):
             one = wanted.get(request_id_of(letter))
-            if one is not None and _published_at(letter) >= one.published_at:
+            if one is not None and published_at(letter) >= one.published_at:
                 one.fail(reason_of(letter))
 
     async def _ask_destination(self, quiet: Sequence[Pending], now: float) -> None:
@@ -152,10 +150,3 @@ class Inquiry:
         asked = self._known is not None and self._known.asks_destination
         why = "does not hold its bytes" if asked else "cannot be asked from here"
         return f"it left the queue and no reply came from a worker; the destination {why}"
-
-
-def _published_at(letter: Delivery) -> float:
-    try:
-        return decode(UploadRequest, letter.body).published_at or 0.0
-    except MessageError:
-        return 0.0

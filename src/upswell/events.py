@@ -40,7 +40,7 @@ EVENTS: dict[str, str] = {
     "broker.consumer_cancelled": "RabbitMQ cancelled a consumer (queue deleted, leader moved); it is started again.",
     "broker.consumer_restored": "A consumed queue was deleted; it is declared and consumed again.",
     "broker.dead_lettered": "The embedded broker moved a message past its delivery limit to the dead-letter queue (none: the message is discarded).",
-    "broker.declare_failed": "A queue could not be declared again after a reconnect.",
+    "broker.declare_failed": "A queue could not be declared: no permission, or one of that name cannot do the job.",
     "broker.disk_refuses": "The embedded broker's disk is full or failing; unconfirmed messages are kept and written again later.",
     "broker.disk_takes_again": "The embedded broker's disk works again; pending messages are written. failures counts the failed writes.",
     "broker.failed": "The embedded broker's file is unusable; pending publishes fail.",

@@ -152,14 +152,14 @@ class Plant:
         """Return what of key -> SHA-256 is not stored with its bytes."""
         return [key for key, digest in expected.items() if _digest(self.store / app / key) != digest]
 
-    def unexpected(self, app: str, expected: dict[str, str]) -> list[str]:
+    def unexpected(self, app: str, asked_for: set[str]) -> list[str]:
         """Return the objects of an application's destination that nobody asked for.
 
         What a killed worker had begun lies in the private folder, and is removed by a later one.
         """
         root = self.store / app
         found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        return sorted(name for name in found if name not in expected and not name.startswith(PRIVATE))
+        return sorted(name for name in found if name not in asked_for and not name.startswith(PRIVATE))
 
     def stop(self, timeout: float) -> list[int]:
         """End the parts in good order; return the workers that are left.

@@ -36,6 +36,8 @@ class Published:
         self._number = 0
         self._publishers: list[tuple[subprocess.Popen[bytes], tuple[str, ...], bool]] = []
         self.expected: dict[str, dict[str, str]] = {app: {} for app in APPS}
+        self.unsure: dict[str, set[str]] = {app: set() for app in APPS}
+        """Keys that were sent and perhaps never confirmed: they may be stored."""
         self.killed = 0
 
     @property
@@ -73,7 +75,8 @@ class Published:
             path = root / f"{number}.bin"
             path.write_bytes(body)
             key = f"g{self._number:05d}/{number}.bin"
-            request = {"type": "file", "uri": path.as_uri(), "key": key}
+            request = {"type": "file", "uri": path.as_uri(), "app_id": app, "key": key}
+            self.unsure[app].add(key)
             properties = pika.BasicProperties(delivery_mode=2)
             # Confirmed and not returned, or an error: then nothing was promised.
             channel.basic_publish(
@@ -180,7 +183,11 @@ def _count(plant: Plant, published: Published, faults: Faults) -> dict[str, obje
     return {
         "uploads": published.count,
         "lost": sorted(key for app in APPS for key in plant.missing(app, published.expected[app])),
-        "unexpected": sorted(key for app in APPS for key in plant.unexpected(app, published.expected[app])),
+        "unexpected": sorted(
+            key
+            for app in APPS
+            for key in plant.unexpected(app, published.expected[app].keys() | published.unsure[app])
+        ),
         "dead": sum(map(len, dead.values())),
         "hostile": hostile,
         "wrongly_dead": [

@@ -30,7 +30,7 @@ def test_the_first_block_of_the_readme_is_the_two_commands() -> None:
 def test_the_readmes_own_uploads_typed_at_a_terminal_are_stored_and_what_was_started_stops(
     tmp_path: Path,
 ) -> None:
-    """What runs in the background prints nothing into the prompt, and ends by the line that the README gives."""
+    """What runs in the background prints nothing into the prompt, and ends as the README says."""
     (tmp_path / "README.md").write_bytes((ROOT / "README.md").read_bytes())
     block = next(block for block in blocks("README.md") if "upswell up" in block)
     lines = [line.split("#")[0].strip() for line in block.splitlines()]

@@ -1,3 +1,3 @@
 """Upload workers that swell and ebb with the work."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

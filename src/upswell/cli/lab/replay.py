@@ -90,7 +90,7 @@ def command(
 
 
 def _draw(path: str, replayed: Replayed) -> None:
-    from upswell.lab.plots import drawn_record, drawn_run, write_comparison  # noqa: PLC0415 - upswell[plot]
+    from upswell.lab.plots import drawn_record, drawn_run, write_comparison  # noqa: PLC0415 - the extra plot
 
     recorded, world = replayed.recorded, replayed.world
     past = drawn_record(recorded, replayed.base, world.slo, world.slots)

@@ -53,7 +53,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     with progress(f"simulating {choice.text}") as on_progress:
         run = run_policy(traffic, world, choice, house=house, on_progress=on_progress)
     if plot:
-        from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs upswell[plot]
+        from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs the extra plot
 
         write_comparison(plot, traffic, world, [drawn_run(run)])
     if as_json:

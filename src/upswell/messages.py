@@ -147,7 +147,8 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
 class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
     """This many workers should run: an absolute number, so that a lost or repeated one does no harm.
 
-    `epoch` grows with every start of a monitor; the newest (`epoch`, `decided_at`) counts.
+    `epoch` is when its monitor started, in milliseconds since 1970; the newest (`epoch`, `decided_at`)
+    counts (scaler/targets.py).
     """
 
     app_id: AppId

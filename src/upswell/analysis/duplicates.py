@@ -1,8 +1,9 @@
 """Which reports were seen before: a report that travels twice counts once.
 
-A report travels twice as the same bytes, and no two reports are the same: application, request, attempt and
-the instant when it ended stand in them. Those of the last `seconds` at least are remembered, and of the
-newest `limit` reports at most.
+A report travels twice as the same bytes, and no two reports are the same: application, worker and the instant
+when the attempt ended stand in them. An id of its request would not do: bare requests of one body share one,
+and who knows an id could send a report of it first, so that the true one would be let go. Those of the last
+`seconds` at least are remembered, and of the newest `limit` reports at most.
 """
 
 from __future__ import annotations

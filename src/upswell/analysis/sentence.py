@@ -51,6 +51,17 @@ def told(reason: Reason | Step) -> str:
     )
 
 
+def gist(reason: Reason | Step) -> str:
+    """Return why, without its numbers: what decisions have in common.
+
+    `N uploads queued, N s each; to start all within N s takes N slots = N workers`
+    """
+    return "".join(
+        literal if name is None else f"{literal}{_unknown_quantity(unit)}"
+        for literal, name, unit in _parsed(reason.why)
+    )
+
+
 def quantities(reason: Reason | Step) -> list[tuple[str, str]]:
     """Return the name of each input and its value with its unit, in the order of the template."""
     found: dict[str, str] = {}
@@ -96,6 +107,13 @@ def _quantity(value: float | None, unit: str) -> str:
     one, bar, many = unit.partition("|")
     shown = number(value)
     return f"{shown} {one}" if shown == "1" else f"{shown} {many if bar else one + 's'}"
+
+
+def _unknown_quantity(unit: str) -> str:
+    if unit in _UNITS:
+        return {"s": "N s", "%": "N%"}.get(unit, "N")
+    one, bar, many = unit.partition("|")
+    return f"N {many if bar else one + 's'}"
 
 
 @lru_cache(maxsize=4096)

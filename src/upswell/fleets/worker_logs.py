@@ -72,5 +72,7 @@ class WorkerLogs:
 
 def _cut(path: Path) -> None:
     """Copy a log aside and truncate it; its writer appends, so it continues at the new end."""
-    path.with_suffix(".log.1").write_bytes(path.read_bytes())
+    aside = path.with_suffix(".log.1")
+    aside.touch(mode=0o600)
+    aside.write_bytes(path.read_bytes())
     os.truncate(path, 0)

@@ -5,6 +5,6 @@ records and reads, `writer.py` is the thread that writes.
 """
 
 from upswell.journal.recorder import Journal, JournalReader
-from upswell.journal.rows import JournalEntry, ReportRow
+from upswell.journal.rows import FailureRow, JournalEntry, ReportRow
 
-__all__ = ["Journal", "JournalEntry", "JournalReader", "ReportRow"]
+__all__ = ["FailureRow", "Journal", "JournalEntry", "JournalReader", "ReportRow"]

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.errors import JournalError
-from upswell.journal.rows import SELECT_REPORTS, JournalEntry, ReportRow
+from upswell.journal.hours import SELECT_REASONS, HourCounter, select_totals, totals_of
+from upswell.journal.rows import SELECT_FAILURES, SELECT_REPORTS, FailureRow, JournalEntry, ReportRow
 from upswell.journal.schema import connect, upgrade
 from upswell.journal.writer import JournalBatch, Writer
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from upswell.analysis.billing import Bill
+    from upswell.analysis.period_totals import PeriodTotals
+    from upswell.journal.hours import Grouping
     from upswell.journal.writer import EntryFields
 
 
@@ -102,10 +105,41 @@ class JournalReader:
         )
         return (ReportRow(*row) for _, row in rows)
 
+    def totals(
+        self, grouping: Grouping, first_hour: int, end_hour: int, app: str | None = None
+    ) -> list[PeriodTotals]:
+        """Return what the hours from the first until the end (since 1970) brought, by application."""
+        if not self._has("hours"):
+            return []
+        return [totals_of(row) for _, row in self._read(select_totals(grouping), app, first_hour, end_hour)]
+
+    def reasons(
+        self, first_hour: int, end_hour: int, app: str | None = None
+    ) -> list[tuple[str, str, str, int]]:
+        """Return (application, what, why, how often) of failures and decisions, the most frequent first."""
+        if not self._has("reasons"):
+            return []
+        return [row for _, row in self._read(SELECT_REASONS, app, first_hour, end_hour)]  # type: ignore[misc] - columns of SQL
+
+    def failures(
+        self, app: str | None = None, request_id: str | None = None, limit: int = 100
+    ) -> list[FailureRow]:
+        """Return the newest failed attempts and dead uploads, the newest first."""
+        if not self._has("failures"):
+            return []
+        query = (
+            f"{SELECT_FAILURES} WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR request_id = ?2)"
+            " ORDER BY id DESC LIMIT ?3"
+        )
+        return [FailureRow(*row) for _, row in self._read(query, app, request_id, limit)]
+
+    def _has(self, table: str) -> bool:
+        """Return whether the file has a table: one of an earlier version may be without."""
+        return bool(list(self._read("SELECT 1 FROM sqlite_schema WHERE name = ?", table)))
+
     def settings(self, app: str) -> dict[str, Any]:
         """Return what the newest monitor scaled an application under, by name; empty where not told."""
-        tables = "SELECT 1 FROM sqlite_schema WHERE name = 'settings'"
-        if not list(self._read(tables)):
+        if not self._has("settings"):
             return {}
         with _named_errors(self._path):
             for _, (text,) in self._read("SELECT settings FROM settings WHERE app_id = ?", app):
@@ -148,15 +182,24 @@ class Journal(JournalReader):
         super().__init__(path)
         with _named_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch(mode=0o600)  # SQLite's own files beside it get the same mode
             self._writer = Writer(self._path, max_bytes)
+        self._hours = HourCounter({app: bill.worker_seconds for app, bill in self.bills().items()})
 
-    def record(self, entries: Sequence[JournalEntry], reports: Sequence[ReportRow]) -> None:
+    def record(
+        self,
+        entries: Sequence[JournalEntry],
+        reports: Sequence[ReportRow],
+        failures: Sequence[FailureRow] = (),
+    ) -> None:
         """Hand over one round; it is written soon, in the order of the calls.
 
         Raises: JournalError: an earlier round could not be written, or the disk is too slow; this round is
             tried all the same.
         """
-        problem = self._writer.put(JournalBatch(partial(_rows, list(entries)), list(reports)))
+        entries, reports, failures = list(entries), list(reports), list(failures)
+        sums = partial(self._hours.take, entries, reports, failures)
+        problem = self._writer.put(JournalBatch(partial(_rows, entries), reports, failures, sums))
         if problem:
             raise JournalError(f"the journal cannot be written: {self._path}: {problem}")
 

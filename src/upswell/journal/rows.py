@@ -1,4 +1,4 @@
-"""What a journal holds: entries and reports. The fields of a report are the columns of its table."""
+"""What a journal holds: entries, reports and failures. The fields of a row are the columns of its table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,40 @@ class ReportRow(Struct, frozen=True, gc=False):
         return max(0.0, self.finished_at - self.arrived_at)
 
 
-_FIELDS = ReportRow.__struct_fields__
-_COLUMNS, _VALUES = ", ".join(_FIELDS), ", ".join("?" * len(_FIELDS))
-INSERT_REPORT = f"INSERT INTO reports ({_COLUMNS}) VALUES ({_VALUES})"  # noqa: S608 - names of fields
-SELECT_REPORTS = f"SELECT {_COLUMNS} FROM reports"  # noqa: S608 - as above
+class FailureRow(Struct, frozen=True, gc=False):
+    """One attempt that failed, or an upload that was given up (`outcome` is `dead`), as its worker told."""
+
+    app_id: str
+    at: float
+    request_id: str | None
+    worker_id: str | None
+    attempt: int
+    outcome: str
+    reason: str
+
+
+class ReasonCount(Struct, frozen=True, gc=False):
+    """How often something happened in an hour for one reason: a failure, or a decision."""
+
+    hour: int
+    app_id: str
+    what: str
+    reason: str
+    count: int
+
+
+def _insert(table: str, row: type[Struct]) -> str:
+    fields = row.__struct_fields__
+    return f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"  # noqa: S608 - names of fields
+
+
+def _select(table: str, row: type[Struct]) -> str:
+    return f"SELECT {', '.join(row.__struct_fields__)} FROM {table}"  # noqa: S608 - as above
+
+
+INSERT_REPORT, SELECT_REPORTS = _insert("reports", ReportRow), _select("reports", ReportRow)
+INSERT_FAILURE, SELECT_FAILURES = _insert("failures", FailureRow), _select("failures", FailureRow)
+ADD_REASON = (
+    f"{_insert('reasons', ReasonCount)} ON CONFLICT (hour, app_id, what, reason)"
+    " DO UPDATE SET count = count + excluded.count"
+)

@@ -81,6 +81,65 @@ MIGRATIONS = (
         """,
         _reason_to_steps,
     ),
+    Migration(
+        """
+        CREATE TABLE hours (                       -- sums of an hour: they outlive what they were made of
+            hour INTEGER NOT NULL,                 -- since 1970
+            app_id TEXT NOT NULL,
+            stored INTEGER NOT NULL,
+            in_time INTEGER NOT NULL,
+            dead INTEGER NOT NULL,
+            failed INTEGER NOT NULL,
+            allowed REAL NOT NULL,
+            worker_seconds REAL NOT NULL,
+            peak_workers INTEGER NOT NULL,
+            scalings INTEGER NOT NULL,
+            PRIMARY KEY (hour, app_id)
+        ) WITHOUT ROWID;
+        CREATE TABLE reasons (                     -- the columns are the fields of journal.ReasonCount
+            hour INTEGER NOT NULL,
+            app_id TEXT NOT NULL,
+            what TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            count INTEGER NOT NULL,
+            PRIMARY KEY (hour, app_id, what, reason)
+        ) WITHOUT ROWID;
+        CREATE TABLE failures (                    -- the columns are the fields of journal.FailureRow
+            id INTEGER PRIMARY KEY,
+            app_id TEXT NOT NULL,
+            at REAL NOT NULL,
+            request_id TEXT,
+            worker_id TEXT,
+            attempt INTEGER NOT NULL,
+            outcome TEXT NOT NULL,
+            reason TEXT NOT NULL
+        );
+        CREATE INDEX failures_of_request ON failures (request_id);
+        -- What is still there of the past, against the objective of the newest decision
+        INSERT INTO hours
+            SELECT CAST(finished_at / 3600 AS INTEGER), app_id, sum(outcome = 'stored'),
+                sum(outcome = 'stored'
+                    AND finished_at - arrived_at <= json_extract(entry, '$.snapshot.slo.seconds')),
+                sum(outcome = 'dead'), sum(outcome = 'failed'),
+                sum(outcome <> 'failed') * (1 - json_extract(entry, '$.snapshot.slo.share')), 0, 0, 0
+            FROM reports JOIN latest USING (app_id) GROUP BY 1, app_id;
+        INSERT INTO hours
+            SELECT CAST(at / 3600 AS INTEGER), app_id, 0, 0, 0, 0, 0,
+                ifnull(max(paid) - min(paid), 0), max(workers), sum(changed)
+            FROM (
+                SELECT app_id, at, changed, json_extract(entry, '$.bill.starting')
+                    + json_extract(entry, '$.bill.standby') + json_extract(entry, '$.bill.busy')
+                    + json_extract(entry, '$.bill.idle') + json_extract(entry, '$.bill.draining') AS paid,
+                    json_extract(entry, '$.snapshot.workers.starting')
+                    + json_extract(entry, '$.snapshot.workers.ready')
+                    + json_extract(entry, '$.snapshot.workers.standby')
+                    + json_extract(entry, '$.snapshot.workers.draining') AS workers
+                FROM decisions
+            ) WHERE true GROUP BY 1, app_id
+            ON CONFLICT (hour, app_id) DO UPDATE SET worker_seconds = excluded.worker_seconds,
+                peak_workers = excluded.peak_workers, scalings = excluded.scalings
+        """
+    ),
 )
 
 VERSION = len(MIGRATIONS)

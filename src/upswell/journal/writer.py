@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from upswell.journal.rows import INSERT_REPORT, ReportRow
+from upswell.journal.hours import ADD_HOUR, HourSums
+from upswell.journal.rows import ADD_REASON, INSERT_FAILURE, INSERT_REPORT, FailureRow, ReportRow
 from upswell.journal.schema import connect, migrate
 
 if TYPE_CHECKING:
@@ -35,15 +36,23 @@ _FORGET_REPORTS = "DELETE FROM reports WHERE id <= (SELECT min(id) + (max(id) - 
 _FORGET_LATEST = "DELETE FROM latest WHERE at < (SELECT at FROM latest ORDER BY at DESC LIMIT 1 OFFSET 20000)"
 
 
+_FORGET_HOURS = "DELETE FROM {} WHERE hour < (SELECT hour FROM {} ORDER BY hour DESC LIMIT 1 OFFSET ?)"
+_FORGET_FAILURES = "DELETE FROM failures WHERE id <= (SELECT max(id) FROM failures) - ?"
+_BYTES_AN_HOUR, _BYTES_A_FAILURE = 1000, 5000
+"""The journal's bytes for each row of these tables that may stay: they fill at most a third of it."""
+
+
 EntryFields = tuple[str, float, bool, str]
 """app_id, at, changed, JSON of the whole."""
 
 
 class JournalBatch(Struct, frozen=True):
-    """One round: what makes its entries' rows (in the thread), and the reports since the last."""
+    """One round: what makes its entries' rows and its sums (in the thread), and what came since the last."""
 
     entries: Callable[[], list[EntryFields]]
     reports: list[ReportRow]
+    failures: list[FailureRow]
+    sums: Callable[[], HourSums]
 
 
 class Writer:
@@ -57,6 +66,7 @@ class Writer:
         self._problem = ""
         self._dropped = 0
         self._turn = 0
+        self._hour = 0
         self._connection, _ = connect(path)
         try:
             self._prepare()
@@ -129,11 +139,13 @@ class Writer:
         self._connection.execute("COMMIT")
 
     def _write(self, batch: JournalBatch) -> None:
-        self._transaction(batch.entries(), batch.reports[:_REPORTS_A_TRANSACTION])
+        self._transaction(batch.entries(), batch.reports[:_REPORTS_A_TRANSACTION], batch)
         for start in range(_REPORTS_A_TRANSACTION, len(batch.reports), _REPORTS_A_TRANSACTION):
             self._transaction([], batch.reports[start : start + _REPORTS_A_TRANSACTION])
 
-    def _transaction(self, entries: list[EntryFields], reports: list[ReportRow]) -> None:
+    def _transaction(
+        self, entries: list[EntryFields], reports: list[ReportRow], batch: JournalBatch | None = None
+    ) -> None:
         run = self._connection
         run.execute("BEGIN IMMEDIATE")
         try:
@@ -147,12 +159,27 @@ class Writer:
                 self._worth_keeping(entries),
             )
             run.executemany(INSERT_REPORT, map(astuple, reports))
+            if batch is not None:
+                self._add_sums(batch.sums())
+                run.executemany(INSERT_FAILURE, map(astuple, batch.failures))
+                if batch.failures:
+                    run.execute(_FORGET_FAILURES, (self._max_bytes // _BYTES_A_FAILURE,))
             self._forget_oldest()
             run.execute("COMMIT")
         except BaseException:
             if run.in_transaction:
                 run.execute("ROLLBACK")
             raise
+
+    def _add_sums(self, sums: HourSums) -> None:
+        run = self._connection
+        run.executemany(ADD_HOUR, sums.hours)
+        run.executemany(ADD_REASON, map(astuple, sums.reasons))
+        newest = max((int(str(hour)) for hour, *_ in sums.hours), default=0)
+        if newest > self._hour:
+            self._hour = newest
+            for table in ("hours", "reasons"):
+                run.execute(_FORGET_HOURS.format(table, table), (self._max_bytes // _BYTES_AN_HOUR,))
 
     def _worth_keeping(self, entries: list[EntryFields]) -> list[EntryFields]:
         changed = [entry for entry in entries if entry[2]]

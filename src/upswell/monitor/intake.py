@@ -14,8 +14,9 @@ from upswell.analysis.worker_clocks import WorkerClocks
 from upswell.broker.protocol import Message
 from upswell.errors import MessageError
 from upswell.events import get_logger
-from upswell.journal import ReportRow
+from upswell.journal import FailureRow, ReportRow
 from upswell.messages import UploadReport, WorkerStatus, decode
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     import asyncio
@@ -66,6 +67,7 @@ class Intake:
         self._trust_clocks_until = started_at + window
         self._keep_rows = keep_rows
         self._rows: list[ReportRow] = []
+        self._failures: list[FailureRow] = []
         self._refused = 0
         self._refused_why = ""
         self.reports = 0
@@ -81,8 +83,12 @@ class Intake:
             self._refuse(delivery, str(error))
             return
         self.reports += 1
-        # Without an id, two reports of the same bytes may be of two uploads.
-        if report.request_id is not None and self._duplicates.seen(delivery.body, now):
+        # Without worker and instant, two reports of the same bytes may be of two uploads.
+        if (
+            report.worker_id is not None
+            and report.finished_at is not None
+            and self._duplicates.seen(delivery.body, now)
+        ):
             self.duplicates += 1
         elif application is not None:
             # In the first window the queue may hold reports of workers that are gone.
@@ -100,6 +106,18 @@ class Intake:
                         report.outcome,
                     )
                 )
+                if report.outcome != "stored":
+                    self._failures.append(
+                        FailureRow(
+                            report.app_id,
+                            finished_at,
+                            report.request_id,
+                            report.worker_id,
+                            report.attempt,
+                            report.outcome,
+                            safe(report.reason or "no reason given", _REASON_CHARACTERS),
+                        )
+                    )
         self._broker.ack(delivery)
 
     def on_status(self, delivery: Delivery) -> None:
@@ -117,9 +135,10 @@ class Intake:
                 application.status(status, now)
         self._broker.ack(delivery)
 
-    def rows(self) -> list[ReportRow]:
-        """Return the journal's rows of the reports since the last call."""
-        rows, self._rows = self._rows, []
+    def rows(self) -> tuple[list[ReportRow], list[FailureRow]]:
+        """Return the journal's rows since the last call: all reports, and more of those that failed."""
+        rows = self._rows, self._failures
+        self._rows, self._failures = [], []
         return rows
 
     def tell_refused(self) -> None:

@@ -289,7 +289,7 @@ class Monitor:
         if self._journal is None:
             return
         try:
-            self._journal.record(entries, self._intake.rows())
+            self._journal.record(entries, *self._intake.rows())
         except JournalError as error:
             if not self._journal_fails:
                 self._journal_fails = True

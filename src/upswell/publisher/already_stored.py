@@ -161,12 +161,35 @@ class AlreadyStored:
 
     async def verify(self, requests: Iterable[UploadRequest]) -> list[Mismatch]:
         """Return how the objects of these requests differ from their sources, in the requests' order."""
-        if isinstance(self._store, _Empty):  # the first worker has made it meanwhile
-            self._store = self._open(self._settings)
+        self._open_if_made()
         batch = list(requests)
         recorded = self._record.find([request.id or "" for request in batch])
         found = await self._each(lambda request: self._compare(request, recorded), batch)
         return [finding for finding in found if finding is not None]
+
+    async def hold(self, requests: Sequence[UploadRequest]) -> list[bool]:
+        """Return for each request whether the destination has what its source has now.
+
+        Where the destination cannot be asked from here, none is known to be there.
+        """
+        self._open_if_made()
+        if self._store is None:
+            return [False] * len(requests)
+        return await self._each(self._holds, requests)
+
+    def _holds(self, request: UploadRequest) -> bool:
+        assert self._store is not None
+        try:
+            there = self._store.head(key_of(request))
+            if there is None or request.size_bytes not in {None, there.bytes}:
+                return False
+            return self._compare(request, {}) is None
+        except UploadError:
+            return False
+
+    def _open_if_made(self) -> None:
+        if isinstance(self._store, _Empty):  # the first worker may have made it meanwhile
+            self._store = self._open(self._settings)
 
     def _compare(self, request: UploadRequest, recorded: dict[str, str | None]) -> Mismatch | None:
         key = key_of(request)

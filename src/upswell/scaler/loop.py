@@ -28,7 +28,7 @@ from upswell.scaler.exits import WorkerExits
 from upswell.scaler.lock import ScalerLock
 from upswell.scaler.messaging import ScalerMessaging
 from upswell.scaler.phases import see
-from upswell.scaler.plan import ObservedWorker, ScalingAction, Target, plan
+from upswell.scaler.plan import ObservedWorker, ScalingAction, Target, plan, room
 from upswell.scaler.targets import target
 
 if TYPE_CHECKING:
@@ -238,11 +238,20 @@ class Scaler:
         """Do what turns one application's workers into its target."""
         seen = [worker for worker in self._seen.values() if worker.app_id == app_id]
         wanted = self._target(app_id, seen, now)
-        actions = plan(seen, wanted, may_start=not self._leaving and self._exits.may_start(app_id, now))
+        may_start = 0 if self._leaving or not self._exits.may_start(app_id, now) else self._room(app_id, seen)
+        actions = plan(seen, wanted, may_start=may_start)
         for action in actions:
             if action.kind != "start":
                 await self._act(action, app_id)
         await self._start([action for action in actions if action.kind == "start"], app_id, now)
+
+    def _room(self, app_id: str, seen: Sequence[ObservedWorker]) -> int:
+        """Return how many workers the application's limit, and the one over all, let start."""
+        settings, total = self._apps.get(app_id), self._settings.max_workers_total
+        if settings is None:
+            return 0
+        left = room(seen, settings.max_workers)
+        return min(left, room(self._seen.values(), total)) if total else left
 
     def _target(self, app_id: str, seen: Sequence[ObservedWorker], now: float) -> Target | None:
         """Return an application's target; None while that, or the state of its workers, is unknown."""
@@ -309,6 +318,12 @@ class Scaler:
                 failures.append(failure)
                 continue
             self._costs.started(spec.worker_id, now)
+            self._seen[spec.worker_id] = ObservedWorker(
+                worker_id=spec.worker_id,
+                app_id=app_id,
+                phase="starting_standby" if spec.standby else "starting",
+                requested_at=now,
+            )
             _log.info("scaler.worker_started", app_id=app_id, worker_id=spec.worker_id, standby=spec.standby)
         for failure in failures[:1]:
             if not isinstance(failure, FleetError):

@@ -8,6 +8,7 @@ any of it.
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from upswell.errors import BrokerError, MessageError
 from upswell.events import get_logger
 from upswell.messages import CommandName, ScaleRequest, WorkerCommand, WorkerStatus, decode, encode
 from upswell.scaler.phases import ReceivedStatus, SentCommand
-from upswell.scaler.targets import NewestRequests
+from upswell.scaler.targets import NewestRequests, is_future
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -54,7 +55,7 @@ class ScalerMessaging:
         clock: Callable[[], float],
     ) -> None:
         """Set `changed` whenever something has come in that may need doing at once."""
-        self.requests = NewestRequests()
+        self.requests = NewestRequests(settings.decision_interval)
         self.heard: dict[str, ReceivedStatus] = {}
         self.told: dict[str, SentCommand] = {}
         self._broker = broker
@@ -64,6 +65,7 @@ class ScalerMessaging:
         self._changed = changed
         self._clock = clock
         self._unknown_apps: set[str] = set()
+        self._warned_of_future = -math.inf
 
     async def open(self) -> None:
         """Declare the queues and begin to listen."""
@@ -93,7 +95,10 @@ class ScalerMessaging:
             return
         if request.app_id not in self._apps:
             self._warn_of_unknown(request.app_id)
-        elif self.requests.offer(request, self._clock()):
+            return
+        now = self._clock()
+        self._warn_of_future(request, now)
+        if self.requests.offer(request, now):
             self._changed.set()
 
     def on_status(self, delivery: Delivery) -> None:
@@ -151,6 +156,13 @@ class ScalerMessaging:
             self.told[worker_id] = msgspec.structs.replace(told, unroutable=True)
             self._changed.set()
 
+    def _warn_of_future(self, request: ScaleRequest, now: float) -> None:
+        """Warn of a request from the future, once a minute at most."""
+        if is_future(request, now) and now - self._warned_of_future > _WARN_AGAIN_SECONDS:
+            self._warned_of_future = now
+            ahead = round(max(request.decided_at, request.epoch / 1000) - now, 1)
+            _log.warning("scaler.request_from_future", app_id=request.app_id, seconds_ahead=ahead)
+
     def _warn_of_unknown(self, app_id: str) -> None:
         """Warn once for each application that is not in the settings, and of no more than a hundred."""
         if app_id not in self._unknown_apps and len(self._unknown_apps) < _MAX_WARNINGS:
@@ -159,3 +171,4 @@ class ScalerMessaging:
 
 
 _MAX_WARNINGS = 100
+_WARN_AGAIN_SECONDS = 60.0

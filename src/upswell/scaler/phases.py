@@ -69,6 +69,7 @@ def see(
         requested_at=worker.requested_at,
         busy=heard.busy if heard else 0,
         obeys=worker.reports_status,
+        told_to_leave=told is not None and told.command == "drain",
         unanswered=phase == "draining" and _unanswered(heard, told, silent=silent),
     )
 

@@ -7,12 +7,13 @@ target gives no action.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 Phase = Literal["starting", "starting_standby", "ready", "standby", "draining", "lost", "ended"]
 """`starting`: asked for, not yet heard of. `ready`: consuming, or told to. `draining`: told to leave, or
@@ -21,12 +22,14 @@ leaving by itself. `lost`: it runs and is not heard of. `ended`: it has exited a
 ScalingActionKind = Literal["start", "activate", "standby", "drain", "terminate", "forget"]
 """`drain` tells a worker by message, `terminate` by SIGTERM; to it both mean the same. Nothing here kills."""
 
+UNLIMITED = sys.maxsize
+
 
 class ObservedWorker(Struct, frozen=True, kw_only=True):
     """A worker as the scaler sees it.
 
-    `obeys`: it reads commands (one written by others does not). `unanswered`: it was told to drain by
-    message, and has not shown within its time that it does.
+    `obeys`: it reads commands (one written by others does not). `told_to_leave`: this scaler told it to
+    drain. `unanswered`: it was told so by message, and has not shown within its time that it does.
     """
 
     worker_id: str
@@ -35,6 +38,7 @@ class ObservedWorker(Struct, frozen=True, kw_only=True):
     requested_at: float
     busy: int = 0
     obeys: bool = True
+    told_to_leave: bool = False
     unanswered: bool = False
 
 
@@ -53,12 +57,24 @@ class ScalingAction(Struct, frozen=True):
     standby: bool = False
 
 
+def room(workers: Collection[ObservedWorker], most: int) -> int:
+    """Return how many workers may be started where `most` may run.
+
+    It counts what the fleet runs, not what statuses claim: anybody may send one that says `draining`. Those
+    that this scaler told to leave, and that finish their uploads, do not count; with them twice as many may
+    run.
+    """
+    running = [worker for worker in workers if worker.phase != "ended"]
+    staying = sum(not worker.told_to_leave for worker in running)
+    return max(0, min(most - staying, 2 * most - len(running)))
+
+
 def plan(
-    workers: Sequence[ObservedWorker], target: Target | None, *, may_start: bool = True
+    workers: Sequence[ObservedWorker], target: Target | None, *, may_start: int = UNLIMITED
 ) -> list[ScalingAction]:
     """Return the actions that turn `workers` into the `target`, or those that need none.
 
-    While a crash loop backs off, none `may_start`.
+    At most `may_start` workers are started: none while a crash loop backs off.
     """
     if target is None:
         return [ScalingAction("forget", worker.worker_id) for worker in _in(workers, "ended")]
@@ -71,7 +87,8 @@ def plan(
         actions += _scale_out(workers, target, target.ready - capacity)
     else:
         actions += _scale_in(workers, target, capacity - target.ready)
-    return [action for action in actions if may_start or action.kind != "start"]
+    starts = [action for action in actions if action.kind == "start"]
+    return [action for action in actions if action.kind != "start"] + starts[:may_start]
 
 
 def _clean_up(workers: Sequence[ObservedWorker]) -> list[ScalingAction]:

@@ -21,25 +21,44 @@ ORDER_SECONDS = 120.0
 so none is late by more. After that, one that looks older is from a monitor whose clock was set back, and
 counts."""
 
+LEAST_SILENCE = 10.0
+SILENT_INTERVALS = 3
+"""A monitor that has sent nothing for so many decision intervals is gone: an older one counts again."""
+
+FUTURE_SECONDS = 10.0
+"""A request from further in the future is forged, or its monitor's clock is wrong: any other outranks it."""
+
 
 class _Newest(Struct, frozen=True):
     request: ScaleRequest
     received_at: float
+    is_future: bool
 
 
 class NewestRequests:
-    """One request for each application: the newest by (epoch, decided_at)."""
+    """One request for each application: the newest by (epoch, decided_at), of those not from the future.
 
-    def __init__(self) -> None:
-        """Begin without any."""
+    Nothing in a request keeps the true monitor out: not an epoch in the future, and an epoch of now only
+    until its sender falls silent.
+
+    Args:
+        interval: seconds between two requests of a monitor.
+    """
+
+    def __init__(self, interval: float = 0.0) -> None:
+        self._silence = max(LEAST_SILENCE, SILENT_INTERVALS * interval)
         self._newest: dict[str, _Newest] = {}
 
     def offer(self, request: ScaleRequest, now: float) -> bool:
-        """Take a request that has arrived; return whether it is newer than what was there."""
+        """Take a request that has arrived; return whether it counts from now on."""
         known = self._newest.get(request.app_id)
-        if known and _order(request) <= _order(known.request) and now - known.received_at <= ORDER_SECONDS:
-            return False
-        self._newest[request.app_id] = _Newest(request, now)
+        future = is_future(request, now)
+        if known and not _outranks(request, known, future=future):
+            silent = now - known.received_at
+            takes_over = silent > self._silence and request.decided_at > known.request.decided_at
+            if not takes_over and silent <= ORDER_SECONDS:
+                return False
+        self._newest[request.app_id] = _Newest(request, now, future)
         return True
 
     def get(self, app_id: str) -> ScaleRequest | None:
@@ -59,5 +78,12 @@ def target(settings: Settings, request: ScaleRequest | None, adopted: int) -> Ta
     return Target(ready, min(settings.standby_workers, settings.max_workers - ready))
 
 
-def _order(request: ScaleRequest) -> tuple[int, float]:
-    return request.epoch, request.decided_at
+def is_future(request: ScaleRequest, now: float) -> bool:
+    """Return whether a request claims to be made, or its monitor to have started, well after now."""
+    return max(request.decided_at, request.epoch / 1000) > now + FUTURE_SECONDS
+
+
+def _outranks(request: ScaleRequest, known: _Newest, *, future: bool) -> bool:
+    if future != known.is_future:
+        return known.is_future
+    return (request.epoch, request.decided_at) > (known.request.epoch, known.request.decided_at)

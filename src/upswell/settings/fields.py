@@ -99,7 +99,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_workers: Annotated[
         Workers,
         Setting(
-            "Maximum number of workers: this caps the cost.",
+            "Maximum number of workers: this caps the cost. Workers told to leave, which still finish their uploads, come on top; with them never more than twice as many run.",
             app=True,
             decides=True,
             flags=("scaler", *DECIDES),
@@ -271,7 +271,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     store_endpoint: Annotated[
         str,
         Setting(
-            "http(s)://host:port of an S3, GCS or Azure compatible store (MinIO, Ceph, R2, an emulator), for destinations and sources. Empty: the vendor's own endpoint.",
+            "http(s)://host:port of an S3, GCS or Azure compatible store (MinIO, Ceph, R2, an emulator), for destinations and sources. Empty: for S3 AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; otherwise the vendor's own endpoint.",
             app=True,
         ),
     ] = ""
@@ -279,7 +279,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(pattern=r"\A[A-Za-z0-9-]{0,64}\Z"),
         Setting(
-            "Region of the S3 bucket. Empty: AWS_REGION, otherwise us-east-1.",
+            "Region of the S3 bucket. Empty: AWS_REGION or AWS_DEFAULT_REGION, otherwise us-east-1.",
             app=True,
             form="letters, digits and '-'",
         ),

@@ -43,7 +43,8 @@ class OpenSource(Protocol):
     """What an object is made from, open; closed at the end of its `with`.
 
     `size` is in bytes (None: unknown). `version` differs when the content does (a file's time of last
-    writing, an object's ETag; None: unknown).
+    writing, an object's ETag; None: unknown). A file also has its `mode`: a folder of objects lets nobody
+    read the object who may not read the file.
     """
 
     @property

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 class Scheme(Protocol):
-    """What URLs of a scheme can be used for: as a source, as a destination. Making one asks nobody."""
+    """What URLs of a scheme can be used for: as a source, as a destination. Making one asks nobody.
+
+    The `check` of a scheme's entry takes the settings and really uses the destination: it returns a sentence
+    and leaves nothing behind, or raises an UpswellError that says what to do.
+    """
 
     def opener(self, settings: Settings) -> Opener:
         """Return what opens a URI, hostile, as the settings allow; see `protocol.OpenSource`.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upswell.errors import SettingsError
+from upswell.errors import SettingsError, TemporaryUploadError
 from upswell.safe import safe
 
 if TYPE_CHECKING:
@@ -55,22 +55,43 @@ class WebScheme:
         raise SettingsError(f"a web server cannot be a destination, got {safe(destination)}")
 
 
-def check_folder(settings: Settings) -> str | None:
-    """Return what is wrong with the destination's folder, or None; nothing is written."""
+def check_folder(settings: Settings) -> str:
+    """Write, read and delete a small object in the destination's folder; return what was done.
+
+    A folder that is not there yet is not made: the nearest above it is tried.
+
+    Raises:
+        SettingsError: it is no folder that can be written to.
+        UploadError: it cannot be used now.
+    """
     folder = _folder(settings.destination_path)
-    there = next((one for one in (folder, *folder.parents) if one.exists()), Path("/"))
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return None
-    return f"{folder} cannot be written to"
-
-
-def check_web(settings: Settings) -> str | None:
-    """Return what is wrong with the settings of web sources, or None; nobody is asked."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    name = f".upswell-doctor-{secrets.token_hex(8)}"
+    body = name.encode()
     try:
-        WebScheme().opener(settings)
-    except SettingsError as error:
-        return str(error)
-    return None
+        probe = there / name
+        try:
+            probe.write_bytes(body)
+            found = probe.read_bytes()
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"destination must be a writable folder, got {safe(str(folder))}: {error.strerror}"
+        ) from error
+    if found != body:
+        raise TemporaryUploadError(f"{safe(str(there))} gave other bytes than were written")
+    return f"wrote, read and deleted a file in {there}{'' if there == folder else ', where it will be made'}"
+
+
+def check_web(settings: Settings) -> str:
+    """Return that the settings of web sources hold; nobody is asked.
+
+    Raises:
+        SettingsError: they don't.
+    """
+    WebScheme().opener(settings)
+    return f"allowed: {', '.join(settings.source_origins) or 'none'}"
 
 
 def _folder(destination: str) -> Path:

@@ -70,6 +70,11 @@ def test_what_was_recorded_is_read_back_whole_by_another_reader(journal: Journal
     assert (bare.waiting_time, bare.service_time) == (None, None)
 
 
+@pytest.mark.usefixtures("journal")
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("journal.sqlite*")} == {0o600}
+
+
 def test_decisions_are_chosen_by_application_time_number_and_change(journal: Journal) -> None:
     for number in range(6):
         journal.record([entry("ab"[number % 2], 1000.0 + number, changed=number < 3)], [])

@@ -187,15 +187,49 @@ def test_a_report_of_an_invalid_application_is_put_aside() -> None:
 def test_a_report_that_comes_twice_counts_once() -> None:
     async def scenario() -> None:
         house = await House().start()
+        told = {"request_id": "a", "worker_id": "w1", "finished_at": 9_999.0}
         for _ in range(3):
-            await house.report(request_id="a", attempt=1)
-        await house.report(request_id="a", attempt=2)
+            await house.report(**told, attempt=1)
+        await house.report(**told, attempt=2)
         times = (await house.round()).snapshot.response_time
         assert times is not None
         assert times.count == 2
         assert len(house.broker.acked) == 4
 
     run(scenario())
+
+
+def test_a_forged_report_of_a_known_id_does_not_hide_the_true_one() -> None:
+    """Who may send reports, and knows which ids come, blinded the monitor to them."""
+
+    async def scenario() -> None:
+        house = await House().start()
+        await house.report(request_id="a", worker_id="w1", finished_at=9_998.0)
+        await house.report(request_id="a", worker_id="w1", finished_at=9_999.0)
+        await house.report(request_id="a")
+        assert ended(await house.round()) == 3
+
+    run(scenario())
+
+
+def test_reports_without_worker_and_instant_are_never_taken_for_one() -> None:
+    """A worker written by others rounds its times and sends the id of a bare request, made of its body."""
+
+    async def scenario() -> None:
+        house = await House().start()
+        for _ in range(60):
+            await house.report(request_id="a", response_time=1.0)
+        for _ in range(60):
+            await house.report(request_id="a", response_time=1.0, worker_id="w1")
+        assert ended(await house.round()) == 120
+
+    run(scenario())
+
+
+def ended(entry: JournalEntry) -> int:
+    """Return how many uploads the monitor counted as stored."""
+    assert entry.snapshot.totals is not None
+    return entry.snapshot.totals.stored
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from support.memory_broker import MemoryBroker
 from support.memory_fleet import MemoryFleet
@@ -407,5 +408,71 @@ def test_worker_seconds_are_billed_from_each_start_request(stage: Stage) -> None
         await stage.round(after=9.0)
         assert stage.scaler.totals().worker_seconds == 18.0
         assert stage.scaler.totals().starts == 2
+
+    play(stage, story)
+
+
+def test_forged_statuses_never_lead_past_max_workers(tmp_path: Path) -> None:
+    """Each `draining` that was forged had one more worker started: 13 where 3 were allowed."""
+
+    async def story(stage: Stage) -> None:
+        stage.request(3)
+        for _ in range(20):
+            await stage.round()
+            for worker_id in list(stage.fleet.workers):
+                stage.reports(worker_id, "draining")
+        assert len(stage.fleet.started) == 3
+
+    play(Stage(tmp_path, max_workers=3), story)
+
+
+def test_a_worker_that_leaves_by_itself_is_replaced_once_it_has_left(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        stage.request(1)
+        await stage.round()
+        (worker_id,) = stage.fleet.workers
+        stage.reports(worker_id, "draining", busy=1)
+        await stage.round()
+        assert len(stage.fleet.started) == 1
+        stage.fleet.workers[worker_id] = replace(stage.fleet.workers[worker_id], state="exited", exit_code=0)
+        await stage.round()
+        assert len(stage.fleet.started) == 2
+
+    play(Stage(tmp_path, max_workers=1), story)
+
+
+def test_workers_told_to_leave_are_replaced_before_they_have_left(tmp_path: Path) -> None:
+    """Their long uploads must not keep new work waiting; but never do more than twice max_workers run."""
+
+    async def story(stage: Stage) -> None:
+        for lap in range(4):
+            stage.request(2)
+            await stage.round()
+            await stage.round()
+            stage.all_report()
+            await stage.round()
+            stage.request(0)
+            await stage.round()
+            for worker_id in list(stage.fleet.workers):
+                stage.reports(worker_id, "draining", busy=1)
+            await stage.round()
+            assert len(stage.fleet.workers) == min(4, 2 * (lap + 1))
+
+    play(Stage(tmp_path, max_workers=2), story)
+
+
+def test_the_limit_over_all_holds_whatever_is_requested(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.settings = replace(
+        stage.settings, max_workers_total=4, apps={"a1": {"max_workers": 3}, "b2": {"max_workers": 3}}
+    )
+    stage.scaler = stage.new_scaler()
+
+    async def story(stage: Stage) -> None:
+        stage.request(3)
+        stage.request(3, app_id="b2")
+        for _ in range(5):
+            await stage.round()
+        assert len(stage.fleet.started) == 4
 
     play(stage, story)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from upswell.scaler.plan import ObservedWorker, Phase, ScalingAction, Target, plan
+from upswell.scaler.plan import ObservedWorker, Phase, ScalingAction, Target, plan, room
 
 
 def seen(
@@ -88,7 +88,7 @@ def test_a_worker_written_by_others_is_drained_by_sigterm_and_never_put_to_stand
 
 def test_nothing_is_started_while_a_crash_loop_backs_off_but_standby_workers_are_activated() -> None:
     workers = [seen("w1", "standby")]
-    assert plan(workers, Target(3, 1), may_start=False) == [ScalingAction("activate", "w1")]
+    assert plan(workers, Target(3, 1), may_start=0) == [ScalingAction("activate", "w1")]
 
 
 def test_without_a_wish_only_those_that_ended_are_forgotten() -> None:
@@ -167,3 +167,21 @@ def test_scale_in_never_picks_a_busier_worker_than_one_it_leaves(
     gone = [count for worker_id, count in busy.items() if worker_id in picked]
     kept = [count for worker_id, count in busy.items() if worker_id not in picked]
     assert not gone or not kept or max(gone) <= min(kept)
+
+
+@pytest.mark.parametrize(
+    ("staying", "told_to_leave", "expected"),
+    [(0, 0, 3), (2, 0, 1), (3, 0, 0), (13, 0, 0), (0, 3, 3), (1, 3, 2), (1, 4, 1), (0, 6, 0), (0, 9, 0)],
+)
+def test_no_more_are_started_than_the_limit_leaves_room_for(
+    staying: int, told_to_leave: int, expected: int
+) -> None:
+    """A status may claim anything: who was not told to leave counts, and in all at most twice as many run."""
+    workers = [seen(f"s{n}", "draining") for n in range(staying)]
+    workers += [seen(f"l{n}", "draining", told_to_leave=True) for n in range(told_to_leave)]
+    workers += [seen("e1", "ended")]
+    assert room(workers, 3) == expected
+
+
+def test_where_only_some_may_be_started_ready_ones_come_before_standby_ones() -> None:
+    assert plan([], Target(2, 1), may_start=2) == [ScalingAction("start"), ScalingAction("start")]

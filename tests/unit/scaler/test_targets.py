@@ -46,6 +46,42 @@ def test_a_monitor_whose_clock_was_set_back_is_heard_again_after_a_while() -> No
     assert newest.offer(request(5, epoch=8_000, at=8_001.0), now=9_001.0 + ORDER_SECONDS)
 
 
+def test_an_epoch_from_the_future_keeps_the_true_monitor_out_of_nothing() -> None:
+    """One forged request of the largest epoch had the true monitor ignored for two minutes."""
+    newest = NewestRequests()
+    newest.offer(request(3, epoch=90_000, at=100.0), now=100.0)
+    assert not newest.offer(request(0, epoch=10**18, at=100.5), now=100.5)
+    assert not newest.offer(request(0, epoch=90_000, at=1e11), now=100.5)
+    assert newest.offer(request(4, epoch=90_000, at=102.0), now=102.0)
+
+
+def test_a_forged_request_that_came_first_is_outranked_by_the_first_true_one() -> None:
+    newest = NewestRequests()
+    assert newest.offer(request(0, epoch=10**18, at=1e11), now=100.0)
+    assert newest.offer(request(3, epoch=90_000, at=101.0), now=101.0)
+
+
+def test_a_monitor_whose_clock_is_ahead_is_heard_where_there_is_no_other() -> None:
+    newest = NewestRequests()
+    assert newest.offer(request(3, epoch=3_600_000, at=3_600.0), now=100.0)
+    assert newest.offer(request(4, epoch=3_600_000, at=3_602.0), now=102.0)
+
+
+def test_an_epoch_of_now_counts_only_until_its_sender_falls_silent() -> None:
+    newest = NewestRequests(interval=2.0)
+    newest.offer(request(3, epoch=90_000, at=100.0), now=100.0)
+    assert newest.offer(request(0, epoch=101_000, at=101.0), now=101.0)
+    assert not newest.offer(request(4, epoch=90_000, at=110.0), now=110.0)
+    assert newest.offer(request(4, epoch=90_000, at=112.0), now=112.0)
+
+
+def test_a_late_request_of_an_older_monitor_never_counts_when_the_newer_falls_silent() -> None:
+    """It was decided before the newest, however long it lay in a queue."""
+    newest = NewestRequests(interval=2.0)
+    newest.offer(request(3, epoch=90_000, at=100.0), now=100.0)
+    assert not newest.offer(request(9, epoch=80_000, at=99.0), now=159.0)
+
+
 @given(st.permutations([request(n, epoch=n // 3, at=float(n)) for n in range(9)]))
 def test_the_order_of_arrival_does_not_matter(requests: list[ScaleRequest]) -> None:
     newest = NewestRequests()

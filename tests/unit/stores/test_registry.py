@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,20 +18,34 @@ def test_every_scheme_has_a_check_for_the_doctor(scheme: str) -> None:
     assert REGISTRY.load(scheme)() is not None
 
 
-def test_a_folder_that_cannot_be_written_to_is_found_without_writing(tmp_path: Path) -> None:
-    check = REGISTRY.check("file")
-    assert check is not None
-    assert check(Settings(destination=str(tmp_path / "not/yet/there"))) is None
-    assert not (tmp_path / "not").exists()
+def check(scheme: str, **settings: Any) -> str:
+    found = REGISTRY.check(scheme)
+    assert found is not None
+    return found(Settings(**settings))
+
+
+def test_a_folder_is_written_to_by_its_check_and_nothing_stays(tmp_path: Path) -> None:
+    assert check("file", destination=str(tmp_path)) == f"wrote, read and deleted a file in {tmp_path}"
+    assert check("file", destination=str(tmp_path / "not/yet")).endswith(
+        f"in {tmp_path}, where it will be made"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file/below", "file", "closed"])
+def test_a_folder_that_cannot_be_written_to_is_found(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
-    assert "cannot be written to" in check(Settings(destination=str(tmp_path / "file/below")))
+    (tmp_path / "closed").symlink_to("/proc")
+    with pytest.raises(
+        SettingsError, match=f"destination must be a writable folder, got {tmp_path / name}: "
+    ):
+        check("file", destination=str(tmp_path / name))
 
 
 def test_an_invalid_origin_is_found() -> None:
-    check = REGISTRY.check("https")
-    assert check is not None
-    assert check(Settings(source_origins=["https://*"])) is None
-    assert "source_origins must be like" in check(Settings(source_origins=["nonsense"]))
+    assert check("https", source_origins=["https://*"]) == "allowed: https://*"
+    with pytest.raises(SettingsError, match="source_origins must be like"):
+        check("https", source_origins=["nonsense"])
 
 
 def test_a_web_server_is_no_destination() -> None:

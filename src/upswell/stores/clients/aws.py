@@ -232,7 +232,7 @@ def _client_of(settings: Settings) -> Any:
     own = settings.own("stores", "objects", ObjectSettings)
     return _client(
         settings.store_endpoint or None,
-        settings.store_region or os.environ.get("AWS_REGION") or "us-east-1",
+        settings.store_region or "us-east-1",
         own.addressing,
         own.anonymous,
         own.timeout,

@@ -29,6 +29,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from upswell.errors import SettingsError, StoreUnavailableError, TemporaryUploadError
 from upswell.safe import safe
 from upswell.stores.clients.credentials import (
+    completed,
     given_by,
     given_by_variable,
     may_ask_the_machine,
@@ -82,12 +83,12 @@ class Bucket:
             )
         self.scheme = scheme
         self.name = name
+        self.settings = settings = completed(scheme, settings)
         self.endpoint = settings.store_endpoint
         self.is_encrypted = not self.endpoint or urlsplit(self.endpoint).scheme == "https"
         """Whether the bytes travel over TLS, where none can change unnoticed."""
         self.is_anonymous = _own(settings).anonymous
         check_endpoint(settings)
-        self._settings = settings
         self._sends_checksums: Any = None
         try:
             self._store = _MAKERS[scheme](name, settings)
@@ -110,7 +111,7 @@ class Bucket:
         if not (given_by(self.scheme) or may_ask_the_machine(self.scheme)):
             raise no_credentials(f"{self.scheme}://{self.name}")
         try:
-            store = _MAKERS[self.scheme](self.name, self._settings, **_options_of_one_try(self._settings))
+            store = _MAKERS[self.scheme](self.name, self.settings, **_options_of_one_try(self.settings))
             obstore.get(store, "upswell-credentials", options={"head": True})
         except (exceptions.BaseError, FileNotFoundError) as error:
             if _NO_TOKEN.search(str(error)):
@@ -164,7 +165,7 @@ class Bucket:
 
     def _with_checksums(self) -> Any:
         if self._sends_checksums is None:
-            self._sends_checksums = _s3(self.name, self._settings, checksum_algorithm="CRC64NVME")
+            self._sends_checksums = _s3(self.name, self.settings, checksum_algorithm="CRC64NVME")
         return self._sends_checksums
 
     def stat(self, key: str) -> ObjectInfo | None:

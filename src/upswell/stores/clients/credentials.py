@@ -2,16 +2,22 @@
 
 What comes in: a scheme. What goes out: which place gives credentials, never the credentials. obstore and
 botocore read them; this only looks whether there is anything to read. The variables are the vendors', hence
-not settings.
+not settings; where one says the same as a setting, the setting comes first.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from upswell.errors import SettingsError
 from upswell.safe import safe
+
+if TYPE_CHECKING:
+    from upswell.settings import Settings
 
 _VARIABLES = {
     "s3": (
@@ -67,6 +73,21 @@ def aws_profile() -> str | None:
         os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
     )
     return next((file for file in files if Path(file).expanduser().is_file()), None)
+
+
+def completed(scheme: str, settings: Settings) -> Settings:
+    """Return the settings, with S3's endpoint and region from AWS's variables where they say neither."""
+    if scheme != "s3":
+        return settings
+    names = {
+        "store_endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        "store_region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    }
+    found = {
+        name: getattr(settings, name) or next(filter(None, map(os.environ.get, variables)), "")
+        for name, variables in names.items()
+    }
+    return replace(settings, **found)
 
 
 def may_ask_the_machine(scheme: str) -> bool:

@@ -6,6 +6,9 @@ disk, or not there at all. It must not know what a request is.
 An object is written to the private folder first, synced, read back, and then renamed to its key, which
 replaces what was there, or linked to it where `on_conflict` says that nothing may be replaced. One that is
 there already with the same bytes is left alone, so an upload done twice writes once.
+
+A folder that is away (removed, unmounted), or a disk that is full, is no upload's fault: an outage, as that
+of an object store. A folder that was made anew or mounted again is opened again.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ import fcntl
 import os
 import secrets
 import stat
+import threading
 import time
 from contextlib import contextmanager, suppress
 from io import FileIO
 from typing import TYPE_CHECKING
 
-from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
 from upswell.events import get_logger
 from upswell.requests import PRIVATE, split_key
 from upswell.safe import safe
@@ -49,6 +53,40 @@ _PERMANENT = {
 }
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_AWAY = frozenset(
+    {errno.EHOSTDOWN, errno.ENODEV, errno.ENOTCONN, errno.ENXIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT}
+)
+"""What a file system says that is gone or was mounted read-only, whichever file is asked for."""
+
+
+class _OpenFolder:
+    """The store's folder and the private one in it, open for as long as somebody uses them."""
+
+    root = private = -1
+
+    def __init__(self, path: Path) -> None:
+        """Open both; the private one is made where it is missing."""
+        self.root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with suppress(FileExistsError):
+            os.mkdir(PRIVATE, dir_fd=self.root)
+        self.private = os.open(
+            PRIVATE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.root
+        )
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        self.identity = _identity(os.fstat(self.root)), _identity(os.fstat(self.private))
+
+    def __del__(self) -> None:
+        for descriptor in (self.private, self.root):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def device(self) -> int:
+        """Return the number of the file system that the folder is on."""
+        return self.identity[0][0]
+
+
 class DirectoryStore:
     """A folder of objects; several workers may write to it at once, from several machines too."""
 
@@ -61,16 +99,39 @@ class DirectoryStore:
             OSError: the folder cannot be made or written to.
         """
         self._on_conflict = on_conflict
+        self._path = root
+        self._lock = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
-        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        with suppress(FileExistsError):
-            os.mkdir(PRIVATE, dir_fd=self._root)
-        self._private = os.open(
-            PRIVATE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root
-        )
-        if not os.access(root, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(root))
-        self._sweep(time.time() if now is None else now)
+        self._open = _OpenFolder(root)
+        self._sweep(self._open.private, time.time() if now is None else now)
+
+    def _folder(self) -> _OpenFolder:
+        """Return the open folder; open it again if it was made anew or mounted again meanwhile.
+
+        Raises:
+            StoreUnavailableError: it is not there.
+        """
+        path = self._path
+        with self._lock:
+            try:
+                status = path.stat()
+                if not status.st_nlink:  # a container sees the folder that was mounted, removed or not
+                    raise FileNotFoundError(errno.ENOENT, "it was removed; start the container again")
+                root, private = _identity(status), _private_of(path)
+                if (root, private) == self._open.identity:
+                    return self._open
+                if private is None and root[0] != self._open.device():
+                    raise StoreUnavailableError(
+                        f"the destination {path} is on another file system than before, without a folder "
+                        f"{PRIVATE}: is it mounted? (if it is a new one, restart the worker)"
+                    )
+                self._open = _OpenFolder(path)
+            except OSError as error:
+                raise StoreUnavailableError(
+                    f"the destination {path} is not there: {error.strerror or error}"
+                ) from error
+        _log.info("store.folder_reopened", folder=str(path))
+        return self._open
 
     def put(
         self,
@@ -89,17 +150,18 @@ class DirectoryStore:
         """
         del again
         *folders, name = split_key(key)
+        opened = self._folder()
         try:
-            with descend(self._root, folders, create=True) as folder:
+            with descend(opened.root, folders, create=True) as folder:
                 stored = self._same(folder, name, source, checksum, pace) or self._kept(folder, name, key)
                 if stored is None:
                     stored = self._write(
-                        folder, name, source, checksum=checksum, pace=pace, chunk_bytes=chunk_bytes
+                        opened, folder, name, source, checksum=checksum, pace=pace, chunk_bytes=chunk_bytes
                     )
                 os.fsync(folder)
                 return stored
         except OSError as error:
-            raise _upload_error(error, key) from error
+            raise self._upload_error(error, key) from error
 
     def head(self, key: str) -> StoredObject | None:
         """Return an object's length (its checksum would have to be computed: see `digest`), or None."""
@@ -111,13 +173,14 @@ class DirectoryStore:
 
     def _look(self, key: str, how: Callable[[FileIO], StoredObject]) -> StoredObject | None:
         *folders, name = split_key(key)
+        opened = self._folder()
         try:
-            with descend(self._root, folders) as folder, _regular(folder, name) as file:
+            with descend(opened.root, folders) as folder, _regular(folder, name) as file:
                 return None if file is None else how(file)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _upload_error(error, key) from error
+            raise self._upload_error(error, key) from error
 
     def _same(
         self,
@@ -157,6 +220,7 @@ class DirectoryStore:
 
     def _write(
         self,
+        opened: _OpenFolder,
         folder: int,
         name: str,
         source: OpenSource,
@@ -165,38 +229,55 @@ class DirectoryStore:
         pace: Callable[[int], None],
         chunk_bytes: int,
     ) -> StoredObject:
-        with self._temporary() as (temporary, descriptor):
+        self._check_free(opened, source.size or 0)
+        with self._temporary(opened.private, _mode(source)) as (temporary, descriptor):
             written = check_read(source, _copy(source, descriptor, pace, chunk_bytes), checksum)
             os.fsync(descriptor)
             self._verify(descriptor, written)
-            self._publish(temporary, folder, name)
+            self._publish(opened.private, temporary, folder, name)
         return written
 
-    def _publish(self, temporary: str, folder: int, name: str) -> None:
+    def _check_free(self, opened: _OpenFolder, size: int) -> None:
+        """Raise a StoreUnavailableError where `size` bytes do not fit, before any is written."""
+        disk = os.fstatvfs(opened.root)
+        free = disk.f_bavail * disk.f_frsize
+        if disk.f_blocks and size > free:
+            raise self._full(f"{free:,} bytes are free, {size:,} are needed")
+
+    def _full(self, why: str) -> StoreUnavailableError:
+        return StoreUnavailableError(f"the disk of the destination {self._path} is full: {why}")
+
+    def _publish(self, private: int, temporary: str, folder: int, name: str) -> None:
         if self._on_conflict == "overwrite":
-            os.replace(temporary, name, src_dir_fd=self._private, dst_dir_fd=folder)
+            os.replace(temporary, name, src_dir_fd=private, dst_dir_fd=folder)
             return
         try:  # unlike a rename, a new link replaces nothing
-            os.link(temporary, name, src_dir_fd=self._private, dst_dir_fd=folder, follow_symlinks=False)
+            os.link(temporary, name, src_dir_fd=private, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
             raise TemporaryUploadError(
                 "another upload stored an object under the same key at the same time"
             ) from None
 
     @contextmanager
-    def _temporary(self) -> Generator[tuple[str, int]]:
+    def _temporary(self, private: int, mode: int) -> Generator[tuple[str, int]]:
         """Yield the name and descriptor of a new file in the private folder, locked while written."""
         name = secrets.token_hex(16)
-        descriptor = os.open(
-            name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=self._private
-        )
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(name, flags, mode, dir_fd=private)
+        except OSError as error:  # no upload can be written, whatever its key
+            if error.errno in _FULL:
+                raise
+            raise StoreUnavailableError(
+                f"cannot write to the destination {self._path}: {error.strerror}"
+            ) from error
         try:
             with suppress(OSError):  # a file system without locks: age alone decides there
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield name, descriptor
         finally:
             with suppress(FileNotFoundError):  # renamed: the good end
-                os.unlink(name, dir_fd=self._private)
+                os.unlink(name, dir_fd=private)
             os.close(descriptor)
 
     @staticmethod
@@ -212,26 +293,55 @@ class DirectoryStore:
                 f"wrote {written.bytes} with {written.checksum}"
             )
 
-    def _sweep(self, now: float) -> None:
+    @staticmethod
+    def _sweep(private: int, now: float) -> None:
         """Delete what killed workers left: their lock died with them."""
-        for name in os.listdir(self._private):  # noqa: PTH208 - a descriptor, no path
+        for name in os.listdir(private):
             with suppress(OSError):
-                age = now - os.stat(name, dir_fd=self._private, follow_symlinks=False).st_mtime
-                if age > LEFTOVER_SECONDS and not self._locked(name):
-                    os.unlink(name, dir_fd=self._private)
+                age = now - os.stat(name, dir_fd=private, follow_symlinks=False).st_mtime
+                if age > LEFTOVER_SECONDS and not _locked(private, name):
+                    os.unlink(name, dir_fd=private)
                     _log.info("store.leftover_removed", name=name, age_seconds=round(age))
 
-    def _locked(self, name: str) -> bool:
-        descriptor = os.open(
-            name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._private
-        )
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+    def _upload_error(self, error: OSError, key: str) -> PermanentUploadError | TemporaryUploadError:
+        shown = safe(key)
+        rule = _PERMANENT.get(error.errno or 0)
+        if rule is not None:
+            return PermanentUploadError(f"{rule}, got {shown}")
+        if error.errno in _FULL:
+            return self._full(f"cannot store {shown}")
+        if error.errno in _AWAY:
+            return StoreUnavailableError(f"the destination {self._path} is not there: {error.strerror}")
+        return TemporaryUploadError(f"cannot store {shown}: {error.strerror or error}")
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """Return what tells a folder from another of the same name."""
+    return status.st_dev, status.st_ino
+
+
+def _private_of(path: Path) -> tuple[int, int] | None:
+    """Return the identity of the private folder below `path`; None where there is none."""
+    try:
+        return _identity((path / PRIVATE).lstat())
+    except FileNotFoundError:
+        return None
+
+
+def _mode(source: OpenSource) -> int:
+    """Return a new object's mode, which the umask narrows: no wider than its source's."""
+    return 0o600 | (getattr(source, "mode", 0o666) & 0o066)
+
+
+def _locked(private: int, name: str) -> bool:
+    descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=private)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager
@@ -257,13 +367,3 @@ def _copy(source: OpenSource, target: int, pace: Callable[[int], None], chunk_by
     return digest_of(
         source.readinto, write, chunk_bytes if source.size is None else min(chunk_bytes, source.size + 1)
     )
-
-
-def _upload_error(error: OSError, key: str) -> PermanentUploadError | TemporaryUploadError:
-    shown = safe(key)
-    rule = _PERMANENT.get(error.errno or 0)
-    if rule is not None:
-        return PermanentUploadError(f"{rule}, got {shown}")
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return TemporaryUploadError(f"the store's disk is full: cannot store {shown}")
-    return TemporaryUploadError(f"cannot store {shown}: {error.strerror or error}")

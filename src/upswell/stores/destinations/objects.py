@@ -62,10 +62,10 @@ class _Upload:
 class ObjectStore:
     """Objects below `prefix` in a bucket."""
 
-    def __init__(self, bucket: Bucket, prefix: str, settings: Settings) -> None:
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
         self._bucket = bucket
         self._prefix = prefix
-        self._settings = settings
+        self._settings = settings = bucket.settings
         self._own = settings.own("stores", "objects", ObjectSettings)
         # Azure's ETags are no checksums, nor are they compared when each object is read back.
         self._takes_md5 = settings.verify == "checksum" and bucket.scheme != "az"
@@ -321,7 +321,7 @@ class BucketScheme:
         """
         bucket, prefix = _bucket_of(destination, settings)
         bucket.require_credentials()
-        return ObjectStore(bucket, prefix, settings)
+        return ObjectStore(bucket, prefix)
 
 
 def _bucket_of(destination: str, settings: Settings) -> tuple[Bucket, str]:
@@ -346,7 +346,7 @@ def check_bucket(settings: Settings) -> str:
     name = f"upswell-doctor-{secrets.token_hex(8)}"
     key = f"{prefix}/{name}" if prefix else name
     if bucket.scheme == "s3":
-        require_multipart(bucket.name, key, settings)
+        require_multipart(bucket.name, key, bucket.settings)
     bucket.delete(key)
     body = name.encode()
     try:

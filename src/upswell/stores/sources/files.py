@@ -52,6 +52,7 @@ class FileSource:
         self._opened = opened
         self._uri = uri
         self.size = opened.st_size
+        self.mode = opened.st_mode
 
     @property
     def version(self) -> str:

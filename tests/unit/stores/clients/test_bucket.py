@@ -17,7 +17,7 @@ from upswell.errors import (
     UploadError,
 )
 from upswell.settings import Settings
-from upswell.stores.clients.bucket import _raise
+from upswell.stores.clients.bucket import Bucket, _raise
 from upswell.stores.clients.errors import Asked, store_error
 from upswell.stores.registry import open_store
 
@@ -178,6 +178,40 @@ def test_a_profile_without_credentials_is_said_when_the_store_is_opened(tmp_path
     (tmp_path / ".aws/config").write_text("[default]\nregion = eu-central-1\n")
     with pytest.raises(SettingsError, match=r"no credentials for s3://bucket: .*\(~/.aws/config gave none\)"):
         open_store(Settings(destination="s3://bucket/x", store_endpoint="http://127.0.0.1:1"))
+
+
+@pytest.mark.usefixtures("no_credentials")
+@pytest.mark.parametrize(
+    ("variables", "said", "endpoint", "region"),
+    [
+        ({}, {}, "", ""),
+        ({"AWS_DEFAULT_REGION": "r-2"}, {}, "", "r-2"),
+        ({"AWS_DEFAULT_REGION": "r-2", "AWS_REGION": "r-1"}, {}, "", "r-1"),
+        ({"AWS_REGION": "r-1"}, {"store_region": "r-0"}, "", "r-0"),
+        ({"AWS_ENDPOINT_URL": "https://a"}, {}, "https://a", ""),
+        ({"AWS_ENDPOINT_URL": "https://a", "AWS_ENDPOINT_URL_S3": "https://s"}, {}, "https://s", ""),
+        ({"AWS_ENDPOINT_URL": "https://a"}, {"store_endpoint": "https://u"}, "https://u", ""),
+    ],
+)
+def test_the_vendors_variables_take_the_place_of_empty_settings(
+    variables: dict[str, str],
+    said: dict[str, str],
+    endpoint: str,
+    region: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    bucket = Bucket("s3", "bucket", Settings(**said))
+    assert (bucket.endpoint, bucket.settings.store_region) == (endpoint, region)
+    assert Bucket("gs", "bucket", Settings(**said)).settings == Settings(**said)
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_an_endpoint_in_the_vendors_variable_must_be_encrypted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example")
+    with pytest.raises(SettingsError, match="store_endpoint must be https:// unless on this machine"):
+        Bucket("s3", "bucket", Settings())
 
 
 @pytest.mark.usefixtures("no_credentials")

@@ -4,15 +4,18 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
 from upswell.requests import PRIVATE
 from upswell.stores.destinations.directory import DirectoryStore, StoredObject
+from upswell.stores.sources.files import open_file
 
 
 class Bytes:
@@ -134,17 +137,143 @@ def test_an_upload_can_be_stopped_between_two_chunks(store: DirectoryStore, root
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_a_temporary_error(
+def test_a_full_disk_is_an_outage_and_no_uploads_fault(
     store: DirectoryStore, root: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> int:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(TemporaryUploadError, match="disk is full: cannot store k"):
+    with pytest.raises(
+        StoreUnavailableError, match=f"disk of the destination {root} is full: cannot store k"
+    ):
         store.put("k", Bytes(b"x"))
     monkeypatch.undo()
     assert leftovers(root) == []
+
+
+def test_what_does_not_fit_on_the_disk_is_an_outage_before_a_byte_is_written(
+    store: DirectoryStore, root: Path
+) -> None:
+    source = Bytes(b"x")
+    source.size = 2**60
+    with pytest.raises(
+        StoreUnavailableError, match=r"is full: [\d,]+ bytes are free, 1,152,921,504,606,846,976"
+    ):
+        store.put("k", source)
+    assert source.read == 0
+    assert leftovers(root) == []
+
+
+def test_a_folder_that_is_gone_is_an_outage_until_it_is_back(store: DirectoryStore, root: Path) -> None:
+    shutil.rmtree(root)
+    for key in ("k", "below/k"):
+        with pytest.raises(StoreUnavailableError, match=f"the destination {root} is not there: No such file"):
+            store.put(key, Bytes(b"x"))
+    with pytest.raises(StoreUnavailableError, match="is not there"):
+        store.head("k")
+    root.mkdir()
+    store.put("k", Bytes(b"x"))
+    assert (root / "k").read_bytes() == b"x"
+    assert leftovers(root) == []
+
+
+def test_a_folder_made_anew_or_mounted_again_is_used_without_a_restart(
+    store: DirectoryStore, root: Path
+) -> None:
+    before = descriptors()
+    for _ in range(3):
+        root.rename(root.with_name("old"))
+        root.mkdir()
+        store.put("below/k", Bytes(b"x"))
+        assert (root / "below/k").read_bytes() == b"x"
+        shutil.rmtree(root.with_name("old"))
+    assert descriptors() == before
+
+
+def test_the_stores_own_folder_may_be_removed_while_workers_are_idle(
+    store: DirectoryStore, root: Path
+) -> None:
+    """`upswell upload` removes it at its end, where it is empty."""
+    (root / PRIVATE).rmdir()
+    store.put("k", Bytes(b"x"))
+    assert (root / "k").read_bytes() == b"x"
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
+def test_the_empty_folder_below_a_mount_that_is_away_is_not_written_to(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as mounted:
+        mount = tmp_path / "mount"
+        mount.symlink_to(mounted)
+        store = DirectoryStore(mount)
+        store.put("k", Bytes(b"x"))
+        mount.unlink()
+        mount.mkdir()
+        with pytest.raises(
+            StoreUnavailableError, match=r"is on another file system than before.*is it mounted"
+        ):
+            store.put("k2", Bytes(b"x"))
+        assert list(mount.iterdir()) == []
+        mount.rmdir()
+        mount.symlink_to(mounted)
+        store.put("k2", Bytes(b"x"))
+        assert (Path(mounted) / "k2").read_bytes() == b"x"
+
+
+def test_uploads_under_way_in_a_folder_that_is_replaced_reach_no_other_file(
+    store: DirectoryStore, root: Path
+) -> None:
+    """Their descriptors stay theirs: a number that is closed is the next file's."""
+    replaced = threading.Event()
+
+    def pace(_count: int) -> None:
+        if not replaced.is_set():
+            replaced.set()
+            root.rename(root.with_name("old"))
+            root.mkdir()
+            store.put("other", Bytes(b"other"))
+
+    store.put("k", Bytes(b"x" * 100), pace=pace)
+    assert (root.with_name("old") / "k").read_bytes() == b"x" * 100
+    assert sorted(path.name for path in root.iterdir()) == [PRIVATE, "other"]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ESTALE, errno.ENOTCONN])
+def test_a_file_system_that_is_gone_is_an_outage(
+    store: DirectoryStore, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "write", gone)
+    with pytest.raises(StoreUnavailableError, match="is not there"):
+        store.put("k", Bytes(b"x"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "umask", "becomes"),
+    [
+        (0o600, 0o022, 0o600),
+        (0o644, 0o022, 0o644),
+        (0o640, 0o022, 0o640),
+        (0o755, 0o022, 0o644),
+        (0o400, 0o022, 0o600),
+        (0o666, 0o002, 0o664),
+        (0o644, 0o077, 0o600),
+    ],
+)
+def test_an_object_is_readable_by_nobody_who_may_not_read_its_source(
+    root: Path, tmp_path: Path, mode: int, umask: int, becomes: int
+) -> None:
+    (tmp_path / "source").write_bytes(b"x")
+    (tmp_path / "source").chmod(mode)
+    before = os.umask(umask)
+    try:
+        with open_file((tmp_path / "source").as_uri(), [tmp_path]) as source:
+            DirectoryStore(root).put("k", source)
+    finally:
+        os.umask(before)
+    assert (root / "k").stat().st_mode & 0o777 == becomes
 
 
 def test_what_is_not_read_back_the_same_is_not_stored(

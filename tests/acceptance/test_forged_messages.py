@@ -1,0 +1,99 @@
+"""Forged statuses and scale requests, on both brokers: no limit is passed, and no true monitor kept out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from support.holder import open_broker
+from support.system import System, wait_until
+from upswell.broker import topology
+from upswell.broker.protocol import Message
+from upswell.messages import ScaleRequest, WorkerStatus, encode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from upswell.broker import Broker
+
+MOST = 3
+
+
+@pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
+    url = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else ""
+    with System(
+        tmp_path, broker_url=url, app_id=f"e{uuid4().hex[:8]}", fleet="process", max_workers=MOST
+    ) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def forger(system: System) -> AsyncIterator[Broker]:
+    kind = "rabbitmq" if system.broker_url else "sqlite"
+    broker = open_broker(kind, system.broker_url or str(system.folder / "state" / "broker.sqlite"), "forger")
+    await broker.connect()
+    yield broker
+    await broker.close()
+
+
+def draining(system: System, worker_id: str) -> Message:
+    status = WorkerStatus(
+        app_id=system.app_id, worker_id=worker_id, state="draining", busy=1, slots=4, at=time.time()
+    )
+    return Message(body=encode(status), exchange=topology.STATUS_EXCHANGE, persistent=False, mandatory=False)
+
+
+def request(system: System, workers: int, epoch: int) -> Message:
+    forged = ScaleRequest(
+        app_id=system.app_id, desired_workers=workers, decided_at=time.time(), reason="forged", epoch=epoch
+    )
+    return Message(body=encode(forged), routing_key=f"{system.app_id}_report.scaling")
+
+
+@pytest.mark.slow
+def test_forged_statuses_have_no_worker_started_past_max_workers(system: System) -> None:
+    up = system.start("up", "--min-workers", str(MOST))
+    wait_until(lambda: len(system.workers()) == MOST, 60, system.logs)
+
+    async def forge() -> int:
+        most = 0
+        async with forger(system) as broker:
+            for _ in range(200):
+                seen = system.workers()
+                most = max(most, len(seen))
+                for worker_id in seen.values():
+                    broker.publish(draining(system, worker_id))
+                await asyncio.sleep(0.05)
+        return most
+
+    assert asyncio.run(forge()) == MOST
+    up.terminate()
+    assert up.wait(60) == 0
+
+
+@pytest.mark.slow
+def test_a_forged_epoch_does_not_keep_the_true_monitor_out(system: System) -> None:
+    """It had two minutes in which only the forger's number counted."""
+    constant = ("--set", "policy=constant", "--min-workers", "1")
+    up = system.start("up", "--decision-interval", "0.5", *constant)
+    wait_until(lambda: "event=decision.made" in system.logs(), 60, system.logs)
+    wait_until(lambda: len(system.workers()) == 1, 60, system.logs)
+
+    async def forge() -> None:
+        async with forger(system) as broker:
+            for _ in range(20):
+                await broker.publish(request(system, MOST, 10**18))
+                await asyncio.sleep(0.1)
+
+    asyncio.run(forge())
+    wait_until(lambda: "scaler.request_from_future" in system.logs(), 60, system.logs)
+    assert system.logs().count("event=scaler.worker_started") == 1
+    up.terminate()
+    assert up.wait(60) == 0

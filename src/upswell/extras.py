@@ -60,7 +60,7 @@ def _requirement(extras: str) -> str | None:
     if text is None:  # from an index, which has it
         return shlex.quote(f"upswell[{extras}]")
     record: dict[str, Any] = json.loads(text)
-    url = record["url"]
+    url: str = record["url"]
     if url.startswith("file:"):
         path = unquote(urlsplit(url).path)
         editable = "-e " if record.get("dir_info", {}).get("editable") else ""

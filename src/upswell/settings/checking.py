@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -51,6 +52,15 @@ def build(struct: type[Checked], values: Mapping[str, Any], where: str = "") -> 
         return struct(**checked)
     except TypeError as error:  # a field without a default
         raise SettingsError(f"{where.rstrip('.')}: {error}") from error
+
+
+_ONE_SLASH = re.compile(r"\A(s3|gs|az|https?|file):(?!//)", re.IGNORECASE)
+
+
+def refuse_one_slash(text: str, name: str = "a URI") -> None:
+    """Raise a SettingsError for a URI with a slash too few, which would be taken for a folder."""
+    if found := _ONE_SLASH.match(text):
+        raise SettingsError(f"{name} must begin with {found[1].lower()}://, got {safe(text)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -27,8 +27,8 @@ from upswell.publisher.items import guess_type
 from upswell.publisher.sources import local_path
 from upswell.requests import PRIVATE
 from upswell.safe import safe
+from upswell.settings.checking import refuse_one_slash
 from upswell.stores.addresses import file_uri
-from upswell.stores.registry import refuse_one_slash
 from upswell.worker.outcomes import backoff
 
 if TYPE_CHECKING:

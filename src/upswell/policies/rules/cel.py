@@ -26,6 +26,8 @@ _TOKEN = re.compile(
 )
 _OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
 _MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|filter|map)\s*\(\s*([A-Za-z_]\w*)\s*,")
+_ELSEWHERE = {"and": "&&", "or": "||", "not": "!"}
+"""Words of other languages, which CEL would take for variables, or for a mistake that it cannot name."""
 _KNOWN = re.compile(r"\bknown\s*\(\s*([A-Za-z_]\w*)\s*\)")
 
 
@@ -36,7 +38,7 @@ def with_doubles(text: str) -> str:
     'failures / nonzero( ( reports + 1.0 ) ) > 0.5'
 
     Raises:
-        ValueError: it speaks of null.
+        ValueError: it speaks of null, or has an operator of another language.
     """
     parts: list[str] = []
     divisors: list[bool | None] = [None]
@@ -47,6 +49,8 @@ def with_doubles(text: str) -> str:
             continue
         if kind == "name" and word == "null":
             raise ValueError("speaks of null, which nothing is: known(p95) asks whether p95 is known")
+        if kind == "name" and word in _ELSEWHERE:
+            raise ValueError(f"writes '{word}', which in CEL is {_ELSEWHERE[word]}")
         if divisors[-1] and word not in (".", "(", "["):
             parts.append(")")
             divisors[-1] = None

@@ -84,11 +84,11 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "messages_ready": ("uploads waiting in the queue", "", "messages_ready"),
     "messages_unacknowledged": ("uploads in flight", "", "messages_ready"),
     "unheard_in_flight": (
-        "at most so many more, at consumers of which no status was heard", "", "messages_ready",
+        "at most this many more, at consumers of which no status was received", "", "messages_ready",
     ),
     "queue_depth": ("both: uploads in the system", "", "messages_ready"),
     "oldest_age": ("seconds that the head of the queue has waited", "", "messages_ready"),
-    "depth_age": ("seconds since the broker last told how many wait",),
+    "depth_age": ("seconds since the broker last reported the queue's depth",),
     "in_flight_age": ("seconds for which uploads run and none has ended",),
     "arrivals": ("uploads that came since the observation began",),
     "arrival_rate": ("uploads published a second",),

@@ -323,6 +323,11 @@ class BucketScheme:
         bucket.require_credentials()
         return ObjectStore(bucket, prefix)
 
+    @staticmethod
+    def check_destination(destination: str, settings: Settings) -> None:
+        """Raise a SettingsError as `store` does, but for missing credentials."""
+        _bucket_of(destination, settings)
+
 
 def _bucket_of(destination: str, settings: Settings) -> tuple[Bucket, str]:
     """Return a destination's bucket and the prefix of its keys."""

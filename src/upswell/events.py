@@ -50,6 +50,7 @@ EVENTS: dict[str, str] = {
     "broker.queue_lost": "After a reconnect, another connection owned the name of an exclusive queue.",
     "broker.reconnected": "The connection to the broker is back, with its queues and consumers.",
     "broker.unblocked": "RabbitMQ accepts messages again; those held back are sent.",
+    "client.inquiry_failed": "A client could not ask what became of uploads whose reply did not come; it asks again.",
     "decision.made": "The monitor decided, with the reason; a decision that changes nothing is logged at level debug.",
     "monitor.application_refused": "Too many applications outside the settings; further ones are ignored.",
     "monitor.application_unknown": "An application outside the settings is observed but never scaled.",

@@ -20,7 +20,7 @@ from upswell.publisher.dead_letters import declare_queues
 from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
 from upswell.publisher.readable import check_roots
-from upswell.publisher.replies import MOST_OUTSTANDING, Replies
+from upswell.publisher.replies import Replies
 from upswell.publisher.sources import Sources, What, local_path
 from upswell.publisher.tally import Tally
 from upswell.publisher.unanswered import Unanswered
@@ -155,7 +155,7 @@ class Publishing:
             self._commit(now)
 
         if waits:
-            sending = self._send(publisher, self._expected())
+            sending = self._send(publisher, self.replies.expecting(self.pending()))
             self.unanswered = Unanswered(
                 broker, job.queue, self.replies, self._known.hold, self._settings.upload_timeout
             )
@@ -185,15 +185,6 @@ class Publishing:
         except UpswellError as error:
             await publisher.settle()
             raise type(error)(f"{error}; {publisher.published} requests were published") from error
-
-    async def _expected(self) -> AsyncIterator[UploadRequest]:
-        """Yield the pending requests and expect a reply to each; wait while too many are outstanding."""
-        async for request in self.pending():
-            while len(self.replies.outstanding) >= MOST_OUTSTANDING:  # noqa: ASYNC110 - replies set no event
-                await asyncio.sleep(COMMIT_SECONDS / 10)
-            if request.id:
-                self.replies.expect(request.id, request=request)
-            yield request
 
     def _remember(self, report: UploadReport) -> None:
         if report.request_id:

@@ -221,6 +221,7 @@ def _told(asked: Asked) -> Generator[None]:
             raise StoreUnavailableError(str(no_credentials(f"s3://{asked.bucket}"))) from None
         kind = (
             "Timeout" if isinstance(error, theirs.ReadTimeoutError)
+            else "Certificate" if isinstance(error, theirs.SSLError)
             else "Request" if isinstance(error, theirs.HTTPClientError)
             else "Connect" if isinstance(error, theirs.ConnectionError)
             else type(error).__name__

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from upswell.broker.registry import open_broker
 from upswell.errors import BrokerError
-from upswell.safe import safe
+from upswell.safe import masked_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -31,7 +31,7 @@ async def connect(settings: Settings, role: str, *, patience: float | None = Non
             await broker.connect()
     except TimeoutError:
         await broker.close()
-        where = safe(settings.broker_url) or settings.state_path
+        where = masked_url(settings.broker_url) if settings.broker_url else settings.state_path
         raise BrokerError(f"the broker at {where} did not answer within {patience:g} s") from None
     return broker
 

@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.topology import dead_letter_queue, reply_queue
 from upswell.client.inquiry import Inquiry
 from upswell.client.results import DeadUpload, PublishCounts
@@ -14,9 +15,7 @@ from upswell.errors import MessageError, UnroutableError, UploadFailed, UpswellE
 from upswell.events import get_logger
 from upswell.messages import UploadRequest, decode
 from upswell.publisher.dead_letters import (
-    declare_queues,
     died_at,
-    peek,
     reason_of,
     request_id_of,
     retry_dead,
@@ -63,7 +62,7 @@ class AppQueue:
 
     async def declare(self) -> None:
         """Make the queue and its dead-letter queue unless they are there."""
-        await declare_queues(self._broker, self.name, self.settings.delivery_limit)
+        await declare_upload_queue(self._broker, self.name, delivery_limit=self.settings.delivery_limit)
 
     async def send(self, request: UploadRequest) -> None:
         """Publish a request; return when the broker has confirmed it.
@@ -153,7 +152,7 @@ class AppQueue:
         queue = dead_letter_queue(self.name).name
         if await self._broker.depth(queue) is None:
             return []
-        return [_dead_upload(letter) for letter in await peek(self._broker, queue, limit)]
+        return [_dead_upload(letter) for letter in await self._broker.look(queue, limit)]
 
     async def retry(self, ids: Collection[str]) -> int:
         """Publish dead letters again, all where no ids are given; return how many."""

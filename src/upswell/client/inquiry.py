@@ -16,7 +16,7 @@ from upswell.client.results import UploadResult
 from upswell.errors import MessageError
 from upswell.messages import UploadRequest, decode
 from upswell.publisher.already_stored import AlreadyStored
-from upswell.publisher.dead_letters import peek, reason_of, request_id_of
+from upswell.publisher.dead_letters import reason_of, request_id_of
 from upswell.requests import key_of
 from upswell.stores.addresses import Addresses
 
@@ -118,7 +118,7 @@ class Inquiry:
             return
         self._searched_at_depth = depth.messages_ready
         self._searched |= wanted.keys()
-        for letter in await peek(self._broker, dead_letters, MOST_DEAD):
+        for letter in await self._broker.look(dead_letters, MOST_DEAD):
             one = wanted.get(request_id_of(letter))
             if one is not None and _published_at(letter) >= one.published_at:
                 one.fail(reason_of(letter))

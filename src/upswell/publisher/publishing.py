@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.topology import reply_queue
 from upswell.errors import UpswellError
-from upswell.publisher.dead_letters import declare_queues
 from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
 from upswell.publisher.readable import check_roots
@@ -127,7 +127,7 @@ class Publishing:
 
     async def prepare(self, broker: Broker) -> bool:
         """Make the queues; return whether anybody consumes the upload queue."""
-        await declare_queues(broker, self.job.queue, self._settings.delivery_limit)
+        await declare_upload_queue(broker, self.job.queue, delivery_limit=self._settings.delivery_limit)
         depth = await broker.depth(self.job.queue)
         return depth is not None and depth.consumers > 0
 

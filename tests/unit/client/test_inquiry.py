@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from support.memory_broker import MemoryBroker
+from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.protocol import Message, QueueDepth
 from upswell.client.inquiry import QUIET_SECONDS, SILENT_SECONDS, Inquiry
 from upswell.client.items import request_for
 from upswell.client.pending import Pending
 from upswell.messages import encode
-from upswell.publisher.dead_letters import declare_queues
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Scene:
         )
 
     async def after(self, *seconds: float) -> None:
-        await declare_queues(self.broker, QUEUE, 5)
+        await declare_upload_queue(self.broker, QUEUE, delivery_limit=5)
         for self.now in seconds:
             await self.inquiry.ask([self.pending])
 
@@ -96,7 +96,7 @@ def test_an_object_with_other_bytes_under_its_key_is_not_this_upload(tmp_path: P
 def test_a_dead_letter_tells_why_unless_it_is_older_than_the_upload(tmp_path: Path) -> None:
     async def work() -> None:
         scene = Scene(tmp_path)
-        await declare_queues(scene.broker, QUEUE, 5)
+        await declare_upload_queue(scene.broker, QUEUE, delivery_limit=5)
         scene.bury(published_at=900.0)
         await scene.after(QUIET_SECONDS)
         assert scene.pending.reason is None
@@ -124,7 +124,7 @@ def test_an_upload_that_left_the_queue_without_a_trace_is_given_up(tmp_path: Pat
 def test_it_is_not_given_up_while_it_waits_or_may_be_in_flight(tmp_path: Path) -> None:
     async def work() -> None:
         scene = Scene(tmp_path)
-        await declare_queues(scene.broker, QUEUE, 5)
+        await declare_upload_queue(scene.broker, QUEUE, delivery_limit=5)
         scene.broker.publish(Message(body=encode(scene.pending.request), routing_key=QUEUE))
         await scene.after(3.0, 50.0, 1000.0)
         assert scene.pending.reason is None

@@ -106,7 +106,8 @@ def test_the_installed_command_runs_the_demo(environment: Path, tmp_path: Path) 
 
 def test_the_installed_package_is_imported_from_its_own_place(environment: Path, tmp_path: Path) -> None:
     python = environment / "bin/python"
-    shown = run(python, "-c", "import upswell; print(upswell.__file__)", folder=tmp_path).stdout
+    program = "import upswell; from upswell import Client; print(upswell.__file__)"
+    shown = run(python, "-c", program, folder=tmp_path).stdout
     assert Path(shown.strip()).is_relative_to(environment)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from upswell.cli.completion import completing
 from upswell.cli.cost import by_state, each_text
 from upswell.cli.lab.compare import figures
 from upswell.cli.lab.traffic_options import plot_option, traffic_options
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 @click.command("simulate")
 @traffic_options()
 @click.option(
-    "--policy", default="slo", show_default=True, metavar="NAME", help="Policy; an unknown name lists all."
+    "--policy",
+    default="slo",
+    show_default=True,
+    shell_complete=completing("policy"),
+    metavar="NAME",
+    help="Policy; an unknown name lists all.",
 )
 @click.option(
     "--decisions",

@@ -151,7 +151,7 @@ def _letter(delivery: Delivery) -> Iterator[str]:
 def _json(delivery: Delivery) -> str:
     fields = {
         "id": request_id_of(delivery),
-        "reason": reason_of(delivery),
+        "reason": safe(reason_of(delivery), 10_000),
         "died_at": died_at(delivery),
         "headers": {safe(name): _plain(value) for name, value in delivery.headers.items()},
         "body": safe(delivery.body, None),

@@ -9,6 +9,7 @@ import msgspec
 
 from upswell import events
 from upswell.cli.connection import run
+from upswell.cli.help import CommandGroup
 from upswell.cli.look.running_settings import differences
 from upswell.cli.options import config_option, load_settings
 from upswell.fleets.registry import REGISTRY as FLEETS
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@click.group("config")
+@click.group("config", cls=CommandGroup)
 def command() -> None:
     """Show each setting, its value and where it came from."""
 

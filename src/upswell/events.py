@@ -53,7 +53,7 @@ EVENTS: dict[str, str] = {
     "decision.made": "The monitor decided, with the reason; a decision that changes nothing is logged at level debug.",
     "monitor.application_refused": "Too many applications outside the settings; further ones are ignored.",
     "monitor.application_unknown": "An application outside the settings is observed but never scaled.",
-    "monitor.bottleneck_found": "Measurements show that more workers bring no more throughput, or every attempt fails: the application (or that many applications) gets no more workers for now.",
+    "monitor.bottleneck_found": "Measurements show that more workers bring no more throughput, or every attempt fails: the application (or that many applications) gets no more workers for now. failures are the newest reasons, counted.",
     "monitor.bottleneck_gone": "More workers bring more throughput again, or uploads succeed again, after that many seconds.",
     "monitor.depth_unknown": "A queue's depth cannot be read; the last known depth is used until it is stale.",
     "monitor.journal_failed": "One round could not be written to the journal; the next one is tried again.",

@@ -183,7 +183,7 @@ class Monitor:
         opinions = (self._opinion(app_id, watched, now) for app_id, watched in self.applications)
         entries = [self._conclude(*opinion, now) for opinion in self._limited(opinions)]
         _tell_log(entries)
-        self._alarms.tell(((entry.app_id, entry.decision) for entry in entries), now)
+        self._alarms.tell(entries, now)
         self._record(entries)
         self._intake.tell_refused()
         self._rehearsals.work()

@@ -226,6 +226,25 @@ def test_reports_without_worker_and_instant_are_never_taken_for_one() -> None:
     run(scenario())
 
 
+def test_the_alarm_and_the_snapshot_tell_the_newest_reasons_counted(log: list[Any]) -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        await house.upload_queue(5)
+        await house.status("w1")
+        for number in range(8):
+            await house.report(outcome="failed", attempt=number + 1, reason="NoSuchBucket: s3://x/k")
+        await house.report(outcome="dead", reason="it is no file")
+        snapshot = (await house.round()).snapshot
+        assert list(map(str, snapshot.failure_reasons)) == [
+            "1 failed: it is no file",
+            "8 failed: NoSuchBucket: s3://x/...",
+        ]
+
+    run(scenario())
+    (alarm,) = events(log, "monitor.bottleneck_found")
+    assert alarm["failures"] == "1 failed: it is no file; 8 failed: NoSuchBucket: s3://x/..."
+
+
 def ended(entry: JournalEntry) -> int:
     """Return how many uploads the monitor counted as stored."""
     assert entry.snapshot.totals is not None

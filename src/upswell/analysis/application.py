@@ -71,6 +71,10 @@ class Application:
         self._heard = False
         self._stored = self._in_time = self._dead = self._failed = 0
 
+    def expect(self, slo: Slo, slots: int) -> None:
+        """Count against this objective from now on; a worker not heard of has so many slots."""
+        self._slo, self._slots = slo, slots
+
     def report(self, report: UploadReport, received_at: float, age: float = 0.0) -> None:
         """Take in a report that is `age` seconds old; one older than the window is dropped."""
         self._heard = True

@@ -49,10 +49,13 @@ def app_option(**attributes: Any) -> Callable[[Command], Command]:
     return click.option("--app", "app", callback=_check_apps, metavar="APP", **attributes)
 
 
-def with_settings(name: str, *, quiet: str | None = None) -> Callable[[Command], Command]:
+def with_settings(
+    name: str, *, quiet: str | None = None, reloads: bool = False
+) -> Callable[[Command], Command]:
     """Return a decorator that adds the options of the command `name` and the argument `settings`.
 
-    `quiet` is the default log level of an interactive command.
+    `quiet` is the default log level of an interactive command. One that `reloads` gets the argument `reload`,
+    which reads the settings again.
     """
     offered = [setting for setting, said in SETTINGS.items() if {name, EVERYWHERE} & {*said.flags}]
 
@@ -62,10 +65,16 @@ def with_settings(name: str, *, quiet: str | None = None) -> Callable[[Command],
             flags = {setting: _flag(arguments.pop(_PREFIX + setting)) for setting in offered}
             app: Any = arguments.get("app")
             apps: tuple[str, ...] = (app,) if isinstance(app, str) else app or ()
-            settings, origins = load_settings(config, {**flags, **dict(others)}, apps)
-            level = quiet if quiet and origins["log_level"] == "default" else settings.log_level
-            events.configure(level=level, json=settings.log_format == "json")
-            return function(settings=settings, **arguments)
+
+            def read() -> Settings:
+                settings, origins = load_settings(config, {**flags, **dict(others)}, apps)
+                level = quiet if quiet and origins["log_level"] == "default" else settings.log_level
+                events.configure(level=level, json=settings.log_format == "json")
+                return settings
+
+            if reloads:
+                arguments["reload"] = read
+            return function(settings=read(), **arguments)
 
         command = _set_option(command)
         for setting in reversed(offered):

@@ -164,6 +164,22 @@ class Monitor:
         while self._consumers:
             await self._consumers.pop().cancel()
 
+    def reload(self, settings: Settings) -> None:
+        """Go on with other settings, from the next round on; what was observed stays.
+
+        Raises:
+            SettingsError: as for `Monitor`; then nothing has changed.
+        """
+        for app_id in self.applications.reload(settings, self._clock()):
+            self._rehearsals.forget(app_id)
+        self._settings = settings
+        self._depths.queue_of = settings.upload_queue_of
+        if self._journal is not None:
+            try:
+                self._journal.remember(settings)
+            except JournalError as error:
+                _log.error("monitor.journal_failed", error=error)
+
     @property
     def reports_taken_in(self) -> int:
         """Reports received since the start, duplicates included."""

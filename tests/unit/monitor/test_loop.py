@@ -600,3 +600,37 @@ def test_a_refused_report_is_acknowledged_only_when_it_is_safe_elsewhere() -> No
         assert [d.body for d in house.broker.acked if isinstance(d, Delivery)] == [b"not json"]
 
     run(scenario())
+
+
+def test_reloaded_settings_decide_from_the_next_round_on_and_what_was_seen_stays() -> None:
+    async def scenario() -> None:
+        house = await House(apps={"e123456": {"policy": "constant", "min_workers": 2}, "b": {}}).start()
+        await house.upload_queue(0)
+        await house.report()
+        assert (await house.round()).decision.desired_workers == 2
+        apps = {"e123456": {"policy": "constant", "min_workers": 3, "slo": "90% < 1s"}}
+        house.monitor.reload(replace(house.settings, apps=apps))
+        entry = await house.round()
+        assert entry.decision.desired_workers == 3
+        assert ended(entry) == 1
+        assert str(entry.snapshot.slo) == "90% < 1s"
+        assert {request.app_id: request.desired_workers for request in house.requests}["e123456"] == 3
+        await house.report("b")
+        (observed,) = [e for e in await house.monitor.run_once(house.now) if e.app_id == "b"]
+        assert "not in the settings" in observed.decision.reason
+
+    run(scenario())
+
+
+def test_settings_that_name_no_policy_change_nothing() -> None:
+    async def scenario() -> None:
+        house = await House(apps={"e123456": {"policy": "constant", "min_workers": 2}}).start()
+        await house.upload_queue(0)
+        with pytest.raises(SettingsError):
+            house.monitor.reload(
+                replace(house.settings, apps={"a1": {}, "e123456": {"policy": "no.such:One"}})
+            )
+        assert (await house.round()).decision.desired_workers == 2
+        assert len(house.monitor.applications) == 1
+
+    run(scenario())

@@ -7,32 +7,39 @@ from typing import TYPE_CHECKING
 
 import click
 
-from upswell.cli.connection import Interrupts, connected, first_to_end, run
+from upswell.cli.connection import Interrupts, connected, first_to_end, on_hang_up, run
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.run.reloading import Reloader
 from upswell.cli.run.wiring import check_apps, monitoring, scaling
 from upswell.cli.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from upswell.scaler import Scaler
     from upswell.settings import Settings
 
 
 @click.command("up")
 @app_option(multiple=True, help="Scale only this application (repeatable). Default: those in the settings.")
-@with_settings("up")
-def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
-    """Run monitor, scaler and workers until Ctrl-C drains them; a second Ctrl-C stops them immediately."""
+@with_settings("up", reloads=True)
+def command(app: tuple[str, ...], settings: Settings, reload: Callable[[], Settings]) -> None:  # noqa: ARG001 - the settings hold it
+    """Run monitor, scaler and workers until Ctrl-C drains them; a second Ctrl-C stops them immediately.
+
+    SIGHUP reloads the settings.
+    """
     check_apps(settings)
-    run(_up(settings), handle_sigterm=False)
+    run(_up(settings, reload), handle_sigterm=False)
 
 
-async def _up(settings: Settings) -> None:
+async def _up(settings: Settings, reload: Callable[[], Settings]) -> None:
     interrupts = Interrupts()
     async with (
         connected(settings, "up") as broker,
         monitoring(settings, broker) as monitor,
         scaling(settings, broker) as scaler,
     ):
+        on_hang_up(Reloader(settings, reload, monitor, scaler), interrupts.interrupt)
         loops = [asyncio.create_task(monitor.run()), asyncio.create_task(scaler.run())]
         try:
             await first_to_end(*loops, interrupts.next())

@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from upswell.errors import SettingsError
 from upswell.policies.guarded import Guarded, guards_for
+from upswell.policies.own import check_decides, check_policy
 from upswell.policies.rules.file import parse
 from upswell.policies.rules.policy import RulesGuard, RulesPolicy
 from upswell.registry import Entry, Registry
@@ -142,15 +143,21 @@ def bare_policy(settings: Settings, **own: Any) -> ScalingPolicy:
     application's settings if it has an argument `settings`.
 
     Raises:
-        SettingsError: no such policy, or it cannot be imported.
+        SettingsError: no such policy, it cannot be imported, or it is none.
     """
     factory = REGISTRY.load(settings.policy)
+    is_own = not REGISTRY.entry(settings.policy).described
+    if is_own:
+        check_policy(factory, settings.policy)
     struct = REGISTRY.settings_type(settings.policy)
     if struct is not None:
         own = {**asdict(settings.own("policies", settings.policy, struct)), **own}
     if "settings" in inspect.signature(factory).parameters:
         own["settings"] = settings
-    return factory(**own)
+    made = factory(**own)
+    if is_own:
+        check_decides(made, settings.policy)
+    return made
 
 
 def guarded(policy: ScalingPolicy, settings: Settings) -> Guarded:

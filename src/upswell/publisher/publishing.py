@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.topology import reply_queue
 from upswell.errors import UpswellError
-from upswell.publisher.dead_letters import declare_queues
 from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
 from upswell.publisher.readable import check_roots
-from upswell.publisher.replies import MOST_OUTSTANDING, Replies
+from upswell.publisher.replies import Replies
 from upswell.publisher.sources import Sources, What, local_path
 from upswell.publisher.tally import Tally
 from upswell.publisher.unanswered import Unanswered
@@ -127,7 +127,7 @@ class Publishing:
 
     async def prepare(self, broker: Broker) -> bool:
         """Make the queues; return whether anybody consumes the upload queue."""
-        await declare_queues(broker, self.job.queue, self._settings.delivery_limit)
+        await declare_upload_queue(broker, self.job.queue, delivery_limit=self._settings.delivery_limit)
         depth = await broker.depth(self.job.queue)
         return depth is not None and depth.consumers > 0
 
@@ -155,7 +155,7 @@ class Publishing:
             self._commit(now)
 
         if waits:
-            sending = self._send(publisher, self._expected())
+            sending = self._send(publisher, self.replies.expecting(self.pending()))
             self.unanswered = Unanswered(
                 broker, job.queue, self.replies, self._known.hold, self._settings.upload_timeout
             )
@@ -185,15 +185,6 @@ class Publishing:
         except UpswellError as error:
             await publisher.settle()
             raise type(error)(f"{error}; {publisher.published} requests were published") from error
-
-    async def _expected(self) -> AsyncIterator[UploadRequest]:
-        """Yield the pending requests and expect a reply to each; wait while too many are outstanding."""
-        async for request in self.pending():
-            while len(self.replies.outstanding) >= MOST_OUTSTANDING:  # noqa: ASYNC110 - replies set no event
-                await asyncio.sleep(COMMIT_SECONDS / 10)
-            if request.id:
-                self.replies.expect(request.id, request=request)
-            yield request
 
     def _remember(self, report: UploadReport) -> None:
         if report.request_id:

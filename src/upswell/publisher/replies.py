@@ -8,6 +8,7 @@ requests outstanding, of which whoever publishes holds no more than `MOST_OUTSTA
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,9 @@ from upswell.errors import MessageError
 from upswell.messages import UploadReport, UploadRequest, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, KeysView, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, KeysView, Sequence
 
-    from upswell.broker import Broker, Delivery
+    from upswell.broker import Broker, Consumer, Delivery
     from upswell.broker.topology import Queue
 
 RECENT = 10_000
@@ -34,6 +35,29 @@ MOST_FAILURES = 100
 
 GIVEN_UP = "given up by the broker at its delivery limit"
 NO_REASON = "no reason given"
+
+
+PAUSE_SECONDS = 0.1
+"""How long to wait when so many are outstanding, before it is looked again."""
+
+
+async def listen(broker: Broker, queue: Queue, take: Callable[[Delivery], None]) -> Consumer:
+    """Have `take` called with each delivery of a queue of our own."""
+    await broker.declare(queue)
+
+    def on_delivery(delivery: Delivery) -> None:
+        take(delivery)
+        broker.ack(delivery)
+
+    return await broker.consume(queue.name, on_delivery, prefetch_count=1000)
+
+
+def report_in(delivery: Delivery) -> UploadReport | None:
+    """Return the report that a reply is, or None: it is hostile."""
+    try:
+        return decode(UploadReport, delivery.body)
+    except MessageError:
+        return None
 
 
 class Expected(Struct, frozen=True):
@@ -83,14 +107,17 @@ class Replies:
 
     async def listen(self, broker: Broker, queue: Queue) -> str:
         """Begin to take the replies that come to a queue of our own; return its name."""
-        await broker.declare(queue)
-
-        def on_delivery(delivery: Delivery) -> None:
-            self.take(delivery)
-            broker.ack(delivery)
-
-        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
+        await listen(broker, queue, self.take)
         return queue.name
+
+    async def expecting(self, requests: AsyncIterable[UploadRequest]) -> AsyncIterator[UploadRequest]:
+        """Yield requests and expect a reply to each; wait while too many are outstanding."""
+        async for request in requests:
+            while len(self._outstanding) >= MOST_OUTSTANDING:  # noqa: ASYNC110 - replies set no event
+                await asyncio.sleep(PAUSE_SECONDS)
+            if request.id:
+                self.expect(request.id, request=request)
+            yield request
 
     def expect(self, request_id: str, *, request: UploadRequest | None = None) -> None:
         """Count a request that is about to be published; the same id again changes nothing."""
@@ -101,9 +128,8 @@ class Replies:
 
     def take(self, delivery: Delivery) -> None:
         """Take a delivery of the reply queue; what is no report on one of our requests is let pass."""
-        try:
-            report = decode(UploadReport, delivery.body)
-        except MessageError:
+        report = report_in(delivery)
+        if report is None:
             return
         request_id = report.request_id or ""
         expected = self._outstanding.get(request_id)

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from upswell.broker.topology import dead_letter_queue
-from upswell.publisher.dead_letters import peek, request_id_of
+from upswell.publisher.dead_letters import request_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -107,7 +107,7 @@ class Unanswered:
         if depth is None or depth.messages_ready == self._searched_at_depth:
             return
         self._searched_at_depth = depth.messages_ready
-        found = await peek(self._broker, dead_letters, MOST_DEAD)
+        found = await self._broker.look(dead_letters, MOST_DEAD)
         self._replies.count_dead(request_id_of(delivery) for delivery in found)
 
     def _ask(self, now: float) -> None:

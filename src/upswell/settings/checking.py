@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from upswell.errors import SettingsError
-from upswell.safe import safe
+from upswell.safe import masked_url, safe, url_fault
 from upswell.settings.setting import choices, hints, settings_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ def build(struct: type[Checked], values: Mapping[str, Any], where: str = "") -> 
             checked[name] = msgspec.convert(value, types[name], strict=False)
         except msgspec.ValidationError as error:
             rule = setting.form or _rule(str(error), types[name])
-            raise SettingsError(f"{where}{name} must be {rule}, got {safe(repr(value))}") from error
+            shown = masked_url(str(value)) if setting.url else safe(repr(value))
+            raise SettingsError(f"{where}{name} must be {rule}, got {shown}") from error
+        if setting.url and checked[name] and (fault := url_fault(checked[name])):
+            raise SettingsError(f"{where}{name} {fault}; got {masked_url(checked[name])}")
         if isinstance(checked[name], float) and not math.isfinite(checked[name]):
             raise SettingsError(f"{where}{name} must be a finite number, got {value}")
     try:

@@ -28,7 +28,7 @@ from upswell.events import capture
 from upswell.fleets.registry import check_fleet
 from upswell.handlers.registry import check_handler
 from upswell.policies.registry import policy_for
-from upswell.safe import safe
+from upswell.safe import masked_url
 from upswell.stores.registry import REGISTRY as STORES
 from upswell.stores.registry import scheme_of
 
@@ -135,7 +135,7 @@ async def apart(function: Callable[[], T]) -> T:
 
 async def _broker(settings: Settings) -> list[CheckResult]:
     local = broker_entry(settings).local
-    where = f"{settings.broker} in {settings.state_path}" if local else safe(settings.broker_url)
+    where = f"{settings.broker} in {settings.state_path}" if local else masked_url(settings.broker_url)
     try:
         async with (
             asyncio.timeout(DEADLINE_SECONDS),

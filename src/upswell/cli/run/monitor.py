@@ -30,7 +30,7 @@ def command(app: tuple[str, ...], settings: Settings, reload: Callable[[], Setti
 
     async def work() -> None:
         async with connected(settings, "monitor") as broker, monitoring(settings, broker) as monitor:
-            on_hang_up(Reloader(settings, reload, monitor))
+            on_hang_up(Reloader(broker, settings, reload, monitor))
             await monitor.run()
 
     run_until_stopped(work())

@@ -29,7 +29,7 @@ def command(app: tuple[str, ...], settings: Settings, reload: Callable[[], Setti
 
     async def work() -> None:
         async with connected(settings, "scaler") as broker, scaling(settings, broker) as scaler:
-            on_hang_up(Reloader(settings, reload, scaler))
+            on_hang_up(Reloader(broker, settings, reload, scaler))
             await scaler.run()
 
     run_until_stopped(work())

@@ -39,7 +39,7 @@ async def _up(settings: Settings, reload: Callable[[], Settings]) -> None:
         monitoring(settings, broker) as monitor,
         scaling(settings, broker) as scaler,
     ):
-        on_hang_up(Reloader(settings, reload, monitor, scaler), interrupts.interrupt)
+        on_hang_up(Reloader(broker, settings, reload, monitor, scaler), interrupts.interrupt)
         loops = [asyncio.create_task(monitor.run()), asyncio.create_task(scaler.run())]
         try:
             await first_to_end(*loops, interrupts.next())

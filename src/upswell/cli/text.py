@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 
@@ -92,6 +92,15 @@ def size(value: float) -> str:
             break
         value, unit = value / 1024, larger
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def instant(at: float) -> str:
+    """Return an instant in ISO form, in UTC.
+
+    >>> instant(0.5)
+    '1970-01-01T00:00:00Z'
+    """
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def clock(at: float) -> str:

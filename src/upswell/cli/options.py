@@ -17,7 +17,7 @@ import click
 from upswell import events
 from upswell.errors import MessageError
 from upswell.messages import check_app_id
-from upswell.settings import SETTINGS, Setting, load_settings
+from upswell.settings import SETTINGS, Setting, Settings, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -187,6 +187,7 @@ class Worker:
             terminals = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
             loop.add_signal_handler(signal.SIGHUP, self._on_hang_up, terminals)
             numbers = (*numbers, signal.SIGHUP)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))  # the process fleet blocks it
         serving = self._serving = loop.create_task(self._serve())
         try:
             await serving

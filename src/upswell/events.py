@@ -100,6 +100,8 @@ EVENTS: dict[str, str] = {
     "store.parts_removed": "Unfinished multipart uploads of a key, left by an earlier attempt, were aborted.",
     "store.folder_reopened": "The destination's folder was made anew or mounted again, and is used from now on.",
     "store.leftover_removed": "An unfinished object left by a killed worker was deleted.",
+    "webhook.dropped": "So many notices wait for the webhook's server that the oldest was dropped.",
+    "webhook.failed": "A notice was given up after that many attempts; the error says why.",
     "worker.command_ignored": "A worker ignored a command that was unreadable, late, or sent after its drain began.",
     "worker.drain_overdue": "A draining worker reached drain_timeout with busy unfinished uploads: it stops and requeues them.",
     "worker.handlers_left": "A worker exited while handlers that cannot be stopped were still running; their uploads are requeued.",

@@ -17,7 +17,7 @@ import click
 from upswell import events
 from upswell.errors import MessageError
 from upswell.messages import check_app_id
-from upswell.settings import SETTINGS, Setting, Settings, load_settings
+from upswell.settings import SETTINGS, Setting, Settings, load_settings, variable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,6 +47,11 @@ def app_option(**attributes: Any) -> Callable[[Command], Command]:
     attributes.setdefault("required", not attributes.get("multiple"))
     attributes.setdefault("help", "Application, for example e123456.")
     return click.option("--app", "app", callback=_check_apps, metavar="APP", **attributes)
+
+
+def app_argument(function: Command) -> Command:
+    """Add the argument APP."""
+    return click.argument("app", callback=_check_apps, metavar="APP")(function)
 
 
 def with_settings(
@@ -123,6 +128,9 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...])
             raise click.BadParameter(f"must have the form NAME=VALUE, got {text!r}")
         if text.startswith("broker_url="):
             raise click.BadParameter("the broker's URL may contain a password: set AMQPURL instead")
+        name = text.partition("=")[0]
+        if name in SETTINGS and SETTINGS[name].secret:
+            raise click.BadParameter(f"{name} may contain a secret: set {variable(name)} instead")
     return [(name, value) for name, _, value in (text.partition("=") for text in texts)]
 
 

@@ -18,6 +18,8 @@ NEEDS_RESTART = (
     "fleet",
     "fleets",
     "log_format",
+    "webhook_url",
+    "webhook_headers",
 )
 """What connections, queues, files and all that was observed are made with."""
 

@@ -171,7 +171,7 @@ class Demo:
                 for task in (story, *loops):
                     task.cancel()
                 await asyncio.gather(story, *loops, return_exceptions=True)
-                await drain(scaler, interrupts, quietly=True)
+                await drain(scaler, interrupts)
             worker_seconds = scaler.totals().worker_seconds
         await self._delete_queues()
         return self._summary(publisher, final, worker_seconds) if complete else None

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from upswell.broker.heartbeat import HEARTBEAT_SECONDS, HeardParts
 from upswell.cli.connection import connected, run, unique_name
 from upswell.cli.data.publish_summary import print_notes, print_summary, tally_lines
+from upswell.cli.help import SettingsCommand
 from upswell.cli.journals import journal_path, open_journal
 from upswell.cli.options import app_option, finite, load_settings, with_settings
 from upswell.errors import JournalError, UpswellError
@@ -45,7 +46,7 @@ INTERRUPTED = 128 + signal.SIGINT
 """The exit status by convention after Ctrl-C."""
 
 
-@click.command("publish")
+@click.command("publish", cls=SettingsCommand)
 @app_option()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option(

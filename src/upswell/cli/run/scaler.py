@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from upswell.cli.connection import connected, on_hang_up, run_until_stopped
+from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.run.reloading import Reloader
 from upswell.cli.run.wiring import check_apps, scaling
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 
-@click.command("scaler")
+@click.command("scaler", cls=SettingsCommand)
 @app_option(multiple=True, help="Scale only this application (repeatable). Default: those in the settings.")
 @with_settings("scaler", reloads=True)
 def command(app: tuple[str, ...], settings: Settings, reload: Callable[[], Settings]) -> None:  # noqa: ARG001 - the settings hold it

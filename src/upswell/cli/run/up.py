@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from upswell.cli.connection import Interrupts, connected, first_to_end, on_hang_up, run
+from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.run.draining import tell_progress
 from upswell.cli.run.reloading import Reloader
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 
-@click.command("up")
+@click.command("up", cls=SettingsCommand)
 @app_option(multiple=True, help="Scale only this application (repeatable). Default: those in the settings.")
 @with_settings("up", reloads=True)
 def command(app: tuple[str, ...], settings: Settings, reload: Callable[[], Settings]) -> None:  # noqa: ARG001 - the settings hold it

@@ -341,7 +341,6 @@ async def process(place: Site, folder: Path, *flags: str) -> AsyncIterator[subpr
         "UPSWELL_STATE_DIR": settings.state_dir,
         "UPSWELL_DESTINATION": settings.destination,
         "UPSWELL_SOURCE_ROOTS": settings.source_roots[0],
-        "UPSWELL_DESTINATION": settings.destination,
         "UPSWELL_REPORT_QUEUE": settings.report_queue,
     }
     command = [sys.executable, "-m", "upswell", "worker", "--app", place.app_id, *flags]

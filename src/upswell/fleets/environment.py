@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from upswell.fleets.protocol import WorkerSpec
 
 
-NOT_A_WORKERS = ("apps", "fleets", "policies")
+NOT_A_WORKERS = (
+    "apps",
+    "fleets",
+    "policies",
+    *(name for name, setting in SETTINGS.items() if setting.secret),
+)
 
 CREDENTIALS = ("AWS_*", "AZURE_*", "GOOGLE_*", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables with store credentials and CA certificates, as the vendors' tools read them."""

@@ -13,7 +13,7 @@ import tempfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
-    from upswell.handlers import Context, Stored, UploadRequest
+    from upswell import Context, Stored, UploadRequest
 
 IN_MEMORY = 8 * 1024 * 1024
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from upswell.handlers import PermanentUploadError, StoreUnavailableError
+from upswell import PermanentUploadError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-    from upswell.handlers import Context, UploadRequest
+    from upswell import Context, UploadRequest
 
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS requests_done (request_id text PRIMARY KEY, done_at timestamptz DEFAULT now());

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from upswell.handlers import PermanentUploadError, Stored
+from upswell import PermanentUploadError, Stored
 
 if TYPE_CHECKING:
-    from upswell.handlers import Context, UploadRequest
+    from upswell import Context, UploadRequest
 
 LARGEST = (256, 256)
 MAX_BYTES = 64 * 1024 * 1024

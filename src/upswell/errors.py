@@ -7,6 +7,7 @@ UpswellError
         QueueInUseError         a queue that allows one consumer has one already
         UnroutableError         a mandatory message reached no queue
     FleetError                  a fleet could not start, list or stop workers
+    UploadFailed                an upload that was waited for is dead
     JournalError                the journal's file cannot be read or written
     TraceError                  a trace of uploads cannot be read or simulated
     UploadError                 one upload failed
@@ -51,6 +52,18 @@ class UnroutableError(BrokerError):
 
 class FleetError(UpswellError):
     """A fleet could not start, list or stop workers."""
+
+
+class UploadFailed(UpswellError):  # noqa: N818 - as a program reads it: except UploadFailed
+    """An upload that was waited for is in the dead-letter queue, or was lost sight of; `reason` says why.
+
+    All of its text comes from a worker.
+    """
+
+    def __init__(self, reason: str, *, request_id: str) -> None:
+        super().__init__(f"upload {request_id} failed: {reason}")
+        self.reason = reason
+        self.request_id = request_id
 
 
 class JournalError(UpswellError):

@@ -149,5 +149,10 @@ class Registry(Generic[Factory]):
         )
 
 
+def place_of(thing: object) -> str:
+    """Return `module:name` of a function or class, as a setting names it; of an object, its class's name."""
+    return f"{thing.__module__}:{getattr(thing, '__qualname__', type(thing).__name__)}"
+
+
 def _undescribed(name: str, place: str) -> Entry:
     return Entry(name=name, factory=place, described=False)

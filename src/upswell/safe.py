@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 # One match per URL, from its start to its end: linear in the length of the text.
 _URL = re.compile(r"""(\bhttps?://[^\s?'"\\<>]*)(\?)?[^\s'"\\<>]*""", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # not anchored to the scheme, for the same reason
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _JSON_ESCAPE = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|/)")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+_RESERVED = re.compile(r"[\s\x00-\x1f\x7f-\x9f/?#\[\]\\'\"<>]")
+_PLACE = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^\s:/?#@\[\]\\'\"<>]*)(:\d*)?([/?#][^\s@]*)?")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -30,6 +35,38 @@ def safe(text: str | bytes, limit: int | None = 1000) -> str:
     text = _CREDENTIALS.sub("***@", text)  # before truncation: half a password would not match
     text = _NOT_PRINTABLE.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
     return text if limit is None or len(text) <= limit else f"{text[:limit]}…"
+
+
+def masked_url(url: str) -> str:
+    """Return a server's URL without user and password; where these are unclear, only its scheme.
+
+    >>> masked_url("amqps://me:secret@host:5671/vh"), masked_url("amqp://me:s/cret@host")
+    ('amqps://***@host:5671/vh', 'amqp://***')
+    """
+    if url_fault(url) is None:
+        return safe(url)
+    scheme = _SCHEME.match(url)
+    return f"{scheme[0]}***" if scheme else "***"
+
+
+def url_fault(url: str) -> str | None:
+    """Return which rule a server's URL breaks, without any of its password; None: none.
+
+    A password's own `/` would end the host, and the password would be shown as a path.
+    """
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        return "must be a URL that starts with its scheme, such as amqp://"
+    rest = url[scheme.end() :]
+    user, mark, place = rest.rpartition("@")
+    reserved = _RESERVED.search(user) if mark else _SPACE.search(rest)
+    if reserved is not None:
+        where = "in user and password" if mark else "in it"
+        shown = repr(reserved[0]) if reserved[0].isprintable() else "a control character"
+        return f"must have {shown} {where} percent-encoded, as {quote(reserved[0], safe='')}"
+    if not _PLACE.fullmatch(place):
+        return "must be a URL like scheme://user:password@host:port/path"
+    return None
 
 
 def _unescape(escape: re.Match[str]) -> str:

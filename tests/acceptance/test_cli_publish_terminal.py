@@ -57,7 +57,8 @@ def test_bytes_rate_time_left_and_failures_are_shown_and_nothing_is_cut(tmp_path
     frames = lines[: next(number for number, line in enumerate(lines) if line.startswith("dead "))]
     assert max(map(len, frames)) == WIDTH  # the bar takes all that there is
     assert not any("…" in line for line in frames)
-    drawn = [line.strip() for line in frames if line.strip()][-3:]
+    drawn = [line.strip() for line in frames if line.strip()][-4:]
     assert re.fullmatch(r"━+ 40/40 0:\d\d:\d\d", drawn[0])
     assert re.fullmatch(r"\d+\.\d KiB, [\d.]+ (B|KiB|MiB)/s, 0:00:00 left", drawn[1])
     assert re.fullmatch(r"0 failed attempts, 1 dead, p50 [\d.]+m?s, p95 [\d.]+m?s", drawn[2])
+    assert drawn[3].startswith("1 failed: ")

@@ -85,17 +85,6 @@ def test_an_upload_queue_of_another_name_is_what_every_part_uses(system: System)
     assert up.wait(60) == 0
 
 
-def test_doctor_finds_all_well_and_names_what_is_not(system: System) -> None:
-    done = system.run("doctor")
-    assert all(line.startswith("ok ") for line in done.stdout.splitlines())
-    subjects = [line.split(":")[0].removeprefix("ok").strip() for line in done.stdout.splitlines()]
-    for subject in ("broker", "permissions", "queues", "state_dir", "destination", "fleet", "clock"):
-        assert subject in subjects
-    bad = system.run("doctor", "--source-root", "/nowhere/at/all", check=False)
-    assert bad.returncode == 1
-    assert f"NOT {system.app_id}: source_roots must be folders, got /nowhere/at/all" in bad.stdout
-
-
 def test_up_without_an_application_says_how_to_name_one(tmp_path: Path) -> None:
     with System(tmp_path, app_id="e1") as system:
         del system.environment["UPSWELL_APPS"]

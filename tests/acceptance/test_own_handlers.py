@@ -57,6 +57,9 @@ def quick(request: UploadRequest, context: Context) -> Stored:
     time.sleep(1)
     return context.store(b"made", request.key)
 
+def renamed(request: UploadRequest, context: Context) -> Stored:
+    return context.store(b"made", f"made/{request.key}.new")
+
 def fails(request: UploadRequest) -> None:
     if request.key == "permanent":
         raise PermanentUploadError("never")
@@ -107,6 +110,16 @@ def test_before_the_drain_deadline_a_handler_ends_in_peace(system: System) -> No
     assert worker.wait(60) == 0
     assert (system.store / "one").read_bytes() == b"made"
     assert "worker.drain_overdue" not in system.logs()
+
+
+def test_publish_and_upload_tell_the_key_that_the_handler_chose(system: System) -> None:
+    system.environment |= {"UPSWELL_HANDLER": "mine:renamed"}
+    system.start("worker", "--app", system.app_id)
+    told = system.run("publish", "--app", system.app_id, "--wait", str(system.sources / "one"))
+    assert told.stdout.splitlines()[-1] == f"stored at file://{system.store}/made/one.new"
+    told = system.run("upload", "sources/one", "store/")
+    assert told.stdout.split()[-1].endswith("store/made/one.new")
+    assert (system.store / "made/one.new").read_bytes() == b"made"
 
 
 def test_what_a_handler_raises_decides_whether_a_request_comes_again(system: System) -> None:

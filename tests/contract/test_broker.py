@@ -603,6 +603,105 @@ def test_get_takes_one_message_and_owes_its_ack(place: Place) -> None:
     asyncio.run(scenario())
 
 
+def test_looking_changes_nothing_however_often_and_however_many_look(place: Place) -> None:
+    async def scenario() -> None:
+        queue = place.queue()
+        sent = [
+            Message(routing_key=queue.name, body=str(i).encode(), message_id=f"m{i}", headers={"n": i})
+            for i in range(80)
+        ]
+
+        async def look(limit: int | None = None) -> list[bytes]:
+            async with place.broker() as broker:
+                return [delivery.body for delivery in await broker.look(queue.name, limit)]
+
+        async with place.broker() as broker:
+            await broker.declare(queue)
+            await asyncio.gather(*map(broker.publish, sent))
+            everything = [message.body for message in sent]
+            for limit in (10, 20, 5, None, 79, 3, None, 1, 80, 1000):
+                assert await look(limit) == everything[:limit]
+            assert await asyncio.gather(*[look() for _ in range(4)]) == [everything] * 4
+            assert await asyncio.gather(*[look(n) for n in (30, 3)]) == [everything[:30], everything[:3]]
+            left = await broker.look(queue.name)
+        assert [(left.body, left.message_id, left.headers) for left in left] == [
+            (message.body, message.message_id, message.headers) for message in sent
+        ]
+        async with place.broker() as broker:
+            await ready_soon(broker, queue.name, 80)
+
+    asyncio.run(scenario())
+
+
+def test_looking_uses_up_no_attempt_where_attempts_are_limited(place: Place) -> None:
+    async def scenario() -> None:
+        queue = place.upload_queue(delivery_limit=2)
+        async with place.broker() as broker:
+            await declare_with_dead(broker, queue)
+            await fill(broker, queue.name, b"a", b"b", b"c")
+        async with place.broker() as broker:  # which has not declared it
+            for _ in range(4):
+                assert [found.body for found in await broker.look(queue.name)] == [b"a", b"b", b"c"]
+        async with place.broker() as broker:
+            delivery = await get_soon(broker, queue.name)
+            assert (delivery.body, delivery.attempt) == (b"a", 1)
+            assert await broker.look(f"{queue.name}.dead") == []
+
+    asyncio.run(scenario())
+
+
+def test_there_is_nothing_to_see_or_sift_where_there_is_no_queue(place: Place) -> None:
+    async def scenario(broker: Broker) -> None:
+        assert await broker.look(place.name("nowhere")) == []
+        assert await broker.sift(place.name("nowhere"), lambda _: True) == 0
+        assert await broker.depth(place.name("nowhere")) is None
+
+    place.run(scenario)
+
+
+def test_sifting_removes_what_is_wanted_and_leaves_the_others_in_order(place: Place) -> None:
+    async def scenario() -> None:
+        queue, handled = place.queue(), list[bytes]()
+
+        async def handle(delivery: Delivery) -> None:
+            handled.append(delivery.body)
+
+        async with place.broker() as broker:
+            await broker.declare(queue)
+            await fill(broker, queue.name, *[str(i).encode() for i in range(200)])
+            assert await broker.sift(queue.name, lambda found: int(found.body) % 3 == 0, handle) == 67
+        assert handled == [str(i).encode() for i in range(0, 200, 3)]
+        async with place.broker() as broker:
+            assert await broker.sift(queue.name, lambda found: found.body == b"100") == 1
+        async with place.broker() as broker:
+            left = [int(found.body) for found in await broker.look(queue.name)]
+            assert left == [i for i in range(200) if i % 3 and i != 100]
+            await ready_soon(broker, queue.name, len(left))
+
+    asyncio.run(scenario())
+
+
+def test_what_fails_while_sifting_stays_and_so_does_what_follows(place: Place) -> None:
+    async def scenario() -> None:
+        queue = place.queue()
+
+        async def handle(delivery: Delivery) -> None:
+            if delivery.body == b"c":
+                raise RuntimeError("no")
+
+        async with place.broker() as broker:
+            await broker.declare(queue)
+            await fill(broker, queue.name, b"a", b"b", b"c", b"d")
+            with pytest.raises(RuntimeError):
+                await broker.sift(queue.name, lambda found: found.body != b"a", handle)
+        async with place.broker() as broker:
+            await ready_soon(broker, queue.name, 3)
+            left = await broker.look(queue.name)
+            assert sorted(found.body for found in left) == [b"a", b"c", b"d"]
+
+    asyncio.run(scenario())
+
+
 def test_purge_drops_ready_messages_and_counts_them(place: Place) -> None:
     async def scenario(broker: Broker) -> None:
         queue = place.queue()

@@ -14,6 +14,7 @@ import itertools
 import json
 import random
 import threading
+import time
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,14 @@ class Place:
     def prefix(self) -> str:
         """What the keys of this test's objects begin with."""
         return self.url.partition("://")[2].partition("/")[2]
+
+    def overtake(self, store: Store, key: str, content: bytes) -> None:
+        """Store an object while another is on its way there: on S3 another program, as Upswell would wait."""
+        if self.url.startswith("s3://"):
+            client = s3_server.client(self.endpoint)
+            client.put_object(Bucket="bucket", Key=f"{self.prefix}/{key}", Body=content)
+        else:
+            store.put(key, MemorySource(content))
 
     def unfinished(self) -> list[str]:
         """Return the keys of this test's multipart uploads that are neither completed nor aborted."""
@@ -387,7 +396,7 @@ def test_of_two_uploads_of_one_key_at_once_the_first_stays_unless_conflicts_over
 ) -> None:
     store = place.store(on_conflict=on_conflict)
     other = bytes(len(content))
-    source = OvertakenSource(content, lambda: store.put("x", MemorySource(other)))
+    source = OvertakenSource(content, lambda: place.overtake(store, "x", other))
     with pytest.raises(PermanentUploadError) if on_conflict == "fail" else nullcontext():
         try:
             stored = store.put("x", source)
@@ -406,7 +415,7 @@ def test_of_two_uploads_of_one_key_at_once_the_first_stays_unless_conflicts_over
 @pytest.mark.parametrize("place", [kind for kind in KINDS if kind != "azure"], indirect=True)
 def test_of_two_uploads_of_the_same_bytes_at_once_none_fails(place: Place, content: bytes) -> None:
     store = place.store(on_conflict="fail")
-    source = OvertakenSource(content, lambda: store.put("x", MemorySource(content)))
+    source = OvertakenSource(content, lambda: place.overtake(store, "x", content))
     try:
         stored = store.put("x", source)
     except TemporaryUploadError:
@@ -414,6 +423,59 @@ def test_of_two_uploads_of_the_same_bytes_at_once_none_fails(place: Place, conte
         stored = store.put("x", source, again=True)
     assert stored == StoredObject(len(content), checksum(content))
     assert place.read("x") == content
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["published twice", "attempted again"])
+@pytest.mark.parametrize("place", ["s3-seaweedfs", "s3-moto"], indirect=True)
+def test_a_large_upload_under_way_is_waited_for_neither_aborted_nor_sent_twice(
+    place: Place, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    put_parts = Bucket.put_parts
+    monkeypatch.setattr(
+        Bucket, "put_parts", lambda *given, **named: (sent.append(given[1]), put_parts(*given, **named))[1]
+    )
+    first_moved, second_begun = threading.Event(), threading.Event()
+    moved = 0
+
+    def slowly(count: int) -> None:
+        nonlocal moved
+        moved += count
+        if moved > 2 * PART:
+            first_moved.set()
+            second_begun.wait(60)
+            time.sleep(0.05)  # the other looks while this is under way
+
+    def first() -> None:
+        results.append(place.store().put("x", MemorySource(content), pace=slowly))
+
+    content, results = LARGE * 2, list[StoredObject]()
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert first_moved.wait(60)
+    assert f"{place.prefix}/x" in s3_server.unfinished(place.endpoint)
+    waiting = threading.Timer(2.0, second_begun.set)
+    waiting.start()
+    results.append(place.store().put("x", MemorySource(content), again=again))
+    thread.join()
+    waiting.join()
+    assert results == [StoredObject(len(content), checksum(content))] * 2
+    assert len(sent) == 1
+    assert place.read("x") == content
+    assert f"{place.prefix}/x" not in s3_server.unfinished(place.endpoint)
+
+
+@pytest.mark.parametrize("place", ["s3-seaweedfs", "s3-moto"], indirect=True)
+def test_a_large_object_that_is_there_already_is_not_sent_again_at_a_first_attempt(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = place.store().put("x", MemorySource(LARGE))
+    with monkeypatch.context() as patch:
+        forbid_writing(patch)
+        assert place.store().put("x", MemorySource(LARGE)) == first
+    changed = bytes(len(LARGE))
+    assert place.store().put("x", MemorySource(changed)).checksum == checksum(changed)
+    assert place.read("x") == changed
 
 
 @pytest.mark.parametrize("place", ["s3-seaweedfs", "s3-moto"], indirect=True)

@@ -12,7 +12,7 @@ import itertools
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
-from upswell.broker.protocol import Delivery, Message, OnDelivery, QueueDepth
+from upswell.broker.protocol import Delivery, Handle, IsWanted, Message, OnDelivery, QueueDepth
 from upswell.errors import UnroutableError
 
 if TYPE_CHECKING:
@@ -103,6 +103,21 @@ class MemoryBroker:
         message, attempt = self.queues[queue].popleft()
         return self._hand_out(None, queue, message, attempt)
 
+    async def look(self, queue: str, limit: int | None = None) -> list[Delivery]:
+        waiting = list(self.queues[queue])[:limit]
+        return [_delivery(queue, message, attempt, 0) for message, attempt in waiting]
+
+    async def sift(self, queue: str, is_wanted: IsWanted, handle: Handle | None = None) -> int:
+        count = 0
+        for found in list(self.queues[queue]):
+            delivery = _delivery(queue, *found, 0)
+            if is_wanted(delivery):
+                if handle is not None:
+                    await handle(delivery)
+                self.queues[queue].remove(found)
+                count += 1
+        return count
+
     async def purge(self, queue: str) -> int:
         count = len(self.queues[queue])
         self.queues[queue].clear()
@@ -142,15 +157,7 @@ class MemoryBroker:
         self, consumer: MemoryConsumer | None, queue: str, message: Message, attempt: int
     ) -> Delivery:
         tag = next(self._tags)
-        delivery = Delivery(
-            body=message.body,
-            queue=queue,
-            attempt=attempt,
-            tag=tag,
-            message_id=message.message_id,
-            reply_to=message.reply_to,
-            headers=message.headers or {},
-        )
+        delivery = _delivery(queue, message, attempt, tag)
         self._unacked[tag] = (consumer, delivery, message)
         if consumer is not None:
             consumer.held.add(tag)
@@ -171,3 +178,15 @@ class MemoryBroker:
             kept.append(delivery)
             self.queues[delivery.queue].append((message, attempt))
             self._deliver()
+
+
+def _delivery(queue: str, message: Message, attempt: int, tag: int) -> Delivery:
+    return Delivery(
+        body=message.body,
+        queue=queue,
+        attempt=attempt,
+        tag=tag,
+        message_id=message.message_id,
+        reply_to=message.reply_to,
+        headers=message.headers or {},
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from upswell.safe import safe
+from upswell.safe import masked_url, safe, url_fault
 
 
 @pytest.mark.parametrize(
@@ -38,3 +42,44 @@ def test_json_that_is_made_safe_is_still_the_same_json() -> None:
     """What `--json` prints is made safe as a whole, after it was encoded."""
     text = "a\x7f\x9b\u202e\n"
     assert msgspec.json.decode(safe(msgspec.json.encode({"name": text}).decode(), None)) == {"name": text}
+
+
+_HOSTS = st.sampled_from(["rabbit.example", "127.0.0.1:5672", "[::1]:5672", "localhost"])
+_SECRETS = st.text(st.characters(exclude_categories=()), min_size=4).map(lambda text: f"s3cr{text}3t")
+
+
+def _shows_part_of(secret: str, text: str) -> bool:
+    """Whether text shows how the secret begins or ends, or all that is between."""
+    return "s3c" in text or "r3t" in text or (secret[4:-2] in text and len(secret[4:-2]) > 8)
+
+
+@given(_SECRETS, _HOSTS, st.sampled_from(["amqp://", "amqps://", "http://", "amqp:/", "amqp:", ""]))
+def test_no_part_of_any_password_is_left_in_a_masked_url(secret: str, host: str, scheme: str) -> None:
+    for url in (f"{scheme}me:{secret}@{host}/vh", f"{scheme}:{secret}@{host}", f"{scheme}{secret}@{host}"):
+        assert not _shows_part_of(secret, masked_url(url))
+        assert not _shows_part_of(secret, url_fault(url) or "")
+
+
+@given(_SECRETS, _HOSTS)
+def test_a_password_whose_reserved_characters_are_percent_encoded_breaks_no_rule(
+    secret: str, host: str
+) -> None:
+    url = f"amqp://me:{quote(secret.encode('utf-8', 'surrogatepass'), safe='')}@{host}/vh"
+    assert url_fault(url) is None
+    assert masked_url(url) == f"amqp://***@{host}/vh"
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("a/b", "must have '/' in user and password percent-encoded, as %2F"),
+        ("a#b", "'#' in user and password percent-encoded, as %23"),
+        ("a?b", "'?' in user and password percent-encoded, as %3F"),
+        ("a b", "' ' in user and password percent-encoded, as %20"),
+        ("a[b", "'[' in user and password percent-encoded, as %5B"),
+        ("a@/b", "'/' in user and password percent-encoded, as %2F"),
+        ("a\nb", "must have a control character in user and password percent-encoded, as %0A"),
+    ],
+)
+def test_the_character_that_must_be_percent_encoded_is_named(password: str, said: str) -> None:
+    assert said in (url_fault(f"amqp://me:{password}@host/") or "")

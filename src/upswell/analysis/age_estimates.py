@@ -1,7 +1,7 @@
-"""Two ages that nobody tells and that can be estimated: of the queue's head, and of the silence in flight.
+"""Two estimated ages, which no message contains: of the queue's head, and of the silence in flight.
 
 In: how long reported uploads had waited, depths. Out: seconds. The simulator uses the same, so that a policy
-in virtual time sees no more than one in production. Must not know: messages, brokers, clocks.
+in virtual time sees no more than one in production. It knows neither messages, brokers nor clocks.
 """
 
 from __future__ import annotations

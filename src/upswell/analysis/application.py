@@ -1,7 +1,7 @@
 """All that was seen of one application: reports, statuses and depths come in, a `Snapshot` goes out.
 
 Every `at` is the receiver's own clock, which must not jump; the instants in messages serve only for
-differences. Must not know: brokers, settings files, clocks.
+differences. It knows neither brokers, settings files nor clocks.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Application:
         self._stored = self._in_time = self._dead = self._failed = 0
 
     def report(self, report: UploadReport, received_at: float, age: float = 0.0) -> None:
-        """Take in a report that is `age` seconds old; one older than the window is let go."""
+        """Take in a report that is `age` seconds old; one older than the window is dropped."""
         self._heard = True
         self.heard_at = received_at
         if age >= self.window.seconds:

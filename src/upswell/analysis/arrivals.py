@@ -4,7 +4,7 @@ Nothing gets lost between coming and ending: arrived = ended + waiting + in flig
 heard of late (a status is up to an interval old, a new worker has not spoken yet), and so are some reports.
 Then the sum falls for a moment though no upload left, and when it rises again nothing came. So an arrival is
 what lifts the sum above its recent maximum, and what is missing from a recent maximum is in flight unseen.
-Pure; must not know: messages, brokers, clocks.
+Pure: it knows neither messages, brokers nor clocks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class RecentHighest:
         """Those that no later one reaches, so they fall."""
 
     def at(self, now: float) -> int | None:
-        """Return the highest value that is recent at `now`; None where there is none."""
+        """Return the highest value that is recent at `now`; None without any."""
         values = self._values
         while values and values[0][0] < now - self._seconds:
             values.popleft()
@@ -82,7 +82,7 @@ class Arrivals:
         """
         certain = ended + waiting + least
         highest = self._highest.at(now)
-        if highest is None:  # nobody looked for a whole window
+        if highest is None:  # no look for a whole window
             highest = self._last
         if highest is not None and certain > highest:
             self.total += certain - highest

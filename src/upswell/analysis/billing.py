@@ -5,7 +5,7 @@ snapshot hold for the interval that it ends, joined by straight lines (trapezoid
 worker's state is placed to half a decision interval on average and a whole one at worst; errors of either
 sign cancel. The time before a worker is first heard of is known from its own status. Known to be wrong: a
 crashed worker is billed until it counts as silent; one that is started and never speaks is not billed; what
-happened while no monitor ran is not billed, and told as `unobserved`.
+happened while no monitor ran is not billed, and counted as `unobserved`.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ class Billing:
             counts = before  # silent workers most likely run on
         self._counts = counts
         # What the totals grew by: they begin at 0 with each observation, the bill does not.
-        told = self._totals
-        totals = self._totals = told if snapshot.totals is None else snapshot.totals
-        started = totals.start_seconds - told.start_seconds
+        before_totals = self._totals
+        totals = self._totals = before_totals if snapshot.totals is None else snapshot.totals
+        started = totals.start_seconds - before_totals.start_seconds
         self._bill = Bill(
             since=bill.since,
             at=at,
@@ -113,8 +113,8 @@ class Billing:
             idle=bill.idle + half * (before.idle + counts.idle),
             draining=bill.draining + half * (before.draining + counts.draining),
             unobserved=bill.unobserved + unobserved,
-            stored=bill.stored + totals.stored - told.stored,
-            in_time=bill.in_time + totals.in_time - told.in_time,
-            dead=bill.dead + totals.dead - told.dead,
+            stored=bill.stored + totals.stored - before_totals.stored,
+            in_time=bill.in_time + totals.in_time - before_totals.in_time,
+            dead=bill.dead + totals.dead - before_totals.dead,
         )
         return self._bill

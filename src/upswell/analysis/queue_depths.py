@@ -16,7 +16,7 @@ _SAMPLES_A_WINDOW = 60
 class DepthSample(Struct, frozen=True, gc=False):
     """One answer of the broker, and what was in flight and had arrived by then.
 
-    `unheard`: at most so many more are in flight, at consumers of which no status was heard.
+    `unheard`: at most this many more are in flight, at consumers of which no status was received.
     """
 
     at: float

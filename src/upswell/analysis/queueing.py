@@ -14,7 +14,7 @@ EXACT_UP_TO = 300.0
 
 
 def erlang_b(slots: int, load: float) -> float:
-    """Return the probability that all `slots` are busy where nobody waits (M/M/c/c); `load` is >= 0.
+    """Return the probability that all `slots` are busy without a queue (M/M/c/c); `load` is >= 0.
 
     B(0) = 1, B(c) = a B(c-1) / (c + a B(c-1)). Tables give 1 % for 10 slots at 4.461 erlangs:
 

@@ -2,8 +2,8 @@
 
 Counts (uploads finished, failed, in time) are exact: they are kept in 60 buckets a window, so a window
 reaches back between 59/60 and the whole of its seconds. Percentiles come from the newest `capacity` reports
-of the window; what an older one of a busier window would add to them is lost. Must not know: messages,
-brokers, clocks.
+of the window; what an older one of a busier window would add to them is lost. It knows neither
+messages, brokers nor clocks.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 BUCKETS = 60
 NOT_KNOWN = math.nan
-"""A duration that a report does not tell."""
+"""A duration that a report does not contain."""
 
 _FIRST_COLUMNS = 32
 _FLUSH_AT = 4 * 64
 SERVICE_MEMORY = 100
-"""Older reports that stand in where the window tells no service time."""
+"""Older reports that stand in where the window has no service time."""
 
 
 class WindowSummary(Struct, frozen=True, kw_only=True, gc=False):
     """What a window holds: uploads stored, dead and in time, attempts failed, distributions in seconds.
 
-    `service_is_old` says that no report of the window told a service time and that the newest older ones
+    `service_is_old` says that no report of the window has a service time and that the newest older ones
     stand in.
     """
 

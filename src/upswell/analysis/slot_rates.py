@@ -5,7 +5,7 @@ attempt failing, begun a service time after the last change (an upload begun bef
 came after). Uploads finished / slot-seconds is the rate of one busy slot (by Little's law 1 / service time,
 at any load); where all slots are busy and uploads wait, uploads finished / seconds is what these workers can
 do. Batches are kept by number of workers and never picked by how busy they were: what is picked for being
-low is low by chance. Must not know: policies.
+low is low by chance. It knows no policies.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def slot_rate(batches: Sequence[SlotBatch]) -> Estimate:
 
 
 def _ratio(counts: list[int], sizes: list[float]) -> Estimate:
-    """Return sum / sum: long batches weigh more, so short ones, cut while uploads were quick, mislead nobody.
+    """Return sum / sum: long batches weigh more, so short ones, cut while uploads were quick, do not mislead.
 
     Its error is that of a ratio estimator (W. G. Cochran, "Sampling Techniques", chapter 6).
     """
@@ -148,7 +148,7 @@ class SlotRates:
         return self._close(self._begin, now, _settling(snapshot))
 
     def of(self, workers: int) -> list[SlotBatch]:
-        """Return the batches of so many workers, oldest first."""
+        """Return the batches of that many workers, oldest first."""
         return list(self._batches.get(workers, ()))
 
     def below(self, workers: float) -> list[list[SlotBatch]]:
@@ -156,7 +156,7 @@ class SlotRates:
         return [list(batches) for number, batches in sorted(self._batches.items()) if number < workers]
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget all batches."""
         self._batches.clear()
 
     def _start(self, now: float) -> None:

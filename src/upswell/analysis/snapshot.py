@@ -76,10 +76,10 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     messages_unacknowledged: int | None = None
     """Uploads in flight: as the broker says, or as follows from what ended, waits and is surely in hand."""
     unheard_in_flight: int = 0
-    """At most so many more are in flight, at consumers of which no status was heard (just started, or
+    """At most this many more are in flight, at consumers of which no status was received (just started, or
     written by others)."""
     depth_age: float | None = None
-    """Seconds since the broker last told the queue's depth."""
+    """Seconds since the broker last reported the queue's depth."""
     oldest_age: float | None = None
     """Seconds since the oldest upload still waiting was published, as estimated."""
     in_flight_age: float | None = None

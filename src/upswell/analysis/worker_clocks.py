@@ -32,7 +32,7 @@ class WorkerClocks:
     def age(self, report: UploadReport, at: float, *, trusted: bool = False) -> float:
         """Return the seconds from the end of an upload to `at`, when its report was received; never below 0.
 
-        A worker that never told its status has a clock that nobody knows: its report counts as new, unless
+        The clock of a worker that never sent a status is unknown: its report counts as new, unless
         clocks are `trusted` to agree.
         """
         if report.finished_at is None:

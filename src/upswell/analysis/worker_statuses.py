@@ -1,6 +1,6 @@
 """The workers of one application: statuses come in, counts by state and the start-up delay go out.
 
-A worker whose newest status is older than three status intervals is not counted: nobody knows what it does.
+A worker whose newest status is older than three status intervals is not counted: what it does is unknown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Heard(Struct, gc=False):
 
 
 class WorkerStatuses:
-    """The newest status of each worker of one application, told every `status_interval` seconds.
+    """The newest status of each worker of one application, sent every `status_interval` seconds.
 
     `start_seconds` sums, over the workers asked for since `started_at`, the time from the request to the
     first status: they are billed for it, and no later count can show it.

@@ -5,7 +5,7 @@ A broker belongs to one asyncio loop; its methods are called from that loop only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
@@ -65,6 +65,8 @@ class Consumer(Protocol):
 
 
 OnDelivery = Callable[[Delivery], None]
+IsWanted = Callable[[Delivery], bool]
+Handle = Callable[[Delivery], Awaitable[object]]
 
 
 class Broker(Protocol):
@@ -131,7 +133,26 @@ class Broker(Protocol):
         ...
 
     async def get(self, queue: str) -> Delivery | None:
-        """Take one message without a subscription, or None; it is owed an ack like any other."""
+        """Take one message without a subscription, or None; it is owed an ack like any other.
+
+        For a few at a time: RabbitMQ may forget the acks of many as the connection closes.
+        """
+        ...
+
+    async def look(self, queue: str, limit: int | None = None) -> list[Delivery]:
+        """Return the oldest ready messages, which stay as and where they are; they are owed nothing.
+
+        There are none where there is no queue. For a queue with a delivery limit RabbitMQ before 4.3 must
+        replace them by copies.
+        """
+        ...
+
+    async def sift(self, queue: str, is_wanted: IsWanted, handle: Handle | None = None) -> int:
+        """Remove the ready messages that are wanted, oldest first; return how many.
+
+        With `handle`, each is removed once that has returned; if it raises, that message stays and so do
+        those after it. The others stay as `look` leaves them.
+        """
         ...
 
     async def purge(self, queue: str) -> int:

@@ -43,7 +43,7 @@ COMMANDS = {
     "explain": "Explain a recorded decision: steps, inputs, rejected options.",
     "dead": "List, show, retry or purge dead-lettered requests.",
     "config": "Show each setting, its value and where it came from.",
-    "doctor": "Check broker, disk, fleet and clock, and say what to fix.",
+    "doctor": "Check broker, destinations, fleet and clock; say what to fix.",
 }
 """Command -> its summary, in the order of `--help`."""
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import stat
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from upswell.broker import open_broker
-from upswell.errors import BrokerError
-from upswell.safe import safe
+from upswell.broker.connecting import connected, unique_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import Coroutine
 
-    from upswell.broker import Broker
-    from upswell.settings import Settings
+__all__ = ["Interrupts", "connected", "first_to_end", "run", "run_until_stopped", "unique_name"]
 
 T = TypeVar("T")
 
@@ -91,31 +87,3 @@ async def first_to_end(*tasks: asyncio.Task[Any]) -> asyncio.Task[Any]:
     for task in done:
         task.result()
     return next(iter(done))
-
-
-@asynccontextmanager
-async def connected(
-    settings: Settings, role: str, *, patience: float | None = None
-) -> AsyncGenerator[Broker]:
-    """Yield a connected broker and close it afterwards; `role` names the connection.
-
-    Raises:
-        BrokerError: it refuses, or cannot be reached within `patience` seconds (None: no limit).
-    """
-    broker = open_broker(settings, name=unique_name(role))
-    try:
-        async with asyncio.timeout(patience):
-            await broker.connect()
-    except TimeoutError:
-        await broker.close()
-        where = safe(settings.broker_url) or settings.state_path
-        raise BrokerError(f"the broker at {where} did not answer within {patience:g} s") from None
-    try:
-        yield broker
-    finally:
-        await broker.close()
-
-
-def unique_name(role: str) -> str:
-    """Return a name that is unique among processes, for a connection or a private queue."""
-    return f"{role}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -17,7 +17,7 @@ import click
 from upswell import events
 from upswell.errors import MessageError
 from upswell.messages import check_app_id
-from upswell.settings import PER_APP, SETTINGS, Setting, Settings, load
+from upswell.settings import SETTINGS, Setting, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -82,34 +82,6 @@ def config_option(function: Command) -> Command:
         metavar="FILE",
         help="TOML settings file. Default: $UPSWELL_CONFIG, or upswell.toml in this folder.",
     )(function)
-
-
-def load_settings(
-    config: str | None, flags: dict[str, Any], apps: tuple[str, ...] = ()
-) -> tuple[Settings, dict[str, str]]:
-    """Return the settings and their origins; `apps`, if given, are the only applications.
-
-    A flag also overrides an application's own table.
-
-    Raises:
-        SettingsError: a setting is unknown or invalid.
-    """
-    settings, origins = load(flags, file=config)
-    typed = {name for name, value in flags.items() if value is not None}
-    tables = {app: _without(settings.apps.get(app, {}), typed) for app in apps or settings.apps}
-    if tables == settings.apps:
-        return settings, origins
-    return load({**flags, "apps": tables}, file=config)
-
-
-def _without(table: dict[str, Any], typed: set[str]) -> dict[str, Any]:
-    """Return an application's table without what flags set: `slots`, or `fleets.docker.image`."""
-    kept = {name: value for name, value in table.items() if name not in typed & PER_APP}
-    for kind, entry, setting in (name.split(".", 2) for name in typed if name.count(".") == 2):  # noqa: PLR2004 - kind.entry.setting
-        if setting in kept.get(kind, {}).get(entry, {}):
-            own = {name: value for name, value in kept[kind][entry].items() if name != setting}
-            kept[kind] = {**kept[kind], entry: own}
-    return kept
 
 
 def _option(name: str, setting: Setting) -> Callable[[Command], Command]:

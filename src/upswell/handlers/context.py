@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
-from upswell.errors import TemporaryUploadError
+from upswell.errors import SettingsError, StoreUnavailableError, TemporaryUploadError
 from upswell.handlers.protocol import MOVED, MovedBytes, Stored
 from upswell.stores.addresses import Addresses
 from upswell.stores.rate_limit import RateLimit
@@ -50,11 +50,14 @@ class Workplace:
         """The store that the setting `destination` names.
 
         Raises:
-            SettingsError: it cannot be used.
+            StoreUnavailableError: it cannot be used as the settings say, which is no upload's fault.
         """
         with self._opening:
             if self._store is None:
-                self._store = open_store(self._settings)
+                try:
+                    self._store = open_store(self._settings)
+                except SettingsError as error:
+                    raise StoreUnavailableError(str(error)) from error
             return self._store
 
 

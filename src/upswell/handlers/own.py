@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from upswell.errors import SettingsError
 from upswell.handlers.context import Context
+from upswell.registry import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from upswell.handlers.context import Workplace
     from upswell.handlers.protocol import Stored
@@ -60,12 +61,42 @@ class OwnHandler:
             context.stop()
 
 
+class _OfRequest(Protocol):
+    def __call__(self, request: UploadRequest, /) -> Stored | Awaitable[Stored | None] | None: ...
+
+
+class _OfContext(Protocol):
+    def __call__(
+        self, request: UploadRequest, /, context: Context
+    ) -> Stored | Awaitable[Stored | None] | None: ...
+
+
+Function = TypeVar("Function", bound=_OfRequest | _OfContext)
+
+
+def handler(function: Function) -> Function:
+    """Return a function unchanged, once its form is checked: a handler of one's own, for `--handler`.
+
+    Without it a mistake shows when a worker starts. A type checker sees mistakes, too.
+
+    Raises:
+        SettingsError: it cannot be a handler; the message says the rule.
+    """
+    kind: Any = function
+    takes_context(kind, place_of(kind))
+    return function
+
+
 def takes_context(function: Callable[..., Any], name: str) -> bool:
     """Return whether a function has a parameter `context` beside the request.
 
     Raises:
-        SettingsError: it can be called in neither way.
+        SettingsError: it can be called in neither way, or it is no function that returns a result.
     """
+    if inspect.isclass(function):
+        raise SettingsError(f"handler {name} must be a function, got a class")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise SettingsError(f"handler {name} must return what it stored, but it yields")
     try:
         signature = inspect.signature(function)
         wanted = CONTEXT in signature.parameters

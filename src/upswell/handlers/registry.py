@@ -54,3 +54,19 @@ def load_handler(
     from upswell.handlers.own import OwnHandler  # noqa: PLC0415 - as above
 
     return OwnHandler(found, Workplace(settings, threads, limit), name=settings.handler, on_bytes=on_bytes)
+
+
+def check_handler(settings: Settings) -> str:
+    """Return which handler the settings name, in a sentence; it is imported, but not made.
+
+    Raises:
+        SettingsError: as `load_handler`, but for what the handler itself needs.
+    """
+    entry = REGISTRY.entry(settings.handler)
+    function = REGISTRY.load(settings.handler)
+    if entry.described:
+        return f"{entry.name}: {entry.summary}"
+    from upswell.handlers.own import takes_context  # noqa: PLC0415 - only a function of one's own needs it
+
+    also = " and a context" if takes_context(function, settings.handler) else ""
+    return f"{entry.name}: takes a request{also}"

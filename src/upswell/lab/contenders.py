@@ -53,7 +53,7 @@ class Choice(Struct, frozen=True):
             in_wrappers: whether all guards stand around it that the monitor puts there.
 
         Raises:
-            SettingsError: it needs rules, and there are none or they have an error.
+            SettingsError: it needs rules, and none are given or they are invalid.
         """
         with_rules = self.guarded or self.name == "rules"
         settings = replace(settings, policy=self.name, rules_file=settings.rules_file if with_rules else "")
@@ -109,7 +109,7 @@ def choose(text: str) -> Choice:
     assert match is not None  # any text is a name
     entry = policy_entry(match["name"])
     if rules and entry.name == "rules":
-        raise SettingsError(f"policy rules is not guarded by itself, got {text!r}")
+        raise SettingsError(f"policy rules cannot guard itself, got {text!r}")
     if match["number"] is None:
         return Choice(text, entry, guarded=rules)
     if not entry.number:

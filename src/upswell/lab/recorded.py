@@ -111,7 +111,7 @@ def _comparable(reports: list[ReportRow], entries: list[JournalEntry]) -> tuple[
 
 
 def _services(reports: list[ReportRow], app: str) -> tuple[NDArray[np.float64], list[str]]:
-    """Return each attempt's service time; one that was not told is taken as the median of those told."""
+    """Return each attempt's service time; an unknown one is taken as the median of the known ones."""
     known = [report.service_time for report in reports if report.service_time is not None]
     if not known:
         raise JournalError(f"the journal's reports of {app} have no service times")
@@ -122,7 +122,7 @@ def _services(reports: list[ReportRow], app: str) -> tuple[NDArray[np.float64], 
     ]
     unknown = len(reports) - len(known)
     note = (
-        f"{unknown:,} of {len(reports):,} reports told no service time: the median, {middle:.3g} s, stands in"
+        f"{unknown:,} of {len(reports):,} reports have no service time: the median, {middle:.3g} s, stands in"
     )
     return np.array(times), [note] if unknown else []
 
@@ -168,7 +168,7 @@ def recall(journal: JournalReader, app: str) -> Settings | None:
     """Return what an application was scaled under; None where the journal does not tell.
 
     Raises:
-        JournalError: a value is none of its setting.
+        JournalError: a value is invalid for its setting.
     """
     values = journal.settings(app)
     if not values:

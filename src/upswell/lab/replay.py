@@ -92,14 +92,14 @@ def replay(
         until=recorded.ended - base,
         on_progress=on_progress,
     )
-    told = (f"{run.name}: {note}" for note in (run.note, run.unfinished) if note)
+    notes = (f"{run.name}: {note}" for note in (run.note, run.unfinished) if note)
     return Replayed(
         recorded=recorded,
         run=run,
         world=setup.world,
         base=base,
         price=setup.house.price,
-        notes=(*traffic.notes, *setup.notes, *late, *told),
+        notes=(*traffic.notes, *setup.notes, *late, *notes),
         differences=find_differences(recorded.entries, run, base, differences),
     )
 
@@ -133,9 +133,9 @@ def find_differences(entries: list[JournalEntry], run: Run, base: float, count: 
         elif sign:
             stretches.append([point])
         previous = sign
-    told = [_difference(stretch, run, base) for stretch in stretches]
-    told = sorted(told, key=lambda one: -abs(one.worker_seconds))[:count]
-    return sorted(told, key=lambda one: one.begin)
+    differences = [_difference(stretch, run, base) for stretch in stretches]
+    largest = sorted(differences, key=lambda one: -abs(one.worker_seconds))[:count]
+    return sorted(largest, key=lambda one: one.begin)
 
 
 def _points(entries: list[JournalEntry], run: Run, base: float) -> list[_Point]:

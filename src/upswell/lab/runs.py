@@ -101,7 +101,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class Bound(Struct, frozen=True, kw_only=True):
-    """The clairvoyant, or why there is none."""
+    """The clairvoyant, or why it could not be computed."""
 
     result: OracleResult | None
     why_none: str = ""

@@ -88,7 +88,7 @@ def parse_duration(text: str) -> float:
     """Return the seconds of `90`, `90s`, `15min`, `6h` or `2d`.
 
     Raises:
-        SettingsError: it is none of these, or no time at all.
+        SettingsError: it is not one of these, or not a time.
     """
     match = _DURATION.match(text)
     seconds = float(match["number"]) * UNITS[match["unit"]] if match else 0.0
@@ -101,7 +101,7 @@ def read_traffic(source: TrafficSource) -> Traffic:
     """Return the uploads of a source.
 
     Raises:
-        TraceError: a file or a name that is none; the message says the rule and the value.
+        TraceError: the file is invalid or the name is unknown; the message says the rule and the value.
     """
     rng = np.random.default_rng(source.seed)
     if source.jobs is not None:

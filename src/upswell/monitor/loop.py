@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from upswell.analysis.decision import Decision
 from upswell.analysis.sentence import escaped
 from upswell.broker import topology
+from upswell.broker.declaring import declare_upload_queues
 from upswell.broker.heartbeat import Pulse
 from upswell.broker.protocol import Message
 from upswell.errors import JournalError
@@ -149,6 +150,7 @@ class Monitor:
         scaling = topology.scaling_queue(self._settings.report_queue)
         for queue in (reports, self._refused_queue, statuses, scaling):
             await self._broker.declare(queue)
+        await declare_upload_queues(self._broker, self._settings)
         # Statuses first: they tell how wrong the workers' clocks are.
         for queue, on_delivery in ((statuses, self._intake.on_status), (reports, self._intake.on_report)):
             self._consumers.append(

@@ -39,7 +39,7 @@ class Guarded:
 def guards_for(settings: Settings, *, steadies_itself: bool) -> list[Guard]:
     """Return the guards that an application's settings ask for, in their order.
 
-    `steadies_itself`: whether the policy weighs by itself what a change costs; then neither tolerance nor
+    `steadies_itself`: whether the policy itself weighs what a change costs; then neither tolerance nor
     stabilization is put around it unless asked for.
     """
     window, tolerance = (0.0, 0.0) if steadies_itself else (STABILIZATION_WINDOW, TOLERANCE)

@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from upswell.errors import SettingsError
 from upswell.policies.guarded import Guarded, guards_for
+from upswell.policies.own import check_decides, check_policy
 from upswell.policies.rules.file import parse
 from upswell.policies.rules.policy import RulesGuard, RulesPolicy
 from upswell.registry import Entry, Registry
@@ -29,8 +30,8 @@ class PolicyEntry(Entry, frozen=True, kw_only=True):
 
     `interval`: seconds between two decisions of its own controller, where it is compared; None: as often as
     the monitor. `number`: the argument that `name:number` sets. `mean_service`: the argument that takes the
-    mean service time, which it needs and does not learn. `steadies_itself`: it weighs by itself what a change
-    costs, so tolerance and stabilization stand around it only where asked for. `alone`: it starts from no
+    mean service time, which it needs and does not learn. `steadies_itself`: the policy weighs the cost of
+    a change, so tolerance and stabilization stand around it only where asked for. `alone`: it starts from no
     worker by its own rule, so it can be compared without bounds.
     """
 
@@ -129,7 +130,7 @@ def policy_entry(name: str) -> PolicyEntry:
     """Return the entry of a policy.
 
     Raises:
-        SettingsError: there is none of that name; the message lists those there are.
+        SettingsError: no such policy; the message lists the known ones.
     """
     entry = REGISTRY.entry(name)
     return entry if isinstance(entry, PolicyEntry) else PolicyEntry(name=entry.name, factory=entry.factory)
@@ -142,15 +143,21 @@ def bare_policy(settings: Settings, **own: Any) -> ScalingPolicy:
     application's settings if it has an argument `settings`.
 
     Raises:
-        SettingsError: there is none of that name, or it cannot be imported.
+        SettingsError: no such policy, it cannot be imported, or it is none.
     """
     factory = REGISTRY.load(settings.policy)
+    is_own = not REGISTRY.entry(settings.policy).described
+    if is_own:
+        check_policy(factory, settings.policy)
     struct = REGISTRY.settings_type(settings.policy)
     if struct is not None:
         own = {**asdict(settings.own("policies", settings.policy, struct)), **own}
     if "settings" in inspect.signature(factory).parameters:
         own["settings"] = settings
-    return factory(**own)
+    made = factory(**own)
+    if is_own:
+        check_decides(made, settings.policy)
+    return made
 
 
 def guarded(policy: ScalingPolicy, settings: Settings) -> Guarded:

@@ -62,7 +62,7 @@ class Mismatch(Struct, frozen=True):
 class AlreadyStored:
     """Asks about many objects side by side; used within a `with`, which ends its threads."""
 
-    def __init__(self, settings: Settings, record: StoredRecord) -> None:
+    def __init__(self, settings: Settings, record: StoredRecord | None) -> None:
         """Look where the answers will come from.
 
         `destination_error` says why the destination cannot be asked, where one is set that should be.
@@ -133,7 +133,7 @@ class AlreadyStored:
         What a person wrote as a request is always sent: its id sees to it that it is stored once.
         """
         asked = [candidate.request for candidate in candidates if candidate.thing is not None]
-        recorded = self._record.find([request.id or "" for request in asked]) if asked else {}
+        recorded = self._recorded(asked)
 
         def is_stored(candidate: Candidate) -> bool:
             if candidate.thing is None or not candidate.thing.version:  # it may be another by now
@@ -159,14 +159,39 @@ class AlreadyStored:
         except UploadError:  # sent all the same: the worker says what is wrong
             return False
 
+    async def find(self, requests: Iterable[UploadRequest]) -> list[StoredObject | None]:
+        """Return the object of each request that is there with its source's bytes; None: not, or unknown."""
+        self._open_if_made()
+        return await self._each(self._find, list(requests))
+
+    async def hold(self, requests: Iterable[UploadRequest]) -> list[bool]:
+        """Return for each request whether `find` finds it."""
+        return [found is not None for found in await self.find(requests)]
+
+    def _find(self, request: UploadRequest) -> StoredObject | None:
+        key = key_of(request)
+        try:
+            there = None if self._store is None else self._store.head(key)
+            if there is None or request.size_bytes not in {None, there.bytes}:
+                return None
+            checksum = request.checksum or self.read_source(request.uri).checksum
+            assert self._store is not None
+            found = there if there.checksum else self._store.digest(key)
+        except UploadError:
+            return None
+        return found if found is not None and found.checksum == checksum else None
+
     async def verify(self, requests: Iterable[UploadRequest]) -> list[Mismatch]:
         """Return how the objects of these requests differ from their sources, in the requests' order."""
-        if isinstance(self._store, _Empty):  # the first worker has made it meanwhile
-            self._store = self._open(self._settings)
+        self._open_if_made()
         batch = list(requests)
-        recorded = self._record.find([request.id or "" for request in batch])
+        recorded = self._recorded(batch)
         found = await self._each(lambda request: self._compare(request, recorded), batch)
         return [finding for finding in found if finding is not None]
+
+    def _open_if_made(self) -> None:
+        if isinstance(self._store, _Empty):  # the first worker may have made it meanwhile
+            self._store = self._open(self._settings)
 
     def _compare(self, request: UploadRequest, recorded: dict[str, str | None]) -> Mismatch | None:
         key = key_of(request)
@@ -200,6 +225,11 @@ class AlreadyStored:
             found = digest_of(source.readinto)
             source.check_unchanged()
         return found
+
+    def _recorded(self, requests: Sequence[UploadRequest]) -> dict[str, str | None]:
+        if self._record is None or not requests:
+            return {}
+        return self._record.find([request.id or "" for request in requests])
 
     async def _each(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         loop = asyncio.get_running_loop()

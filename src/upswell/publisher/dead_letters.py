@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.broker.protocol import Delivery, Message
-from upswell.broker.topology import dead_letter_queue, upload_queue
+from upswell.broker.topology import dead_letter_queue
 from upswell.errors import MessageError
 from upswell.messages import UploadRequest, decode
 from upswell.requests import id_of_body, valid_id
@@ -56,32 +56,10 @@ def to_retry(delivery: Delivery, now: float) -> bytes:
     return msgspec.json.encode({**fields, "id": request_id_of(delivery), "published_at": now})
 
 
-async def peek(broker: Broker, queue: str, limit: int) -> list[Delivery]:
-    """Return up to `limit` messages of a queue, which stay there, in their order.
-
-    They are held unacknowledged until all are read, then released in order: RabbitMQ puts them back in front
-    of the others. A release counts as no delivery.
-    """
-    held: list[Delivery] = []
-    try:
-        while len(held) < limit and (delivery := await broker.get(queue)) is not None:
-            held.append(delivery)
-    finally:
-        for delivery in held:
-            broker.release(delivery)
-    return held
-
-
 async def ready_in(broker: Broker, queue: str) -> int:
     """Return how many messages a queue holds that nobody has taken; 0 where there is no such queue."""
     depth = await broker.depth(queue)
     return depth.messages_ready if depth else 0
-
-
-async def declare_queues(broker: Broker, queue: str, delivery_limit: int) -> None:
-    """Declare an upload queue and its dead-letter queue."""
-    await broker.declare(dead_letter_queue(queue))
-    await broker.declare(upload_queue(queue, delivery_limit=delivery_limit))
 
 
 async def retry_dead(
@@ -91,20 +69,9 @@ async def retry_dead(
 
     Each leaves the dead-letter queue once its publishing is confirmed. One that dies again meanwhile stays.
     """
-    dead, count, kept = dead_letter_queue(queue).name, 0, list[Delivery]()
-    try:
-        for _ in range(await ready_in(broker, dead)):
-            delivery = await broker.get(dead)
-            if delivery is None:
-                break
-            if not is_wanted(delivery):
-                kept.append(delivery)
-                continue
-            body = to_retry(delivery, clock())
-            await broker.publish(Message(body=body, routing_key=queue, message_id=request_id_of(delivery)))
-            broker.ack(delivery)
-            count += 1
-    finally:
-        for delivery in kept:
-            broker.release(delivery)
-    return count
+
+    async def publish_again(delivery: Delivery) -> None:
+        body = to_retry(delivery, clock())
+        await broker.publish(Message(body=body, routing_key=queue, message_id=request_id_of(delivery)))
+
+    return await broker.sift(dead_letter_queue(queue).name, is_wanted, publish_again)

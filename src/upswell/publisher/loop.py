@@ -59,12 +59,16 @@ class Publisher:
         while len(self._unconfirmed) >= self._window:
             await self._wait()
         self._check()
-        body = encode(replace(request, published_at=self._clock()))
-        confirm = self._broker.publish(
-            Message(body=body, routing_key=self._upload_queue, message_id=request.id, reply_to=self._reply_to)
-        )
+        confirm = self.send(request)
         self._unconfirmed.add(confirm)
         confirm.add_done_callback(self._confirmed)
+
+    def send(self, request: UploadRequest) -> asyncio.Future[None]:
+        """Send one request, dated now, beside all others; the future is done when it is confirmed."""
+        body = encode(replace(request, published_at=self._clock()))
+        return self._broker.publish(
+            Message(body=body, routing_key=self._upload_queue, message_id=request.id, reply_to=self._reply_to)
+        )
 
     async def flush(self) -> None:
         """Wait until everything published is confirmed.

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from upswell.broker.topology import dead_letter_queue, reply_queue
+from upswell.broker.declaring import declare_upload_queue
+from upswell.broker.topology import reply_queue
 from upswell.errors import UpswellError
-from upswell.publisher.dead_letters import declare_queues, peek, request_id_of
 from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
 from upswell.publisher.readable import check_roots
-from upswell.publisher.replies import MOST_OUTSTANDING, Replies
+from upswell.publisher.replies import Replies
 from upswell.publisher.sources import Sources, What, local_path
 from upswell.publisher.tally import Tally
+from upswell.publisher.unanswered import Unanswered
 from upswell.workload.arrivals import constant
 
 if TYPE_CHECKING:
@@ -40,14 +41,10 @@ REFRESH = 0.2
 VERIFY_BATCH = 200
 MOST_FINDINGS = 100
 """Differences that are kept; all are counted."""
-QUIET_SECONDS = 3.0
-"""After the upload queue was empty this long, what is outstanding may be in the dead-letter queue."""
-SILENT_SECONDS = 10.0
-"""After nothing was ready and nothing in flight this long, a missing reply will not come."""
-MOST_DEAD = 100_000
 
-End = Literal["complete", "incomplete", "interrupted"]
-"""How publishing ended: everything done; not everything in time; by Ctrl-C or SIGTERM."""
+End = Literal["complete", "incomplete", "unanswered", "interrupted"]
+"""How publishing ended: everything done; not everything in time; some left the queue without an answer; by
+Ctrl-C or SIGTERM."""
 
 
 class PublishJob(Struct, frozen=True, kw_only=True):
@@ -106,6 +103,8 @@ class Publishing:
         self.job = job
         self.tally = Tally(keep=job.verify)
         self.replies = Replies(on_stored=self._remember)
+        self.unanswered: Unanswered | None = None
+        """What is seen of the queue while it waits."""
         self._settings = settings
         self._known = known
         self._record = record
@@ -126,10 +125,19 @@ class Publishing:
                     yield candidate.request
         self.tally.complete = True
 
+    async def prepare(self, broker: Broker) -> bool:
+        """Make the queues; return whether anybody consumes the upload queue."""
+        await declare_upload_queue(broker, self.job.queue, delivery_limit=self._settings.delivery_limit)
+        depth = await broker.depth(self.job.queue)
+        return depth is not None and depth.consumers > 0
+
     async def run(
-        self, broker: Broker, name: str, on_round: Callable[[float], None] = lambda _now: None
+        self,
+        broker: Broker,
+        name: str,
+        on_round: Callable[[float], None] = lambda _now: None,
     ) -> PublishOutcome:
-        """Publish, and wait where the job says so.
+        """Publish, and wait where the job says so; `prepare` comes first.
 
         Args:
             broker: connected.
@@ -138,7 +146,6 @@ class Publishing:
         """
         started = time.monotonic()
         job = self.job
-        await declare_queues(broker, job.queue, self._settings.delivery_limit)
         waits = job.wait or job.verify
         reply_to = await self.replies.listen(broker, reply_queue(name)) if waits else None
         publisher = Publisher(broker=broker, upload_queue=job.queue, reply_to=reply_to)
@@ -148,8 +155,11 @@ class Publishing:
             self._commit(now)
 
         if waits:
-            sending = self._send(publisher, self._expected())
-            work = follow(broker, job.queue, self.replies, sending, job.timeout, each_round)
+            sending = self._send(publisher, self.replies.expecting(self.pending()))
+            self.unanswered = Unanswered(
+                broker, job.queue, self.replies, self._known.hold, self._settings.upload_timeout
+            )
+            work = follow(self.replies, self.unanswered, sending, job.timeout, each_round)
         else:
             work = self._send(publisher, self.pending())
         end = await _to_the_end(work)
@@ -176,15 +186,6 @@ class Publishing:
             await publisher.settle()
             raise type(error)(f"{error}; {publisher.published} requests were published") from error
 
-    async def _expected(self) -> AsyncIterator[UploadRequest]:
-        """Yield the pending requests and expect a reply to each; wait while too many are outstanding."""
-        async for request in self.pending():
-            while len(self.replies.outstanding) >= MOST_OUTSTANDING:  # noqa: ASYNC110 - replies set no event
-                await asyncio.sleep(COMMIT_SECONDS / 10)
-            if request.id:
-                self.replies.expect(request.id, name=request.key or request.uri, size=request.size_bytes)
-            yield request
-
     def _remember(self, report: UploadReport) -> None:
         if report.request_id:
             self._record.add(report.request_id, report.bytes, report.checksum)
@@ -195,10 +196,10 @@ class Publishing:
             self._committed_at = now
 
 
-async def _to_the_end(work: Coroutine[None, None, bool | None]) -> End:
+async def _to_the_end(work: Coroutine[None, None, End | None]) -> End:
     """Return how the work ended; after Ctrl-C or SIGTERM, too, so that there is a summary."""
     try:
-        return "incomplete" if await work is False else "complete"
+        return await work or "complete"
     except asyncio.CancelledError:
         task = asyncio.current_task()
         assert task is not None
@@ -206,22 +207,21 @@ async def _to_the_end(work: Coroutine[None, None, bool | None]) -> End:
         return "interrupted"
 
 
-async def follow(  # noqa: PLR0917 - used once, and by tests
-    broker: Broker,
-    queue: str,
+async def follow(
     replies: Replies,
+    unanswered: Unanswered,
     sending: Coroutine[None, None, None],
     timeout: float | None,
     on_round: Callable[[float], None],
-) -> bool:
-    """Run `sending` and wait until each expected request is stored or dead; return whether all are.
+) -> End:
+    """Run `sending` and wait until each expected request is stored or dead; return how that ended.
 
     It gives up after `timeout` seconds (None: never), and when the requests have left the queue without a
     reply.
     """
     sender = asyncio.ensure_future(sending)
-    search = _DeadLetterSearch(broker, queue, replies)
     started = time.monotonic()
+    end: End = "complete"
     try:
         while not (sender.done() and not replies.outstanding):
             on_round(time.monotonic())
@@ -231,48 +231,14 @@ async def follow(  # noqa: PLR0917 - used once, and by tests
                 await asyncio.sleep(REFRESH)
             if sender.done():
                 sender.result()
-                if await search.is_hopeless(time.monotonic()):
+                if await unanswered.is_hopeless(time.monotonic()):
+                    end = "unanswered"
                     break
             if timeout is not None and time.monotonic() - started > timeout:
+                end = "incomplete"
                 break
         on_round(time.monotonic())
     finally:
         sender.cancel()
-    return sender.done() and not sender.cancelled() and not replies.outstanding
-
-
-class _DeadLetterSearch:
-    """Finds requests without a reply: dead-lettered by the broker itself, or with a reply that was lost."""
-
-    def __init__(self, broker: Broker, queue: str, replies: Replies) -> None:
-        self._broker = broker
-        self._queue = queue
-        self._replies = replies
-        self._searched_at_depth = 0
-        self._empty_since: float | None = None
-        self._idle_since: float | None = None
-
-    async def is_hopeless(self, now: float) -> bool:
-        """Count the dead-lettered ones; return whether the others have left the queue without a reply."""
-        depth = await self._broker.depth(self._queue)
-        if depth is None or depth.messages_ready > 0:
-            self._empty_since = self._idle_since = None
-            return False
-        self._empty_since = self._empty_since or now
-        if now - self._empty_since < QUIET_SECONDS:
-            return False
-        await self._search()
-        if depth.messages_unacknowledged != 0:  # in flight, or unknown
-            self._idle_since = None
-            return False
-        self._idle_since = self._idle_since or now
-        return now - self._idle_since >= SILENT_SECONDS
-
-    async def _search(self) -> None:
-        dead_letters = dead_letter_queue(self._queue).name
-        depth = await self._broker.depth(dead_letters)
-        if depth is None or depth.messages_ready == self._searched_at_depth:
-            return
-        self._searched_at_depth = depth.messages_ready
-        found = await peek(self._broker, dead_letters, MOST_DEAD)
-        self._replies.count_dead(request_id_of(delivery) for delivery in found)
+        unanswered.stop()
+    return end if not sender.done() or replies.outstanding else "complete"

@@ -1,25 +1,27 @@
 """What became of the published requests: their reports, as workers copy them to the publisher.
 
 What comes in: ids as they are published, and deliveries of the reply queue and of the dead-letter queue. What
-goes out: unique ids stored and dead, their bytes, attempts failed, response times, and the first failures'
-reasons. A reply may come twice, or not at all: a reply is not persistent. Memory is bounded by the requests
-outstanding, of which whoever publishes holds no more than `MOST_OUTSTANDING`.
+goes out: unique ids stored and dead, their bytes, attempts failed and why, response times, and where the
+objects are. A reply may come twice, or not at all: a reply is not persistent. Memory is bounded by the
+requests outstanding, of which whoever publishes holds no more than `MOST_OUTSTANDING`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from upswell.analysis.failure_reasons import FailureReasons
 from upswell.errors import MessageError
-from upswell.messages import UploadReport, decode
+from upswell.messages import UploadReport, UploadRequest, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, KeysView, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, KeysView, Sequence
 
-    from upswell.broker import Broker, Delivery
+    from upswell.broker import Broker, Consumer, Delivery
     from upswell.broker.topology import Queue
 
 RECENT = 10_000
@@ -32,13 +34,38 @@ MOST_FAILURES = 100
 """Failures that are remembered with their reasons; all are counted."""
 
 GIVEN_UP = "given up by the broker at its delivery limit"
+NO_REASON = "no reason given"
+
+
+PAUSE_SECONDS = 0.1
+"""How long to wait when so many are outstanding, before it is looked again."""
+
+
+async def listen(broker: Broker, queue: Queue, take: Callable[[Delivery], None]) -> Consumer:
+    """Have `take` called with each delivery of a queue of our own."""
+    await broker.declare(queue)
+
+    def on_delivery(delivery: Delivery) -> None:
+        take(delivery)
+        broker.ack(delivery)
+
+    return await broker.consume(queue.name, on_delivery, prefetch_count=1000)
+
+
+def report_in(delivery: Delivery) -> UploadReport | None:
+    """Return the report that a reply is, or None: it is hostile."""
+    try:
+        return decode(UploadReport, delivery.body)
+    except MessageError:
+        return None
 
 
 class Expected(Struct, frozen=True):
-    """An outstanding request: what to call it when it fails, and its size in bytes where known."""
+    """An outstanding request: what to call it when it fails, its size in bytes, and itself, where known."""
 
     name: str
     size: int | None
+    request: UploadRequest | None = None
 
 
 class Replies:
@@ -51,7 +78,14 @@ class Replies:
         self.dead_bytes = 0
         self.failed_attempts = 0
         self.duplicates = 0
+        self.found = 0
+        """Of the stored ones, those that nobody reported, found in the destination."""
         self.failures: list[tuple[str, str]] = []
+        """The first dead ones: name and reason."""
+        self.reasons = FailureReasons()
+        """Why attempts failed, also those that are repeated or cost no attempt."""
+        self.address: str | None = None
+        """Where the stored ones are: the address of the only one, or what all addresses begin with."""
         self.response_times = array("d")
         self._on_stored = on_stored
         self._outstanding: dict[str, Expected] = {}
@@ -62,27 +96,40 @@ class Replies:
         """The ids that are neither stored nor dead yet."""
         return self._outstanding.keys()
 
+    @property
+    def heard(self) -> int:
+        """How many answers came so far: it grows while anybody works on these requests."""
+        return self.stored - self.found + self.dead + self.failed_attempts + self.duplicates
+
+    def unanswered(self) -> list[UploadRequest]:
+        """Return the outstanding requests themselves."""
+        return [one.request for one in self._outstanding.values() if one.request is not None]
+
     async def listen(self, broker: Broker, queue: Queue) -> str:
         """Begin to take the replies that come to a queue of our own; return its name."""
-        await broker.declare(queue)
-
-        def on_delivery(delivery: Delivery) -> None:
-            self.take(delivery)
-            broker.ack(delivery)
-
-        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
+        await listen(broker, queue, self.take)
         return queue.name
 
-    def expect(self, request_id: str, *, name: str = "", size: int | None = None) -> None:
+    async def expecting(self, requests: AsyncIterable[UploadRequest]) -> AsyncIterator[UploadRequest]:
+        """Yield requests and expect a reply to each; wait while too many are outstanding."""
+        async for request in requests:
+            while len(self._outstanding) >= MOST_OUTSTANDING:  # noqa: ASYNC110 - replies set no event
+                await asyncio.sleep(PAUSE_SECONDS)
+            if request.id:
+                self.expect(request.id, request=request)
+            yield request
+
+    def expect(self, request_id: str, *, request: UploadRequest | None = None) -> None:
         """Count a request that is about to be published; the same id again changes nothing."""
         if request_id not in self._done:
-            self._outstanding[request_id] = Expected(name or request_id, size)
+            name = (request.key or request.uri) if request is not None else request_id
+            size = request.size_bytes if request is not None else None
+            self._outstanding[request_id] = Expected(name, size, request)
 
     def take(self, delivery: Delivery) -> None:
         """Take a delivery of the reply queue; what is no report on one of our requests is let pass."""
-        try:
-            report = decode(UploadReport, delivery.body)
-        except MessageError:
+        report = report_in(delivery)
+        if report is None:
             return
         request_id = report.request_id or ""
         expected = self._outstanding.get(request_id)
@@ -90,13 +137,16 @@ class Replies:
             self.duplicates += report.outcome == "stored" and request_id in self._done
         elif report.outcome == "failed":
             self.failed_attempts += 1
+            self._count_reason(expected, report.reason)
         elif report.outcome == "dead":
-            self._count_dead(request_id, expected, report.reason or "no reason given")
+            self._count_dead(request_id, expected, report.reason)
         else:
             self._end(request_id)
             self.stored += 1
             self.stored_bytes += report.bytes if report.bytes is not None else expected.size or 0
             self.response_times.append(report.response_time)
+            if report.url is not None:
+                self.address = report.url if self.address is None else _common(self.address, report.url)
             if self._on_stored is not None:
                 self._on_stored(report)
 
@@ -105,12 +155,27 @@ class Replies:
         for request_id in self._outstanding.keys() & set(request_ids):
             self._count_dead(request_id, self._outstanding[request_id], GIVEN_UP)
 
-    def _count_dead(self, request_id: str, expected: Expected, reason: str) -> None:
+    def count_found(self, requests: Iterable[UploadRequest]) -> None:
+        """Count requests whose objects were found in the destination: their replies were lost."""
+        for request in requests:
+            expected = self._outstanding.get(request.id or "")
+            if expected is not None:
+                self._end(request.id or "")
+                self.found += 1
+                self.stored += 1
+                self.stored_bytes += expected.size or 0
+
+    def _count_dead(self, request_id: str, expected: Expected, reason: str | None) -> None:
         self._end(request_id)
         self.dead += 1
         self.dead_bytes += expected.size or 0
+        self._count_reason(expected, reason)
         if len(self.failures) < MOST_FAILURES:
-            self.failures.append((expected.name, reason))
+            self.failures.append((expected.name, reason or NO_REASON))
+
+    def _count_reason(self, expected: Expected, reason: str | None) -> None:
+        uri = expected.request.uri if expected.request is not None else ""
+        self.reasons.add(reason or NO_REASON, uri, expected.name)
 
     def _end(self, request_id: str) -> None:
         del self._outstanding[request_id]
@@ -122,6 +187,18 @@ class Replies:
         """Return p50 and p95 of the response times in seconds, by nearest rank; None before the first."""
         ordered = sorted(self.response_times[-RECENT:] if recent else self.response_times)
         return nearest_rank(ordered, 0.50), nearest_rank(ordered, 0.95)
+
+
+def _common(one: str, other: str) -> str:
+    """Return what two addresses begin with, up to a slash.
+
+    >>> _common("s3://bucket/2026/beach.jpg", "s3://bucket/2026/boat.jpg")
+    's3://bucket/2026/'
+    """
+    if one == other:
+        return one
+    same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+    return one[: one.rfind("/", 0, same) + 1]
 
 
 def nearest_rank(ordered: Sequence[float], share: float) -> float | None:

@@ -25,8 +25,8 @@ from upswell.messages import UploadRequest
 from upswell.publisher.items import Thing, file_thing, request_of
 from upswell.publisher.request_file import parse, read_entries, stream_entries
 from upswell.publisher.tree import Note, Selection, Tree
+from upswell.settings.checking import refuse_one_slash
 from upswell.stores.addresses import file_uri
-from upswell.stores.registry import refuse_one_slash
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator

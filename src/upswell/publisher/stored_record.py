@@ -1,20 +1,22 @@
 """What was stored, as workers reported to this machine: a small SQLite file in the state folder.
 
 What comes in: reports of stored uploads. What goes out: which ids are stored already, with which checksum.
-It is a convenience: lost or deleted, everything is published again, and the workers find it stored. Entries
-older than `KEEP_SECONDS` are forgotten.
+It is a convenience: lost or deleted, everything is published again, and the workers find it stored. So
+nothing fails where it cannot be written, on a full disk for example. Entries older than `KEEP_SECONDS` are
+forgotten.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from upswell.errors import UpswellError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
 KEEP_SECONDS = 90 * 86400.0
@@ -40,6 +42,8 @@ class StoredRecord:
         self._app_id = app_id
         self._clock = clock
         self._path = path
+        self.error = ""
+        """Why it is not written to any more; empty: it is."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -55,11 +59,20 @@ class StoredRecord:
     def add(self, request_id: str, size: int | None, checksum: str | None) -> None:
         """Add a stored upload; the same again changes nothing."""
         values = (self._app_id, request_id, size, checksum, self._clock())
-        self._connection.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?)", values)
+        with self._forgiving():
+            self._connection.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?)", values)
 
     def commit(self) -> None:
         """Write what was added to the disk."""
-        self._connection.commit()
+        with self._forgiving():
+            self._connection.commit()
+
+    @contextmanager
+    def _forgiving(self) -> Generator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.error = f"cannot write the record of stored files {self._path}: {error}"
 
     def find(self, request_ids: Sequence[str]) -> dict[str, str | None]:
         """Return id -> checksum (None: not known) of those that are stored."""
@@ -74,5 +87,5 @@ class StoredRecord:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.commit()
+        self.commit()
         self._connection.close()

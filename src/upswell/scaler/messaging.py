@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from upswell.broker import topology
+from upswell.broker.declaring import declare_upload_queues
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError
 from upswell.events import get_logger
@@ -59,6 +60,7 @@ class ScalerMessaging:
         self.heard: dict[str, ReceivedStatus] = {}
         self.told: dict[str, SentCommand] = {}
         self._broker = broker
+        self._settings = settings
         self._apps = frozenset(settings.apps)
         self._requests_from = topology.scaling_queue(settings.report_queue)
         self._statuses_from = topology.status_queue("scaler", name)
@@ -71,6 +73,7 @@ class ScalerMessaging:
         """Declare the queues and begin to listen."""
         await self._broker.declare(self._requests_from)
         await self._broker.declare(self._statuses_from)
+        await declare_upload_queues(self._broker, self._settings)
         await self._broker.consume(self._statuses_from.name, self.on_status, prefetch_count=_STATUS_PREFETCH)
         await self._broker.consume(
             self._requests_from.name, self.on_request, prefetch_count=_REQUEST_PREFETCH

@@ -6,8 +6,19 @@ No other package reads the environment.
 """
 
 from upswell.settings.applications import DECIDING, PER_APP, SETTINGS, Settings
-from upswell.settings.loading import load, variable
+from upswell.settings.loading import load, load_settings, variable
 from upswell.settings.setting import Setting, settings_of
 from upswell.settings.slo import Slo
 
-__all__ = ["DECIDING", "PER_APP", "SETTINGS", "Setting", "Settings", "Slo", "load", "settings_of", "variable"]
+__all__ = [
+    "DECIDING",
+    "PER_APP",
+    "SETTINGS",
+    "Setting",
+    "Settings",
+    "Slo",
+    "load",
+    "load_settings",
+    "settings_of",
+    "variable",
+]

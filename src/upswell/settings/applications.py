@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from upswell.errors import SettingsError
 from upswell.messages import APP_ID_PATTERN
-from upswell.safe import safe
-from upswell.settings.checking import build, nearest
+from upswell.safe import masked_url
+from upswell.settings.checking import build, nearest, refuse_one_slash
 from upswell.settings.fields import REMOVED, Fields
 from upswell.settings.setting import settings_of
 from upswell.settings.slo import Slo
@@ -145,8 +145,11 @@ def checked(values: Mapping[str, Any], where: str = "") -> Settings:
         group="upswell.brokers", name=settings.broker
     ):
         raise SettingsError(
-            f"broker_url must start with amqp:// or amqps://, got {safe(settings.broker_url)!r}"
+            f"broker_url must start with amqp:// or amqps://, got {masked_url(settings.broker_url)!r}"
         )
+    refuse_one_slash(settings.destination, f"{where}destination")
+    for store in settings.source_stores:
+        refuse_one_slash(store, f"{where}source_stores")
     for kind in KINDS:
         check_tables(kind, getattr(settings, kind), where)
     if settings.apps:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from upswell.errors import SettingsError
-from upswell.safe import safe
+from upswell.safe import masked_url, safe, url_fault
 from upswell.settings.setting import choices, hints, settings_of
 
 if TYPE_CHECKING:
@@ -44,13 +45,25 @@ def build(struct: type[Checked], values: Mapping[str, Any], where: str = "") -> 
             checked[name] = msgspec.convert(value, types[name], strict=False)
         except msgspec.ValidationError as error:
             rule = setting.form or _rule(str(error), types[name])
-            raise SettingsError(f"{where}{name} must be {rule}, got {safe(repr(value))}") from error
+            shown = masked_url(str(value)) if setting.url else safe(repr(value))
+            raise SettingsError(f"{where}{name} must be {rule}, got {shown}") from error
+        if setting.url and checked[name] and (fault := url_fault(checked[name])):
+            raise SettingsError(f"{where}{name} {fault}; got {masked_url(checked[name])}")
         if isinstance(checked[name], float) and not math.isfinite(checked[name]):
             raise SettingsError(f"{where}{name} must be a finite number, got {value}")
     try:
         return struct(**checked)
     except TypeError as error:  # a field without a default
         raise SettingsError(f"{where.rstrip('.')}: {error}") from error
+
+
+_ONE_SLASH = re.compile(r"\A(s3|gs|az|https?|file):(?!//)", re.IGNORECASE)
+
+
+def refuse_one_slash(text: str, name: str = "a URI") -> None:
+    """Raise a SettingsError for a URI with a slash too few, which would be taken for a folder."""
+    if found := _ONE_SLASH.match(text):
+        raise SettingsError(f"{name} must begin with {found[1].lower()}://, got {safe(text)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

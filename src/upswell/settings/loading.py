@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.errors import SettingsError
-from upswell.settings.applications import SETTINGS, Settings, checked
+from upswell.settings.applications import PER_APP, SETTINGS, Settings, checked
 from upswell.settings.checking import nearest
 from upswell.settings.fields import REMOVED
 from upswell.settings.tables import KINDS, dotted_of_variable
@@ -61,6 +61,34 @@ def load(
         if value is not None:
             _put(values, origins, name, value, "flag")
     return checked(values), origins
+
+
+def load_settings(
+    config: str | Path | None, flags: Mapping[str, Any], apps: tuple[str, ...] = ()
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings and their origins; `apps`, if given, are the only applications.
+
+    A flag also overrides an application's own table.
+
+    Raises:
+        SettingsError: a setting is unknown or invalid.
+    """
+    settings, origins = load(flags, file=config)
+    typed = {name for name, value in flags.items() if value is not None}
+    tables = {app: _without(settings.apps.get(app, {}), typed) for app in apps or settings.apps}
+    if tables == settings.apps:
+        return settings, origins
+    return load({**flags, "apps": tables}, file=config)
+
+
+def _without(table: dict[str, Any], typed: set[str]) -> dict[str, Any]:
+    """Return an application's table without what flags set: `slots`, or `fleets.docker.image`."""
+    kept = {name: value for name, value in table.items() if name not in typed & PER_APP}
+    for kind, entry, setting in (name.split(".", 2) for name in typed if name.count(".") == 2):  # noqa: PLR2004 - kind.entry.setting
+        if setting in kept.get(kind, {}).get(entry, {}):
+            own = {name: value for name, value in kept[kind][entry].items() if name != setting}
+            kept[kind] = {**kept[kind], entry: own}
+    return kept
 
 
 def _put(values: dict[str, Any], origins: dict[str, str], name: str, value: Any, origin: str) -> None:

@@ -21,6 +21,7 @@ class Setting(Struct, frozen=True):
         path: whether it is a file or folder; made absolute for workers.
         separator: for a list: what separates its values in an environment variable.
         form: the rule in plain words, if it is a pattern.
+        url: whether it is a server's URL, which may contain a password: such a value is shown masked.
         variable: its environment variable, if not `UPSWELL_` plus its name.
     """
 
@@ -31,6 +32,7 @@ class Setting(Struct, frozen=True):
     path: bool = False
     separator: str = ""
     form: str = ""
+    url: bool = False
     variable: str = ""
 
 

@@ -1,7 +1,7 @@
 """The monitor's eyes in virtual time: a policy sees what a monitor would see, and no more.
 
 In: the reports of uploads that ended, counts of the queue and of the workers. Out: a `Snapshot`, by the code
-of `analysis/` wherever there is any. Of an upload that waits it is told only that there is one.
+of `analysis/` wherever there is any. Of an upload that waits it knows only that there is one.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Observer:
             window=window.seconds,
             slots_per_worker=world.slots,
             slots=ready * world.slots,
-            # A worker's first status comes when it is ready: of those that start nobody hears.
+            # A worker's first status comes when it is ready: those that start are not heard of.
             workers=Workers(
                 desired=wanted,
                 ready=ready,

@@ -1,7 +1,7 @@
 """The monitor's window, kept incrementally: percentiles are computed only when a policy asks.
 
 In: what was reported since the decision before. Out: counts and distributions, by the definitions of
-`analysis/report_window.py`. It must not know an upload before its report, nor how long a waiting one takes.
+`analysis/report_window.py`. It knows no upload before its report, nor how long a waiting one takes.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class SimulatedWindow:
         self._service_sum = 0.0
         self._older: deque[float] = deque(maxlen=SERVICE_MEMORY)
         self.response_time: Percentiles | None = None
-        """Of the reported uploads; None where there are none."""
+        """Of the reported uploads; None without any."""
         self.waiting_time: Percentiles | None = None
-        """Response less service, of the reported uploads; None where there are none."""
+        """Response less service, of the reported uploads; None without any."""
         self.service_time: Percentiles | None = None
         """Of the reported uploads; where there are none, of the newest older ones; None where none ever."""
 
@@ -90,7 +90,7 @@ class SimulatedWindow:
 
     @property
     def attainment(self) -> float | None:
-        """Share of the reported uploads that met the objective; None where there are none."""
+        """Share of the reported uploads that met the objective; None without any."""
         return 1 - self.late / self.count if self.count else None
 
     def add(self, responses: list[float], services: list[float]) -> int:
@@ -131,7 +131,7 @@ class SimulatedWindow:
             self._response_sum = self._service_sum = 0.0
 
     def _distribute(self) -> None:
-        """Work out the distributions anew."""
+        """Recompute the distributions."""
         count, responses, services = self.count, self._response_sum, self._service_sum
         if not count:
             self.response_time = self.waiting_time = None
@@ -168,7 +168,7 @@ def _newest(entries: deque[Entry], capacity: int) -> tuple[Entry, ...]:
     return tuple(reversed(found))
 
 
-# To whoever reads a snapshot they are `Percentiles`.
+# To a reader of the snapshot they are `Percentiles`.
 _Lazy = cast("Callable[[int, float, tuple[Entry, ...], Values], Percentiles]", LazyPercentiles)
 
 

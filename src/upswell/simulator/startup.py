@@ -1,7 +1,7 @@
 """Workers on their way, and the standby ones: asked for, billed from then on, ready after a start-up.
 
 In: requests at an instant. Out: when each is ready, the start-up delay as a monitor measures it. Both pools
-use it. It must not know uploads.
+use it. It knows no uploads.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ URLs. What a scheme needs is imported when the first such URL comes.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Protocol
 
 from upswell.errors import PermanentUploadError, SettingsError
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 
 class Scheme(Protocol):
     """What URLs of a scheme can be used for: as a source, as a destination. Making one asks nobody.
+
+    A scheme may also have `check_destination(destination, settings)`, which raises what `store` would raise,
+    but neither asks anybody nor makes anything; `upswell config check` calls it.
 
     The `check` of a scheme's entry takes the settings and really uses the destination: it returns a sentence
     and leaves nothing behind, or raises an UpswellError that says what to do.
@@ -85,15 +87,6 @@ REGISTRY: Registry[Callable[[], Scheme]] = Registry(
 )
 
 
-_ONE_SLASH = re.compile(r"\A(s3|gs|az|https?|file):(?!//)", re.IGNORECASE)
-
-
-def refuse_one_slash(text: str) -> None:
-    """Raise a SettingsError for a URI with a slash too few, which would be taken for a folder."""
-    if found := _ONE_SLASH.match(text):
-        raise SettingsError(f"a URI must begin with {found[1].lower()}://, got {safe(text)}")
-
-
 def open_store(settings: Settings) -> Store:
     """Return the store that the setting `destination` names: a folder, or a URL of one of the schemes.
 
@@ -101,8 +94,21 @@ def open_store(settings: Settings) -> Store:
         SettingsError: the scheme is unknown, or the store cannot be used as the settings say.
     """
     destination = settings.destination_path
-    refuse_one_slash(destination)
     return REGISTRY.load(scheme_of(destination))().store(destination, settings)
+
+
+def check_destination(settings: Settings) -> None:
+    """Find out whether the setting `destination` can be one; nobody is asked, and nothing is made.
+
+    Raises:
+        SettingsError: its scheme is unknown, has no destinations, or needs an extra that is not installed, or
+            the settings break a rule.
+    """
+    destination = settings.destination_path
+    scheme = REGISTRY.load(scheme_of(destination))()
+    check = getattr(scheme, "check_destination", None)
+    if check is not None:
+        check(destination, settings)
 
 
 def scheme_of(destination: str) -> str:

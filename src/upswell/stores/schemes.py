@@ -11,6 +11,7 @@ from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from upswell.settings import Settings
     from upswell.stores.protocol import OpenSource, Store
@@ -51,6 +52,11 @@ class WebScheme:
 
     def store(self, destination: str, settings: Settings) -> Store:
         """Refuse: nothing is uploaded to a web server."""
+        return self.check_destination(destination, settings)
+
+    @staticmethod
+    def check_destination(destination: str, settings: Settings) -> NoReturn:
+        """Refuse, as `store`."""
         del settings
         raise SettingsError(f"a web server cannot be a destination, got {safe(destination)}")
 
@@ -81,7 +87,8 @@ def check_folder(settings: Settings) -> str:
         ) from error
     if found != body:
         raise TemporaryUploadError(f"{safe(str(there))} gave other bytes than were written")
-    return f"wrote, read and deleted a file in {there}{'' if there == folder else ', where it will be made'}"
+    where = "" if there == folder else f" in {there}, where the destination will be made"
+    return f"wrote, read and deleted a file{where}"
 
 
 def check_web(settings: Settings) -> str:

@@ -19,6 +19,7 @@ import msgspec
 
 from upswell import __version__
 from upswell.broker import broker_entry, topology
+from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError, SettingsError
 from upswell.events import get_logger
@@ -234,11 +235,8 @@ class Worker:
         settings = self._settings
         await self._broker.connect()
         self._connected = True
-        dead_letters = topology.dead_letter_queue(self._upload_queue)
-        await self._broker.declare(dead_letters)
-        await self._broker.declare(
-            topology.upload_queue(self._upload_queue, delivery_limit=settings.delivery_limit)
-        )
+        limit = settings.delivery_limit
+        await declare_upload_queue(self._broker, self._upload_queue, delivery_limit=limit)
         await self._broker.declare(topology.report_queue(self._report_queue))
         control = topology.control_queue(self._worker_id)
         await self._broker.declare(control)

@@ -64,7 +64,7 @@ def spread(
         times: begin of each row, in seconds.
         counts: uploads in it.
         rng: chance.
-        thin: share of the uploads to keep, each drawn by itself.
+        thin: share of the uploads to keep, each drawn independently.
 
     Raises:
         TraceError: as `step_of`, or more uploads than `MOST_UPLOADS`.

@@ -115,7 +115,7 @@ class Named(Struct, frozen=True):
     values: tuple[float, ...]
 
     def draw(self, rng: np.random.Generator, amount: float) -> Floats:
-        """Return so many service times, or the arrivals of so many seconds."""
+        """Return that many service times, or the arrivals of that many seconds."""
         return self.kind.draw(rng, amount, *self.values)
 
     def __str__(self) -> str:
@@ -145,7 +145,7 @@ def service_times(text: str) -> Named:
 
 
 def arrivals(text: str, duration: float) -> Named:
-    """Return the arrival process that a text names, for so many seconds.
+    """Return the arrival process that a text names, for that many seconds.
 
     Raises:
         TraceError: no such process, parameters that it cannot have, or more uploads than memory is for.

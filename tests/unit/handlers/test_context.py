@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from upswell.errors import PermanentUploadError, TemporaryUploadError
+from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError
 from upswell.handlers.context import Context, Workplace
 from upswell.handlers.own import OwnHandler
 from upswell.handlers.protocol import Stored
@@ -207,3 +207,16 @@ def test_a_handler_that_never_stores_needs_no_destination(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     workplace = Workplace(Settings(destination=str(tmp_path / "file")), Threads(1))
     assert call(lambda request: None, workplace, tmp_path) is None
+
+
+def test_a_destination_that_cannot_be_used_is_no_uploads_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    workplace = Workplace(Settings(destination=str(tmp_path / "file")), Threads(1))
+
+    def handle(_request: UploadRequest, context: Context) -> Stored:
+        return context.store(b"x", "k")
+
+    with pytest.raises(StoreUnavailableError, match="destination must be a writable folder"):
+        call(handle, workplace, tmp_path)
+    (tmp_path / "file").unlink()
+    assert call(handle, workplace, tmp_path) is not None

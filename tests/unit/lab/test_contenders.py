@@ -95,7 +95,7 @@ def test_all_means_all_and_a_name_twice_is_one() -> None:
         ("kedda", "policy must be one of slo, .*judoscale.*got 'kedda'; did you mean keda"),
         ("", "policy must be one of"),
         ("flink:3", "policy flink takes no number, got 'flink:3'"),
-        ("rules+rules", "policy rules is not guarded by itself"),
+        ("rules+rules", "policy rules cannot guard itself"),
         ("keda:0", "queue_length must be a number > 0, got '0'"),
         ("keda:nan", "must be a number > 0"),
         ("constant:2.5", "workers must be a whole number > 0, got '2.5'"),

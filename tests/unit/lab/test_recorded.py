@@ -44,5 +44,5 @@ def test_a_service_time_not_told_is_the_median_and_is_said_and_so_are_failed_att
     journal.close()
     recorded = read_recorded(open_journal(str(path), Settings()), "e1")
     assert recorded.dead == 1
-    assert "1 of 502 reports told no service time: the median" in recorded.traffic.notes[0]
+    assert "1 of 502 reports have no service time: the median" in recorded.traffic.notes[0]
     assert "1 attempts that were not stored" in recorded.traffic.notes[1]

@@ -355,6 +355,7 @@ def test_before_anything_is_heard_nothing_is_requested() -> None:
 
     async def scenario() -> None:
         house = await House().start()
+        await house.broker.delete("e123456_upload")  # its depth is not known
         entry = await house.round()
         assert entry.decision.held
         assert house.requests == []
@@ -537,6 +538,7 @@ def test_the_monitor_runs_until_cancelled_and_then_listens_no_more(log: list[Any
         assert all(consumer.cancelled for consumer in house.broker.consumers)
         assert house.broker.declared.keys() == {
             "upswell_report", "upswell_report.dead", "upswell.status.monitor.m1", "upswell_report.scaling",
+            "e123456_upload", "e123456_upload.dead",
         }  # fmt: skip
 
     run(scenario())

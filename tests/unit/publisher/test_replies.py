@@ -3,12 +3,16 @@ from __future__ import annotations
 import pytest
 
 from upswell.broker import Delivery
-from upswell.messages import UploadReport, encode
+from upswell.messages import Outcome, UploadReport, UploadRequest, encode
 from upswell.publisher.replies import Replies, nearest_rank
 
 
-def reply(request_id: str | None, outcome: str = "stored", response_time: float = 1.0) -> Delivery:
-    report = UploadReport(app_id="e1", request_id=request_id, outcome=outcome, response_time=response_time)
+def reply(
+    request_id: str | None, outcome: Outcome = "stored", response_time: float = 1.0, **more: str | None
+) -> Delivery:
+    report = UploadReport(
+        app_id="e1", request_id=request_id, outcome=outcome, response_time=response_time, **more
+    )
     return Delivery(body=encode(report), queue="upswell.reply.x", attempt=1, tag=None)
 
 
@@ -47,6 +51,50 @@ def test_an_id_published_twice_is_waited_for_once() -> None:
     replies.take(reply("a"))
     replies.expect("a")
     assert not replies.outstanding
+
+
+def test_reasons_are_counted_without_what_is_the_upload_s_own_the_newest_first() -> None:
+    replies = Replies()
+    for name in ("a", "b", "c"):
+        request = UploadRequest(app_id="e1", type="file", uri=f"file:///in/{name}.jpg", key=f"{name}.jpg")
+        replies.expect(name, request=request)
+    for name in ("a", "b"):
+        reason = f"store refused: 404 NoSuchBucket: s3://photos/{name}.jpg"
+        replies.take(reply(name, "failed", reason=reason))
+    replies.take(reply("b", "dead", reason="store refused: 404 NoSuchBucket: s3://photos/b.jpg"))
+    replies.take(reply("c", "dead", reason="on_conflict is fail, and c.jpg already exists"))
+    assert replies.reasons.newest() == [
+        ("on_conflict is fail, and ... already exists", 1),
+        ("store refused: 404 NoSuchBucket: s3://photos/...", 3),
+    ]
+    assert replies.failures == [
+        ("b.jpg", "store refused: 404 NoSuchBucket: s3://photos/b.jpg"),
+        ("c.jpg", "on_conflict is fail, and c.jpg already exists"),
+    ]
+
+
+def test_what_was_found_in_the_destination_counts_as_stored_once() -> None:
+    replies = Replies()
+    request = UploadRequest(app_id="e1", type="file", uri="file:///a", id="a", size_bytes=5)
+    replies.expect("a", request=request)
+    assert replies.unanswered() == [request]
+    replies.count_found([request])
+    replies.take(reply("a"))
+    assert (replies.stored, replies.found, replies.stored_bytes, replies.outstanding) == (1, 1, 5, set())
+
+
+def test_the_address_is_that_of_the_only_object_or_what_all_begin_with() -> None:
+    replies = expecting(*"abcd")
+    seen: list[str | None] = [replies.address]
+    for name, url in (
+        ("a", "s3://b/2026/beach.jpg"),
+        ("b", "s3://b/2026/boat.jpg"),
+        ("c", "s3://b/x"),
+        ("d", None),
+    ):
+        replies.take(reply(name, url=url))
+        seen.append(replies.address)
+    assert seen == [None, "s3://b/2026/beach.jpg", "s3://b/2026/", "s3://b/", "s3://b/"]
 
 
 def test_rubbish_in_the_reply_queue_is_let_pass() -> None:

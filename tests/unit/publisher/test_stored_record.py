@@ -32,6 +32,19 @@ def test_what_was_not_committed_when_the_command_was_killed_is_just_not_known(tm
         assert record.find(["a", "b"]) == {"a": None}
 
 
+def test_a_full_disk_is_told_and_fails_nothing(tmp_path: Path) -> None:
+    with StoredRecord(tmp_path / "r", "e1") as record:
+        record.add("before", 5, None)
+        record.commit()
+        record._connection.execute("PRAGMA max_page_count = 1")  # as the disk is full from now on
+        for number in range(2000):
+            record.add(f"{number:0100d}", 5, "sha256:00")
+        record.commit()
+        assert record.error.startswith(f"cannot write the record of stored files {tmp_path / 'r'}: ")
+        assert "full" in record.error
+        assert record.find(["before"]) == {"before": None}
+
+
 def test_old_entries_are_forgotten(tmp_path: Path) -> None:
     with StoredRecord(tmp_path / "r", "e1", clock=lambda: 1000.0) as record:
         record.add("old", 5, None)

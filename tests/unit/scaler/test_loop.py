@@ -105,6 +105,15 @@ def test_workers_are_started_until_as_many_run_as_were_asked_for(stage: Stage) -
     play(stage, story)
 
 
+def test_the_scaler_makes_the_queues_of_its_applications_before_their_first_worker(stage: Stage) -> None:
+    """RabbitMQ drops what another's publisher sends to a queue that is not there."""
+
+    async def story(stage: Stage) -> None:
+        assert {"a1_upload", "a1_upload.dead"} <= stage.broker.declared.keys()
+
+    play(stage, story)
+
+
 def test_the_bounds_hold_whatever_a_request_says(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         stage.request(1_000_000)

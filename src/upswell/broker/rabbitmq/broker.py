@@ -12,7 +12,7 @@ import asyncio
 import random
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from upswell.broker.protocol import Consumer, QueueDepth
 from upswell.broker.rabbitmq import delivery_count, pika_client
@@ -22,15 +22,18 @@ from upswell.broker.rabbitmq.connection import ReconnectingConnection
 from upswell.broker.rabbitmq.consumers import Consumers, RabbitConsumer, delivery
 from upswell.broker.rabbitmq.publishing import Outgoing, PublishingChannel
 from upswell.broker.rabbitmq.queues import DeclaredQueues
+from upswell.broker.rabbitmq.sweep import Sweep, alone
 from upswell.events import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from upswell.broker.protocol import Delivery, Message, OnDelivery
+    from upswell.broker.protocol import Delivery, Handle, IsWanted, Message, OnDelivery
     from upswell.broker.rabbitmq.consumers import Held
     from upswell.broker.topology import Queue
     from upswell.errors import BrokerError
+
+T = TypeVar("T")
 
 _CLOSE_PATIENCE = 5.0  # seconds that outstanding confirms have at close
 _NACK_UNCOUNTED_SINCE = (4, 3)
@@ -176,9 +179,7 @@ class RabbitBroker:
         if unlimited or not self._nack_counts or self._queues.is_classic(delivery.queue):
             held.nack()
         else:
-            self._replace(
-                delivery, delivery.queue, delivery_count.copy_for(held.properties, delivery.attempt - 1)
-            )
+            self._copy(delivery).add_done_callback(partial(_settle_replaced, held))
 
     async def depth(self, queue: str) -> QueueDepth | None:
         """Return a queue's depth, or None when there is no such queue.
@@ -206,6 +207,19 @@ class RabbitBroker:
         async with self._get_lock:
             answer = await self._connection.until_done(lambda: self._get(queue))
         return None if answer is None else delivery(queue, *answer)
+
+    async def look(self, queue: str, limit: int | None = None) -> list[Delivery]:
+        """Return the oldest ready messages, which stay as and where they are."""
+
+        async def show(sweep: Sweep) -> list[Delivery]:
+            await sweep.put_back(sweep.found)
+            return sweep.found[:limit]
+
+        return await self._sweep(queue, show) or []
+
+    async def sift(self, queue: str, is_wanted: IsWanted, handle: Handle | None = None) -> int:
+        """Remove the ready messages that are wanted, each once it is handled; return how many."""
+        return await self._sweep(queue, lambda sweep: sweep.sift(is_wanted, handle)) or 0
 
     async def purge(self, queue: str) -> int:
         """Drop all ready messages of a queue; return how many."""
@@ -276,14 +290,46 @@ class RabbitBroker:
 
         return await channel.expect(start)
 
+    async def _sweep(self, queue: str, work: Callable[[Sweep], Awaitable[T]]) -> T | None:
+        """Do some work with a queue's messages in hand; None: there is no queue."""
+
+        async def once() -> T | None:
+            call = self._connection.call_once
+            try:
+                free = await self._queues.returns_are_free(queue, call) or not self._nack_counts
+            except RefusedError as error:
+                if error.code == NOT_FOUND:
+                    return None
+                raise
+            async with alone(queue, call):
+                channel = await AwaitableChannel.open(self._connection.connection)
+                sweep = Sweep(channel, queue, copy=None if free else self._copy)
+                try:
+                    await sweep.take()
+                    return await work(sweep)
+                finally:
+                    sweep.close()
+
+        async with self._get_lock:
+            return await self._connection.until_done(once)
+
+    def _copy(self, delivery: Delivery) -> asyncio.Future[None]:
+        """Publish a copy of a message that stands for it as it was delivered."""
+        properties = delivery_count.copy_for(delivery.tag.properties, delivery.attempt - 1)
+        return self._post_copy(delivery, delivery.queue, properties)
+
     def _on_get_empty(self, _frame: Any) -> None:
         if self._got is not None:
             self._got(None)
 
     def _replace(self, delivery: Delivery, queue: str, properties: Any) -> None:
         """Publish a copy of a message, and remove the original once the copy is confirmed."""
+        self._post_copy(delivery, queue, properties).add_done_callback(
+            partial(_settle_replaced, delivery.tag)
+        )
+
+    def _post_copy(self, delivery: Delivery, queue: str, properties: Any) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(partial(_settle_replaced, delivery.tag))
         self._publishing.post(
             Outgoing(
                 exchange="",
@@ -294,6 +340,7 @@ class RabbitBroker:
                 future=future,
             )
         )
+        return future
 
     async def _unacknowledged(self, queue: str) -> int | None:
         if not self._management_url:

@@ -85,11 +85,11 @@ class Settlements:
 class Held:
     """A delivery's tag: how it is settled; on a channel that is gone, or a second time, without effect."""
 
-    __slots__ = ("_channel", "_consumer", "_number", "properties")
+    __slots__ = ("_channel", "_consumer", "number", "properties")
 
     def __init__(self, channel: Any, number: int, properties: Any, consumer: RabbitConsumer | None) -> None:
         self._channel = channel
-        self._number = number
+        self.number = number
         self._consumer = consumer
         self.properties = properties
 
@@ -117,12 +117,12 @@ class Held:
             return
         if consumer is None:
             self._channel = None
-            getattr(channel, method)(self._number)
+            getattr(channel, method)(self.number)
         elif consumer.held_back is not None:
             consumer.held_back.append((self, method))
         else:
             self._channel = None
-            consumer.settle(method, self._number)
+            consumer.settle(method, self.number)
 
 
 def delivery(

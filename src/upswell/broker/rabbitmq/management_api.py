@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from upswell.broker.rabbitmq.settings import RabbitSettings
 from upswell.errors import BrokerError
-from upswell.safe import safe
+from upswell.safe import masked_url, safe
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
@@ -82,7 +82,7 @@ def _date_of(url: str) -> float:
     """Return the time that a web server's answer bears, be it a refusal; our password is not sent."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
-        raise ValueError(f"it must start with http:// or https://, got {url!r}")
+        raise ValueError(f"it must start with http:// or https://, got {masked_url(url)}")
     address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path or "/", "", ""))
     try:
         with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - the scheme was checked

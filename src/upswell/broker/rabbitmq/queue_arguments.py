@@ -13,7 +13,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from upswell.broker.topology import Queue
 
-_UNLIMITED = -1
+UNLIMITED = -1
 
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<name>[^']+)' for queue .*: received .+? but current is (?P<current>.+)",
@@ -65,7 +65,7 @@ def declaration(queue: Queue) -> Declaration:
         return Declaration(durable=False, exclusive=True, auto_delete=True, arguments=arguments)
     arguments["x-queue-type"] = "quorum"
     # Without a limit RabbitMQ 4 would drop a message at its 20th return.
-    arguments["x-delivery-limit"] = _UNLIMITED if queue.delivery_limit is None else queue.delivery_limit - 1
+    arguments["x-delivery-limit"] = UNLIMITED if queue.delivery_limit is None else queue.delivery_limit - 1
     if queue.dead_letter_queue is not None:
         arguments.update({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue.dead_letter_queue})
         if queue.max_length is None:

@@ -14,14 +14,14 @@ from upswell.broker.rabbitmq.channel import (
     LostError,
     RefusedError,
 )
-from upswell.broker.rabbitmq.queue_arguments import as_it_is, declaration, weaker
+from upswell.broker.rabbitmq.queue_arguments import UNLIMITED, as_it_is, declaration, weaker
+from upswell.broker.topology import Queue
 from upswell.errors import BrokerError, QueueInUseError, QueueMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from upswell.broker.rabbitmq.queue_arguments import Declaration
-    from upswell.broker.topology import Queue
 
 
 class Call(Protocol):
@@ -89,6 +89,20 @@ class DeclaredQueues:
             self._warned.add(queue.name)
             self._log.warning("broker.queue_differs", queue=queue.name, weaker=weaker(differences))
         return consumers
+
+    async def returns_are_free(self, name: str, call: Call) -> bool:
+        """Return whether its messages may be put back any number of times: no delivery limit is at work.
+
+        A quorum queue that was declared without one has the server's default.
+
+        Raises:
+            RefusedError: there is no such queue.
+        """
+        await call("queue_declare", queue=name, passive=True)
+        asked = declaration(self._queues.get(name) or Queue(name=name))
+        found, differences, _ = await _find(name, asked, call)
+        unlimited = found.is_classic or found.arguments.get("x-delivery-limit") == UNLIMITED
+        return unlimited and "declaration" not in differences
 
     async def prepare(self, name: str, call: Call) -> None:
         """Make a queue ready to be consumed; one that was never declared here must be there already.

@@ -16,7 +16,8 @@ class RabbitSettings(Struct, frozen=True):
         str,
         Setting(
             "http(s):// URL of the management API, which alone counts the unacknowledged messages of workers "
-            "other than Upswell's. Empty: not used."
+            "other than Upswell's. Empty: not used.",
+            url=True,
         ),
     ] = ""
     consumer_timeout: Annotated[

@@ -24,7 +24,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from upswell.errors import SettingsError
-from upswell.safe import safe
+from upswell.safe import masked_url, url_fault
 
 _OPTIONS = (
     "heartbeat",
@@ -62,13 +62,19 @@ def parse(url: str) -> Address:
     Raises:
         SettingsError: not such a URL, or an option is unknown or breaks its rule; the password is masked.
     """
+    shown = masked_url(url)
+    if not url.startswith(("amqp://", "amqps://")):
+        raise SettingsError(f"broker_url must start with amqp:// or amqps://, got {shown!r}")
+    fault = url_fault(url)
+    if fault is not None:
+        raise SettingsError(f"broker_url {fault}; got {shown}")
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise SettingsError(f"broker_url must be a URL ({error}), got {safe(url)!r}") from error
-    if parts.scheme not in ("amqp", "amqps"):
-        raise SettingsError(f"broker_url must start with amqp:// or amqps://, got {safe(url)!r}")
+    except ValueError:  # its text may contain the password
+        raise SettingsError(
+            f"broker_url must have a valid host and a port up to 65535, got {shown}"
+        ) from None
     options = _options(parts)
     return Address(
         host=parts.hostname or "localhost",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from upswell.broker.protocol import Delivery, Message, OnDelivery, QueueDepth
+    from upswell.broker.protocol import Delivery, Handle, IsWanted, Message, OnDelivery, QueueDepth
     from upswell.broker.sqlite.transaction import Publish, Settlement
     from upswell.broker.topology import Queue
 
@@ -157,6 +157,25 @@ class SqliteBroker:
     async def get(self, queue: str) -> Delivery | None:
         """Take one message, or None when none is ready."""
         return await self.call(lambda connection: connection.get(queue))
+
+    async def look(self, queue: str, limit: int | None = None) -> list[Delivery]:
+        """Return the oldest ready messages, which stay as and where they are."""
+        return await self.call(lambda connection: connection.look(queue, limit))
+
+    async def sift(self, queue: str, is_wanted: IsWanted, handle: Handle | None = None) -> int:
+        """Remove the ready messages that are wanted, each once it is handled; return how many."""
+        held = await self.call(lambda connection: connection.take(queue, is_wanted))
+        count = 0
+        try:
+            for delivery in held:
+                if handle is not None:
+                    await handle(delivery)
+                self.ack(delivery)
+                count += 1
+        finally:
+            for delivery in held[count:]:
+                self.release(delivery)
+        return count
 
     async def purge(self, queue: str) -> int:
         """Drop all ready messages; return how many."""

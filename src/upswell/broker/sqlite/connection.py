@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from upswell.broker.protocol import QueueDepth
+    from upswell.broker.protocol import IsWanted, QueueDepth
     from upswell.broker.sqlite.message_rows import DeadMessage, TakenMessage
     from upswell.broker.sqlite.queue_rows import QueueRow
     from upswell.broker.topology import Queue
@@ -214,6 +214,24 @@ class SqliteConnection:
             self._held[taken.id] = None
             return self._delivery(name, taken)
         return None
+
+    def look(self, name: str, limit: int | None) -> list[Delivery]:
+        """Return the oldest ready messages, which stay there."""
+        queue = queue_rows.find_queue(self._db, name)
+        if queue is None:
+            return []
+        return [
+            self._delivery(name, found) for found in message_rows.ready_messages(self._db, queue.id, limit)
+        ]
+
+    def take(self, name: str, is_wanted: IsWanted) -> list[Delivery]:
+        """Take the ready messages that are wanted; they are owed an ack."""
+        wanted = [delivery.tag[1] for delivery in self.look(name, None) if is_wanted(delivery)]
+        if not wanted:
+            return []
+        found = self._transact(lambda: message_rows.take_ready(self._db, self._id, wanted), synced=False)
+        self._held.update(dict.fromkeys(taken.id for taken in found))
+        return [self._delivery(name, taken) for taken in found]
 
     def purge(self, name: str) -> int:
         """Drop the ready messages of a queue; return how many."""

@@ -12,14 +12,14 @@ before all that never were delivered, in the order in which they came back.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from upswell.broker.sqlite.queue_rows import declare_queue, find_queue, queue_by_id
 from upswell.broker.topology import Queue
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from upswell.broker.sqlite.queue_rows import QueueRow
 
@@ -27,6 +27,8 @@ REASON_HEADER = "x-upswell-reason"
 
 NewMessage = tuple[int, float | None, str | None, str | None, str | None, bytes]
 """queue, expires_at, message_id, reply_to, headers, body"""
+
+_TAKEN = "turn, id, failed_attempts, message_id, reply_to, headers, body"
 
 _ROWS_A_STATEMENT = (64, 8, 1)
 
@@ -101,11 +103,34 @@ def forget_expired(db: sqlite3.Connection, queue: QueueRow, now: float) -> None:
 def take_messages(db: sqlite3.Connection, queue_id: int, holder: int, limit: int) -> list[TakenMessage]:
     """Give the first ready messages of a queue to a connection; return them in order."""
     rows = db.execute(
-        "UPDATE messages SET holder = ? WHERE id IN "
+        "UPDATE messages SET holder = ? WHERE id IN "  # noqa: S608 - constant
         "(SELECT id FROM messages WHERE queue = ? AND holder IS NULL ORDER BY turn, id LIMIT ?) "
-        "RETURNING turn, id, failed_attempts, message_id, reply_to, headers, body",
+        f"RETURNING {_TAKEN}",
         (holder, queue_id, limit),
-    ).fetchall()
+    )
+    return _in_order(rows)
+
+
+def take_ready(db: sqlite3.Connection, holder: int, ids: Sequence[int]) -> list[TakenMessage]:
+    """Give those of these messages that are still ready to a connection; return them in order."""
+    rows = db.execute(
+        "UPDATE messages SET holder = ? WHERE holder IS NULL "  # noqa: S608 - constant
+        f"AND id IN (SELECT value FROM json_each(?)) RETURNING {_TAKEN}",
+        (holder, json.dumps(ids)),
+    )
+    return _in_order(rows)
+
+
+def ready_messages(db: sqlite3.Connection, queue_id: int, limit: int | None) -> list[TakenMessage]:
+    """Return the first ready messages of a queue, in order; nobody takes them."""
+    rows = db.execute(
+        f"SELECT {_TAKEN} FROM messages WHERE queue = ? AND holder IS NULL ORDER BY turn, id LIMIT ?",  # noqa: S608 - constant
+        (queue_id, -1 if limit is None else limit),
+    )
+    return _in_order(rows)
+
+
+def _in_order(rows: Iterable[tuple[Any, ...]]) -> list[TakenMessage]:
     return sorted((TakenMessage(*row) for row in rows), key=lambda taken: taken[:2])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.topology import dead_letter_queue
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
@@ -15,9 +16,7 @@ from upswell.cli.text import clock, counted
 from upswell.errors import UpswellError
 from upswell.messages import MAX_EXCERPT_BYTES
 from upswell.publisher.dead_letters import (
-    declare_queues,
     died_at,
-    peek,
     ready_in,
     reason_of,
     request_id_of,
@@ -49,7 +48,7 @@ def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
             depth = await broker.depth(queue)
-            held = await peek(broker, queue, limit) if depth else []
+            held = await broker.look(queue, limit)
             for delivery in held:
                 click.echo(_json(delivery) if as_json else _line(delivery))
             total = depth.messages_ready if depth else 0
@@ -70,7 +69,7 @@ def show(app: str, settings: Settings, request_id: str) -> None:
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
-            for delivery in await peek(broker, queue, await ready_in(broker, queue)):
+            for delivery in await broker.look(queue):
                 if request_id_of(delivery) == request_id:
                     for name, value in sorted(delivery.headers.items()):
                         click.echo(f"{safe(name)}: {safe(str(value), 10_000)}")
@@ -98,7 +97,7 @@ def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything
     async def work() -> None:
         own = settings.for_app(app)
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            await declare_queues(broker, queue, own.delivery_limit)
+            await declare_upload_queue(broker, queue, delivery_limit=own.delivery_limit)
             count = await retry_dead(broker, queue, is_wanted, time.time)
         click.echo(f"retried {counted(count, 'request')} from {queue}.dead")
         if count < len(wanted):

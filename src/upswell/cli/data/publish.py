@@ -6,7 +6,7 @@ import secrets
 import signal
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from shutil import copyfileobj
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from upswell.cli.connection import connected, run, unique_name
 from upswell.cli.data.publish_summary import print_notes, print_summary, tally_lines
-from upswell.cli.options import app_option, finite, with_settings
-from upswell.errors import UpswellError
+from upswell.cli.journals import journal_path, open_journal
+from upswell.cli.options import app_option, finite, load_settings, with_settings
+from upswell.errors import JournalError, UpswellError
 from upswell.publisher.already_stored import AlreadyStored
 from upswell.publisher.publishing import Publishing, PublishJob
 from upswell.publisher.readable import check_readable
@@ -25,11 +26,16 @@ from upswell.publisher.sources import Sources, What, is_list, is_stream
 from upswell.publisher.stored_record import StoredRecord
 from upswell.requests import key_of
 from upswell.safe import safe
+from upswell.settings.checking import nearest
+from upswell.stores.addresses import Addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Collection, Generator
 
     from upswell.settings import Settings
+
+MOST_APPS = 10
+"""Known applications that are named."""
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status by convention after Ctrl-C."""
@@ -117,7 +123,8 @@ def command(
         queue = settings.upload_queue_of(app)
         dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
         job = PublishJob(what=what, queue=queue, total=Sources(what, lambda _note: None).count(), **options)
-        return run(_publish(settings.for_app(app), job, dry_run=dry_run, as_json=as_json))
+        known_apps = _known_apps(settings)
+        return run(_publish(settings.for_app(app), job, known_apps, dry_run=dry_run, as_json=as_json))
 
 
 @contextmanager
@@ -135,7 +142,9 @@ def _readable_twice(lists: tuple[str, ...], *, again: bool) -> Generator[tuple[t
         yield tuple(copy.name if one in streams[:1] else one for one in lists), -1
 
 
-async def _publish(settings: Settings, job: PublishJob, *, dry_run: bool, as_json: bool) -> int:
+async def _publish(
+    settings: Settings, job: PublishJob, known_apps: Collection[str], *, dry_run: bool, as_json: bool
+) -> int:
     if job.verify and settings.handler != "upload":
         raise UpswellError(
             "--verify needs the handler upload, which stores the same bytes as the source, "
@@ -150,12 +159,17 @@ async def _publish(settings: Settings, job: PublishJob, *, dry_run: bool, as_jso
             await _list(publishing, as_json=as_json)
             return 1 if tally.failed else 0
         async with connected(settings, "publish") as broker:
+            if not await publishing.prepare(broker):
+                _tell_nobody_consumes(job, known_apps)
             with _showing(publishing) as show:
                 outcome = await publishing.run(broker, unique_name("publish"), show)
         if job.verify and outcome.end == "complete":
             outcome = replace(outcome, verified=await publishing.verify())
     print_notes(tally)
-    print_summary(job.queue, tally, outcome, as_json=as_json)
+    if record.error:
+        click.echo(f"{safe(record.error)}; the next publish asks the destination instead", err=True)
+    destination = Addresses(settings.destination).of("") if known.asks_destination else None
+    print_summary(job.queue, tally, outcome, destination=destination, as_json=as_json)
     if outcome.end == "interrupted":
         click.echo("interrupted: run the same command again to upload the rest", err=True)
         return INTERRUPTED
@@ -170,8 +184,34 @@ def _showing(publishing: Publishing) -> Generator[Callable[[float], None]]:
         return
     from upswell.cli.data.publish_progress import Progress, shown  # noqa: PLC0415 - it needs rich
 
-    with shown(Progress(publishing.replies, publishing.tally, job.total)) as show:
+    def unconsumed() -> str:
+        depth = publishing.unanswered.depth if publishing.unanswered else None
+        return job.queue if depth is not None and depth.consumers == 0 and depth.messages_ready > 0 else ""
+
+    with shown(Progress(publishing.replies, publishing.tally, job.total, unconsumed)) as show:
         yield show
+
+
+def _tell_nobody_consumes(job: PublishJob, known_apps: Collection[str]) -> None:
+    """Say that nobody takes these uploads: the application's name is wrong, or no worker runs."""
+    app = job.what.app_id
+    if known_apps and app not in known_apps:
+        apps = ", ".join(sorted(known_apps)[:MOST_APPS])
+        why = f"{app} is not a known application ({apps}){nearest(app, known_apps)}"
+    else:
+        why = f'start "upswell up --app {app}" or "upswell worker --app {app}"'
+    click.echo(f"nobody consumes {job.queue}: {why}", err=True)
+    if job.wait or job.verify:
+        click.echo("waiting until somebody does; after Ctrl-C the uploads stay queued", err=True)
+
+
+def _known_apps(settings: Settings) -> set[str]:
+    """Return the applications of the settings, whatever `--app` says, and of this machine's journal."""
+    config = click.get_current_context().params.get("config")
+    known = set(load_settings(config, {})[0].apps)
+    with suppress(JournalError):
+        known.update(open_journal(str(journal_path(settings))).applications())
+    return known
 
 
 async def _list(publishing: Publishing, *, as_json: bool) -> None:

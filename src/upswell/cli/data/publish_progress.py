@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from upswell.publisher.tally import Tally
 
 PLAIN_LINE_EVERY = 2.0
+NOTES_EVERY = 30.0
+"""Plain notes come at once when they say something new, and with new counts after so long."""
+MOST_NOTES = 3
 SPAN_SECONDS = 15.0
 """Time span of the marks used to compute the speed."""
 
@@ -61,7 +64,15 @@ class Speedometer:
 class Progress:
     """Progress as text: bytes, rate, time left, failures."""
 
-    def __init__(self, replies: Replies, tally: Tally, total: int | None) -> None:
+    def __init__(
+        self,
+        replies: Replies,
+        tally: Tally,
+        total: int | None,
+        unconsumed: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`unconsumed` returns the name of the queue while nobody consumes it."""
+        self._unconsumed = unconsumed
         self._replies = replies
         self._tally = tally
         self._known_total = total
@@ -95,10 +106,17 @@ class Progress:
         if tally.sent_bytes and tally.sizes_known:
             moved = f"{moved} of {size(tally.sent_bytes)}"
         speed = "" if (a_second := self._speed.speed(1)) is None else f", {size(a_second)}/s"
-        left = "" if self.total is None else f", {hours(self._seconds_left(self.total))} left"
+        seconds_left = None if self.total is None else self._seconds_left(self.total)
+        left = "" if seconds_left is None else f", {hours(seconds_left)} left"
         p50, p95 = replies.percentiles(recent=True)
         failed = f"{counted(replies.failed_attempts, 'failed attempt')}, {replies.dead:,} dead"
         return f"{moved}{speed}{left}", f"{failed}, p50 {seconds(p50)}, p95 {seconds(p95)}"
+
+    def notes(self) -> list[str]:
+        """Return why nothing gets through, if so: nobody consumes, and the newest reasons, counted."""
+        queue = self._unconsumed()
+        nobody = [f"nobody consumes {queue}: the uploads wait there"] if queue else []
+        return nobody + self._replies.reasons.lines(MOST_NOTES)
 
     def _seconds_left(self, total: int) -> float | None:
         """Return the seconds left, by bytes if all sizes are known, else by files."""
@@ -122,11 +140,12 @@ def shown(progress: Progress) -> Generator[Callable[[float], None]]:
 
 
 class Bar(rich.progress.Progress):
-    """A bar with the count, and two lines of progress below it, so that nothing is cut off."""
+    """A bar with the count, and lines of progress and notes below it, so that nothing is cut off."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
         self._progress = progress
         self._lines: tuple[str, ...] = ()
+        self._notes: list[str] = []
         super().__init__(
             rich.progress.BarColumn(bar_width=None),
             rich.progress.MofNCompleteColumn(),
@@ -139,6 +158,7 @@ class Bar(rich.progress.Progress):
     def show(self, now: float) -> None:
         """Show the state at `now` (monotonic seconds)."""
         self._lines = self._progress.lines(now)
+        self._notes = self._progress.notes()
         self.update(self._uploads, total=self._progress.total, completed=self._progress.done)
 
     def get_renderables(self) -> Iterable[RenderableType]:
@@ -146,16 +166,28 @@ class Bar(rich.progress.Progress):
         yield from super().get_renderables()
         for line in self._lines:
             yield Text(line, no_wrap=True, overflow="ellipsis")
+        for note in self._notes:
+            yield Text(note, style="red")
 
 
 def _plain_lines(progress: Progress) -> Callable[[float], None]:
     last_at, last = time.monotonic(), -1
+    noted_at, noted = time.monotonic() - NOTES_EVERY, list[str]()
 
     def show(now: float) -> None:
-        nonlocal last_at, last
-        lines = progress.lines(now)
+        nonlocal last_at, last, noted_at, noted
+        lines, notes = progress.lines(now), progress.notes()
+        is_new = _uncounted(notes) != _uncounted(noted)
+        if notes != noted and now - noted_at >= (PLAIN_LINE_EVERY if is_new else NOTES_EVERY):
+            noted_at, noted = now, notes
+            for note in notes:
+                click.echo(note, err=True)
         if progress.done != last and now - last_at >= PLAIN_LINE_EVERY:
             last_at, last = now, progress.done
             click.echo(", ".join((f"{progress.stored:,} stored", *lines)), err=True)
 
     return show
+
+
+def _uncounted(notes: list[str]) -> list[str]:
+    return [note.lstrip("0123456789,") for note in notes]

@@ -11,6 +11,8 @@ from upswell.cli.text import counted, seconds, size
 from upswell.safe import safe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from upswell.publisher.publishing import PublishOutcome
     from upswell.publisher.replies import Replies
     from upswell.publisher.tally import Tally
@@ -24,15 +26,23 @@ _EXPLAINED = {
 }
 
 
-def print_summary(queue: str, tally: Tally, outcome: PublishOutcome, *, as_json: bool) -> None:
-    """Print the summary on standard output, and failures on standard error."""
-    replies, verified = outcome.replies, outcome.verified
-    for name, reason in replies.failures if replies else ():
-        click.echo(f"dead {safe(name)}: {safe(reason)}", err=True)
-    for finding in verified.findings if verified else ():
-        click.echo(f"{finding.difference} {safe(finding.key)}: {safe(finding.reason)}", err=True)
+MOST_REASONS = 5
+
+
+def print_summary(
+    queue: str, tally: Tally, outcome: PublishOutcome, *, destination: str | None, as_json: bool
+) -> None:
+    """Print the summary on standard output, and failures on standard error.
+
+    `destination` is where the objects are that no worker has told the address of; None: not known here.
+    """
+    replies = outcome.replies
+    where = None
+    if replies is not None and replies.stored + tally.skipped:
+        where = replies.address or destination
+    _print_failures(outcome)
     if as_json:
-        click.echo(msgspec.json.encode(_figures(tally, outcome)).decode())
+        click.echo(msgspec.json.encode({**_figures(tally, outcome), "address": where}).decode())
         return
     for line in tally_lines(tally):
         click.echo(line)
@@ -42,17 +52,43 @@ def print_summary(queue: str, tally: Tally, outcome: PublishOutcome, *, as_json:
             f"{size(replies.stored_bytes)} stored in {seconds(outcome.seconds)}, "
             f"{size(_rate(replies, outcome))}/s"
         )
+    for line in _verdict(outcome):
+        click.echo(line)
+    if where:
+        click.echo(f"stored {'below' if where.endswith('/') else 'at'} {safe(where, None)}")
+
+
+def _print_failures(outcome: PublishOutcome) -> None:
+    replies, verified = outcome.replies, outcome.verified
+    for name, reason in replies.failures if replies else ():
+        click.echo(f"dead {safe(name)}: {safe(reason)}", err=True)
+    if replies is not None and replies.failed_attempts + replies.dead > 1:
+        for line in replies.reasons.lines(MOST_REASONS):
+            click.echo(line, err=True)
+    for finding in verified.findings if verified else ():
+        click.echo(f"{finding.difference} {safe(finding.key)}: {safe(finding.reason)}", err=True)
+
+
+def _verdict(outcome: PublishOutcome) -> Iterator[str]:
+    """Yield what is not right, or that all is."""
+    replies, verified = outcome.replies, outcome.verified
     if verified is not None:
         verdict = f"{verified.wrong:,} wrong" if verified.wrong else "all correct"
-        click.echo(f"verified {counted(verified.checked, 'file')} by the {verified.by}: {verdict}")
+        yield f"verified {counted(verified.checked, 'file')} by the {verified.by}: {verdict}"
+    elif outcome.end == "unanswered" and replies is not None:
+        yield (
+            f"{counted(len(replies.outstanding), 'upload')} left the queue without an answer, and the "
+            "destination does not have them, or cannot be asked from here"
+        )
     elif outcome.end != "complete" and replies is not None:
-        click.echo("some uploads are not stored yet")
+        yield "some uploads are not stored yet"
 
 
 def _answers(replies: Replies) -> str:
     p50, p95 = replies.percentiles()
     words = [f"stored {replies.stored}", f"dead {replies.dead}", f"failed attempts {replies.failed_attempts}"]
     words += [f"outstanding {len(replies.outstanding)}"] if replies.outstanding else []
+    words += [f"found in the destination {replies.found}"] if replies.found else []
     return ", " + ", ".join([*words, f"p50 {seconds(p50)}", f"p95 {seconds(p95)}"])
 
 
@@ -74,6 +110,9 @@ def _figures(tally: Tally, outcome: PublishOutcome) -> dict[str, Any]:
             "p95_response_time": p95,
             "stored_bytes": replies.stored_bytes,
             "bytes_per_second": _rate(replies, outcome),
+            "reasons": [
+                {"reason": safe(reason), "count": count} for reason, count in replies.reasons.newest()
+            ],
             "failures": [{"name": safe(name), "reason": safe(reason)} for name, reason in replies.failures],
         }
     figures |= {**tally.figures(), "seconds": outcome.seconds}

@@ -27,8 +27,8 @@ from upswell.publisher.items import guess_type
 from upswell.publisher.sources import local_path
 from upswell.requests import PRIVATE
 from upswell.safe import safe
+from upswell.settings.checking import refuse_one_slash
 from upswell.stores.addresses import file_uri
-from upswell.stores.registry import refuse_one_slash
 from upswell.worker.outcomes import backoff
 
 if TYPE_CHECKING:
@@ -76,7 +76,10 @@ def command(
     finally:
         with suppress(OSError):  # missing, or in use by workers
             os.rmdir(os.path.join(top, PRIVATE))  # noqa: PTH106, PTH118 - a name may not be valid text
-    _print(stored, f"{top.rstrip('/')}/{key}", time.monotonic() - started, attempts, as_json=as_json)
+    where = f"{top.rstrip('/')}/{key}"
+    if stored is not None and stored.key != key:  # a handler of one's own chose another
+        where = stored.url or f"{top.rstrip('/')}/{stored.key}"
+    _print(stored, where, time.monotonic() - started, attempts, as_json=as_json)
     return 0
 
 

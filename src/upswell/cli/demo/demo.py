@@ -17,6 +17,7 @@ from rich.console import Console
 
 from upswell import events
 from upswell.broker import topology
+from upswell.broker.declaring import declare_upload_queue
 from upswell.cli.connection import Interrupts, connected, first_to_end, run, unique_name
 from upswell.cli.demo.plan import OBJECTIVE, Plan, checksum, make_files, take_files
 from upswell.cli.demo.view import SHOWN, Now, View, change, open_view
@@ -26,7 +27,6 @@ from upswell.cli.run.wiring import monitoring, scaling
 from upswell.cli.text import counted, seconds
 from upswell.messages import UploadRequest
 from upswell.publisher import Publisher
-from upswell.publisher.dead_letters import declare_queues
 from upswell.publisher.replies import Replies
 from upswell.settings import Settings, load
 
@@ -155,7 +155,7 @@ class Demo:
             monitoring(self._settings, broker, self._note) as monitor,
             scaling(self._settings, broker) as scaler,
         ):
-            await declare_queues(broker, self._queue, self._settings.delivery_limit)
+            await declare_upload_queue(broker, self._queue, delivery_limit=self._settings.delivery_limit)
             reply_to = await self._replies.listen(broker, topology.reply_queue(unique_name("demo")))
             publisher = Publisher(broker=broker, upload_queue=self._queue, reply_to=reply_to)
             story = asyncio.create_task(self._tell(publisher, scaler))

@@ -9,12 +9,13 @@ import msgspec
 
 from upswell.cli.options import config_option, load_settings
 from upswell.fleets.registry import REGISTRY as FLEETS
-from upswell.handlers.registry import REGISTRY as HANDLERS
+from upswell.handlers.registry import check_handler
 from upswell.policies.registry import policy_for
 from upswell.safe import safe
 from upswell.settings import SETTINGS, Settings, variable
 from upswell.settings.overlaps import overlapping_destinations
 from upswell.settings.tables import KINDS, table_settings, table_variable
+from upswell.stores.registry import check_destination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,8 @@ def check(config: str | None, as_json: bool, explain: bool) -> None:
     FLEETS.entry(settings.fleet)
     for app in settings.apps or ("every application",):
         own = settings.for_app(app)
-        HANDLERS.entry(own.handler)
+        check_handler(own)
+        check_destination(own)
         policy_for(own)  # also reads the rules file
     for overlap in overlapping_destinations(settings):
         click.echo(f"warning: {overlap}", err=True)

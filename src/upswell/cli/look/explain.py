@@ -76,6 +76,12 @@ def explanation(entry: JournalEntry, instant: float) -> list[str]:
     return [*lines, "signals:", *(f"  {line}" for line in seen(snapshot))]
 
 
+def in_flight(snapshot: Snapshot) -> str:
+    """Return how many uploads are in flight, at least and at most; "-": unknown."""
+    known, unheard = snapshot.messages_unacknowledged, snapshot.unheard_in_flight
+    return number(known) if known is None or not unheard else f"{number(known)} to {number(known + unheard)}"
+
+
 def seen(snapshot: Snapshot) -> list[str]:
     """Return the signals of a snapshot as lines; "-": unknown."""
     workers = snapshot.workers
@@ -84,7 +90,7 @@ def seen(snapshot: Snapshot) -> list[str]:
         f"slo {snapshot.slo}, {attained} attained in the last {snapshot.window:g} s",
         (
             f"queue: {number(snapshot.messages_ready)} waiting, oldest {seconds(snapshot.oldest_age)}; "
-            f"{number(snapshot.messages_unacknowledged)} in flight"
+            f"{in_flight(snapshot)} in flight"
         ),
         f"rates: {number(snapshot.arrival_rate)}/s arriving, {number(snapshot.throughput)}/s stored",
         (

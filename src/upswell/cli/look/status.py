@@ -20,8 +20,8 @@ from upswell.cli.cost import cost_json
 from upswell.cli.journals import journal_path
 from upswell.cli.look.parts import PARTS, PartSeen, judged, listen_for_parts
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.roster import LISTEN_INTERVALS, Roster
 from upswell.cli.text import counted, duration
+from upswell.client.roster import LISTEN_INTERVALS, Roster
 from upswell.journal import JournalEntry, JournalReader
 from upswell.safe import safe
 

@@ -11,8 +11,8 @@ import msgspec
 
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.roster import LISTEN_INTERVALS, Roster, tell
 from upswell.cli.text import counted, rough, size
+from upswell.client.roster import LISTEN_INTERVALS, Roster, tell
 from upswell.safe import safe
 
 if TYPE_CHECKING:

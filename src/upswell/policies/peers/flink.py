@@ -2,7 +2,7 @@
 
 Capacity needed = input / target utilisation + lag / catch-up + input x restart / catch-up, in uploads per
 second; a worker's true rate is its slots over the mean service time. Nothing changes while the utilisation is
-within 0.7 +- 0.3 (towards more the restart does not count, and while the lag is over 5 minutes of work nobody
+within 0.7 +- 0.3 (towards more the restart does not count, and while the lag is over 5 minutes of work none
 goes); scale-in at most by 60 %, and an hour after the first proposal. Source: flink-kubernetes-operator,
 flink-autoscaler (JobVertexScaler, ScalingMetricEvaluator, AutoScalerOptions); Kalavri, OSDI 2018 (DS2).
 """
@@ -110,7 +110,7 @@ class FlinkPolicy:
         return sum(value for _, value in self._rates) / len(self._rates)
 
     def _eased(self, now: float, wanted: int, current: int) -> int:
-        """Return the wish; a smaller one is limited, and waits for its hour."""
+        """Return the number wanted; a smaller one is limited, and waits for its hour."""
         if wanted >= current:
             self._down_since = None
             return wanted

@@ -2,7 +2,7 @@
 
 Source: knative/serving pkg/autoscaler/scaling/autoscaler.go; defaults from pkg/autoscaler/config. Concurrency
 here is the queue's depth: a request that waits counts, as in Knative's queue proxy and activator. Without a
-history, over a fleet of more than one, it begins in panic, so that nobody goes until a stable window is over.
+history, over a fleet of more than one, it begins in panic, so that none goes until a stable window is over.
 The scale-down delay is 0, the default.
 """
 
@@ -55,7 +55,7 @@ class KnativePolicy:
         self._zero_since: float | None = None
 
     def decide(self, snapshot: Snapshot) -> Decision:
-        """Return the stable window's wish, or in panic the larger of both, never fewer than before in it."""
+        """Return the stable window's number, or in panic the larger of both, never fewer than before."""
         current = snapshot.workers.desired
         depth = snapshot.queue_depth
         if depth is None:
@@ -100,7 +100,7 @@ class KnativePolicy:
             self._most_in_panic = 0
 
     def _graced(self, now: float, wanted: int, current: int) -> int:
-        """Return the wish, or 1 while the wish for none is younger than the grace period."""
+        """Return the number wanted, or 1 while 0 has been wanted for less than the grace period."""
         if wanted > 0 or current == 0:
             self._zero_since = None
             return wanted

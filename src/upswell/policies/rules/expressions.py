@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from upswell.errors import SettingsError
-from upswell.policies.rules.cel import asked_names, bound_names, with_doubles
-from upswell.policies.rules.variables import VARIABLES
+from upswell.policies.rules.cel import asked_names, bound_names, check_cost, with_doubles
+from upswell.policies.rules.variables import LISTS, VARIABLES
 from upswell.settings.checking import nearest
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Expression:
         self._types = (bool,) if kind == "condition" else (int, float)
         if len(text) > LONGEST:
             raise ValueError(f"must have at most {LONGEST} characters, got {len(text)}")
+        check_cost(text, LISTS)
         doubles = with_doubles(text)
         _compile(text)  # for the columns of its error
         self._program = _compile(doubles)

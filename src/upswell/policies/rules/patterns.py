@@ -2,11 +2,11 @@
 
 What comes in: at each snapshot its instant and what a condition or a number was then. What goes out: the
 numbers of what was found, or None where the pattern is not there. Instants must not fall. Memory is bounded
-whatever the length of the window. Must not know: rules, snapshots, clocks.
+whatever the length of the window. It knows neither rules, snapshots nor clocks.
 
-What was not seen is not made up: where a value is not known, or nobody watched for longer than a pattern's
-own seconds, the caller says `lapse`, and what must hold without a break begins again. A fact of the past
-("was so within the last minute") stays one.
+What was not seen is not made up: where a value is not known, or nothing was observed for longer than a
+pattern's own seconds, the caller says `lapse`, and what must hold without a break begins again. A fact of
+the past ("was so within the last minute") stays one.
 """
 
 # ruff: noqa: ARG002 - `see` has one form, and only one pattern has a second condition
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 BUCKETS = 60
-"""A window of sums is kept in so many parts: it reaches back between 59/60 and the whole of its seconds."""
+"""A window of sums is kept in this many parts: it reaches back between 59/60 and the whole of its seconds."""
 
 Found = dict[str, float]
 
@@ -59,7 +59,7 @@ class HeldFor(Pattern):
         return {"held": held} if held >= self.seconds else None
 
     def lapse(self) -> None:
-        """Begin again: nobody knows what was in between."""
+        """Begin again: what was in between is unknown."""
         self._since = None
 
 

@@ -133,7 +133,7 @@ class _Watch:
         self._silent = f"rule {rule.name} does not fire: {shown or text}"
 
     def hole(self, seconds: float) -> None:
-        """Note that nobody watched for that long."""
+        """Note that nothing was observed for that long."""
         if self._pattern is not None and seconds > self._pattern.seconds:
             self._pattern.lapse()
 

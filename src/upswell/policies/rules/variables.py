@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
 
 
+RECENT_REPORTS = 1000
+"""Response times that a rule sees at most: CEL's `filter` and `map` take time with the square of a list."""
+
+
 class Sight(NamedTuple):
     """What variables are read from; `wanted` is what the policy inside wants, `moment` the local time."""
 
@@ -84,11 +88,11 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "messages_ready": ("uploads waiting in the queue", "", "messages_ready"),
     "messages_unacknowledged": ("uploads in flight", "", "messages_ready"),
     "unheard_in_flight": (
-        "at most so many more, at consumers of which no status was heard", "", "messages_ready",
+        "at most this many more, at consumers of which no status was received", "", "messages_ready",
     ),
     "queue_depth": ("both: uploads in the system", "", "messages_ready"),
     "oldest_age": ("seconds that the head of the queue has waited", "", "messages_ready"),
-    "depth_age": ("seconds since the broker last told how many wait",),
+    "depth_age": ("seconds since the broker last reported the queue's depth",),
     "in_flight_age": ("seconds for which uploads run and none has ended",),
     "arrivals": ("uploads that came since the observation began",),
     "arrival_rate": ("uploads published a second",),
@@ -139,12 +143,14 @@ VARIABLES: dict[str, Variable] = {
         lambda sight: sight.wanted,
     ),
     "recent_response_times": Variable(
-        "response times reported since the snapshot before, a list of seconds",
-        _field("recent_response_times"),
+        "response times reported since the snapshot before, a list of seconds; the newest 1,000",
+        lambda sight: sight.snapshot.recent_response_times[-RECENT_REPORTS:],
         kind=list[float],
     ),
-    "new_reports": Variable("how many those are", lambda sight: len(sight.snapshot.recent_response_times)),
-    "slow_reports": Variable("how many of them took longer than the objective", _slow_reports),
+    "new_reports": Variable(
+        "how many there were in all", lambda sight: len(sight.snapshot.recent_response_times)
+    ),
+    "slow_reports": Variable("how many of them all took longer than the objective", _slow_reports),
     "failure_share": Variable(
         "failures / attempts ended, 0 to 1; not known before one full window", _failure_share
     ),
@@ -165,6 +171,10 @@ VARIABLES: dict[str, Variable] = {
         "true until the monitor has watched one full window", _field("warming_up"), kind=bool
     ),
 }
+
+
+LISTS = frozenset(name for name, variable in VARIABLES.items() if get_args(variable.kind))
+"""The names of lists."""
 
 
 def read(names: Iterable[str], snapshot: Snapshot, wanted: int, zone: tzinfo) -> dict[str, Any]:

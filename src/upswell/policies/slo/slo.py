@@ -1,8 +1,8 @@
 """From the objective alone to a number of workers, by the setting of a family that is best in rehearsal.
 
-In: snapshots. Out: decisions, by the rule of `staffing.py` under one setting of the family. Which one is told
-from outside (`follow`): the rehearsal in `simulator/` replays the recent uploads under each. Left alone it
-follows a cautious one. It must not know the others: a decision costs what one setting costs.
+In: snapshots. Out: decisions, by the rule of `staffing.py` under one setting of the family. Which one is
+set from outside (`follow`): the rehearsal in `simulator/` replays the recent uploads under each. Until then
+it follows a cautious one. It computes no other: a decision costs what one setting costs.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ UNHEARD = "new workers may run {unheard:upload} more than is known yet"
 BUSY = "{busy:worker is|workers are} busy"
 
 LOAD_DELAYS = 4
-"""The offered load is averaged over so many start-up delays: no fleet could follow anything faster."""
+"""The offered load is averaged over this many start-up delays: no fleet could follow anything faster."""
 LOAD_ROUNDS = 5
-"""And over so many rounds at least."""
+"""And over at least this many rounds."""
 LAST_DELAYS = 100
 """Start-up delays for which the last worker stays, where a cold start is late and nothing was rehearsed. Ski
 rental (one start-up) weighs idle time against starting again; here starting again is late as well. Of Poisson
@@ -76,7 +76,7 @@ class SloPolicy:
     Args:
         interval: seconds between two decisions.
         settings: the family.
-        first: which of them is followed until another is told.
+        first: which of them is followed until another is chosen.
     """
 
     def __init__(
@@ -132,20 +132,20 @@ class SloPolicy:
         per_worker = snapshot.slots_per_worker
         present = snapshot.ready_slots
         slots, why = rule.need(in_flight, waiting, present, load, self._within)
-        wish = -(-slots // per_worker)
-        most, last = self._recent.update(wish), self._last.update(min(1, wish))
+        wanted = -(-slots // per_worker)
+        most, last = self._recent.update(wanted), self._last.update(min(1, wanted))
         busy = workers.busy - workers.draining
         unheard = 0
-        if wish < current and snapshot.unheard_in_flight:
+        if wanted < current and snapshot.unheard_in_flight:
             at_most = in_flight + snapshot.unheard_in_flight
             unheard = -(-rule.need(at_most, waiting, present, load, self._within)[0] // per_worker)
         # More at once; fewer only to what was needed lately, never a busy one: see `staffing.target`.
-        number = wish if wish > current else min(current, max(wish, most, last, busy, unheard))
+        number = wanted if wanted > current else min(current, max(wanted, most, last, busy, unheard))
         why, inputs = _because(why, rule, signals, waiting, in_flight, present, self._within)
         if inputs:
-            inputs["slots"], inputs["workers"], inputs["slots_per_worker"] = slots, wish, per_worker
-        steps = (Step(WHO, current, wish, why, inputs),)
-        if number != wish:
+            inputs["slots"], inputs["workers"], inputs["slots_per_worker"] = slots, wanted, per_worker
+        steps = (Step(WHO, current, wanted, why, inputs),)
+        if number != wanted:
             if number <= busy:
                 why, inputs = BUSY, {"busy": busy}
             elif number <= unheard:
@@ -154,7 +154,7 @@ class SloPolicy:
                 why, inputs = MOST_NEEDED, {"keep": self._keep, "most": most}
             else:
                 why, inputs = LAST_ONE, {"keep": self._keep_last}
-            steps = (*steps, Step(WHO, wish, number, why, inputs))
+            steps = (*steps, Step(WHO, wanted, number, why, inputs))
         return Decision(desired_workers=number, steps=steps, rejected=self._rejected)
 
     def _apply(self, snapshot: Snapshot, signals: Signals) -> ScalarRule:
@@ -200,7 +200,7 @@ class SloPolicy:
         return ASSUMED_SHARE * snapshot.slo.seconds if known is None else known.mean
 
     def _delay(self, snapshot: Snapshot) -> float:
-        """Return the start-up delay as it is known now; small changes are none."""
+        """Return the start-up delay as it is known now; small changes are ignored."""
         before, now = self._start_delay, snapshot.start_delay
         if before is None:
             before = self._start_delay = ASSUMED_SHARE * snapshot.slo.seconds if now is None else now

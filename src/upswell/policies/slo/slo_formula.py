@@ -7,7 +7,7 @@ Two questions, each answered in slots (a worker has several), and the larger ans
    s_tail - age, where s_tail is the service time that the objective's share of uploads does not exceed, and
    age how long the head of the queue has waited already. New slots come only after the start-up delay d,
    the present P work meanwhile: S = (N s - P d) / (T - d). Never more slots than uploads.
-2. The stream. Arrivals of rate r keep a = r s slots busy; so many slots above a that, by Erlang's formula,
+2. The stream. Arrivals of rate r keep a = r s slots busy; more are needed, by Erlang's formula, so that
    no more than the missing share waits longer than D - s_tail (square-root staffing with its beta computed:
    `queueing.slots_needed`).
 
@@ -135,7 +135,7 @@ def _with(decision: Decision | None, need: Need, snapshot: Snapshot) -> Decision
 
 
 def service_time(snapshot: Snapshot) -> ServiceTime | None:
-    """Return the service time to plan with, from the best source there is; None where there is none.
+    """Return the service time to plan with, from the best source available; None without any.
 
     In this order: the reports; busy slots / throughput (Little's law for the slots, where reports hold no
     service time); the response time, which contains it; for how long uploads have been in flight without

@@ -40,7 +40,7 @@ Means = tuple[Floats, Floats]
 SERVICES_KEPT = 1000
 _FIRST_ROOM = 50
 REFRESH = 50
-"""New service times after which means are worked out anew; sooner while there are few."""
+"""New service times after which means are recomputed; sooner while there are few."""
 ROUNDING = 1e-9
 """What the last digits of a float may add: no slot more for that."""
 BUCKETS = 8
@@ -75,8 +75,8 @@ KEEPS = (0.5, 1.0, 3.0)
 LONG_PATIENCES = (0.1, 0.4)
 LONG_BETAS = (0.0, 1.5)
 LONG_KEEPS = (10.0, 30.0)
-"""For start-ups that do not fit into the objective: whoever finds no slot is late, whatever is started then,
-so slots are kept over the pauses between bursts."""
+"""For start-ups that do not fit into the objective: an upload that finds no slot is late, whatever is
+started then, so slots are kept over the pauses between bursts."""
 
 FAMILY: tuple[StaffingSetting, ...] = tuple(
     StaffingSetting(patience, foresight, beta, keep)
@@ -137,7 +137,7 @@ class Services:
         return self._times[: self.count]
 
     def changed(self, assumed: float) -> bool:
-        """Return whether means should be worked out anew: not for every new service time.
+        """Return whether means should be recomputed: not for every new service time.
 
         Before the first it is asked for, and then where another one is `assumed`.
         """

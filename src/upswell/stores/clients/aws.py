@@ -29,7 +29,7 @@ from upswell.stores.clients.errors import Asked, store_error
 from upswell.stores.settings import ObjectSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from upswell.settings import Settings
@@ -79,27 +79,52 @@ class _ProfileCredentials:
         }
 
 
-def discard_unfinished(bucket: str, key: str, settings: Settings) -> int:
-    """Abort the multipart uploads of one key that were never completed; return how many there were.
+NOT_TOLD = -1
 
-    What the store does not let us list stays: a lifecycle rule of the bucket removes it.
+
+def unfinished_uploads(bucket: str, key: str, settings: Settings) -> dict[str, int]:
+    """Return the ids of a key's multipart uploads that are not completed, each with its parts (or NOT_TOLD).
+
+    What the store does not let us list is not among them: a lifecycle rule of the bucket removes it.
     """
     import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
 
-    count = 0
     try:
         client = _client_of(settings)
-        for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key):
-            for upload in page.get("Uploads", ()):
-                if upload["Key"] == key:
-                    with suppress(client.exceptions.NoSuchUpload):
-                        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload["UploadId"])
-                    count += 1
+        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
+        found = [one["UploadId"] for page in pages for one in page.get("Uploads", ()) if one["Key"] == key]
+        counts = {upload_id: _count_parts(client, bucket, key, upload_id) for upload_id in found}
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         _log.warning("store.leftovers_unknown", bucket=bucket, key=key, reason=type(error).__name__)
+        return {}
+    return {upload_id: parts for upload_id, parts in counts.items() if parts is not None}
+
+
+def _count_parts(client: Any, bucket: str, key: str, upload_id: str) -> int | None:
+    """Return how many parts an upload has; NOT_TOLD, or None where it has ended meanwhile."""
+    import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        pages = client.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=upload_id)
+        return sum(len(page.get("Parts", ())) for page in pages)
+    except client.exceptions.NoSuchUpload:
+        return None
+    except botocore.exceptions.ClientError:
+        return NOT_TOLD
+
+
+def abort_uploads(bucket: str, key: str, upload_ids: Sequence[str], settings: Settings) -> None:
+    """Abort multipart uploads of one key; what the store refuses stays."""
+    import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
+
+    client = _client_of(settings)
+    count = 0
+    for upload_id in upload_ids:
+        with suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+            count += 1
     if count:
         _log.info("store.parts_removed", bucket=bucket, key=key, uploads=count)
-    return count
 
 
 _RIGHT = {"CRC64NVME": "rosUhgp5mIg=", "CRC32": "y/Q5Jg=="}
@@ -221,6 +246,7 @@ def _told(asked: Asked) -> Generator[None]:
             raise StoreUnavailableError(str(no_credentials(f"s3://{asked.bucket}"))) from None
         kind = (
             "Timeout" if isinstance(error, theirs.ReadTimeoutError)
+            else "Certificate" if isinstance(error, theirs.SSLError)
             else "Request" if isinstance(error, theirs.HTTPClientError)
             else "Connect" if isinstance(error, theirs.ConnectionError)
             else type(error).__name__

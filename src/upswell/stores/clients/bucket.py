@@ -263,6 +263,10 @@ def _raise(error: Exception, asked: Asked) -> NoReturn:
     )
     if _NO_TOKEN.search(text):
         raise StoreUnavailableError(str(no_credentials(f"{asked.scheme}://{asked.bucket}"))) from None
+    if "InvalidCertificate(" in text:
+        kind = "Certificate"
+    if "redirect without LOCATION" in text:
+        code = "PermanentRedirect"
     if isinstance(error, exceptions.PreconditionError):
         status = "412"
     if isinstance(error, exceptions.UnauthenticatedError):

@@ -79,6 +79,7 @@ _CREDENTIAL_CODES = {
 }
 _DOWN_CODES = frozenset({"ServerBusy", "ServiceUnavailable", "SlowDown"})
 _FULL_CODES = frozenset({"QuotaExceeded", "XMinioStorageFull"})
+_REGION_CODES = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
 _NO_BUCKET_CODES = {"NoSuchBucket": "bucket", "ContainerNotFound": "container"}
 """What is wrong with our credentials or the store: every upload meets it, so none is to blame."""
 
@@ -94,7 +95,11 @@ TEMPORARY_CODES = frozenset(
 )  # fmt: skip
 """Refusals (400 to 499) of these bytes on their way, not of the upload."""
 
-_DOWN_KINDS = {"Connect": "cannot connect to {}", "Timeout": "{} did not answer in time"}
+_DOWN_KINDS = {
+    "Certificate": "the certificate of {} is not trusted: set SSL_CERT_FILE",
+    "Connect": "cannot connect to {}",
+    "Timeout": "{} did not answer in time",
+}
 _BROKEN_KINDS = frozenset({"Request", "Interrupted"})
 
 
@@ -131,8 +136,11 @@ def _outage(status: str, code: str, kind: str, asked: Asked) -> str | None:
     """Return what is wrong for every upload, or None where it is about this one."""
     check = f"check the credentials for {asked.store}"
     words: str | None = None
-    if code in _NO_BUCKET_CODES:
-        words = f'{_NO_BUCKET_CODES[code]} "{safe(asked.bucket)}" does not exist at {asked.server}'
+    if code in _NO_BUCKET_CODES or (status == "404" and not code and asked.action == "write"):
+        what = _NO_BUCKET_CODES.get(code, "bucket")
+        words = f'{what} "{safe(asked.bucket)}" does not exist at {asked.server}'
+    elif code in _REGION_CODES:
+        words = f"{asked.store} is in another region: set store_region"
     elif code in _CREDENTIAL_CODES:
         words = f"{_CREDENTIAL_CODES[code]}: {check}"
     elif code in _FULL_CODES or status == "507":

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from upswell.errors import TemporaryUploadError, UploadError
 from upswell.requests import split_key
 from upswell.stores.clients.aws import (
-    discard_unfinished,
     put_new_parts,
     refuses_damaged_parts,
     require_multipart,
@@ -29,6 +28,7 @@ from upswell.stores.clients.aws import (
 from upswell.stores.clients.bucket import Bucket
 from upswell.stores.clients.credentials import given_by
 from upswell.stores.destinations.part_reader import PartReader, part_size
+from upswell.stores.destinations.turns import LEFTOVER_SECONDS, remove_empty, wait_for_turn
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
 from upswell.stores.settings import ObjectSettings
@@ -91,17 +91,18 @@ class ObjectStore:
         size, path = source.size, self._path(key)
         part_bytes = part_size(size, self._own.part_size)
         is_large = size is not None and size > part_bytes
-        there = self._bucket.stat(path) if is_large else None
+        there, waited = self._stat_in_turn(path, again=again, pace=pace) if is_large else (None, False)
         checks = is_large and there is None and self._checks_parts(path)
         upload = _Upload(
-            key, path, parts(md5=self._takes_md5 and not checks), source, checksum, again, checks
+            key, path, parts(md5=self._takes_md5 and not checks), source, checksum, again or waited, checks
         )
         first = upload.parts.first()
         if upload.parts.is_at_end:
             return self._put_small(upload, first)
         del first
         if not is_large:
-            there = self._bucket.stat(path)
+            there, waited = self._stat_in_turn(path, again=again, pace=pace)
+            upload.again |= waited
         if there is not None:
             kept = self._large_is_there(upload, there)
             if kept is not None:
@@ -110,6 +111,19 @@ class ObjectStore:
             upload.store_checks = self._checks_parts(path)
             upload.parts = parts(md5=self._takes_md5 and not upload.store_checks)
         return self._put_large(upload, part_bytes)
+
+    def _stat_in_turn(
+        self, path: str, *, again: bool, pace: Callable[[int], None]
+    ) -> tuple[ObjectInfo | None, bool]:
+        """Return what is there once no other large upload of it is under way; whether one was waited for."""
+        there = self._bucket.stat(path)  # first: a store that is away says so at once
+        if self._bucket.scheme != "s3":
+            return there, False
+        patience = LEFTOVER_SECONDS if again else self._own.timeout
+        waited = wait_for_turn(
+            self._bucket.name, path, self._settings, patience=patience, check=lambda: pace(0)
+        )
+        return self._bucket.stat(path), waited  # again: it may have been completed between the two questions
 
     def _checks_parts(self, path: str) -> bool:
         """Return whether the store checks parts; it is asked once, when the first large object comes."""
@@ -176,11 +190,13 @@ class ObjectStore:
         is_known = upload.checksum is not None and _checksum(there) == upload.checksum
         if same_size and is_known and self._bucket.is_encrypted:
             return StoredObject(there.size, upload.checksum)
-        if is_known or (same_size and (upload.again or not self._overwrites)):
+        must_know = is_known or (same_size and (upload.again or not self._overwrites))
+        # To read the source costs less than to upload it again, where an ETag tells that it is the same.
+        if must_know or (same_size and self._takes_md5 and self._bucket.scheme == "s3"):
             for _part in upload.parts.rest():
                 pass
             stored = upload.parts.check(upload.checksum)
-            if self._is_same(upload, there):
+            if self._is_same(upload, there) if must_know else upload.parts.has_etag(there.etag):
                 return stored
         if self._is_damaged(upload, there):
             self._bucket.delete(upload.path)
@@ -189,8 +205,6 @@ class ObjectStore:
         return None
 
     def _put_large(self, upload: _Upload, part_bytes: int) -> StoredObject:
-        if upload.again and self._bucket.scheme == "s3":
-            discard_unfinished(self._bucket.name, upload.path, self._settings)
         metadata = {CHECKSUM: upload.checksum.removeprefix("sha256:")} if upload.checksum else {}
 
         def checked() -> Generator[memoryview]:
@@ -221,9 +235,9 @@ class ObjectStore:
                 with_crc64=upload.store_checks,
             )
         if self._bucket.scheme == "s3":
-            # Also at a first attempt: where the answer to a request is lost, it is made again inside obstore,
-            # and what the lost one began is known to nobody.
-            discard_unfinished(self._bucket.name, upload.path, self._settings)
+            # Where the answer to a request is lost, it is made again inside obstore, and what the lost one
+            # began is known to nobody.
+            remove_empty(self._bucket.name, upload.path, self._settings)
         return self._prove(upload, answered)
 
     def _overtaken(self, upload: _Upload) -> StoredObject:
@@ -322,6 +336,11 @@ class BucketScheme:
         bucket, prefix = _bucket_of(destination, settings)
         bucket.require_credentials()
         return ObjectStore(bucket, prefix)
+
+    @staticmethod
+    def check_destination(destination: str, settings: Settings) -> None:
+        """Raise a SettingsError as `store` does, but for missing credentials."""
+        _bucket_of(destination, settings)
 
 
 def _bucket_of(destination: str, settings: Settings) -> tuple[Bucket, str]:

@@ -41,7 +41,8 @@ def test_tls_proves_the_server_unless_told_otherwise() -> None:
     ("url", "said"),
     [
         ("http://u:s3cret@h", r"must start with amqp:// or amqps://, got 'http://\*\*\*@h'"),
-        ("amqp://u:s3cret@h:port", "must be a URL"),
+        ("amqp://u:s3cret@h:port", "must be a URL like"),
+        ("amqp://u:s3cret@h:65536", "must have a valid host and a port up to 65535"),
         ("amqp://u:s3cret@h?hartbeat=1", "unknown option in broker_url: hartbeat; did you mean heartbeat?"),
         (
             "amqp://u:s3cret@h?heartbeat=soon",

@@ -72,3 +72,33 @@ def test_nothing_is_known_before_there_are_two_instants() -> None:
     assert speed.speed(0) is None
     speed.mark(1.0, 6)
     assert speed.seconds_left(0, 1) is None
+
+
+def test_why_nothing_gets_through_is_shown_counted_and_the_newest_first() -> None:
+    replies, queue = Replies(), "e1_upload"
+    progress = Progress(replies, Tally(), 3, lambda: queue)
+    assert progress.notes() == ["nobody consumes e1_upload: the uploads wait there"]
+    queue = ""
+    for reason in ("away", "404 NoSuchBucket: s3://b/1", "404 NoSuchBucket: s3://b/2"):
+        replies.reasons.add(reason)
+    assert progress.notes() == ["2 failed: 404 NoSuchBucket: s3://b/...", "1 failed: away"]
+    assert drawn(progress, width=80, at=1.0)[-2:] == progress.notes()
+
+
+def test_without_a_terminal_new_reasons_come_at_once_and_new_counts_seldom(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish_progress.time, "monotonic", lambda: 0.0)
+    replies = Replies()
+    with publish_progress.shown(Progress(replies, Tally(), 3)) as show:
+        for now, reason in ((1.0, "away"), (2.0, "away"), (9.0, "full"), (20.0, "full"), (40.0, "full")):
+            replies.reasons.add(reason)
+            show(now)
+    shown = capsys.readouterr().err.splitlines()
+    assert [line for line in shown if " failed: " in line] == [
+        "1 failed: away",
+        "1 failed: full",
+        "2 failed: away",
+        "3 failed: full",
+        "2 failed: away",
+    ]

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from upswell.broker.protocol import QueueDepth
 from upswell.cli.look.status import AppState
 from upswell.cli.look.status_table import in_flight, workers
-from upswell.cli.roster import Roster
+from upswell.client.roster import Roster
 from upswell.messages import WorkerStatus, encode
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from upswell.cli.operate.workers import lines
-from upswell.cli.roster import Roster
+from upswell.client.roster import Roster
 from upswell.errors import MessageError
 from upswell.messages import MAX_DESCRIBED, UploadInHand, WorkerStatus, decode, encode
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,11 +37,28 @@ def test_whole_numbers_become_doubles_and_divisors_are_checked(text: str, read: 
 
 @given(st.text(max_size=80))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    """What is not CEL is the compiler's to refuse, with its own message; null is refused here."""
+    """What is not CEL is the compiler's to refuse, with its own message; some words are refused here."""
     try:
         with_doubles(text)
     except ValueError as error:
-        assert "null" in str(error)  # noqa: PT017 - either outcome is right
+        assert "null" in str(error) or "in CEL" in str(error)  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("p95 > 3 and reports > 1", "writes 'and', which in CEL is &&"),
+        ("p95 > 3 or reports > 1", "writes 'or', which in CEL is ||"),
+        ("not known(p95)", "writes 'not', which in CEL is !"),
+    ],
+)
+def test_a_word_of_another_language_is_answered_with_cels_own(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        with_doubles(text)
+
+
+def test_a_text_may_have_such_a_word_in_quotes() -> None:
+    assert with_doubles("app_id == 'this and that'") == "app_id == 'this and that'"
 
 
 @given(st.text(alphabet="ab()[]{}/-.!,'\"1", max_size=40))

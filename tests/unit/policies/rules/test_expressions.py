@@ -10,6 +10,7 @@ import pytest
 
 from upswell.errors import SettingsError
 from upswell.policies.rules.expressions import Expression, Scope
+from upswell.policies.rules.variables import RECENT_REPORTS, VARIABLES
 
 if TYPE_CHECKING:
     from upswell.policies.rules.expressions import Kind
@@ -85,6 +86,31 @@ def test_amounts_with_the_functions_that_cel_lacks(text: str, expected: float) -
         ("p95 > 1" + " " * 2000, "condition", "must have at most 2000 characters, got 2007"),
         ("(" * 900 + "1" + ")" * 900, "amount", "must be CEL"),
         ("\n p95 >\n 3 3", "condition", "line 3, column 4"),
+        (
+            "recent_response_times.all(a, recent_response_times.all(b, a + b > 0))",
+            "condition",
+            "must not have recent_response_times within all, exists, exists_one, filter or map",
+        ),
+        ("[1, 2].all(a, [1, 2].all(b, true))", "condition", "must not have a list within all"),
+        ("size(stale.map(a, a.split(a).map(b, b))) > 3", "condition", "must not have map within all"),
+        ("stale.exists(a, a.matches('b'))", "condition", "must not have matches within all"),
+        ("size([1].map(a, [a, a])) > 0", "condition", "must not have a list within all"),
+        ("[1].all(a, a" + " + 1" * 60 + " > 0)", "condition", "must have at most 200 characters within all"),
+        (
+            " && ".join(["[1].all(a, a > 0)"] * 5),
+            "condition",
+            "at most 4 of all, exists, exists_one, filter and map, got 5",
+        ),
+        (
+            " && ".join(["app_id.matches('a')"] * 5),
+            "condition",
+            "must have at most 4 calls of matches, got 5",
+        ),
+        (
+            "size(recent_response_times + recent_response_times + stale) > 3",
+            "condition",
+            "must have at most 2 uses of recent_response_times or stale, got 3",
+        ),
         ("recent_response_times[0] > 1", "condition", "mixes types: Unexpected type: got 'double'"),
     ],
 )
@@ -92,6 +118,28 @@ def test_a_mistake_is_told_when_the_rule_is_read(text: str, kind: Kind, why: str
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the sentence is what is looked at
         Expression(text, kind)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "recent_response_times.exists(t, t > slo_seconds) && !('service_time' in stale)",
+        "recent_response_times.filter(t, t > 60.0).map(t, t * 2.0).exists(t, t > (1.0 + 2.0) * 3.0)",
+        "'recent_response_times.all(a, [1].all(b, true))' != app_id",
+        "stale.exists(s, s == 'service_time' || s.startsWith('messages'))",
+    ],
+)
+def test_what_ends_soon_is_not_refused(text: str) -> None:
+    Expression(text, "condition")
+
+
+def test_the_most_expensive_expression_ends_soon() -> None:
+    """Nested macros ran for minutes, in which the monitor decided nothing; this one takes a moment."""
+    times = "(recent_response_times + recent_response_times)"
+    loops = ".map(t, t)"
+    scope = Scope()
+    scope.look({**dict.fromkeys(VARIABLES), "recent_response_times": [1.0] * RECENT_REPORTS})
+    assert Expression(f"{times}{loops}.all(t, t > 0)", "condition").value(scope) is True
 
 
 @pytest.mark.parametrize(

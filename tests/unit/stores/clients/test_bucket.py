@@ -90,6 +90,26 @@ def test_an_error_becomes_what_the_table_in_the_docs_says(
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "Received redirect without LOCATION, this normally indicates an incorrectly configured region",
+            "PermanentRedirect: s3://bucket at https://store.example is in another region: set store_region",
+        ),
+        (
+            "HttpError {\n kind: Connect,\n source: InvalidCertificate(UnknownIssuer)",
+            "the certificate of https://store.example is not trusted: set SSL_CERT_FILE",
+        ),
+    ],
+    ids=["region", "certificate"],
+)
+def test_what_only_the_clients_text_tells_is_an_outage_in_our_words(text: str, words: str) -> None:
+    with pytest.raises(StoreUnavailableError) as caught:
+        _raise(exceptions.GenericError(f"{text} {SECRET}"), ASKED)
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
     ("status", "code", "kind", "asked", "words"),
     [
         (
@@ -140,9 +160,23 @@ def test_an_error_becomes_what_the_table_in_the_docs_says(
         ("", "", "Timeout", Asked("s3", "b"), "Amazon S3 did not answer in time"),
         ("", "", "Interrupted", ASKED, "the connection to https://store.example broke: s3://bucket/key"),
         ("500", "InternalError", "", ASKED, "https://store.example failed: InternalError: s3://bucket/key"),
+        (
+            "404",
+            "",
+            "",
+            ASKED,
+            '404 Not Found: bucket "bucket" does not exist at https://store.example',
+        ),
+        (
+            "400",
+            "AuthorizationHeaderMalformed",
+            "",
+            Asked("s3", "b"),
+            "AuthorizationHeaderMalformed: s3://b at Amazon S3 is in another region: set store_region",
+        ),
         ("413", "", "", ASKED, "https://store.example refused s3://bucket/key: 413 Request Entity Too Large"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_an_error_says_what_is_wrong_and_where_in_plain_words(
     status: str, code: str, kind: str, asked: Asked, words: str

@@ -1,4 +1,4 @@
-"""Who works: the workers' statuses, as a command hears them."""
+"""Who works: the workers' statuses, as whoever asks hears them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from upswell.broker import Message, topology
-from upswell.cli.connection import unique_name
+from upswell.broker.connecting import unique_name
 from upswell.errors import BrokerError, MessageError
 from upswell.messages import WorkerCommand, WorkerStatus, decode, encode
 

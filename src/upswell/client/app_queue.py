@@ -1,0 +1,244 @@
+"""One application's upload queue as a client uses it: publish, wait, look at the dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+from upswell.broker.declaring import declare_upload_queue
+from upswell.broker.topology import dead_letter_queue, reply_queue
+from upswell.client.inquiry import Inquiry
+from upswell.client.results import DeadUpload, PublishCounts
+from upswell.errors import MessageError, UnroutableError, UploadFailed, UpswellError
+from upswell.events import get_logger
+from upswell.messages import UploadRequest, decode
+from upswell.publisher.dead_letters import (
+    died_at,
+    reason_of,
+    request_id_of,
+    retry_dead,
+)
+from upswell.publisher.loop import Publisher
+from upswell.publisher.publishing import follow
+from upswell.publisher.readable import check_roots
+from upswell.publisher.replies import Replies
+from upswell.publisher.sources import local_path
+from upswell.publisher.unanswered import Unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+
+    from upswell.broker import Broker, Delivery
+    from upswell.client.pending import Pending, PendingUploads
+    from upswell.client.results import UploadResult
+    from upswell.settings import Settings
+
+_log = get_logger()
+
+ROUND_SECONDS = 1.0
+"""How often it is asked what became of uploads whose reply does not come."""
+
+REPORT_SECONDS = 0.2
+"""How often a progress callback is called."""
+
+
+class AppQueue:
+    """`settings` are those that hold for the application; `reply_to` names the client's reply queue."""
+
+    def __init__(
+        self, broker: Broker, app_id: str, settings: Settings, pending: PendingUploads, reply_to: str
+    ) -> None:
+        self.app_id = app_id
+        self.name = settings.upload_queue_of(app_id)
+        self.settings = settings
+        self._broker = broker
+        self._publisher = Publisher(broker=broker, upload_queue=self.name, reply_to=reply_to)
+        self._pending = pending
+        self._waiting = 0
+        self._inquiry = Inquiry(broker, self.name, settings)
+        self._asking: asyncio.Task[None] | None = None
+
+    async def declare(self) -> None:
+        """Make the queue and its dead-letter queue unless they are there."""
+        await declare_upload_queue(self._broker, self.name, delivery_limit=self.settings.delivery_limit)
+
+    async def send(self, request: UploadRequest) -> None:
+        """Publish a request; return when the broker has confirmed it.
+
+        Raises:
+            BrokerError: the broker refuses it.
+        """
+        self._check(request)
+        try:
+            await self._publisher.send(request)
+        except UnroutableError:  # someone deleted the queue meanwhile
+            await self.declare()
+            await self._publisher.send(request)
+
+    async def wait(self, pending: Pending, timeout: float | None) -> UploadResult:
+        """Return the result of an upload, once it has one.
+
+        Raises:
+            UploadFailed: it is dead, or nobody can tell any more.
+            TimeoutError: neither, within `timeout` seconds.
+            UpswellError: the client was closed.
+        """
+        self._waiting += 1
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        try:
+            async with asyncio.timeout(timeout):
+                await pending.ended.wait()
+        except TimeoutError:
+            raise TimeoutError(_overdue(pending, timeout)) from None
+        finally:
+            self._waiting -= 1
+        if pending.result is not None:
+            return pending.result
+        if pending.reason is None:
+            raise UpswellError(f"the client was closed before upload {pending.id} ended")
+        raise UploadFailed(pending.reason, request_id=pending.id)
+
+    async def publish_many(
+        self,
+        requests: AsyncIterator[UploadRequest],
+        name: str,
+        *,
+        wait: bool,
+        timeout: float | None,
+        progress: Callable[[PublishCounts], None] | None,
+    ) -> PublishCounts:
+        """Publish all requests, pipelined; with `wait`, return when all are stored or dead.
+
+        Args:
+            requests: asked for the next one when there is room for it.
+            name: of a reply queue that nobody else uses.
+            wait: whether to wait for the uploads, too.
+            timeout: seconds; what is left then is left.
+            progress: called several times a second, and at the end.
+        """
+        started = time.monotonic()
+        replies = Replies()
+        queue = reply_queue(name)
+        reply_to = await replies.listen(self._broker, queue) if wait else None
+        publisher = Publisher(broker=self._broker, upload_queue=self.name, reply_to=reply_to)
+        is_complete = False
+
+        def on_round(now: float) -> None:
+            if progress is not None:
+                progress(_counts(publisher, replies, now - started, complete=is_complete))
+
+        try:
+            if wait:
+                known = await self._inquiry.known()
+                unanswered = Unanswered(
+                    self._broker, self.name, replies, known.hold, self.settings.upload_timeout
+                )
+                sending = _all(publisher, replies.expecting(self._checked(requests)))
+                end = await follow(replies, unanswered, sending, timeout, on_round)
+                is_complete = end == "complete"
+            else:
+                is_complete = await _within(_all(publisher, self._checked(requests)), timeout, on_round)
+        finally:
+            if wait:
+                await self._broker.delete(queue.name)
+        on_round(time.monotonic())
+        return _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
+
+    async def dead(self, limit: int) -> list[DeadUpload]:
+        """Return up to `limit` dead letters, the oldest first; they stay where they are."""
+        queue = dead_letter_queue(self.name).name
+        if await self._broker.depth(queue) is None:
+            return []
+        return [_dead_upload(letter) for letter in await self._broker.look(queue, limit)]
+
+    async def retry(self, ids: Collection[str]) -> int:
+        """Publish dead letters again, all where no ids are given; return how many."""
+        return await retry_dead(
+            self._broker, self.name, lambda letter: not ids or request_id_of(letter) in ids, time.time
+        )
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+        self._inquiry.close()
+
+    def _check(self, request: UploadRequest) -> None:
+        """Refuse a file where workers may read none."""
+        if (path := local_path(request.uri)) is not None:
+            check_roots(self.settings, os.path.dirname(path))  # noqa: PTH120 - a name may be no text
+
+    async def _checked(self, requests: AsyncIterator[UploadRequest]) -> AsyncIterator[UploadRequest]:
+        async for request in requests:
+            self._check(request)
+            yield request
+
+    async def _ask(self) -> None:
+        """Ask again and again what became of all uploads that are held, while somebody waits for one."""
+        while self._waiting:
+            await asyncio.sleep(ROUND_SECONDS)
+            try:
+                await self._inquiry.ask(self._pending.of(self.app_id))
+            except UpswellError as error:
+                _log.warning("client.inquiry_failed", app=self.app_id, error=error)
+
+
+async def _all(publisher: Publisher, requests: AsyncIterator[UploadRequest]) -> None:
+    try:
+        await publisher.publish_all(requests)
+    except Exception:  # of the program's own iterable, most likely: what it gave before counts
+        await publisher.settle()
+        raise
+
+
+async def _within(
+    sending: Coroutine[None, None, None], timeout: float | None, on_round: Callable[[float], None]
+) -> bool:
+    """Run `sending` for at most `timeout` seconds; return whether it came to its end."""
+    sender = asyncio.ensure_future(sending)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        while not sender.done():
+            await asyncio.wait([sender], timeout=REPORT_SECONDS)
+            on_round(time.monotonic())
+            if deadline is not None and time.monotonic() > deadline:
+                return sender.done()
+        sender.result()
+        return True
+    finally:
+        sender.cancel()
+
+
+def _counts(publisher: Publisher, replies: Replies, seconds: float, *, complete: bool) -> PublishCounts:
+    return PublishCounts(
+        published=publisher.published,
+        seconds=seconds,
+        stored=replies.stored,
+        stored_bytes=replies.stored_bytes,
+        dead=replies.dead,
+        failed_attempts=replies.failed_attempts,
+        outstanding=len(replies.outstanding),
+        failures=tuple(replies.failures),
+        complete=complete,
+    )
+
+
+def _overdue(pending: Pending, timeout: float | None) -> str:
+    text = f"upload {pending.id} was neither stored nor dead within {timeout:g} s"
+    if pending.failed_attempt:
+        text += f"; attempt {pending.failed_attempt} failed: {pending.last_failure}"
+    return text
+
+
+def _dead_upload(letter: Delivery) -> DeadUpload:
+    try:
+        request = decode(UploadRequest, letter.body)
+    except MessageError:
+        request = None
+    return DeadUpload(
+        id=request_id_of(letter), reason=reason_of(letter), died_at=died_at(letter), request=request
+    )

@@ -1,0 +1,123 @@
+"""Uploads that somebody may wait for, and the replies that end them.
+
+What comes in: requests as they are sent, and deliveries of the reply queue. What goes out: each upload's end.
+An upload that nobody holds any more is forgotten, so memory is bounded by what the program holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from upswell.client.results import UploadResult
+from upswell.publisher.replies import report_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.broker import Delivery
+    from upswell.messages import UploadReport, UploadRequest
+
+
+class Pending:
+    """One published upload: `ended` is set once `result` or `reason` is there, or the client was closed.
+
+    `published_at` is by the wall clock, as in the request itself; `last_sign` by the monotonic one.
+    """
+
+    def __init__(self, request: UploadRequest, published_at: float, now: float) -> None:
+        self.request = request
+        self.published_at = published_at
+        self.last_sign = now
+        self.ended = asyncio.Event()
+        self.result: UploadResult | None = None
+        self.reason: str | None = None
+        self.failed_attempt: int = 0
+        self.last_failure = ""
+
+    @property
+    def id(self) -> str:
+        """The request's id."""
+        assert self.request.id is not None
+        return self.request.id
+
+    def store(self, result: UploadResult) -> None:
+        """End it as stored."""
+        if not self.ended.is_set():
+            self.result = result
+            self.ended.set()
+
+    def fail(self, reason: str) -> None:
+        """End it as dead, or as lost."""
+        if not self.ended.is_set():
+            self.reason = reason
+            self.ended.set()
+
+    def take(self, report: UploadReport, now: float) -> None:
+        """Take a worker's report on one attempt."""
+        self.last_sign = now
+        if report.outcome == "stored":
+            self.store(_result(self.request, report))
+        elif report.outcome == "dead":
+            self.fail(report.reason or "no reason given")
+        else:
+            self.failed_attempt = report.attempt
+            self.last_failure = report.reason or "no reason given"
+
+
+class PendingUploads:
+    """The uploads that somebody holds, by application and id."""
+
+    def __init__(self, monotonic: Callable[[], float], clock: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._clock = clock
+        self._held: WeakValueDictionary[tuple[str, str], Pending] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, app_id: str) -> list[Pending]:
+        """Return the uploads of an application that have not ended."""
+        return [
+            pending
+            for (named, _), pending in list(self._held.items())
+            if named == app_id and not pending.ended.is_set()
+        ]
+
+    def expect(self, request: UploadRequest) -> Pending:
+        """Return the upload of a request that is about to be sent; sent again meanwhile, it is one upload."""
+        assert request.id is not None
+        pending = self._held.get((request.app_id, request.id))
+        if pending is None or pending.ended.is_set():
+            pending = Pending(request, self._clock(), self._monotonic())
+            self._held[request.app_id, request.id] = pending
+        return pending
+
+    def take(self, delivery: Delivery) -> None:
+        """Take a delivery of the reply queue; what is no report on one of ours is let pass."""
+        report = report_in(delivery)
+        pending = report and self._held.get((report.app_id, report.request_id or ""))
+        if report and pending:
+            pending.take(report, self._monotonic())
+
+    def close(self) -> None:
+        """End the waiting for all of them, undecided."""
+        for pending in list(self._held.values()):
+            pending.ended.set()
+
+
+def _result(request: UploadRequest, report: UploadReport) -> UploadResult:
+    assert request.id is not None
+    return UploadResult(
+        request_id=request.id,
+        app_id=request.app_id,
+        url=report.url,
+        bytes=report.bytes,
+        checksum=report.checksum,
+        response_time=report.response_time,
+        waiting_time=report.waiting_time,
+        service_time=report.service_time,
+        attempt=report.attempt,
+        worker_id=report.worker_id,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import struct
 import subprocess
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -605,3 +606,39 @@ def test_depth_tells_unacknowledged_messages_where_the_management_api_does(own_n
             assert depth.messages_unacknowledged is None
 
     asyncio.run(scenario())
+
+
+class ForgedProperties(pika.BasicProperties):
+    """Properties with one header, in bytes that a client of pika's would not send."""
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__()
+        self.value = value
+
+    def encode(self) -> list[bytes]:
+        """Return flags, of which only the one for headers is set, and the header."""
+        table = b"\x11x-upswell-died-at" + self.value
+        return [struct.pack(">HI", 1 << 13, len(table)) + table]
+
+
+def test_a_header_that_the_client_library_cannot_read_spoils_no_message(rabbitmq: str) -> None:
+    """Pika's own decoder raises on each of these, which would end the connection, again and again."""
+    name = unique("forged")
+    values = [b"T" + struct.pack(">Q", at) for at in (10**17, 2**64 - 1, 2**62)]
+
+    async def scenario() -> list[bytes]:
+        async with connected(rabbitmq) as broker:
+            await broker.declare(Queue(name=name))
+            with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as forger:
+                for size in (1, 200_000):  # in one frame and in several
+                    for value in values:
+                        forger.channel().basic_publish("", name, b"x" * size, ForgedProperties(value))
+            await broker.publish(Message(routing_key=name, body=b"true"))
+            looked = await broker.look(name)
+            assert [found.headers for found in looked] == [{}] * 7
+            inbox = Inbox()
+            await broker.consume(name, inbox, prefetch_count=10)
+            return [found.body for found in await inbox.wait(7)]
+
+    bodies = asyncio.run(scenario())
+    assert sorted(map(len, bodies)) == [1, 1, 1, 4, 200_000, 200_000, 200_000]

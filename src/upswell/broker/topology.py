@@ -24,6 +24,12 @@ PARTS_EXCHANGE = "upswell.parts"
 REPLY_PREFIX = "upswell.reply."
 """A worker answers only to queues of this name: `reply_to` comes from a message, and a message is hostile."""
 
+DIED_AT_HEADER = "x-upswell-died-at"
+"""Header of a dead letter: when it was dead-lettered, in seconds since 1970."""
+
+TRACEBACK_HEADER = "x-upswell-traceback"
+"""Header of a dead letter: where its handler failed, in several lines."""
+
 
 class Queue(Struct, frozen=True, kw_only=True):
     """A queue and what it promises.

@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 
@@ -105,6 +105,15 @@ def wrapped(line: str) -> str:
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     width = shutil.get_terminal_size().columns
     return textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def instant(at: float) -> str:
+    """Return an instant in ISO form, in UTC.
+
+    >>> instant(0.5)
+    '1970-01-01T00:00:00Z'
+    """
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def clock(at: float) -> str:

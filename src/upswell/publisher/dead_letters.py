@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.broker.protocol import Delivery, Message
-from upswell.broker.topology import dead_letter_queue
+from upswell.broker.topology import DIED_AT_HEADER, dead_letter_queue
 from upswell.errors import MessageError
 from upswell.messages import UploadRequest, decode
 from upswell.requests import id_of_body, valid_id
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.broker import Broker
+
+_END_OF_TIME = 253_402_300_800.0  # the year 10000
 
 
 def request_id_of(delivery: Delivery) -> str:
@@ -38,9 +40,12 @@ def reason_of(delivery: Delivery) -> str:
 
 
 def died_at(delivery: Delivery) -> float | None:
-    """Return when it was dead-lettered, where known."""
-    at = delivery.headers.get("x-upswell-died-at")
-    return float(at) if isinstance(at, int | float) else None
+    """Return when it was dead-lettered, where a header tells a time that a calendar has."""
+    try:
+        at = float(delivery.headers.get(DIED_AT_HEADER, ""))  # on RabbitMQ a float travels as text
+    except (ValueError, OverflowError):
+        return None
+    return at if 0 < at < _END_OF_TIME else None
 
 
 def to_retry(delivery: Delivery, now: float) -> bytes:

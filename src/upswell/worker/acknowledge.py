@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from upswell.broker.protocol import Message
 from upswell.broker.topology import Queue, dead_letter_queue, report_queue
-from upswell.errors import BrokerError, UploadError
+from upswell.errors import BrokerError
 from upswell.events import get_logger
 from upswell.messages import Outcome, UploadReport, encode
 from upswell.requests import named_in
-from upswell.worker.outcomes import dead_letter, reason_of, reply, url_of, waiting_time
+from upswell.worker.outcomes import dead_letter, frames_of, reason_of, reply, url_of, waiting_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ class Acknowledger:
             attempt=upload.attempt,
             reason=reason,
             retry_seconds=round(retry_seconds, 3),
-            exc_info=None if isinstance(error, UploadError) else error,
+            **_frames(error),
         )
         upload.report = encode(self._report(upload, "failed", reason=reason))
         self._publish(upload).add_done_callback(_forgive)
@@ -98,7 +98,7 @@ class Acknowledger:
             request_id=request_id,
             attempt=upload.attempt,
             reason=reason,
-            exc_info=None if isinstance(error, UploadError) else error,
+            **_frames(error),
         )
         if app_is_valid:
             upload.report = encode(self._report(upload, "dead", reason=reason, request_id=request_id))
@@ -201,6 +201,12 @@ class Acknowledger:
             attempt=upload.attempt,
             reason=reason,
         )
+
+
+def _frames(error: BaseException) -> dict[str, str]:
+    """Return what the log says of where the user's own code failed: one line, innermost last."""
+    frames = frames_of(error)
+    return {"frames": " > ".join(frames)} if frames else {}
 
 
 def _forgive(confirm: asyncio.Future[None]) -> None:

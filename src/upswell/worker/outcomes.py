@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upswell.broker.protocol import Delivery, Message
-from upswell.broker.topology import REPLY_PREFIX
+from upswell.broker.topology import DIED_AT_HEADER, REPLY_PREFIX, TRACEBACK_HEADER
+from upswell.errors import UploadError
 from upswell.messages import MAX_URL_LENGTH
 from upswell.safe import safe
 
@@ -18,6 +23,16 @@ if TYPE_CHECKING:
 MAX_BACKOFF_SECONDS = 30.0
 MAX_REASON_LENGTH = 1000
 """A reason travels in a message's header, which must fit in one frame."""
+
+MAX_TRACEBACK_LINES, MAX_TRACEBACK_LENGTH = 100, 8000
+"""The last lines of a traceback are kept: the innermost calls, and the error."""
+
+_NOT_OWN = (
+    str(Path(__file__).parents[1]) + os.sep,
+    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    "<frozen",
+)
+"""Where code is that is not the user's: Upswell, Python, and what is installed beside them."""
 
 MAX_WAITING_SECONDS = 1e8
 """Three years. A request that claims to be older has a wrong clock: its waiting time is unknown."""
@@ -53,10 +68,34 @@ def url_of(stored: Stored) -> str | None:
     return None if _NOT_IN_URL.search(url) else url
 
 
+def frames_of(error: BaseException) -> list[str]:
+    """Return where in the user's own code an error came from, outermost first; elsewhere if not there.
+
+    `convert.py:12 in resize: json.loads(text)`. An UploadError has none: it says itself what happened.
+    """
+    if isinstance(error, UploadError):
+        return []
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_NOT_OWN)] or frames[-1:]
+    return [
+        safe(f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}") for frame in own
+    ]
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return an error's traceback, its last lines, without credentials; empty for an UploadError."""
+    if isinstance(error, UploadError):
+        return ""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    kept = "\n".join(safe(line) for line in lines[-MAX_TRACEBACK_LINES:])
+    return kept[-MAX_TRACEBACK_LENGTH:].encode("utf-8", "backslashreplace").decode()
+
+
 def dead_letter(
     delivery: Delivery, error: BaseException, *, queue: str, app_id: str, worker_id: str, died_at: float
 ) -> Message:
     """Return the message for the dead-letter queue: the body as it came, and in its headers why."""
+    trace = traceback_of(error)
     return Message(
         body=delivery.body,
         routing_key=queue,
@@ -66,8 +105,9 @@ def dead_letter(
             "x-upswell-error": type(error).__name__,
             "x-upswell-attempt": delivery.attempt,
             "x-upswell-worker": worker_id,
-            "x-upswell-died-at": died_at,
+            DIED_AT_HEADER: died_at,
             "x-upswell-app": app_id,
+            **({TRACEBACK_HEADER: trace} if trace else {}),
         },
     )
 

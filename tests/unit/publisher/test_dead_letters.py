@@ -28,10 +28,20 @@ def test_the_reason_is_the_workers_or_the_brokers() -> None:
     assert reason_of(dead(BARE)) == "no reason given"
 
 
-@pytest.mark.parametrize(("value", "expected"), [(12.5, 12.5), (12, 12.0), ("soon", None)])
-def test_when_it_died_is_known_where_the_header_is_a_number(
-    value: str | float, expected: float | None
-) -> None:
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (12.5, 12.5),
+        (12, 12.0),
+        ("12.5", 12.5),
+        ("soon", None),
+        (10**17, None),
+        (10**400, None),
+        ("nan", None),
+        (-1, None),
+    ],
+)
+def test_when_it_died_is_known_where_the_header_is_a_time(value: str | float, expected: float | None) -> None:
     assert died_at(dead(BARE, x_upswell_died_at=value)) == expected
 
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
 import pytest
 
+from upswell.broker.protocol import Delivery
+from upswell.broker.topology import TRACEBACK_HEADER
+from upswell.errors import PermanentUploadError
 from upswell.handlers.protocol import Stored
-from upswell.worker.outcomes import backoff, url_of, waiting_time
+from upswell.worker.outcomes import backoff, dead_letter, frames_of, url_of, waiting_time
 
 
 def test_backoff_doubles_with_each_attempt_up_to_thirty_seconds() -> None:
@@ -35,3 +39,55 @@ def test_an_address_is_told_as_the_handler_tells_it() -> None:
         url_of(Stored("k", 1, url="s3://bucket/föhn \U0001f469\u200d.jpg"))
         == "s3://bucket/föhn \U0001f469\u200d.jpg"
     )
+
+
+def raised(error: Exception) -> Exception:
+    """Return an error as a handler of the user's would have raised it."""
+
+    def resize() -> None:
+        raise error
+
+    try:
+        resize()
+    except Exception as caught:  # noqa: BLE001 - whatever it is
+        return caught
+    raise AssertionError
+
+
+def in_json(text: str) -> Exception:
+    """Return an error that comes out of Python's own library."""
+    try:
+        json.loads(text)
+    except ValueError as caught:
+        return caught
+    raise AssertionError
+
+
+def letter(error: Exception) -> dict[str, Any]:
+    delivery = Delivery(body=b"", queue="q", attempt=1, tag=None)
+    message = dead_letter(delivery, error, queue="q.dead", app_id="a", worker_id="w", died_at=1.5)
+    return dict(message.headers or {})
+
+
+def test_of_a_handlers_error_the_users_own_frames_are_told_and_no_others() -> None:
+    outer, inner = frames_of(raised(ValueError("no")))
+    assert outer.startswith("test_outcomes.py:") and outer.endswith(" in raised: resize()")  # noqa: PT018
+    assert inner.endswith(" in resize: raise error")
+    (only,) = frames_of(in_json("{"))
+    assert only.endswith(" in in_json: json.loads(text)")
+
+
+def test_a_dead_letter_keeps_the_traceback_bounded_and_without_credentials() -> None:
+    trace = letter(raised(ValueError("amqp://me:s3cret@host \x1b[2J" + "\nx" * 5000)))[TRACEBACK_HEADER]
+    assert len(trace) <= 8000
+    assert "s3cret" not in trace
+    trace = letter(raised(ValueError("amqp://me:s3cret@host \x1b[2J")))[TRACEBACK_HEADER]
+    assert trace.splitlines()[0] == "Traceback (most recent call last):"
+    assert trace.splitlines()[-1] == "ValueError: amqp://***@host \\u001b[2J"
+    assert "raise error" in trace
+
+
+def test_an_error_that_says_itself_what_happened_has_no_traceback() -> None:
+    error = raised(PermanentUploadError("the source is gone"))
+    assert frames_of(error) == []
+    assert TRACEBACK_HEADER not in letter(error)

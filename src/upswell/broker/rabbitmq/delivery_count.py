@@ -20,7 +20,10 @@ Hence:
 from __future__ import annotations
 
 import copy
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from upswell.broker.topology import DIED_AT_HEADER
 
 if TYPE_CHECKING:
     from upswell.broker.protocol import Headers
@@ -49,19 +52,27 @@ def attempt(headers: dict[str, Any], *, redelivered: bool) -> int:
     if not redelivered or headers.get("x-last-death-reason") == "delivery_limit":
         return 1 + earlier_attempts(headers)
     count = headers.get(_DELIVERY_COUNT, 0)
-    return 1 + earlier_attempts(headers) + (int(count) if isinstance(count, int) else 0)
+    is_count = isinstance(count, int) and 0 <= count <= _MOST
+    return 1 + earlier_attempts(headers) + (int(count) if is_count else 0)
 
 
 def plain_headers(headers: dict[str, Any]) -> Headers:
     """Return the headers that a delivery shows: its publisher's, as far as they are text or numbers."""
     if not headers:
         return _NO_HEADERS
-    return {
+    plain: dict[str, str | int | float] = {
         # int(): the client's own subclass of it would print differently
         name: int(value) if type(value) is not bool and isinstance(value, int) else value
         for name, value in headers.items()
         if isinstance(value, str | int | float) and name not in _OF_THE_BROKER
     }
+    if DIED_AT_HEADER not in plain:
+        match headers.get("x-death"):  # written by the server that dead-letters, or by a forger
+            case [{"time": datetime() as time}, *_]:
+                plain[DIED_AT_HEADER] = time.timestamp()
+            case _:
+                pass
+    return plain
 
 
 def wire_headers(headers: Headers) -> dict[str, Any]:

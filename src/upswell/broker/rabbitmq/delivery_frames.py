@@ -41,6 +41,14 @@ def frame_end(data: bytes, start: int) -> int:
     return end if end <= len(data) else 0
 
 
+def without_properties(frame: bytes) -> bytes | None:
+    """Return a header frame that says of its message only how long it is; None: it is another frame."""
+    if frame[0] != _HEADER:
+        return None
+    kept = frame[_PAYLOAD : _PAYLOAD + 12]  # class, weight, body size
+    return frame[:3] + struct.pack(">L", len(kept) + 2) + kept + b"\x00\x00" + bytes([_END])
+
+
 def find(data: bytes, start: int) -> DeliveryFrames | None:
     """Return the delivery whose frames begin at `start`.
 

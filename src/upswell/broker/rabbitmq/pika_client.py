@@ -64,7 +64,7 @@ class Connection(AsyncioConnection):
             while (end := delivery_frames.frame_end(data, start)) > 0:
                 found = delivery_frames.find(data, start)
                 if found is None:
-                    _, frame = decode_frame(data[start:end])
+                    frame = _frame(data[start:end])
                     start = end
                     this._process_frame(frame)
                 else:
@@ -85,7 +85,10 @@ class Connection(AsyncioConnection):
         """Return a delivery's properties; reports all have the same."""
         if raw != self._last_properties[0]:
             decoded = properties()
-            decoded.decode(raw)
+            try:
+                decoded.decode(raw)
+            except Exception:  # noqa: BLE001 - pika fails on a NaN or a time far ahead in a header; headers are hostile
+                decoded = properties()
             self._last_properties = raw, decoded
         return self._last_properties[1]
 
@@ -100,6 +103,19 @@ class Connection(AsyncioConnection):
         transport: Any = getattr(self, "_transport", None)
         if transport is not None:  # else the connection was lost meanwhile
             transport.write(data)
+
+
+def _frame(data: bytes) -> Any:
+    """Return a frame as pika decodes it; a message's header that it cannot decode without its properties."""
+    try:
+        return decode_frame(data)[1]
+    except pika.exceptions.AMQPError:
+        raise
+    except Exception:
+        bare = delivery_frames.without_properties(data)
+        if bare is None:
+            raise
+        return decode_frame(bare)[1]
 
 
 def drop(connection: Any) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from upswell.broker.declaring import declare_upload_queue
-from upswell.broker.topology import dead_letter_queue
+from upswell.broker.topology import DIED_AT_HEADER, TRACEBACK_HEADER, dead_letter_queue
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.text import clock, counted
+from upswell.cli.text import counted, instant
 from upswell.errors import UpswellError
 from upswell.messages import MAX_EXCERPT_BYTES
 from upswell.publisher.dead_letters import (
@@ -25,8 +25,12 @@ from upswell.publisher.dead_letters import (
 from upswell.safe import safe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from upswell.broker import Delivery
     from upswell.settings import Settings
+
+MAX_TRACEBACK_LINES = 200
 
 
 @click.group("dead")
@@ -71,9 +75,7 @@ def show(app: str, settings: Settings, request_id: str) -> None:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
             for delivery in await broker.look(queue):
                 if request_id_of(delivery) == request_id:
-                    for name, value in sorted(delivery.headers.items()):
-                        click.echo(f"{safe(name)}: {safe(str(value), 10_000)}")
-                    click.echo(safe(delivery.body, 100_000))
+                    click.echo("\n".join(_letter(delivery)))
                     return
             raise UpswellError(f"no request with id {request_id!r} in {queue}")
 
@@ -128,7 +130,21 @@ def purge(app: str, settings: Settings, yes: bool) -> None:
 def _line(delivery: Delivery) -> str:
     at = died_at(delivery)
     parts = (request_id_of(delivery), _uri(delivery), reason_of(delivery))
-    return "  ".join((clock(at) if at else "-", *(safe(part, 300) for part in parts)))
+    return "  ".join((instant(at) if at else "-", *(safe(part, 300) for part in parts)))
+
+
+def _letter(delivery: Delivery) -> Iterator[str]:
+    """Yield the lines of one letter: its headers, the traceback of its handler, its body."""
+    told: dict[str, Any] = dict(delivery.headers)
+    traceback = str(told.pop(TRACEBACK_HEADER, ""))
+    at = died_at(delivery)
+    if at is not None:
+        told[DIED_AT_HEADER] = instant(at)
+    for name, value in sorted(told.items()):
+        yield f"{safe(name)}: {safe(str(value), 10_000)}"
+    for line in traceback.splitlines()[:MAX_TRACEBACK_LINES]:
+        yield f"  {safe(line)}"
+    yield safe(delivery.body, 100_000)
 
 
 def _json(delivery: Delivery) -> str:
@@ -136,10 +152,16 @@ def _json(delivery: Delivery) -> str:
         "id": request_id_of(delivery),
         "reason": reason_of(delivery),
         "died_at": died_at(delivery),
-        "headers": dict(delivery.headers),
+        "headers": {safe(name): _plain(value) for name, value in delivery.headers.items()},
         "body": safe(delivery.body, None),
     }
     return safe(msgspec.json.encode(fields).decode(), None)
+
+
+def _plain(value: str | float) -> str | float:
+    """Return a header's value as JSON takes it: no integer of more than 64 bits, no half a character."""
+    is_small = isinstance(value, int | float) and -(2**63) <= value < 2**63
+    return value if is_small else safe(str(value), 10_000)
 
 
 def _uri(delivery: Delivery) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pika
 import pytest
 
@@ -22,6 +24,8 @@ from upswell.broker.rabbitmq import delivery_count
         ({delivery_count.EARLIER_ATTEMPTS: "many"}, False, 1),
         ({delivery_count.EARLIER_ATTEMPTS: 10**12}, False, 1),
         ({"x-delivery-count": "many"}, True, 1),
+        ({"x-delivery-count": -7}, True, 1),
+        ({"x-delivery-count": 10**12}, True, 1),
     ],
 )
 def test_an_attempt_is_one_more_than_those_before(
@@ -62,3 +66,12 @@ def test_a_dead_letter_says_why() -> None:
         pika.BasicProperties(headers={delivery_count.EARLIER_ATTEMPTS: 2}), 3, 3
     )
     assert dead.headers == {"x-upswell-reason": "delivery limit 3 reached", "x-upswell-attempt": 3}
+
+
+def test_when_the_server_dead_lettered_a_message_is_shown_as_a_workers_time_of_death_is() -> None:
+    at = datetime.fromtimestamp(1_700_000_000, UTC)
+    assert delivery_count.plain_headers({"x-death": [{"time": at, "count": 1}]}) == {
+        "x-upswell-died-at": 1_700_000_000.0
+    }
+    for forged in ([], [1], [{}], [{"time": 10**17}], "x", {"time": at}, None):
+        assert "x-upswell-died-at" not in delivery_count.plain_headers({"x-death": forged})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -102,3 +104,26 @@ def endpoint(tmp_path: Path) -> Iterator[str]:
         skip_or_fail(reason)
     with s3_server.s3_server("seaweedfs", tmp_path / "s3") as running:
         yield running
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and not subprocess.call(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
+    )
+    if not mounted:
+        skip_or_fail("needs the right to mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.check_call(["umount", "--lazy", str(folder)])
+
+
+def fill_disk(folder: Path) -> None:
+    """Leave no room on a small disk, but for what is deleted: `folder`/ballast."""
+    with (folder / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(b"x" * 4096)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 QUICKSTART = Path(__file__).parents[2] / "quickstart"
+ORIGINALS = Path(__file__).parents[1] / "support" / "course_programs.py"
 
 
 class Course:
@@ -47,7 +49,7 @@ class Course:
 
     def start(self, script: str, *arguments: str) -> Callable[[], str]:
         """Start a script in the background; return what reads its output so far."""
-        log = self.folder / f"{script}-{len(self._started)}.log"
+        log = self.folder / f"{Path(script).name}-{len(self._started)}.log"
         with log.open("wb") as output:
             self._started.append(
                 subprocess.Popen(
@@ -85,6 +87,11 @@ class Course:
             timeout=60,
             check=True,
         ).stdout
+
+    def original(self, role: str) -> Callable[[], str]:
+        """Start one of the course's own programs; return what reads its output."""
+        names = (self.app_id, f"{self.app_id}_upload", self.reports)
+        return self.start(str(ORIGINALS), role, self.environment["AMQPURL"], *names)
 
     def stop(self) -> list[int]:
         """Press Ctrl-C in each terminal, the latest first; return the exit codes."""
@@ -167,6 +174,54 @@ def test_with_a_destination_the_worker_uploads_for_real(course: Course) -> None:
     uploaded = course.folder / "uploaded"
     wait_until(lambda: any(uploaded.rglob("photo.jpg")), 60, worker)
     assert next(uploaded.rglob("photo.jpg")).read_bytes() == b"not really a photo"
+
+
+def in_order(*programs: tuple[Callable[[], Callable[[], str]], str]) -> list[Callable[[], str]]:
+    """Start programs, each once the one before has printed its sign; return what reads their outputs."""
+    outputs: list[Callable[[], str]] = []
+    for start, sign in programs:
+        output = start()
+        wait_until(lambda said=output, sign=sign: sign in said(), 60, output)
+        outputs.append(output)
+    return outputs
+
+
+@pytest.fixture
+def shared(rabbitmq: str, tmp_path: Path) -> Iterator[Course]:
+    """A course on RabbitMQ, whose queues the course's own programs declare too."""
+    made = Course(tmp_path, rabbitmq, f"e{uuid4().hex[:6]}")
+    yield made
+    made.stop()
+
+
+ORDERS = pytest.mark.parametrize("order", [1, -1], ids=["ours first", "theirs first"])
+
+
+@pytest.mark.rabbitmq
+@ORDERS
+def test_the_courses_own_publisher_and_worker_share_queues_with_our_monitor(
+    shared: Course, order: int
+) -> None:
+    ours = partial(shared.start, "simple_congestion_monitor.py", "--report_queuename", shared.reports)
+    theirs = partial(shared.original, "worker")
+    monitor, worker = in_order(*[(ours, "monitor.started"), (theirs, "waiting")][::order])[::order]
+    shared.original("publisher")
+    wait_until(lambda: worker().count("uploaded") == 5, 60, lambda: worker() + monitor())
+    wait_until(lambda: "took longer than 1 s" in monitor(), 60, lambda: worker() + monitor())
+    assert "queue_differs" not in monitor()
+
+
+@pytest.mark.rabbitmq
+@ORDERS
+def test_the_courses_own_publisher_and_monitor_share_queues_with_our_worker(
+    shared: Course, order: int
+) -> None:
+    ours, theirs = partial(shared.worker, "--seconds", "0.1-0.2"), partial(shared.original, "monitor")
+    worker, monitor = in_order(*[(ours, "worker.started"), (theirs, "waiting")][::order])[::order]
+    shared.original("publisher")
+    shared.publish()  # ours
+    wait_until(lambda: monitor().count("reported") == 10, 60, lambda: worker() + monitor())
+    assert "queue_differs" not in worker()
 
 
 @pytest.mark.parametrize("script", sorted(QUICKSTART.glob("*.py")), ids=lambda path: path.name)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import skip_or_fail
+from conftest import fill_disk
 from support.inbox import Inbox
 from upswell.broker.protocol import Message
 from upswell.broker.sqlite import SqliteBroker
@@ -19,33 +16,9 @@ from upswell.errors import BrokerError
 from upswell.events import capture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 WORK = Queue(name="work")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a disk of 2 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = os.geteuid() == 0 and not subprocess.call(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
-    )
-    if not mounted:
-        skip_or_fail("needs the right to mount a small disk")
-    try:
-        yield folder
-    finally:
-        subprocess.check_call(["umount", str(folder)])
-
-
-def fill(folder: Path) -> None:
-    """Leave no room."""
-    with (folder / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
-        while True:
-            ballast.write(b"x" * 4096)
 
 
 def test_publishes_wait_for_room_and_nothing_is_lost(small_disk: Path) -> None:
@@ -56,7 +29,7 @@ def test_publishes_wait_for_room_and_nothing_is_lost(small_disk: Path) -> None:
         bodies = [b"%d" % number + b" " * 2000 for number in range(100)]
         confirms = [broker.publish(Message(routing_key=WORK.name, body=body)) for body in bodies[:10]]
         await asyncio.gather(*confirms)
-        fill(small_disk)
+        fill_disk(small_disk)
         with capture() as logs:
             confirms = [broker.publish(Message(routing_key=WORK.name, body=body)) for body in bodies[10:]]
             await asyncio.wait(confirms, timeout=1.2)
@@ -83,7 +56,7 @@ def test_a_broker_that_closes_on_a_full_disk_says_what_is_not_safe(
         broker = SqliteBroker(small_disk / "broker.sqlite", name="test")
         await broker.connect()
         await broker.declare(WORK)
-        fill(small_disk)
+        fill_disk(small_disk)
         confirm = broker.publish(Message(routing_key=WORK.name, body=b"x" * 100_000))
         async with asyncio.timeout(60):
             await broker.close()
@@ -98,5 +71,5 @@ def test_connecting_to_a_full_disk_is_an_error_that_says_so(small_disk: Path) ->
         with pytest.raises(BrokerError, match=r"broker\.sqlite"):
             await SqliteBroker(small_disk / "broker.sqlite", name="test").connect()
 
-    fill(small_disk)
+    fill_disk(small_disk)
     asyncio.run(scenario())

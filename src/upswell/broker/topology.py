@@ -37,7 +37,8 @@ class Queue(Struct, frozen=True, kw_only=True):
     `exclusive`: lives as long as the connection that declared it. `single_consumer`: whoever consumes it
     needs every message, so a second consumer is refused. `bound_to`: the exchange whose messages it
     receives. `delivery_limit`: attempts before a message goes to `dead_letter_queue`. `max_length`: the
-    oldest beyond it are dropped. `message_ttl`: seconds until a message is forgotten.
+    oldest beyond it are dropped. `message_ttl`: seconds until a message is forgotten. `foreign`: programs of
+    others may declare it too, in their own way.
     """
 
     name: str
@@ -48,11 +49,12 @@ class Queue(Struct, frozen=True, kw_only=True):
     dead_letter_queue: str | None = None
     max_length: int | None = None
     message_ttl: float | None = None
+    foreign: bool = False
 
 
 def upload_queue(name: str, *, delivery_limit: int) -> Queue:
     """Upload requests of one application; its name is `settings.upload_queue_of(app_id)`."""
-    return Queue(name=name, delivery_limit=delivery_limit, dead_letter_queue=f"{name}.dead")
+    return Queue(name=name, delivery_limit=delivery_limit, dead_letter_queue=f"{name}.dead", foreign=True)
 
 
 def dead_letter_queue(upload_queue: str) -> Queue:
@@ -62,7 +64,7 @@ def dead_letter_queue(upload_queue: str) -> Queue:
 
 def report_queue(name: str) -> Queue:
     """Reports of all workers of all applications."""
-    return Queue(name=name, single_consumer=True, max_length=1_000_000)
+    return Queue(name=name, single_consumer=True, max_length=1_000_000, foreign=True)
 
 
 def refused_report_queue(report_queue_name: str) -> Queue:

@@ -18,7 +18,7 @@ from upswell.safe import safe
 
 ROOMS = {
     "run": ("worker", "monitor", "scaler", "up"),
-    "data": ("publish", "upload", "dead"),
+    "data": ("publish", "upload", "dead", "purge", "cancel"),
     "operate": ("workers",),
     "look": ("status", "report", "explain", "doctor", "config"),
     "lab": ("compare", "simulate", "replay"),
@@ -42,6 +42,8 @@ COMMANDS = {
     "report": "Report whether the target was held, the cost and failures.",
     "explain": "Explain a recorded decision: steps, inputs, rejected options.",
     "dead": "List, show, retry or purge dead-lettered requests.",
+    "purge": "Delete all queued uploads of an application.",
+    "cancel": "Delete queued uploads by their ids.",
     "config": "Show each setting, its value and where it came from.",
     "doctor": "Check broker, destinations, fleet and clock; say what to fix.",
 }

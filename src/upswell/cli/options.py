@@ -49,6 +49,11 @@ def app_option(**attributes: Any) -> Callable[[Command], Command]:
     return click.option("--app", "app", callback=_check_apps, metavar="APP", **attributes)
 
 
+def app_argument(function: Command) -> Command:
+    """Add the argument APP."""
+    return click.argument("app", callback=_check_apps, metavar="APP")(function)
+
+
 def with_settings(name: str, *, quiet: str | None = None) -> Callable[[Command], Command]:
     """Return a decorator that adds the options of the command `name` and the argument `settings`.
 

@@ -20,4 +20,9 @@ __all__ = ["RabbitBroker", "RabbitSettings", "open_rabbitmq"]
 def open_rabbitmq(settings: Settings, *, name: str) -> RabbitBroker:
     """Return the broker at `broker_url`, not yet connected."""
     own = settings.own("brokers", "rabbitmq", RabbitSettings)
-    return RabbitBroker(settings.broker_url, name=name, management_url=own.management_url)
+    return RabbitBroker(
+        settings.broker_url,
+        name=name,
+        management_url=own.management_url,
+        compatible=own.queues == "compatible",
+    )

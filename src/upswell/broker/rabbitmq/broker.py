@@ -42,18 +42,25 @@ _NACK_UNCOUNTED_SINCE = (4, 3)
 class RabbitBroker:
     """The queues of the RabbitMQ server at `url`; its connection is called `name` there.
 
-    With `management_url` the depth of a queue includes its unacknowledged messages.
+    With `management_url` the depth of a queue includes its unacknowledged messages. `compatible`: queues that
+    others declare too are declared as the simplest client does.
     """
 
     def __init__(
-        self, url: str, *, name: str, management_url: str = "", rng: random.Random | None = None
+        self,
+        url: str,
+        *,
+        name: str,
+        management_url: str = "",
+        compatible: bool = False,
+        rng: random.Random | None = None,
     ) -> None:
         self._address = rabbitmq_url.parse(url)
         self._name = name
         self._management_url = management_url
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._log = get_logger(connection=name)
-        self._queues = DeclaredQueues(self._log)
+        self._queues = DeclaredQueues(self._log, compatible=compatible)
         self._nack_counts = True
         self._getting: AwaitableChannel | None = None
         self._get_lock = asyncio.Lock()

@@ -54,8 +54,13 @@ class Declaration(Struct, frozen=True):
         return self.arguments.get("x-queue-type") == "stream"
 
 
-def declaration(queue: Queue) -> Declaration:
-    """Return how a queue is declared: quorum and durable, or exclusive, classic and short-lived."""
+def declaration(queue: Queue, *, compatible: bool = False) -> Declaration:
+    """Return how a queue is declared: quorum and durable, or exclusive, classic and short-lived.
+
+    `compatible`: one that others declare too as `channel.queue_declare(queue=name)` does.
+    """
+    if compatible and queue.foreign:
+        return Declaration(durable=False, exclusive=False, auto_delete=False, arguments={})
     arguments: dict[str, Any] = {}
     if queue.max_length is not None:
         arguments.update({"x-max-length": queue.max_length, "x-overflow": "drop-head"})

@@ -35,8 +35,9 @@ class Call(Protocol):
 class DeclaredQueues:
     """What was declared, to be declared again on the next connection, and what each turned out to be."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, *, compatible: bool) -> None:
         self._log = log
+        self._compatible = compatible
         self._queues: dict[str, Queue] = {}
         self._classic: set[str] = set()
         self._warned: set[str] = set()
@@ -66,7 +67,7 @@ class DeclaredQueues:
             QueueMismatchError: what is there cannot do the job.
             RefusedError: no permission.
         """
-        asked = declaration(queue)
+        asked = declaration(queue, compatible=self._compatible)
         try:
             if queue.bound_to:
                 await call("exchange_declare", exchange=queue.bound_to, exchange_type="fanout", durable=True)
@@ -99,7 +100,7 @@ class DeclaredQueues:
             RefusedError: there is no such queue.
         """
         await call("queue_declare", queue=name, passive=True)
-        asked = declaration(self._queues.get(name) or Queue(name=name))
+        asked = declaration(self._queues.get(name) or Queue(name=name), compatible=self._compatible)
         found, differences, _ = await _find(name, asked, call)
         unlimited = found.is_classic or found.arguments.get("x-delivery-limit") == UNLIMITED
         return unlimited and "declaration" not in differences

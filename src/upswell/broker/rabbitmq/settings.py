@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -20,6 +20,15 @@ class RabbitSettings(Struct, frozen=True):
             url=True,
         ),
     ] = ""
+    queues: Annotated[
+        Literal["durable", "compatible"],
+        Setting(
+            "How upload and report queues are declared. durable: quorum queues. compatible: as "
+            "channel.queue_declare(queue=...) does, so that programs of others may declare them before or "
+            "after; then a restart of the server loses what is queued, a worker that dies uses up no "
+            "attempt, and the report queue has no length limit."
+        ),
+    ] = "durable"
     consumer_timeout: Annotated[
         float,
         Meta(ge=0),

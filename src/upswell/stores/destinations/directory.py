@@ -82,9 +82,14 @@ class _OpenFolder:
             if descriptor >= 0:
                 os.close(descriptor)
 
-    def device(self) -> int:
-        """Return the number of the file system that the folder is on."""
-        return self.identity[0][0]
+    def is_again_at(self, root: tuple[int, int], private: tuple[int, int] | None) -> bool:
+        """Return whether what is at the path now is this folder mounted again, or one made anew beside it.
+
+        A folder on another file system with other inodes is most likely what lies below a mount that is away.
+        """
+        (device, inode), (_, private_inode) = self.identity
+        same_inodes = root[1] == inode and private is not None and private[1] == private_inode
+        return root[0] == device or same_inodes
 
 
 class DirectoryStore:
@@ -120,10 +125,10 @@ class DirectoryStore:
                 root, private = _identity(status), _private_of(path)
                 if (root, private) == self._open.identity:
                     return self._open
-                if private is None and root[0] != self._open.device():
+                if not self._open.is_again_at(root, private):
                     raise StoreUnavailableError(
-                        f"the destination {path} is on another file system than before, without a folder "
-                        f"{PRIVATE}: is it mounted? (if it is a new one, restart the worker)"
+                        f"the destination {path} is on another file system than before: is it mounted? "
+                        "(if this is its new one, restart the worker)"
                     )
                 self._open = _OpenFolder(path)
             except OSError as error:

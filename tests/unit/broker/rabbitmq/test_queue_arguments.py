@@ -80,3 +80,16 @@ def test_any_other_refusal_is_not_understood() -> None:
 def test_differences_are_told_in_words() -> None:
     words = weaker(["durable", "x-unheard-of"])
     assert words == "messages do not survive a restart of the server; another x-unheard-of"
+
+
+def test_where_queues_are_compatible_those_that_others_declare_have_no_arguments() -> None:
+    for queue in (topology.upload_queue("q", delivery_limit=3), topology.report_queue("r")):
+        asked = declaration(queue, compatible=True)
+        assert (asked.durable, asked.exclusive, asked.auto_delete, asked.arguments) == (
+            False,
+            False,
+            False,
+            {},
+        )
+    for queue in (topology.dead_letter_queue("q"), topology.scaling_queue("r"), topology.reply_queue("p")):
+        assert declaration(queue, compatible=True) == declaration(queue)

@@ -209,12 +209,14 @@ def test_the_empty_folder_below_a_mount_that_is_away_is_not_written_to(tmp_path:
         store.put("k", Bytes(b"x"))
         mount.unlink()
         mount.mkdir()
-        with pytest.raises(
-            StoreUnavailableError, match=r"is on another file system than before.*is it mounted"
-        ):
-            store.put("k2", Bytes(b"x"))
-        assert list(mount.iterdir()) == []
-        mount.rmdir()
+        for _ in range(2):
+            with pytest.raises(
+                StoreUnavailableError, match=r"is on another file system than before.*is it mounted"
+            ):
+                store.put("k2", Bytes(b"x"))
+            DirectoryStore(mount)  # a publisher that looks into it makes the store's own folder
+        assert not (mount / "k2").exists()
+        shutil.rmtree(mount)
         mount.symlink_to(mounted)
         store.put("k2", Bytes(b"x"))
         assert (Path(mounted) / "k2").read_bytes() == b"x"

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from upswell.cli.connection import connected, run, unique_name
 from upswell.cli.data.publish_summary import print_notes, print_summary, tally_lines
-from upswell.cli.journals import journal_path, open_journal
+from upswell.cli.journals import open_journal
 from upswell.cli.options import app_option, finite, load_settings, with_settings
 from upswell.errors import JournalError, UpswellError
 from upswell.publisher.already_stored import AlreadyStored
@@ -210,7 +210,7 @@ def _known_apps(settings: Settings) -> set[str]:
     config = click.get_current_context().params.get("config")
     known = set(load_settings(config, {})[0].apps)
     with suppress(JournalError):
-        known.update(open_journal(str(journal_path(settings))).applications())
+        known.update(open_journal(None, settings).applications())
     return known
 
 

@@ -116,6 +116,11 @@ def instant(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def moment(at: float) -> str:
+    """Return an instant as local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
 def clock(at: float) -> str:
     """Return the local time of day of an instant."""
     return time.strftime("%H:%M:%S", time.localtime(at))

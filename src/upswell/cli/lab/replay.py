@@ -10,10 +10,9 @@ import msgspec
 from upswell.cli.cost import by_state, cost_text, each_json
 from upswell.cli.journals import application, open_journal
 from upswell.cli.lab.traffic_options import plot_option
-from upswell.cli.look.explain import moment
 from upswell.cli.options import app_option, finite, with_settings
 from upswell.cli.progress import progress
-from upswell.cli.text import clock, counted, seconds
+from upswell.cli.text import clock, counted, moment, seconds
 from upswell.lab.contenders import choose
 from upswell.lab.recorded import read_recorded
 from upswell.lab.replay import Replayed, replay

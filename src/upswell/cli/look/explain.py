@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from upswell.analysis.sentence import headline, quantities, told
 from upswell.cli.journals import application, open_journal, parse_time
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.text import counted, duration, number, seconds, wrapped
+from upswell.cli.text import counted, duration, moment, number, seconds, wrapped
 from upswell.errors import JournalError
 from upswell.safe import safe
 
@@ -54,11 +54,6 @@ def command(journal: str | None, at: str, app: str | None, settings: Settings, a
         return
     for line in explanation(entry, instant):
         click.echo(wrapped(line))
-
-
-def moment(at: float) -> str:
-    """Return an instant as local date and time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def explanation(entry: JournalEntry, instant: float) -> list[str]:

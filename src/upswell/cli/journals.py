@@ -7,14 +7,11 @@ import re
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from upswell.errors import JournalError
 from upswell.journal import JournalReader
 from upswell.lab.traffic import UNITS
-
-if TYPE_CHECKING:
-    from upswell.settings import Settings
+from upswell.settings import Settings
 
 _AGO = re.compile(r"\A-?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)\Z")
 _CLOCK = re.compile(r"\A\d{1,2}:\d{2}(:\d{2})?\Z")
@@ -25,13 +22,13 @@ def journal_path(settings: Settings) -> Path:
     return settings.state_path / "journal.sqlite"
 
 
-def open_journal(path: str | None, settings: Settings) -> JournalReader:
+def open_journal(path: str | Path | None, settings: Settings | None = None) -> JournalReader:
     """Return a reader of the journal at `path`, a file or a state folder; without it, of this installation's.
 
     Raises:
         JournalError: the file does not exist.
     """
-    file = Path(path) if path else journal_path(settings)
+    file = Path(path) if path else journal_path(settings or Settings())
     if file.is_dir():
         file /= "journal.sqlite"
     if not file.is_file():

@@ -339,6 +339,7 @@ async def process(place: Site, folder: Path, *flags: str) -> AsyncIterator[subpr
         **os.environ,
         "AMQPURL": settings.broker_url,
         "UPSWELL_STATE_DIR": settings.state_dir,
+        "UPSWELL_DESTINATION": settings.destination,
         "UPSWELL_SOURCE_ROOTS": settings.source_roots[0],
         "UPSWELL_REPORT_QUEUE": settings.report_queue,
     }

@@ -3,9 +3,10 @@ PYTHON ?= python3
 FILES ?=
 JSON ?=
 CASES ?=
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench faults format setup setup-run servers
+.PHONY: help demo test check bench faults chaos format setup setup-run servers
 
 help: ## Print this help
 	@echo "Upswell: upload workers that swell and ebb with the work"
@@ -30,6 +31,9 @@ bench: setup servers ## Measure Upswell beside its peers (CASES=folder of traces
 
 faults: setup servers ## Upload 10,000 things on each broker while everything on the way breaks; count what is lost (a quarter of an hour)
 	@UPSWELL_FAULTS=10000 .venv/bin/pytest -q -n 0 tests/acceptance/test_uploads_with_faults.py
+
+chaos: setup servers ## Break everything at random for half an hour on each broker, count from outside what is lost (MINUTES=30)
+	@PYTHONPATH=tests .venv/bin/python -m chaos.run --minutes $(MINUTES)
 
 format: setup ## Format the code and fix what can be fixed by itself
 	@.venv/bin/ruff format .

@@ -23,7 +23,7 @@ from upswell.publisher.dead_letters import (
 from upswell.publisher.loop import Publisher
 from upswell.publisher.publishing import follow
 from upswell.publisher.readable import check_roots
-from upswell.publisher.replies import Replies
+from upswell.publisher.replies import Replies, listen
 from upswell.publisher.sources import local_path
 from upswell.publisher.unanswered import Unanswered
 
@@ -122,30 +122,39 @@ class AppQueue:
         started = time.monotonic()
         replies = Replies()
         queue = reply_queue(name)
-        reply_to = await replies.listen(self._broker, queue) if wait else None
-        publisher = Publisher(broker=self._broker, upload_queue=self.name, reply_to=reply_to)
-        is_complete = False
+        consumer = await listen(self._broker, queue, replies.take) if wait else None
+        publisher = Publisher(
+            broker=self._broker, upload_queue=self.name, reply_to=queue.name if wait else None
+        )
 
         def on_round(now: float) -> None:
             if progress is not None:
-                progress(_counts(publisher, replies, now - started, complete=is_complete))
+                progress(_counts(publisher, replies, now - started, complete=False))
 
         try:
             if wait:
                 known = await self._inquiry.known()
                 unanswered = Unanswered(
-                    self._broker, self.name, replies, known.hold, self.settings.upload_timeout
+                    self._broker,
+                    self.name,
+                    replies,
+                    known.hold,
+                    self.settings.upload_timeout,
+                    since=time.time(),
                 )
                 sending = _all(publisher, replies.expecting(self._checked(requests)))
                 end = await follow(replies, unanswered, sending, timeout, on_round)
                 is_complete = end == "complete"
             else:
                 is_complete = await _within(_all(publisher, self._checked(requests)), timeout, on_round)
+            counts = _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
         finally:
-            if wait:
+            if consumer is not None:
+                await consumer.cancel()
                 await self._broker.delete(queue.name)
-        on_round(time.monotonic())
-        return _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
+        if progress is not None:
+            progress(counts)
+        return counts
 
     async def dead(self, limit: int) -> list[DeadUpload]:
         """Return up to `limit` dead letters, the oldest first; they stay where they are."""

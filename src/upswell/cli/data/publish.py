@@ -27,6 +27,7 @@ from upswell.publisher.stored_record import StoredRecord
 from upswell.requests import key_of
 from upswell.safe import safe
 from upswell.settings.checking import nearest
+from upswell.settings.overlaps import overlapping_destinations
 from upswell.stores.addresses import Addresses
 
 if TYPE_CHECKING:
@@ -123,7 +124,11 @@ def command(
         queue = settings.upload_queue_of(app)
         dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
         job = PublishJob(what=what, queue=queue, total=Sources(what, lambda _note: None).count(), **options)
-        known_apps = _known_apps(settings)
+        everything, _ = load_settings(click.get_current_context().params.get("config"), {})
+        for overlap in overlapping_destinations(everything):
+            if app in {overlap.outer, overlap.inner}:
+                click.echo(f"warning: {overlap}", err=True)
+        known_apps = {*everything.apps, *_recorded_apps(settings)}
         return run(_publish(settings.for_app(app), job, known_apps, dry_run=dry_run, as_json=as_json))
 
 
@@ -205,13 +210,11 @@ def _tell_nobody_consumes(job: PublishJob, known_apps: Collection[str]) -> None:
         click.echo("waiting until somebody does; after Ctrl-C the uploads stay queued", err=True)
 
 
-def _known_apps(settings: Settings) -> set[str]:
-    """Return the applications of the settings, whatever `--app` says, and of this machine's journal."""
-    config = click.get_current_context().params.get("config")
-    known = set(load_settings(config, {})[0].apps)
+def _recorded_apps(settings: Settings) -> list[str]:
+    """Return the applications of this machine's journal."""
     with suppress(JournalError):
-        known.update(open_journal(str(journal_path(settings))).applications())
-    return known
+        return open_journal(str(journal_path(settings))).applications()
+    return []
 
 
 async def _list(publishing: Publishing, *, as_json: bool) -> None:

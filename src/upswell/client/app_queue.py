@@ -40,6 +40,9 @@ _log = get_logger()
 ROUND_SECONDS = 1.0
 """How often it is asked what became of uploads whose reply does not come."""
 
+LONG_WAIT_SECONDS = 1.0
+"""After such a wait in vain the queue is looked at for a reason."""
+
 REPORT_SECONDS = 0.2
 """How often a progress callback is called."""
 
@@ -92,7 +95,7 @@ class AppQueue:
             async with asyncio.timeout(timeout):
                 await pending.ended.wait()
         except TimeoutError:
-            raise TimeoutError(_overdue(pending, timeout)) from None
+            raise TimeoutError(f"{_overdue(pending, timeout)}{await self._why(timeout or 0)}") from None
         finally:
             self._waiting -= 1
         if pending.result is not None:
@@ -175,6 +178,21 @@ class AppQueue:
             self._asking.cancel()
             await asyncio.wait([self._asking])
         self._inquiry.close()
+
+    async def _why(self, waited: float) -> str:
+        """Return a reason for a wait in vain that the queue shows; it is not asked at every short wait."""
+        if waited < LONG_WAIT_SECONDS:
+            return ""
+        try:
+            async with asyncio.timeout(ROUND_SECONDS):
+                depth = await self._broker.depth(self.name)
+        except TimeoutError:
+            return "; the broker does not answer"
+        except UpswellError:
+            return ""
+        if depth is not None and not depth.consumers:
+            return f"; no worker consumes {self.name}"
+        return "" if depth is None else f"; {depth.messages_ready} wait in {self.name}"
 
     def _check(self, request: UploadRequest) -> None:
         """Refuse a file where workers may read none."""

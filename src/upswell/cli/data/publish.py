@@ -6,6 +6,7 @@ import secrets
 import signal
 import sys
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from shutil import copyfileobj
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,10 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from upswell.broker.heartbeat import HEARTBEAT_SECONDS, HeardParts
 from upswell.cli.connection import connected, run, unique_name
 from upswell.cli.data.publish_summary import print_notes, print_summary, tally_lines
+from upswell.cli.help import SettingsCommand
 from upswell.cli.journals import journal_path, open_journal
 from upswell.cli.options import app_option, finite, load_settings, with_settings
 from upswell.errors import JournalError, UpswellError
@@ -33,6 +36,7 @@ from upswell.stores.addresses import Addresses
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
+    from upswell.broker import Broker
     from upswell.settings import Settings
 
 MOST_APPS = 10
@@ -42,7 +46,7 @@ INTERRUPTED = 128 + signal.SIGINT
 """The exit status by convention after Ctrl-C."""
 
 
-@click.command("publish")
+@click.command("publish", cls=SettingsCommand)
 @app_option()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option(
@@ -165,7 +169,7 @@ async def _publish(
             return 1 if tally.failed else 0
         async with connected(settings, "publish") as broker:
             if not await publishing.prepare(broker):
-                _tell_nobody_consumes(job, known_apps)
+                await _tell_nobody_consumes(broker, settings, job, known_apps)
             with _showing(publishing) as show:
                 outcome = await publishing.run(broker, unique_name("publish"), show)
         if job.verify and outcome.end == "complete":
@@ -197,17 +201,28 @@ def _showing(publishing: Publishing) -> Generator[Callable[[float], None]]:
         yield show
 
 
-def _tell_nobody_consumes(job: PublishJob, known_apps: Collection[str]) -> None:
+async def _tell_nobody_consumes(
+    broker: Broker, settings: Settings, job: PublishJob, known_apps: Collection[str]
+) -> None:
     """Say that nobody takes these uploads: the application's name is wrong, or no worker runs."""
     app = job.what.app_id
     if known_apps and app not in known_apps:
         apps = ", ".join(sorted(known_apps)[:MOST_APPS])
         why = f"{app} is not a known application ({apps}){nearest(app, known_apps)}"
+    elif await _has_scaler(broker, settings):
+        why = 'a scaler runs, which starts workers when they are needed ("upswell status" shows them)'
     else:
         why = f'start "upswell up --app {app}" or "upswell worker --app {app}"'
     click.echo(f"nobody consumes {job.queue}: {why}", err=True)
     if job.wait or job.verify:
         click.echo("waiting until somebody does; after Ctrl-C the uploads stay queued", err=True)
+
+
+async def _has_scaler(broker: Broker, settings: Settings) -> bool:
+    heard = HeardParts(settings.report_queue)
+    await heard.listen(broker, unique_name("publish"))
+    await heard.wait("scaler", timeout=2 * HEARTBEAT_SECONDS)
+    return heard.newest("scaler", time.monotonic()) is not None
 
 
 def _recorded_apps(settings: Settings) -> list[str]:

@@ -15,6 +15,7 @@ help: ## Print this help
 
 demo: setup-run ## Run the main job: real files, real workers, about a minute (FILES=folder takes yours)
 	@.venv/bin/upswell demo $(if $(FILES),--files "$(FILES)")
+	@.venv/bin/python -m upswell.extras
 
 test: setup servers ## Run every test, on real RabbitMQ and Docker where they can be had
 	@.venv/bin/pytest --numprocesses 3 --dist loadfile

@@ -5,15 +5,12 @@ The analyser (Monitor) publishes how many workers are wanted; a second program (
 
 import argparse
 import asyncio
-import time
 from contextlib import suppress
 from pathlib import Path
 
 from upswell import events
 from upswell.broker import open_broker
-from upswell.fleets.registry import open_fleet
-from upswell.monitor import Monitor
-from upswell.scaler import Scaler
+from upswell.cli.run.wiring import monitoring, scaling
 from upswell.settings import load
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -25,13 +22,11 @@ async def main() -> None:
     settings, _ = load(vars(parser.parse_args()), file=Path(__file__).with_name("upswell.toml"))
     broker = open_broker(settings, name="simple_congestion_monitor")
     await broker.connect()
-    parts = {"broker": broker, "settings": settings, "name": f"quickstart-{time.time_ns()}"}
-    monitor = Monitor(**parts, journal=None, epoch=time.time_ns() // 10**6)
-    scaler = Scaler(**parts, fleet=open_fleet(settings))
-    try:
-        await asyncio.gather(monitor.run(), scaler.run())
-    finally:
-        await scaler.drain_all()
+    async with monitoring(settings, broker) as monitor, scaling(settings, broker) as scaler:
+        try:
+            await asyncio.gather(monitor.run(), scaler.run())
+        finally:
+            await scaler.drain_all()
 
 
 events.configure()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from upswell.policies.own import policy
     from upswell.settings import Settings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AppStatus",

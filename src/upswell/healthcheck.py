@@ -1,12 +1,14 @@
-"""Is the worker in this container alive? Exit status 0 or 1, as Docker's HEALTHCHECK expects it.
+"""Is what runs in this container or service alive? Exit status 0 or 1, as Docker's HEALTHCHECK expects it.
 
-The worker's loop touches a file once per status interval, from its start on; the check looks at the file's
-age. A worker whose broker is away is healthy: restarting it would end its uploads.
+The loop of a worker, a monitor or a scaler beats about once a second, from its start on: it touches a file,
+whose age the check looks at, and tells systemd's watchdog. One whose broker is away is healthy: restarting it
+would end uploads. Whether a monitor's or a scaler's rounds work is asked with `upswell doctor`.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -21,23 +23,53 @@ LONGEST_PAUSE = 10.0
 INTERVALS = 5
 """A loop that has not turned for so many status intervals, and at least `LONGEST_PAUSE` s, is stuck."""
 
+_starting: set[str] = set()
+
 
 def beat() -> None:
-    """Say that the worker's loop turns."""
+    """Say that the loop turns."""
     path = os.environ.get(VARIABLE)
     if path:
         with suppress(OSError):  # a full disk must not stop a worker
             Path(path).touch()
+    _tell_systemd("WATCHDOG=1")
+
+
+def starts(part: str) -> None:
+    """Say that a part of this process is starting: the process is ready when all its parts are."""
+    _starting.add(part)
+
+
+def works(part: str) -> None:
+    """Say that a part has started."""
+    if part in _starting:
+        _starting.remove(part)
+        if not _starting:
+            _tell_systemd("READY=1")
+
+
+def stops() -> None:
+    """Say that this process drains and will then end, however long that takes."""
+    _tell_systemd("STOPPING=1")
+
+
+def _tell_systemd(message: str) -> None:
+    """Send a message to the service manager that started this process, if one did (see sd_notify(3))."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if path:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.setblocking(False)
+            manager.sendto(message.encode(), f"\0{path[1:]}" if path.startswith("@") else path)
 
 
 def main() -> int:
-    """Return 0 if the worker's loop turned lately, else 1, with a line that says why."""
+    """Return 0 if the loop turned lately, else 1, with a line that says why."""
     try:
         age = time.time() - Path(os.environ.get(VARIABLE, "")).stat().st_mtime
     except OSError as error:
-        return _unhealthy(f"no worker runs here: {error}")
+        return _unhealthy(f"no worker, monitor or scaler runs here: {error}")
     if age > max(LONGEST_PAUSE, INTERVALS * settings.load()[0].status_interval):
-        return _unhealthy(f"the worker's loop has stood still for {age:.0f} s")
+        return _unhealthy(f"the loop has stood still for {age:.0f} s")
     return 0
 
 

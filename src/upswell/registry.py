@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from msgspec import Struct
 
+from upswell import extras
 from upswell.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -127,9 +128,7 @@ class Registry(Generic[Factory]):
             module = importlib.import_module(match["module"])
         except ImportError as error:
             if extra is not None:
-                raise SettingsError(
-                    f"{self.seam} {name} needs pip install 'upswell[{extra}]': {error}"
-                ) from error
+                raise SettingsError(extras.needs(f"{self.seam} {name}", extra, error)) from error
             raise self._not_importable(match["module"], name, folder, error) from error
         except Exception as error:  # whatever a user's own module raises
             raise self._not_importable(match["module"], name, folder, error) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.recorded_journal import write_journal
+from support.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -26,25 +27,29 @@ def test_the_first_block_of_the_readme_is_the_two_commands() -> None:
 
 
 @pytest.mark.slow
-def test_the_readmes_own_uploads_are_stored(tmp_path: Path) -> None:
+def test_the_readmes_own_uploads_typed_at_a_terminal_are_stored_and_what_was_started_stops(
+    tmp_path: Path,
+) -> None:
+    """What runs in the background prints nothing into the prompt, and ends as the README says."""
     (tmp_path / "README.md").write_bytes((ROOT / "README.md").read_bytes())
+    block = next(block for block in blocks("README.md") if "upswell up" in block)
+    lines = [line.split("#")[0].strip() for line in block.splitlines()]
+    assert lines[-1] == "kill %1"
     environment = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "XDG_STATE_HOME": str(tmp_path / "state"),
     }
-    script = blocks("README.md")[1] + "\nkill -INT %1 && wait %1\n"
-    done = subprocess.run(
-        ["bash", "-e", "-m", "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    with Terminal(environment, tmp_path) as terminal:
+        for line in lines[:-1]:
+            shown = terminal.run(line)
+            assert shown.status == 0, shown.text
+            assert "app=" not in shown.text
+        assert re.search(r"\[1\].*Running.*upswell up", terminal.run("jobs").text)
+        assert "ended with 0" in terminal.run("kill %1; wait %1; echo ended with $?").text
+        shown = terminal.run("cat upswell.log").text
+        assert "scaler.worker_started" in shown
+        assert "scaler.worker_left" in shown
     stored = [path for path in (tmp_path / "state/upswell/store").rglob("README.md") if path.is_file()]
     assert [path.read_bytes() for path in stored] == [(ROOT / "README.md").read_bytes()]
 

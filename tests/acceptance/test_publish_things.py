@@ -303,3 +303,31 @@ def test_a_prefix_of_s3_is_copied_to_another_and_verified(
             assert there["Body"].read() == body
         up.send_signal(signal.SIGINT)
         assert up.wait(60) == 0, system.logs()
+
+
+@on_both_brokers
+def test_a_folder_published_again_while_its_large_files_are_under_way_is_stored_once(
+    system: System, endpoint: str
+) -> None:
+    system.environment |= {
+        **s3_server.environment(),
+        "UPSWELL_STORE_ENDPOINT": endpoint,
+        "UPSWELL_DESTINATION": "s3://bucket/out",
+        "UPSWELL_SLOTS": "1",
+        "UPSWELL_UPLOAD_RATE_LIMIT": str(1536 * 1024),
+    }
+    fill(system, {b"large": os.urandom(24 * 1024 * 1024)})
+    for _ in range(2):
+        system.start("worker", "--app", system.app_id)
+    first = system.start("publish", "--app", system.app_id, "--wait", str(system.sources))
+    wait_until(lambda: "out/large" in s3_server.unfinished(endpoint), 90, system.logs)
+    summary, _ = publish(system, "--wait", str(system.sources))
+    assert first.wait(60) == 0, system.logs()
+    assert (summary["published"], summary["stored"], summary["dead"]) == (1, 1, 0)
+    assert summary["failed_attempts"] == 0, system.logs()
+    log = (system.folder / "worker.log").read_text()
+    assert "store.waits_for_turn" in log
+    assert "store.parts_removed" not in log
+    assert s3_server.unfinished(endpoint) == []
+    body = s3_server.client(endpoint).get_object(Bucket=s3_server.BUCKET, Key="out/large")["Body"].read()
+    assert body == (system.sources / "large").read_bytes()

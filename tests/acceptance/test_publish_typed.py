@@ -117,5 +117,10 @@ def test_config_check_warns_of_applications_that_share_a_destination(
     assert shown.status == 0
     text = " ".join(shown.text.split())
     assert "warning: ap1 and ap2 both store in" in text
+    fill(system, a_jpg="a")
+    shown = terminal.run(
+        f"UPSWELL_APPS=ap1,ap2 UPSWELL_DESTINATION={system.sources} upswell publish --app ap2 -n a.jpg"
+    )
+    assert "warning: ap1 and ap2 both store in" in " ".join(shown.text.split())
     shown = terminal.run("unset UPSWELL_DESTINATION; UPSWELL_APPS=ap1,ap2 upswell config check")
     assert "warning" not in shown.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -131,6 +132,17 @@ def test_a_misspelt_application_is_told_at_once_with_the_known_ones(system: Syst
         shown = terminal.finish()
     assert shown.status == 0, shown.text
     assert unwrapped(f"stored at file://{system.store}/a.jpg") in unwrapped(shown.text)
+
+
+def test_where_a_scaler_runs_nobody_is_asked_to_start_one(system: System) -> None:
+    system.environment["UPSWELL_MIN_WORKERS"] = "0"
+    up = system.start("up")
+    wait_until(lambda: "scaler." in system.logs(), 60, system.logs)
+    done = system.run("publish", "--app", system.app_id, "--wait", str(system.sources), timeout=100)
+    assert "a scaler runs, which starts workers when they are needed" in done.stderr
+    assert done.stdout.splitlines()[-1] == f"stored below file://{system.store}/"
+    up.send_signal(signal.SIGINT)
+    assert up.wait(60) == 0, system.logs()
 
 
 def test_objects_are_found_in_the_destination_where_replies_are_lost(system: System) -> None:

@@ -152,6 +152,30 @@ def test_workers_that_are_not_needed_any_more_leave_by_themselves(course: Course
 
 
 @pytest.mark.slow
+def test_without_docker_one_line_names_the_way_out_and_status_works_beside_it(course: Course) -> None:
+    del course.environment["UPSWELL_FLEET"]
+    course.environment["DOCKER_HOST"] = f"unix://{course.folder}/no-engine"
+    settings = course.folder / "upswell.toml"
+    settings.write_text(settings.read_text().replace('"DSTREPORT"', f'"{course.reports}"'))
+    worker = course.worker("--seconds", "1-2")
+    monitor = course.start("simple_congestion_monitor.py", "--report_queuename", course.reports)
+    wait_until(lambda: "worker.started" in worker() and "monitor.started" in monitor(), 60, monitor)
+    course.publish()
+    wait_until(lambda: "scale out 1 → 2" in monitor(), 60, monitor)
+    wait_until(lambda: "scale out 2 → 3" in monitor(), 60, monitor)  # the scaler has tried some times by now
+    told = [line for line in monitor().splitlines() if "level=error" in line]
+    assert len(told) == 1, monitor()
+    assert "UPSWELL_FLEET=process" in told[0]
+    status = subprocess.run(
+        [sys.executable, "-m", "upswell", "status"],
+        cwd=course.folder, env=course.environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "monitor is working" in status.stdout, status
+    assert "scale out 1 → 2" in status.stdout, status
+    assert course.stop() == [0, 0], monitor() + worker()
+
+
+@pytest.mark.slow
 def test_reports_of_an_application_that_is_not_in_the_settings_start_nothing(course: Course) -> None:
     """Anyone can send a report: a report alone must not be able to start a program."""
     worker = course.worker("--seconds", "1-2")

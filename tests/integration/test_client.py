@@ -18,7 +18,7 @@ import pytest
 
 from support.rabbitmq_node import RabbitNode, missing
 from support.system import System, wait_until
-from upswell import AsyncClient, Client, UploadFailed, UploadRequest
+from upswell import AsyncClient, Client, MessageError, UploadFailed, UploadRequest
 from upswell.broker import open_broker
 
 if TYPE_CHECKING:
@@ -129,7 +129,64 @@ def test_many_are_published_from_any_iterable_with_progress(system: System) -> N
         assert (rest.published, rest.stored) == (150, 150)
         assert len(system.stored()) == 300
         incomplete = uploads.publish_many(system.app_id, [files[0]], wait=True, timeout=0)
-        assert (incomplete.complete, incomplete.outstanding) in {(False, 1), (True, 0)}
+        assert incomplete.complete == (incomplete.stored == 1), "no error, and nothing counted that is not"
+
+
+def test_what_a_program_gave_before_its_error_is_published(system: System) -> None:
+    told: list[PublishCounts] = []
+
+    def uris() -> Iterator[str]:
+        yield from (f"https://example.org/{number}" for number in range(450))
+        raise OSError("the disk is gone")
+
+    with client_of(system) as uploads:
+        for wait in (False, True):
+            with pytest.raises(OSError, match="the disk is gone"):
+                uploads.publish_many(system.app_id, uris(), wait=wait, progress=told.append)
+        with pytest.raises(MessageError, match="/nothing/there"):
+            uploads.publish_many(system.app_id, ["https://example.org/1", "/nothing/there"])
+        assert uploads.status(system.app_id).ready == 901
+
+
+FORKING = """
+import os, sys
+from upswell import Client, UpswellError
+
+app, file = sys.argv[1:]
+uploads = Client()
+if os.fork() == 0:  # not used yet: each process connects by itself
+    uploads.publish(app, file, key="child")
+    os._exit(0)
+uploads.publish(app, file, key="parent")
+assert os.wait()[1] == 0
+if os.fork() == 0:
+    try:
+        uploads.publish(app, file, key="too late")
+    except UpswellError as error:
+        print(error, flush=True)
+    uploads.close()
+    os._exit(0)
+os.wait()
+uploads.publish(app, file, key="afterwards")
+print(uploads.status(app).ready)
+"""
+
+
+def test_a_client_is_made_before_a_fork_and_used_after_it(system: System) -> None:
+    (file,) = make_files(system, 1)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING, system.app_id, str(file)],
+        env=system.environment,
+        cwd=system.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr  # which may hold a warning on a busy machine
+    error, ready = done.stdout.splitlines()
+    assert error.endswith("make one in each process, after the fork")
+    assert ready == "3"
 
 
 def test_any_number_of_threads_may_share_a_client(system: System) -> None:
@@ -238,6 +295,6 @@ def test_a_program_prints_nothing_and_ends_without_closing_its_client(system: Sy
         check=False,
         timeout=60,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
     with client_of(system) as uploads:
         assert uploads.status(system.app_id).ready == 1

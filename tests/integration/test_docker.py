@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support import s3_server
 from upswell.broker import open_broker, topology
 from upswell.broker.protocol import Broker, Message
 from upswell.errors import FleetError
@@ -81,6 +82,27 @@ def test_the_courses_own_image_is_built_in_the_quickstart(engine: DockerEngine, 
     config = json.loads(engine.docker("image", "inspect", "app_id_worker_container/dst2018:0.1"))[0]["Config"]
     assert config["Cmd"] == ["worker"]
     assert config["Labels"]["upswell.image"] == "worker"
+
+
+def test_the_image_uploads_to_s3_and_reads_rules(engine: DockerEngine, image: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    (tmp_path / "rules.toml").write_text(
+        'timezone = "Europe/Helsinki"\n[rules.day]\nwhen = "hour > 8"\nat_least = 5\n'
+    )
+    run = ("run", "--rm", "--network", "host", "--volume", f"{tmp_path}:/data:ro")
+    with s3_server.s3_server("seaweedfs", tmp_path / "s3") as endpoint:
+        variables = {**s3_server.environment(), "AWS_ENDPOINT_URL": endpoint}
+        given = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
+        shown = engine.docker(
+            *run, *given, image, "upload", "/data/photo.jpg", f"s3://{s3_server.BUCKET}/from/"
+        )
+        body = s3_server.client(endpoint).get_object(Bucket=s3_server.BUCKET, Key="from/photo.jpg")["Body"]
+        assert body.read() == b"a photo", shown
+    variables = ("--env", "UPSWELL_APPS=a", "--env", "UPSWELL_RULES_FILE=/data/rules.toml")
+    engine.docker(*run, *variables, image, "config", "check")
+    missing = engine.docker("run", "--rm", "--entrypoint", "python3", image, "-m", "upswell.extras")
+    assert missing == 'not installed: plot (--plot); to add: see "Install" in Upswell\'s README.md\n'
 
 
 def test_a_worker_in_a_container_is_healthy_and_drains_at_sigterm(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import pytest
 
+from upswell import __version__
 from upswell.cli import upswell
 from upswell.events import EVENTS
+from upswell.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +90,22 @@ def test_every_name_in_code_type_is_in_the_code(page: str) -> None:
     named = {span for span in spans(page) if NAME.match(span)} - OF_OTHERS
     unknown = {name for name in named - code if not set(name.rsplit("_", 1)) <= code}  # rules compose theirs
     assert not unknown, f"{page} names what no file has: {sorted(unknown)}"
+
+
+def test_the_image_that_the_readme_builds_is_one_that_the_fleet_looks_for() -> None:
+    pytest.importorskip("docker")
+    from upswell.fleets.docker import settings_of_workers  # noqa: PLC0415 - it needs the extra docker
+
+    readme = read("README.md")
+    app = re.findall(r"UPSWELL_APPS=(\w+)", readme)
+    built = re.findall(r"docker build -t (\S+)", readme)
+    assert built == [settings_of_workers(Settings(), app[0]).image]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    locked = next(one for one in tomllib.loads(read("uv.lock"))["package"] if one["name"] == "upswell")
+    assert project["version"] == locked["version"] == __version__
 
 
 def words_of_the_code() -> set[str]:

@@ -40,7 +40,7 @@ def test_a_worker_with_a_long_status_interval_is_given_its_time(
 @pytest.mark.usefixtures("heartbeat")
 def test_without_a_worker_the_check_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert healthcheck.main() == 1
-    assert "no worker runs here" in capsys.readouterr().out
+    assert "no worker, monitor or scaler runs here" in capsys.readouterr().out
 
 
 def test_outside_a_container_nothing_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +53,22 @@ def test_outside_a_container_nothing_is_touched(tmp_path: Path, monkeypatch: pyt
 def test_a_heartbeat_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(healthcheck.VARIABLE, "/proc/nowhere/heartbeat")
     healthcheck.beat()
+
+
+def test_a_process_is_ready_once_when_all_its_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(healthcheck, "_tell_systemd", told.append)
+    healthcheck.starts("monitor")
+    healthcheck.starts("scaler")
+    healthcheck.works("monitor")
+    healthcheck.works("monitor")
+    assert told == []
+    healthcheck.works("scaler")
+    healthcheck.works("scaler")
+    assert told == ["READY=1"]
+
+
+def test_a_service_manager_that_is_gone_stops_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    healthcheck.beat()
+    healthcheck.stops()

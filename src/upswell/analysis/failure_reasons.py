@@ -13,6 +13,9 @@ from upswell.safe import safe
 MOST_REASONS = 100
 """Reasons that are told apart; the ones not heard of for longest are forgotten."""
 
+MOST_CHARACTERS = 1000
+"""A worker sends no longer reason; of another's only the beginning is read."""
+
 _IN_URI = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://[^\s/?#'\"]*)/[^\s'\"]*[^\s'\".,;:)]")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 _SIZE = re.compile(r"\b\d+ bytes")
@@ -26,7 +29,8 @@ def common_reason(reason: str, *names: str) -> str:
     >>> common_reason("a.jpg has 12 bytes", "a.jpg")
     '... has ... bytes'
     """
-    reason = _SIZE.sub("... bytes", _CHECKSUM.sub("sha256:...", _IN_URI.sub(r"\1/...", reason)))
+    reason = _IN_URI.sub(r"\1/...", reason[:MOST_CHARACTERS])
+    reason = _SIZE.sub("... bytes", _CHECKSUM.sub("sha256:...", reason))
     for name in names:
         if name:
             reason = reason.replace(name, "...")

@@ -11,6 +11,7 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from upswell import healthcheck
 from upswell.broker import topology
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError
@@ -90,11 +91,16 @@ class Pulse:
 
 @asynccontextmanager
 async def beating(broker: Broker, status: Callable[[], PartStatus]) -> AsyncGenerator[None]:
-    """Send a heartbeat every second while the context lasts, and a last one that says `stopped`."""
+    """Send a heartbeat every second while the context lasts, and a last one that says `stopped`.
+
+    Whoever supervises this process hears it, too: a container's health check, systemd.
+    """
+    healthcheck.starts(status().part)
     beats = asyncio.create_task(_beat(broker, status))
     try:
         yield
     finally:
+        healthcheck.stops()
         beats.cancel()
         await asyncio.wait([beats])
         last = status()
@@ -106,7 +112,13 @@ async def beating(broker: Broker, status: Callable[[], PartStatus]) -> AsyncGene
 
 async def _beat(broker: Broker, status: Callable[[], PartStatus]) -> None:
     while True:
-        _send(broker, status())
+        present = status()
+        _send(broker, present)
+        healthcheck.beat()
+        if present.state == "draining":
+            healthcheck.stops()
+        elif present.state != "starting":
+            healthcheck.works(present.part)
         await asyncio.sleep(HEARTBEAT_SECONDS)
 
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, cast
 
 import click
 
+from upswell.cli.help import CommandGroup
 from upswell.safe import safe
 
 ROOMS = {
@@ -49,7 +50,7 @@ COMMANDS = {
 """Command -> its summary, in the order of `--help`."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(CommandGroup):
     """Imports a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -85,6 +86,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         status: Any = upswell.main(args=arguments, prog_name="upswell", standalone_mode=False)
         sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.format_message())
+        status = 2
     except click.UsageError as error:
         usage = f"{error.ctx.get_usage()}\n" if error.ctx else ""
         _fail(error.format_message(), status=2, before=usage)

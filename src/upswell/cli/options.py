@@ -15,14 +15,15 @@ from typing import Any, TypeVar
 import click
 
 from upswell import events
+from upswell.cli.completion import complete_apps, complete_assignments, complete_files, completing
+from upswell.cli.help import PREFIX
 from upswell.errors import MessageError
 from upswell.messages import check_app_id
-from upswell.settings import SETTINGS, Setting, load_settings
+from upswell.settings import SETTINGS, Setting, Settings, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 EVERYWHERE = "every command"
-_PREFIX = "setting_"
 
 
 def _check_apps(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
@@ -46,6 +47,7 @@ def app_option(**attributes: Any) -> Callable[[Command], Command]:
     """Return the option `--app`, by default required."""
     attributes.setdefault("required", not attributes.get("multiple"))
     attributes.setdefault("help", "Application, for example e123456.")
+    attributes.setdefault("shell_complete", complete_apps)
     return click.option("--app", "app", callback=_check_apps, metavar="APP", **attributes)
 
 
@@ -64,7 +66,7 @@ def with_settings(name: str, *, quiet: str | None = None) -> Callable[[Command],
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
         def command(config: str | None, others: tuple[tuple[str, str], ...], **arguments: Any) -> Any:
-            flags = {setting: _flag(arguments.pop(_PREFIX + setting)) for setting in offered}
+            flags = {setting: _flag(arguments.pop(PREFIX + setting)) for setting in offered}
             app: Any = arguments.get("app")
             apps: tuple[str, ...] = (app,) if isinstance(app, str) else app or ()
             settings, origins = load_settings(config, {**flags, **dict(others)}, apps)
@@ -85,6 +87,8 @@ def config_option(function: Command) -> Command:
     return click.option(
         "--config",
         metavar="FILE",
+        is_eager=True,  # --app is completed by it
+        shell_complete=complete_files,
         help="TOML settings file. Default: $UPSWELL_CONFIG, or upswell.toml in this folder.",
     )(function)
 
@@ -94,11 +98,24 @@ def _option(name: str, setting: Setting) -> Callable[[Command], Command]:
     option = name.replace("_", "-")
     return click.option(
         f"--{option.removesuffix('s') if several else option}",
-        _PREFIX + name,
+        PREFIX + name,
         multiple=several,
         metavar="PATH" if setting.path else "VALUE",
-        help=setting.text,
+        help=f"{setting.text}{_default(name)}",
+        shell_complete=completing(name),
     )
+
+
+def _default(name: str) -> str:
+    """Return a setting's default for `--help`; where it is empty, the text says what that means."""
+    default = getattr(_DEFAULTS, name)
+    if default is None or default in ("", []):
+        return ""
+    text = f"{default:g}" if isinstance(default, float) else str(default).lower()
+    return f"  [default: {text}]"
+
+
+_DEFAULTS = Settings()
 
 
 def _set_option(function: Command) -> Command:
@@ -108,6 +125,7 @@ def _set_option(function: Command) -> Command:
         "others",
         multiple=True,
         callback=_pairs,
+        shell_complete=complete_assignments,
         metavar="NAME=VALUE",
         help="Any other setting, such as handlers.simulate.seconds=1-2 (repeatable).",
     )(function)

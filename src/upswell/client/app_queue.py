@@ -23,7 +23,7 @@ from upswell.publisher.dead_letters import (
 from upswell.publisher.loop import Publisher
 from upswell.publisher.publishing import follow
 from upswell.publisher.readable import check_roots
-from upswell.publisher.replies import Replies
+from upswell.publisher.replies import Replies, listen
 from upswell.publisher.sources import local_path
 from upswell.publisher.unanswered import Unanswered
 
@@ -39,6 +39,9 @@ _log = get_logger()
 
 ROUND_SECONDS = 1.0
 """How often it is asked what became of uploads whose reply does not come."""
+
+LONG_WAIT_SECONDS = 1.0
+"""After such a wait in vain the queue is looked at for a reason."""
 
 REPORT_SECONDS = 0.2
 """How often a progress callback is called."""
@@ -92,7 +95,7 @@ class AppQueue:
             async with asyncio.timeout(timeout):
                 await pending.ended.wait()
         except TimeoutError:
-            raise TimeoutError(_overdue(pending, timeout)) from None
+            raise TimeoutError(f"{_overdue(pending, timeout)}{await self._why(timeout or 0)}") from None
         finally:
             self._waiting -= 1
         if pending.result is not None:
@@ -122,30 +125,39 @@ class AppQueue:
         started = time.monotonic()
         replies = Replies()
         queue = reply_queue(name)
-        reply_to = await replies.listen(self._broker, queue) if wait else None
-        publisher = Publisher(broker=self._broker, upload_queue=self.name, reply_to=reply_to)
-        is_complete = False
+        consumer = await listen(self._broker, queue, replies.take) if wait else None
+        publisher = Publisher(
+            broker=self._broker, upload_queue=self.name, reply_to=queue.name if wait else None
+        )
 
         def on_round(now: float) -> None:
             if progress is not None:
-                progress(_counts(publisher, replies, now - started, complete=is_complete))
+                progress(_counts(publisher, replies, now - started, complete=False))
 
         try:
             if wait:
                 known = await self._inquiry.known()
                 unanswered = Unanswered(
-                    self._broker, self.name, replies, known.hold, self.settings.upload_timeout
+                    self._broker,
+                    self.name,
+                    replies,
+                    known.hold,
+                    self.settings.upload_timeout,
+                    since=time.time(),
                 )
                 sending = _all(publisher, replies.expecting(self._checked(requests)))
                 end = await follow(replies, unanswered, sending, timeout, on_round)
                 is_complete = end == "complete"
             else:
                 is_complete = await _within(_all(publisher, self._checked(requests)), timeout, on_round)
+            counts = _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
         finally:
-            if wait:
+            if consumer is not None:
+                await consumer.cancel()
                 await self._broker.delete(queue.name)
-        on_round(time.monotonic())
-        return _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
+        if progress is not None:
+            progress(counts)
+        return counts
 
     async def dead(self, limit: int) -> list[DeadUpload]:
         """Return up to `limit` dead letters, the oldest first; they stay where they are."""
@@ -166,6 +178,21 @@ class AppQueue:
             self._asking.cancel()
             await asyncio.wait([self._asking])
         self._inquiry.close()
+
+    async def _why(self, waited: float) -> str:
+        """Return a reason for a wait in vain that the queue shows; it is not asked at every short wait."""
+        if waited < LONG_WAIT_SECONDS:
+            return ""
+        try:
+            async with asyncio.timeout(ROUND_SECONDS):
+                depth = await self._broker.depth(self.name)
+        except TimeoutError:
+            return "; the broker does not answer"
+        except UpswellError:
+            return ""
+        if depth is not None and not depth.consumers:
+            return f"; no worker consumes {self.name}"
+        return "" if depth is None else f"; {depth.messages_ready} wait in {self.name}"
 
     def _check(self, request: UploadRequest) -> None:
         """Refuse a file where workers may read none."""

@@ -123,6 +123,7 @@ class AsyncClient:
                 queue = await self._queue(app)
                 pending = self._pending.expect(request)
                 await queue.send(request)
+                self._pending.confirmed(pending)
         except TimeoutError:
             raise TimeoutError(
                 f"the broker did not confirm upload {request.id} within {timeout:g} s"

@@ -142,44 +142,42 @@ class Client:
             MessageError: an item cannot be uploaded. Those before it are published.
             BrokerError: the broker refuses.
         """
-        newest: list[PublishCounts] = []
-
-        def publish(requests: AsyncIterable[Item]) -> Future[PublishCounts]:
-            return self._loop.start(
-                self._client.publish_many(
-                    app,
-                    requests,
-                    type=type,
-                    wait=wait,
-                    timeout=timeout,
-                    progress=newest.append,
-                )
+        told: list[PublishCounts] = []
+        feed = Feed()
+        source = items if hasattr(items, "__aiter__") else feed
+        publishing = self._loop.start(
+            self._client.publish_many(
+                app, source, type=type, wait=wait, timeout=timeout, progress=told.append
             )
+        )
 
         def until(*futures: Future[Any]) -> None:
-            while not wait_for(futures, REPORT_SECONDS, FIRST_COMPLETED).done:
-                if newest and progress is not None:
-                    progress(newest[-1])
-                newest.clear()
+            is_done = False
+            while not is_done:
+                is_done = bool(wait_for(futures, REPORT_SECONDS, FIRST_COMPLETED).done)
+                if told and progress is not None:
+                    progress(told[-1])
+                told.clear()
 
-        if hasattr(items, "__aiter__"):
-            publishing = publish(items)  # type: ignore[arg-type] - it is asynchronous
-        else:
-            feed = Feed()
-            publishing = publish(feed)
+        def fill() -> None:
+            error: Exception | None = None
             try:
-                for batch in batches(items, app, type):  # type: ignore[arg-type] - it is not
-                    until(putting := self._loop.start(feed.put(batch)), publishing)
+                for batch in batches(items, app, type):  # type: ignore[arg-type] - it is an ordinary one
+                    until(self._loop.start(feed.put(batch)), publishing)
                     if publishing.done():
-                        putting.cancel()
-                        break
-            finally:
-                self._loop.start(feed.end())
-        until(publishing)
-        counts = publishing.result()
-        if progress is not None:
-            progress(counts)
-        return counts
+                        return
+            except Exception as raised:  # noqa: BLE001 - of the program's own iterable: raised again at the end
+                error = raised
+            self._loop.start(feed.end(error))
+
+        try:
+            if source is feed:
+                fill()
+            until(publishing)
+        except BaseException:  # such as a Ctrl-C
+            publishing.cancel()
+            raise
+        return publishing.result()
 
     def status(self, app: str) -> AppStatus:
         """Return an application's queue depth and workers.
@@ -225,20 +223,24 @@ class Feed:
 
     def __init__(self) -> None:
         self._batches: asyncio.Queue[list[UploadRequest] | None] = asyncio.Queue(BATCHES_AHEAD)
+        self._error: Exception | None = None
 
     async def put(self, batch: list[UploadRequest]) -> None:
         """Hand on a batch; waits while enough are waiting."""
         await self._batches.put(batch)
 
-    async def end(self) -> None:
-        """Tell that there are no more; without effect where nobody listens any more."""
+    async def end(self, error: Exception | None) -> None:
+        """Tell that there are no more, or that an error came instead."""
+        self._error = error
         await self._batches.put(None)
 
     async def __aiter__(self) -> AsyncIterator[UploadRequest]:
-        """Yield the requests until the end."""
+        """Yield the requests until the end; raise the error."""
         while (batch := await self._batches.get()) is not None:
             for request in batch:
                 yield request
+        if self._error is not None:
+            raise self._error
 
 
 class LoopThread:

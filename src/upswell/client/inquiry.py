@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING
 
 from upswell.broker.topology import dead_letter_queue
 from upswell.client.results import UploadResult
-from upswell.errors import MessageError
-from upswell.messages import UploadRequest, decode
 from upswell.publisher.already_stored import AlreadyStored
-from upswell.publisher.dead_letters import reason_of, request_id_of
+from upswell.publisher.dead_letters import published_at, reason_of, request_id_of
 from upswell.requests import key_of
 from upswell.stores.addresses import Addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from upswell.broker import Broker, Delivery
+    from upswell.broker import Broker
     from upswell.client.pending import Pending
     from upswell.settings import Settings
 
@@ -71,13 +69,13 @@ class Inquiry:
         if not quiet:
             self._idle_since = None
             return
-        free_since = await self._free_since(now)
-        is_hopeless = free_since is not None and now - free_since >= SILENT_SECONDS
-        await self._search_dead_letters(quiet, again=is_hopeless)
+        patience = await self._patience(now)
+        idle_since = now if self._idle_since is None else self._idle_since
+        hopeless = [one for one in quiet if now - max(idle_since, one.last_sign) >= patience]
+        await self._search_dead_letters(quiet, again=bool(hopeless))
         await self._ask_destination(quiet, now)
-        for one in quiet:
-            if is_hopeless and one.last_sign <= (free_since or 0):
-                one.fail(self._unknown())
+        for one in hopeless:
+            one.fail(self._unknown())
 
     async def known(self) -> AlreadyStored:
         """Return who asks the destination."""
@@ -91,8 +89,8 @@ class Inquiry:
         """End its threads."""
         self._resources.close()
 
-    async def _free_since(self, now: float) -> float | None:
-        """Return since when no request can be with a worker; None: there may be some.
+    async def _patience(self, now: float) -> float:
+        """Look whether the queue is idle; return how long it must be so until nothing can be with a worker.
 
         Where the broker does not tell what is in flight, an upload may be for as long as its time limit.
         """
@@ -101,9 +99,9 @@ class Inquiry:
         in_flight = depth.messages_unacknowledged if depth else 0
         if ready or in_flight:
             self._idle_since = None
-            return None
-        self._idle_since = self._idle_since or now
-        return self._idle_since if in_flight == 0 else self._idle_since + self._settings.upload_timeout
+        elif self._idle_since is None:
+            self._idle_since = now
+        return SILENT_SECONDS if in_flight is not None else SILENT_SECONDS + self._settings.upload_timeout
 
     async def _search_dead_letters(self, quiet: Sequence[Pending], *, again: bool) -> None:
         """Find those that died; a letter from before its upload was published is another's."""
@@ -120,7 +118,7 @@ class Inquiry:
         self._searched |= wanted.keys()
         for letter in await self._broker.look(dead_letters, MOST_DEAD):
             one = wanted.get(request_id_of(letter))
-            if one is not None and _published_at(letter) >= one.published_at:
+            if one is not None and published_at(letter) >= one.published_at:
                 one.fail(reason_of(letter))
 
     async def _ask_destination(self, quiet: Sequence[Pending], now: float) -> None:
@@ -152,10 +150,3 @@ class Inquiry:
         asked = self._known is not None and self._known.asks_destination
         why = "does not hold its bytes" if asked else "cannot be asked from here"
         return f"it left the queue and no reply came from a worker; the destination {why}"
-
-
-def _published_at(letter: Delivery) -> float:
-    try:
-        return decode(UploadRequest, letter.body).published_at or 0.0
-    except MessageError:
-        return 0.0

@@ -106,7 +106,7 @@ def batches(
             if len(batch) >= BATCH or monotonic() - since > BATCH_SECONDS:
                 yield batch
                 batch, since = [], monotonic()
-    except (MessageError, TypeError):
+    except Exception:  # whatever the program's own iterable raises
         yield batch
         raise
     yield batch

@@ -7,6 +7,7 @@ An upload that nobody holds any more is forgotten, so memory is bounded by what 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 class Pending:
     """One published upload: `ended` is set once `result` or `reason` is there, or the client was closed.
 
-    `published_at` is by the wall clock, as in the request itself; `last_sign` by the monotonic one.
+    `published_at` is by the wall clock, as in the request itself. `last_sign` is when the broker confirmed it
+    or a worker reported on it, by the monotonic one; before, nothing is missing.
     """
 
-    def __init__(self, request: UploadRequest, published_at: float, now: float) -> None:
+    def __init__(self, request: UploadRequest, published_at: float) -> None:
         self.request = request
         self.published_at = published_at
-        self.last_sign = now
+        self.last_sign = math.inf
         self.ended = asyncio.Event()
         self.result: UploadResult | None = None
         self.reason: str | None = None
@@ -90,9 +92,13 @@ class PendingUploads:
         assert request.id is not None
         pending = self._held.get((request.app_id, request.id))
         if pending is None or pending.ended.is_set():
-            pending = Pending(request, self._clock(), self._monotonic())
+            pending = Pending(request, self._clock())
             self._held[request.app_id, request.id] = pending
         return pending
+
+    def confirmed(self, pending: Pending) -> None:
+        """Note that the broker has a request safe: from now on a reply may be missed."""
+        pending.last_sign = self._monotonic()
 
     def take(self, delivery: Delivery) -> None:
         """Take a delivery of the reply queue; what is no report on one of ours is let pass."""

@@ -135,8 +135,8 @@ class DockerFleet:
             raise FleetError(f"Docker engine refused: {safe(str(error.explanation or error))}") from error
         except (errors.DockerException, requests.exceptions.RequestException, OSError) as error:
             raise FleetError(
-                "cannot reach the Docker engine (is it running? are you in the docker group?): "
-                f"{safe(str(error))}"
+                "cannot reach the Docker engine (is it running? are you in the docker group? "
+                f"UPSWELL_FLEET=process does without it): {safe(str(error))}"
             ) from error
 
     def _start(self, client: Any, worker: WorkerSpec) -> None:

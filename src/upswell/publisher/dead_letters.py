@@ -48,6 +48,17 @@ def died_at(delivery: Delivery) -> float | None:
     return at if 0 < at < _END_OF_TIME else None
 
 
+def published_at(delivery: Delivery) -> float:
+    """Return when its request was published; 0.0 where it does not say.
+
+    A letter from before a request was published again tells how the earlier one ended.
+    """
+    try:
+        return decode(UploadRequest, delivery.body).published_at or 0.0
+    except MessageError:
+        return 0.0
+
+
 def to_retry(delivery: Delivery, now: float) -> bytes:
     """Return the body to publish again: the same request under the same id, dated now.
 

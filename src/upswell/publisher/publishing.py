@@ -157,7 +157,12 @@ class Publishing:
         if waits:
             sending = self._send(publisher, self.replies.expecting(self.pending()))
             self.unanswered = Unanswered(
-                broker, job.queue, self.replies, self._known.hold, self._settings.upload_timeout
+                broker,
+                job.queue,
+                self.replies,
+                self._known.hold,
+                self._settings.upload_timeout,
+                since=time.time(),
             )
             work = follow(self.replies, self.unanswered, sending, job.timeout, each_round)
         else:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from upswell.errors import UpswellError
 from upswell.messages import UploadRequest
 
 if TYPE_CHECKING:
@@ -69,7 +70,12 @@ class Tally:
             self.sent_bytes += request.size_bytes or 0
             self.sizes_known &= request.size_bytes is not None
         if self._kept is not None:
-            self._kept.write(msgspec.json.encode(request) + b"\n")
+            try:
+                self._kept.write(msgspec.json.encode(request) + b"\n")
+            except OSError as error:
+                raise UpswellError(
+                    f"cannot keep what is to be verified in {gettempdir()}: {error.strerror}"
+                ) from error
 
     def kept(self) -> Iterator[UploadRequest]:
         """Yield all requests again, in order."""

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from upswell.broker.topology import dead_letter_queue
-from upswell.publisher.dead_letters import request_id_of
+from upswell.publisher.dead_letters import published_at, request_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -46,10 +46,18 @@ class Unanswered:
         are_there: whether the destination has what each request's source holds.
         attempt_seconds: how long an attempt may take at most; where nobody knows what is in flight, so long
             without any reply means that none will come.
+        since: when publishing began, by the wall clock: what was published earlier counts as another's.
     """
 
     def __init__(
-        self, broker: Broker, queue: str, replies: Replies, are_there: AreThere, attempt_seconds: float
+        self,
+        broker: Broker,
+        queue: str,
+        replies: Replies,
+        are_there: AreThere,
+        attempt_seconds: float,
+        *,
+        since: float,
     ) -> None:
         self.depth: QueueDepth | None = None
         """The upload queue, as it was last seen."""
@@ -58,6 +66,7 @@ class Unanswered:
         self._replies = replies
         self._are_there = are_there
         self._attempt_seconds = attempt_seconds
+        self._since = since
         self._searched_at_depth = 0
         self._heard = -1
         self._heard_at = 0.0
@@ -108,7 +117,9 @@ class Unanswered:
             return
         self._searched_at_depth = depth.messages_ready
         found = await self._broker.look(dead_letters, MOST_DEAD)
-        self._replies.count_dead(request_id_of(delivery) for delivery in found)
+        self._replies.count_dead(
+            request_id_of(delivery) for delivery in found if published_at(delivery) >= self._since
+        )
 
     def _ask(self, now: float) -> None:
         """Ask the destination beside the waiting: to read large objects takes its time."""

@@ -95,6 +95,8 @@ class Scaler:
         self._last_round_at: float | None = None
         self._leaving = False
         self._nobody_runs = False
+        self._reached = False  # the fleet, ever
+        self._unreachable: tuple[str, float] | None = None  # why, and since when
         self._pulse = Pulse("scaler", name, settings.report_queue, interval=ROUND_SECONDS)
 
     def part_status(self) -> PartStatus:
@@ -148,9 +150,10 @@ class Scaler:
                 workers = await self._fleet.list()
             except FleetError as error:
                 # Which workers run is unknown, which is not the same as none.
-                _log.error("scaler.fleet_unreachable", error=error)
+                self._note_unreachable(error, now)
                 self._nobody_runs = False
                 return
+            self._note_reached(now)
             if not await self._messaging.reachable():
                 self._listening_since = now
             await self._look(workers, now)
@@ -165,7 +168,8 @@ class Scaler:
     async def drain_all(self) -> None:
         """Drain every worker; return when the last one has left, however long its uploads take.
 
-        Cancelled, it leaves them draining; `abandon_all` has them go at once. Another scaler's workers stay.
+        Cancelled, it leaves them draining; `abandon_all` has them go at once. Another scaler's workers stay,
+        and it does not wait for a fleet that it never reached.
         """
         if not self._lock.acquire():
             return
@@ -174,6 +178,8 @@ class Scaler:
         self._nobody_runs = False
         while not self._nobody_runs:
             await self.run_once(self._clock())
+            if not self._reached and self._unreachable is not None:
+                return  # it started none, and which others may run cannot be found out
             if not self._nobody_runs:
                 await self._wait(ROUND_SECONDS / 2)
 
@@ -209,6 +215,19 @@ class Scaler:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         self._changed.clear()
+
+    def _note_unreachable(self, error: FleetError, now: float) -> None:
+        """Log that the fleet cannot be seen: once, and again where the reason is another."""
+        why, since = self._unreachable or ("", now)
+        if str(error) != why:
+            _log.error("scaler.fleet_unreachable", error=error)
+        self._unreachable = (str(error), since)
+
+    def _note_reached(self, now: float) -> None:
+        self._reached = True
+        if self._unreachable is not None:
+            _log.info("scaler.fleet_reachable", seconds=now - self._unreachable[1])
+        self._unreachable = None
 
     def _check_clock(self, now: float) -> None:
         last, self._last_round_at = self._last_round_at, now

@@ -12,7 +12,7 @@
         def open_fleet(self, tmp_path):
             return lambda: MyFleet(tmp_path, command=[sys.executable, str(STAND_IN)])
 
-Upswell's own are held to the same classes. They need `pip install 'upswell[testing]'`: pytest and hypothesis,
+Upswell's own are held to the same classes. They need the extra `testing`: pytest and hypothesis,
 which are imported nowhere else.
 """
 

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from upswell import __version__
+from upswell import __version__, healthcheck
 from upswell.broker import broker_entry, topology
 from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError, SettingsError
 from upswell.events import get_logger
-from upswell.healthcheck import beat
 from upswell.messages import (
     CommandName,
     WorkerCommand,
@@ -221,6 +220,7 @@ class Worker:
     async def _serve(self) -> None:
         if self._leaving:
             return
+        healthcheck.starts("worker")
         ticking = asyncio.create_task(self._tick())
         try:
             await self._open()
@@ -249,6 +249,7 @@ class Worker:
             slots=settings.initial_slots,
             handler=settings.handler,
         )
+        healthcheck.works("worker")
         await self._capacity.listen()
 
     async def run_once(self) -> bool:
@@ -260,6 +261,7 @@ class Worker:
             self._enter(goal)
             return False
         self._enter("draining")
+        healthcheck.stops()
         if self._settings.drain_timeout and self._drain_deadline is None:
             loop = asyncio.get_running_loop()
             self._drain_deadline = loop.call_later(self._settings.drain_timeout, self._drain_overdue)
@@ -331,7 +333,7 @@ class Worker:
     async def _tick(self) -> None:
         loop, interval = asyncio.get_running_loop(), self._settings.status_interval
         while True:
-            beat()
+            healthcheck.beat()
             due = loop.time() + interval
             await asyncio.sleep(interval)
             if loop.time() - due > BLOCKED_SECONDS:

@@ -91,7 +91,7 @@ def test_ctrl_c_ends_a_command_with_status_130(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense"], "No such command 'nonsense'"),
+        (["nonsense"], "upswell has no command 'nonsense'; see upswell --help"),
         (["publish"], "Missing option '--app'"),
         (["publish", "--app", "../x"], "app_id must be 1 to 64 letters, digits, '_' or '-'"),
         (["publish", "--app", "a;rm -rf"], "got 'a;rm -rf'"),

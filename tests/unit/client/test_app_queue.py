@@ -98,6 +98,19 @@ def test_a_timeout_tells_the_last_attempts_failure() -> None:
     run(work())
 
 
+def test_a_long_wait_in_vain_tells_what_the_queue_shows() -> None:
+    async def work() -> None:
+        site = Site()
+        await site.queue.declare()
+        assert await site.queue._why(0.5) == ""
+        assert await site.queue._why(30.0) == "; no worker consumes photos_upload"
+        await site.queue.send(request())
+        await site.broker.consume("photos_upload", lambda _delivery: None, prefetch_count=0)
+        assert await site.queue._why(30.0) == "; 1 wait in photos_upload"
+
+    run(work())
+
+
 def test_a_client_that_is_closed_leaves_nobody_waiting() -> None:
     async def work() -> None:
         site = Site()

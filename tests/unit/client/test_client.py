@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("upswell")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("upswell client")]
 
 
 def test_a_client_starts_nothing_before_it_is_used_and_leaves_nothing_behind(tmp_path: Path) -> None:

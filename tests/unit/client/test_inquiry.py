@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -34,7 +35,8 @@ class Scene:
         self.broker = MemoryBroker()
         own = Settings(**{"destination": str(folder / "store"), "upload_timeout": 100.0, **settings})
         self.inquiry = Inquiry(self.broker, QUEUE, own, monotonic=lambda: self.now)
-        self.pending = Pending(request_for(source, "photos", key="cats/1.jpg"), 1000.0, 0.0)
+        self.pending = Pending(request_for(source, "photos", key="cats/1.jpg"), 1000.0)
+        self.pending.last_sign = 0.0
 
     def store(self, body: bytes) -> None:
         self.stored.parent.mkdir(parents=True, exist_ok=True)
@@ -139,5 +141,27 @@ def test_it_is_not_given_up_while_it_waits_or_may_be_in_flight(tmp_path: Path) -
         await scene.after(1112.0)
         assert scene.pending.reason is not None
         scene.inquiry.close()
+
+    run(work())
+
+
+def test_an_upload_is_missed_neither_before_it_is_confirmed_nor_because_the_queue_was_idle_before(
+    tmp_path: Path,
+) -> None:
+    async def work() -> None:
+        scene = Scene(tmp_path, handler="mine:own")
+        other = Pending(request_for("https://h/a", "photos"), 1000.0)
+        other.last_sign = 0.0
+        await declare_upload_queue(scene.broker, QUEUE, delivery_limit=5)
+        scene.pending.last_sign = math.inf
+        for scene.now in (5.0, 500.0):
+            await scene.inquiry.ask([scene.pending, other])
+        assert other.reason is not None
+        assert scene.pending.reason is None, "its broker does not answer"
+        scene.pending.last_sign = 500.0
+        await scene.after(500.0 + SILENT_SECONDS - 1)
+        assert scene.pending.reason is None
+        await scene.after(500.0 + SILENT_SECONDS)
+        assert scene.pending.reason is not None
 
     run(work())

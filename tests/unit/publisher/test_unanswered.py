@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from upswell.broker.protocol import QueueDepth
-from upswell.messages import UploadRequest
+from support.memory_broker import MemoryBroker
+from upswell.broker.declaring import declare_upload_queue
+from upswell.broker.protocol import Message, QueueDepth
+from upswell.messages import UploadRequest, encode
 from upswell.publisher.replies import Replies
 from upswell.publisher.unanswered import MOST_SECONDS_BETWEEN, QUIET_SECONDS, SILENT_SECONDS, Unanswered
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ATTEMPT = 900.0
+SINCE = 1000.0
 
 
 class Depths:
@@ -40,7 +43,9 @@ class Place:
             self.replies.expect(
                 name, request=UploadRequest(app_id="e1", type="file", uri="file:///x", id=name)
             )
-        self.unanswered = Unanswered(cast("Any", depths), "q", self.replies, self._are_there, ATTEMPT)
+        self.unanswered = Unanswered(
+            cast("Any", depths), "q", self.replies, self._are_there, ATTEMPT, since=SINCE
+        )
 
     async def _are_there(self, requests: Sequence[UploadRequest]) -> list[bool]:
         self.asked += 1
@@ -112,5 +117,23 @@ def test_the_destination_is_asked_at_growing_intervals() -> None:
         place = Place(Depths(0, None, 3))
         await place.hopeless_after(ATTEMPT)
         assert 10 < place.asked < 25
+
+    asyncio.run(scenario())
+
+
+def test_a_dead_letter_of_an_earlier_publishing_does_not_end_the_same_request_published_again() -> None:
+    """Its upload may still run: `publish` after what was wrong is mended."""
+
+    async def scenario() -> None:
+        broker = MemoryBroker()
+        place = Place(cast("Any", broker))
+        await declare_upload_queue(broker, "q", delivery_limit=5)
+        for name, published_at in (("a", SINCE - 50), ("b", SINCE + 1)):
+            body = encode(
+                UploadRequest(app_id="e1", type="file", uri="file:///x", id=name, published_at=published_at)
+            )
+            await broker.publish(Message(body=body, routing_key="q.dead"))
+        await place.hopeless_after(QUIET_SECONDS + 1)
+        assert (place.replies.dead, place.replies.outstanding) == (1, {"a"})
 
     asyncio.run(scenario())

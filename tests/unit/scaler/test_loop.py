@@ -346,7 +346,22 @@ def test_a_fleet_that_cannot_be_seen_is_left_as_it_is(stage: Stage) -> None:
         await stage.round()
         assert len(stage.fleet.started) == 2
 
-    assert play(stage, story).count("scaler.fleet_unreachable") == 5
+    events = play(stage, story)
+    assert [event for event in events if "reachable" in event] == [
+        "scaler.fleet_unreachable",
+        "scaler.fleet_reachable",
+    ]
+
+
+def test_a_fleet_that_was_never_reached_is_not_waited_for_at_the_end(stage: Stage) -> None:
+    """Docker is not installed: Ctrl-C would otherwise do nothing."""
+
+    async def story(stage: Stage) -> None:
+        stage.fleet.broken = True
+        await stage.round()
+        await stage.scaler.drain_all()
+
+    assert play(stage, story).count("scaler.fleet_unreachable") == 1
 
 
 def test_a_clock_that_jumps_neither_loses_nor_drains_a_worker(stage: Stage) -> None:

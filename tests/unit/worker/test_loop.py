@@ -110,7 +110,7 @@ def test_a_worker_whose_broker_is_away_still_shows_that_its_loop_turns(
 ) -> None:
     """The container's health check must not have it restarted."""
     beats: list[None] = []
-    monkeypatch.setattr("upswell.worker.loop.beat", lambda: beats.append(None))
+    monkeypatch.setattr("upswell.healthcheck.beat", lambda: beats.append(None))
 
     async def scenario() -> None:
         rig = Rig(status_interval=1e-9)

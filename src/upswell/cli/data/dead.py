@@ -11,6 +11,7 @@ import msgspec
 from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.topology import DIED_AT_HEADER, TRACEBACK_HEADER, dead_letter_queue
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
+from upswell.cli.help import CommandGroup
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted, instant
 from upswell.errors import UpswellError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 MAX_TRACEBACK_LINES = 200
 
 
-@click.group("dead")
+@click.group("dead", cls=CommandGroup)
 def command() -> None:
     """List, show, retry or purge the dead-lettered requests of an application."""
 
@@ -148,7 +149,7 @@ def _letter(delivery: Delivery) -> Iterator[str]:
 def _json(delivery: Delivery) -> str:
     fields = {
         "id": request_id_of(delivery),
-        "reason": reason_of(delivery),
+        "reason": safe(reason_of(delivery), 10_000),
         "died_at": died_at(delivery),
         "headers": {safe(name): _plain(value) for name, value in delivery.headers.items()},
         "body": safe(delivery.body, None),

@@ -6,6 +6,7 @@ import secrets
 import signal
 import sys
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from shutil import copyfileobj
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,10 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from upswell.broker.heartbeat import HEARTBEAT_SECONDS, HeardParts
 from upswell.cli.connection import connected, run, unique_name
 from upswell.cli.data.publish_summary import print_notes, print_summary, tally_lines
+from upswell.cli.help import SettingsCommand
 from upswell.cli.journals import journal_path, open_journal
 from upswell.cli.options import app_option, finite, load_settings, with_settings
 from upswell.errors import JournalError, UpswellError
@@ -27,11 +30,13 @@ from upswell.publisher.stored_record import StoredRecord
 from upswell.requests import key_of
 from upswell.safe import safe
 from upswell.settings.checking import nearest
+from upswell.settings.overlaps import overlapping_destinations
 from upswell.stores.addresses import Addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
+    from upswell.broker import Broker
     from upswell.settings import Settings
 
 MOST_APPS = 10
@@ -41,7 +46,7 @@ INTERRUPTED = 128 + signal.SIGINT
 """The exit status by convention after Ctrl-C."""
 
 
-@click.command("publish")
+@click.command("publish", cls=SettingsCommand)
 @app_option()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option(
@@ -123,7 +128,11 @@ def command(
         queue = settings.upload_queue_of(app)
         dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
         job = PublishJob(what=what, queue=queue, total=Sources(what, lambda _note: None).count(), **options)
-        known_apps = _known_apps(settings)
+        everything, _ = load_settings(click.get_current_context().params.get("config"), {})
+        for overlap in overlapping_destinations(everything):
+            if app in {overlap.outer, overlap.inner}:
+                click.echo(f"warning: {overlap}", err=True)
+        known_apps = {*everything.apps, *_recorded_apps(settings)}
         return run(_publish(settings.for_app(app), job, known_apps, dry_run=dry_run, as_json=as_json))
 
 
@@ -160,7 +169,7 @@ async def _publish(
             return 1 if tally.failed else 0
         async with connected(settings, "publish") as broker:
             if not await publishing.prepare(broker):
-                _tell_nobody_consumes(job, known_apps)
+                await _tell_nobody_consumes(broker, settings, job, known_apps)
             with _showing(publishing) as show:
                 outcome = await publishing.run(broker, unique_name("publish"), show)
         if job.verify and outcome.end == "complete":
@@ -192,12 +201,16 @@ def _showing(publishing: Publishing) -> Generator[Callable[[float], None]]:
         yield show
 
 
-def _tell_nobody_consumes(job: PublishJob, known_apps: Collection[str]) -> None:
+async def _tell_nobody_consumes(
+    broker: Broker, settings: Settings, job: PublishJob, known_apps: Collection[str]
+) -> None:
     """Say that nobody takes these uploads: the application's name is wrong, or no worker runs."""
     app = job.what.app_id
     if known_apps and app not in known_apps:
         apps = ", ".join(sorted(known_apps)[:MOST_APPS])
         why = f"{app} is not a known application ({apps}){nearest(app, known_apps)}"
+    elif await _has_scaler(broker, settings):
+        why = 'a scaler runs, which starts workers when they are needed ("upswell status" shows them)'
     else:
         why = f'start "upswell up --app {app}" or "upswell worker --app {app}"'
     click.echo(f"nobody consumes {job.queue}: {why}", err=True)
@@ -205,13 +218,18 @@ def _tell_nobody_consumes(job: PublishJob, known_apps: Collection[str]) -> None:
         click.echo("waiting until somebody does; after Ctrl-C the uploads stay queued", err=True)
 
 
-def _known_apps(settings: Settings) -> set[str]:
-    """Return the applications of the settings, whatever `--app` says, and of this machine's journal."""
-    config = click.get_current_context().params.get("config")
-    known = set(load_settings(config, {})[0].apps)
+async def _has_scaler(broker: Broker, settings: Settings) -> bool:
+    heard = HeardParts(settings.report_queue)
+    await heard.listen(broker, unique_name("publish"))
+    await heard.wait("scaler", timeout=2 * HEARTBEAT_SECONDS)
+    return heard.newest("scaler", time.monotonic()) is not None
+
+
+def _recorded_apps(settings: Settings) -> list[str]:
+    """Return the applications of this machine's journal."""
     with suppress(JournalError):
-        known.update(open_journal(str(journal_path(settings))).applications())
-    return known
+        return open_journal(str(journal_path(settings))).applications()
+    return []
 
 
 async def _list(publishing: Publishing, *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from upswell.cli.connection import run
+from upswell.cli.help import SettingsCommand
 from upswell.cli.options import with_settings
 from upswell.cli.progress import transfer
 from upswell.cli.text import counted, seconds, size
@@ -39,7 +40,7 @@ APP = "upload"
 """The application's name in the request, seen only by the handler."""
 
 
-@click.command("upload")
+@click.command("upload", cls=SettingsCommand)
 @click.argument("source")
 @click.argument("destination")
 @click.option("--type", "kind", metavar="TYPE", help="Type of the source. Default: by file extension.")

@@ -61,7 +61,7 @@ def command(  # noqa: PLR0917 - click passes them by name
         with progress(f"simulating {choice.text}") as on_progress:
             runs.append(run_policy(traffic, world, choice, best, house=house, on_progress=on_progress))
     if plot:
-        from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs upswell[plot]
+        from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs the extra plot
 
         write_comparison(plot, traffic, world, [drawn_run(run) for run in runs], best)
     compared = Compared(traffic, world, bound, runs, notes, house.price)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from upswell.cli.completion import completing
 from upswell.cli.cost import by_state, cost_text, each_json
 from upswell.cli.journals import application, open_journal
 from upswell.cli.lab.traffic_options import plot_option
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     "--policy",
     default="slo",
     show_default=True,
+    shell_complete=completing("policy"),
     metavar="NAME",
     help="Policy to simulate (keda:5, slo+rules).",
 )
@@ -90,7 +92,7 @@ def command(
 
 
 def _draw(path: str, replayed: Replayed) -> None:
-    from upswell.lab.plots import drawn_record, drawn_run, write_comparison  # noqa: PLC0415 - upswell[plot]
+    from upswell.lab.plots import drawn_record, drawn_run, write_comparison  # noqa: PLC0415 - the extra plot
 
     recorded, world = replayed.recorded, replayed.world
     past = drawn_record(recorded, replayed.base, world.slo, world.slots)

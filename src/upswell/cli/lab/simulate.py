@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from upswell.cli.completion import completing
 from upswell.cli.cost import by_state, each_text
 from upswell.cli.lab.compare import figures
 from upswell.cli.lab.traffic_options import plot_option, traffic_options
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 @click.command("simulate")
 @traffic_options()
 @click.option(
-    "--policy", default="slo", show_default=True, metavar="NAME", help="Policy; an unknown name lists all."
+    "--policy",
+    default="slo",
+    show_default=True,
+    shell_complete=completing("policy"),
+    metavar="NAME",
+    help="Policy; an unknown name lists all.",
 )
 @click.option(
     "--decisions",
@@ -53,7 +59,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     with progress(f"simulating {choice.text}") as on_progress:
         run = run_policy(traffic, world, choice, house=house, on_progress=on_progress)
     if plot:
-        from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs upswell[plot]
+        from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs the extra plot
 
         write_comparison(plot, traffic, world, [drawn_run(run)])
     if as_json:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from upswell import extras
 from upswell.cli.options import finite
 from upswell.errors import SettingsError
 from upswell.lab.runs import House
@@ -30,7 +31,7 @@ def _drawable(_ctx: click.Context, _param: click.Parameter, path: str | None) ->
         try:
             from upswell.lab.plots import check_ending  # noqa: PLC0415 - for --plot alone
         except ImportError as error:
-            raise SettingsError(f"--plot needs pip install 'upswell[plot]': {error}") from error
+            raise SettingsError(extras.needs("--plot", "plot", error)) from error
         check_ending(path)
     return path
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from upswell.cli.help import CommandGroup
 from upswell.cli.options import config_option, load_settings
 from upswell.fleets.registry import REGISTRY as FLEETS
 from upswell.handlers.registry import check_handler
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@click.group("config")
+@click.group("config", cls=CommandGroup)
 def command() -> None:
     """Show each setting, its value and where it came from."""
 

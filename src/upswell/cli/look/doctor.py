@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from upswell.cli.connection import run
+from upswell.cli.help import SettingsCommand
 from upswell.cli.look.checks import CheckResult, all_checks
 from upswell.cli.options import app_option, with_settings
 from upswell.safe import safe
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 
-@click.command("doctor")
+@click.command("doctor", cls=SettingsCommand)
 @app_option(multiple=True, help="Check this application (repeatable). Default: those in the settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_settings("doctor", quiet="error")

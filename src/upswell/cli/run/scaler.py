@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from upswell.cli.connection import connected, run_until_stopped
+from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.run.wiring import check_apps, scaling
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 
-@click.command("scaler")
+@click.command("scaler", cls=SettingsCommand)
 @app_option(multiple=True, help="Scale only this application (repeatable). Default: those in the settings.")
 @with_settings("scaler")
 def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it

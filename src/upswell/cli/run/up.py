@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from upswell.cli.connection import Interrupts, connected, first_to_end, run
+from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.run.wiring import check_apps, monitoring, scaling
 from upswell.cli.text import counted
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 
-@click.command("up")
+@click.command("up", cls=SettingsCommand)
 @app_option(multiple=True, help="Scale only this application (repeatable). Default: those in the settings.")
 @with_settings("up")
 def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
 from upswell.errors import SettingsError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 
-@click.command("worker")
+@click.command("worker", cls=SettingsCommand)
 @app_option(required=False, help="Application. Default: the only one in the settings.")
 @with_settings("worker")
 @click.option("--standby", is_flag=True, help="Connect, but consume only when activated.")

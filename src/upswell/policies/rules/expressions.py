@@ -11,6 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
+from upswell import extras
 from upswell.errors import SettingsError
 from upswell.policies.rules.cel import asked_names, bound_names, check_cost, with_doubles
 from upswell.policies.rules.variables import LISTS, VARIABLES
@@ -158,7 +159,7 @@ def _cel() -> Any:
     try:
         import cel  # noqa: PLC0415 - it brings a command line of its own along: most of a second
     except ImportError as error:
-        raise SettingsError('rules need CEL: install it with pip install "upswell[rules]"') from error
+        raise SettingsError(extras.needs("policy rules", "rules", error)) from error
     return cel
 
 

@@ -181,7 +181,7 @@ def test_an_amount_that_is_no_finite_number_cannot_be_told(value: float) -> None
 
 def test_without_the_library_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cel", None)
-    with pytest.raises(SettingsError, match=r"upswell\[rules\]"):
+    with pytest.raises(SettingsError, match=r"needs the extra rules"):
         Expression("p95 > 30", "condition")
 
 

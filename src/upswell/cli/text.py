@@ -45,6 +45,18 @@ def hours(value: float | None) -> str:
     return "-" if value is None else str(timedelta(seconds=round(value)))
 
 
+def rough(value: float) -> str:
+    """Return a duration in one unit, for a narrow column.
+
+    >>> rough(0.3), rough(59.4), rough(150.0), rough(9000.0), rough(200_000.0)
+    ('0 s', '59 s', '2 min', '2 h', '2 d')
+    """
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if value >= length:
+            return f"{int(value // length)} {unit}"
+    return f"{max(0, int(value))} s"
+
+
 def number(value: float | None) -> str:
     """Return a count or rate; "-" if unknown."""
     if value is None:

@@ -11,7 +11,7 @@ import msgspec
 
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.text import counted, duration, size
+from upswell.cli.text import counted, rough, size
 from upswell.client.roster import LISTEN_INTERVALS, Roster, tell
 from upswell.safe import safe
 
@@ -93,7 +93,7 @@ def _row(worker: WorkerStatus, roster: Roster, now: float) -> tuple[str, ...]:
         worker.state,
         f"{worker.busy} of {worker.slots}",
         "-" if rate is None else f"{size(rate)}/s",
-        "-" if since is None else duration(round(now - since)),
+        "-" if since is None else rough(now - since),
         safe(worker.version or "-", 20),
         (worker.settings_hash or "-")[:_HASH_CHARACTERS],
     )
@@ -108,7 +108,7 @@ def _upload(upload: UploadInHand) -> str:
     moved = size(upload.bytes)
     if upload.size_bytes is not None:
         moved += f" of {size(upload.size_bytes)}"
-    parts = [moved, duration(round(upload.seconds))]
+    parts = [moved, rough(upload.seconds)]
     if upload.seconds > 0 and upload.bytes:
         parts.insert(1, f"{size(upload.bytes / upload.seconds)}/s")
     if upload.attempt > 1:

@@ -39,7 +39,7 @@ def test_each_worker_and_its_uploads_are_told_within_80_columns() -> None:
     ) == [
         "e1: 2 workers, 3 of 4 slots busy, 1.0 MiB/s",
         "  worker         state     busy    rate       since  version  settings",
-        "  e1-0123456789  ready     2 of 4  1.0 MiB/s  120 s  0.2.0    012345",
+        "  e1-0123456789  ready     2 of 4  1.0 MiB/s  2 min  0.2.0    012345",
         "      cats/1.jpg  1.0 MiB of 4.0 MiB, 102.4 KiB/s, 10 s",
         "      r2  0 B, 2 s, attempt 3, waits",
         "  e1-aaaaaaaaaa  \x1b[33mdraining\x1b[0m  1 of 4  -          -      -        -",

@@ -53,7 +53,7 @@ def commands(page: str) -> Iterator[list[str]]:
     ]
     for text in (*lines, *spans(page)):
         for part in re.split(r"[|;&]", text.split("#")[0]):
-            match = re.search(r"(?:\A|\s)upswell ([a-z-].*)", part)
+            match = re.search(r"(?:\A|\s)upswell (?!upswell )([a-z-].*)", part)
             if match is not None:
                 yield shlex.split(re.sub(r"[\"']\Z", "", match[1]) if match[1].count("'") % 2 else match[1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,20 @@ def test_up_scales_out_shows_it_in_status_and_drains_at_ctrl_c(system: System) -
     assert up.wait(60) == 0
     assert not system.workers()
     assert len(system.stored()) == 80
+
+
+@pytest.mark.slow
+def test_a_long_drain_shows_its_progress(system: System) -> None:
+    requests = system.make_requests(4, size=100_000)
+    up = system.start("up", "--upload-rate-limit", "20000", "--decision-interval", "0.5")
+    system.publish(requests)
+    wait_until(lambda: status(system)["busy_slots"] >= 1, 60, system.logs)
+    up.send_signal(signal.SIGINT)
+    wait_until(lambda: "draining: 1 worker and " in system.logs(), 60, system.logs)
+    line = next(line for line in system.logs().splitlines() if line.startswith("draining: "))
+    assert re.search(r"draining: 1 worker and \d uploads? left, .* moved", line), line
+    assert up.wait(120) == 0
+    assert len(system.stored()) + status(system)["depth"]["messages_ready"] == 4
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_a_dead_monitor_and_a_scaler_that_hangs_are_seen(system: System) -> None
     shown = system.run("status").stdout
     assert "NO MONITOR: not heard for" in shown
     assert "start `upswell scaler`, or `upswell up`" in shown
-    assert f"{system.app_id}: the last decision is" in shown
+    assert "the last decision is" in " ".join(shown.split()), shown
     scaler.send_signal(signal.SIGCONT)
     wait_until(lambda: states(system)["scaler"] == "working", 60, system.logs)
     scaler.terminate()

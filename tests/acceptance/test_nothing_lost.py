@@ -189,22 +189,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("broker", ["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
-def test_a_full_disk_kills_no_upload_without_a_reason_and_dead_ones_can_be_tried_again(
+def test_a_full_disk_costs_no_upload_and_all_go_on_when_there_is_room(
     request: pytest.FixtureRequest, tmp_path: Path, small_disk: Path, broker: str
 ) -> None:
     url = request.getfixturevalue("rabbitmq") if broker == "rabbitmq" else ""
-    settings = {**BUSY, "destination": small_disk / "store", "delivery_limit": 2, "upload_rate_limit": 0}
+    # Were an attempt counted, it would be the last.
+    settings = {**BUSY, "destination": small_disk / "store", "delivery_limit": 1, "upload_rate_limit": 0}
     with System(tmp_path, broker_url=url, app_id=f"a{uuid.uuid4().hex[:12]}", **settings) as system:
         start_loop(system)
         system.publish(system.make_requests(UPLOADS, size=SIZE))
-        wait_until(
-            lambda: system.stored_count() + system.dead_count() >= UPLOADS,
-            90,
-            lambda: f"{system.stored_count()} stored, {system.dead_count()} dead {system.logs()}",
-        )
-        reasons = system.dead()
-        assert reasons.keys() | system.stored() == system.checksums.keys()
-        assert all("disk" in reason or "space" in reason for reason in reasons.values()), reasons
+        wait_until(lambda: system.logs().count("bytes are free") > 4, 90, system.logs)
+        assert system.dead_count() == 0
         subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-        system.run("dead", "retry", "--app", system.app_id, "--all")
         assert_nothing_lost(system)

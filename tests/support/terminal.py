@@ -154,7 +154,8 @@ class Terminal:
         self.close()
 
     def _rows(self, first: int) -> list[str]:
-        return [self._emulator.display[row].rstrip() for row in range(first, self._emulator.cursor.y + 1)]
+        rows: list[str] = self._emulator.display  # drawn anew for each look, all of it
+        return [row.rstrip() for row in rows[first : self._emulator.cursor.y + 1]]
 
     def _wait_for_prompt(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from upswell.analysis.age_estimates import AgeEstimates
 from upswell.analysis.arrivals import Arrivals, in_flight_bounds
+from upswell.analysis.failure_reasons import RecentReasons
 from upswell.analysis.queue_depths import DepthHistory, DepthSample
 from upswell.analysis.report_window import NOT_KNOWN, ReportWindow, WindowSummary
 from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
@@ -20,6 +21,9 @@ from upswell.analysis.worker_statuses import STALE_AFTER_INTERVALS, WorkerCounts
 if TYPE_CHECKING:
     from upswell.messages import UploadReport, WorkerStatus
     from upswell.settings import Slo
+
+REASONS_TOLD = 3
+NO_REASON = "no reason given"
 
 RECENT_REPORTS = 10_000
 """Response times handed out with one snapshot, at most: the newest."""
@@ -63,8 +67,13 @@ class Application:
         self._response_times: deque[float] = deque(maxlen=RECENT_REPORTS)
         self._service_times: deque[float] = deque(maxlen=RECENT_REPORTS)
         self._ages = AgeEstimates(window)
+        self._reasons = RecentReasons(window)
         self._heard = False
         self._stored = self._in_time = self._dead = self._failed = 0
+
+    def expect(self, slo: Slo, slots: int) -> None:
+        """Count against this objective from now on; a worker not heard of has so many slots."""
+        self._slo, self._slots = slo, slots
 
     def report(self, report: UploadReport, received_at: float, age: float = 0.0) -> None:
         """Take in a report that is `age` seconds old; one older than the window is dropped."""
@@ -88,6 +97,7 @@ class Application:
         else:
             self._dead += report.outcome == "dead"
             self._failed += report.outcome == "failed"
+            self._reasons.add(report.reason or NO_REASON, at, report.request_id or "")
             self.window.unsuccessful(at, waiting, service, dead=report.outcome == "dead")
         self._ages.ended(received_at)
         if report.worker_id is not None and report.finished_at is not None:
@@ -169,6 +179,7 @@ class Application:
             recent_response_times=responses,
             recent_service_times=services,
             failures=summary.failed + summary.dead,
+            failure_reasons=self._reasons.newest(now, REASONS_TOLD),
             totals=ObservedTotals(
                 stored=self._stored,
                 in_time=self._in_time,

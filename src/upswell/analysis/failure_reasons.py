@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import re
 
+from upswell.analysis.snapshot import FailureReason
 from upswell.safe import safe
+
+_BUCKETS = 12
+_MOST_RECENT = 20
+_LONGEST_RECENT = 300
 
 MOST_REASONS = 100
 """Reasons that are told apart; the ones not heard of for longest are forgotten."""
@@ -57,3 +62,33 @@ class FailureReasons:
     def lines(self, most: int) -> list[str]:
         """Return up to `most` reasons as lines for people: `12 failed: the store is away`."""
         return [f"{count:,} failed: {safe(reason)}" for reason, count in self.newest(most)]
+
+
+class RecentReasons:
+    """Counts the reasons of the last `window` seconds, give or take a twelfth; belongs to one application."""
+
+    def __init__(self, window: float) -> None:
+        self._bucket_seconds = window / _BUCKETS
+        self._counts: dict[str, dict[int, int]] = {}  # reason -> bucket -> count; the newest last
+
+    def add(self, reason: str, at: float, *names: str) -> None:
+        """Count one failed attempt; `names` are those of its upload."""
+        common = common_reason(safe(reason, _LONGEST_RECENT), *names)
+        buckets = self._counts[common] = self._counts.pop(common, {})
+        number = int(at / self._bucket_seconds)
+        buckets[number] = buckets.get(number, 0) + 1
+        if len(self._counts) > _MOST_RECENT:
+            del self._counts[next(iter(self._counts))]
+
+    def newest(self, now: float, most: int) -> tuple[FailureReason, ...]:
+        """Return up to `most` reasons of the window, the newest first."""
+        if not self._counts:
+            return ()
+        oldest = int(now / self._bucket_seconds) - _BUCKETS
+        for reason, buckets in list(self._counts.items()):
+            for number in [number for number in buckets if number <= oldest]:
+                del buckets[number]
+            if not buckets:
+                del self._counts[reason]
+        newest = list(reversed(self._counts.items()))[:most]
+        return tuple(FailureReason(reason, sum(buckets.values())) for reason, buckets in newest)

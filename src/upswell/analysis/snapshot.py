@@ -36,6 +36,16 @@ class Percentiles(Struct, frozen=True, kw_only=True, gc=False):
     maximum: float
 
 
+class FailureReason(Struct, frozen=True, gc=False):
+    """Why attempts failed, and how many in the window; the text comes from reports."""
+
+    reason: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.count:,} failed: {self.reason}"
+
+
 class ObservedTotals(Struct, frozen=True, kw_only=True, gc=False):
     """Sums since the observation began; they only grow.
 
@@ -99,6 +109,8 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     """
     failures: int = 0
     """Attempts in the window that ended `failed` or `dead`."""
+    failure_reasons: tuple[FailureReason, ...] = ()
+    """Why, the newest first."""
     totals: ObservedTotals | None = None
     stale: tuple[str, ...] = ()
     warming_up: bool = False

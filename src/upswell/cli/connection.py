@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from upswell.broker.connecting import connected, unique_name
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
-__all__ = ["Interrupts", "connected", "first_to_end", "run", "run_until_stopped", "unique_name"]
+__all__ = [
+    "Interrupts",
+    "connected",
+    "first_to_end",
+    "on_hang_up",
+    "run",
+    "run_until_stopped",
+    "unique_name",
+]
 
 T = TypeVar("T")
 
@@ -38,6 +45,30 @@ def run(work: Coroutine[Any, Any, T], *, handle_sigterm: bool = True) -> T:
         raise KeyboardInterrupt from None
 
 
+def on_hang_up(reload: Callable[[], None], leave: Callable[[], object] | None = None) -> None:
+    """Have SIGHUP reload; where it says that our terminal is gone, leave instead, by default as at SIGTERM.
+
+    `nohup` makes a process ignore SIGHUP, and it goes on ignoring it.
+    """
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
+        return
+    task = asyncio.current_task()
+    assert task is not None
+    terminals = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
+
+    def hang_up() -> None:
+        if all(map(os.isatty, terminals)):
+            reload()
+            return
+        null = os.open(os.devnull, os.O_RDWR)  # each write to the closed terminal would fail
+        for descriptor in terminals:
+            os.dup2(null, descriptor)
+        os.close(null)
+        (leave or task.cancel)()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+
+
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
     """Run a loop that only a signal ends, which is not a failure."""
     with suppress(KeyboardInterrupt):
@@ -45,17 +76,15 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
 
 
 class Interrupts:
-    """Counts Ctrl-C, SIGTERM and hang-ups; create it within the running loop."""
+    """Counts Ctrl-C and SIGTERM; create it within the running loop."""
 
     def __init__(self) -> None:
         self._count = 0
         self._taken = 0
         self._more = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        loop.add_signal_handler(signal.SIGTERM, self._interrupt)
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
-            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGINT, self.interrupt)
+        loop.add_signal_handler(signal.SIGTERM, self.interrupt)
 
     def next(self) -> asyncio.Task[None]:
         """Return a task that ends at the next signal not yet waited for."""
@@ -67,18 +96,10 @@ class Interrupts:
             await self._more.wait()
         self._taken += 1
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
+        """Count one more."""
         self._count += 1
         self._more.set()
-
-    def _hang_up(self) -> None:
-        """Redirect output from the closed terminal, where each write would fail."""
-        null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                os.dup2(null, descriptor)
-        os.close(null)
-        self._interrupt()
 
 
 async def first_to_end(*tasks: asyncio.Task[Any]) -> asyncio.Task[Any]:

@@ -19,7 +19,7 @@ from upswell.cli.completion import complete_apps, complete_assignments, complete
 from upswell.cli.help import PREFIX
 from upswell.errors import MessageError
 from upswell.messages import check_app_id
-from upswell.settings import SETTINGS, Setting, Settings, load_settings
+from upswell.settings import SETTINGS, Setting, Settings, load_settings, variable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,10 +56,13 @@ def app_argument(function: Command) -> Command:
     return click.argument("app", callback=_check_apps, metavar="APP")(function)
 
 
-def with_settings(name: str, *, quiet: str | None = None) -> Callable[[Command], Command]:
+def with_settings(
+    name: str, *, quiet: str | None = None, reloads: bool = False
+) -> Callable[[Command], Command]:
     """Return a decorator that adds the options of the command `name` and the argument `settings`.
 
-    `quiet` is the default log level of an interactive command.
+    `quiet` is the default log level of an interactive command. One that `reloads` gets the argument `reload`,
+    which reads the settings again.
     """
     offered = [setting for setting, said in SETTINGS.items() if {name, EVERYWHERE} & {*said.flags}]
 
@@ -69,10 +72,16 @@ def with_settings(name: str, *, quiet: str | None = None) -> Callable[[Command],
             flags = {setting: _flag(arguments.pop(PREFIX + setting)) for setting in offered}
             app: Any = arguments.get("app")
             apps: tuple[str, ...] = (app,) if isinstance(app, str) else app or ()
-            settings, origins = load_settings(config, {**flags, **dict(others)}, apps)
-            level = quiet if quiet and origins["log_level"] == "default" else settings.log_level
-            events.configure(level=level, json=settings.log_format == "json")
-            return function(settings=settings, **arguments)
+
+            def read() -> Settings:
+                settings, origins = load_settings(config, {**flags, **dict(others)}, apps)
+                level = quiet if quiet and origins["log_level"] == "default" else settings.log_level
+                events.configure(level=level, json=settings.log_format == "json")
+                return settings
+
+            if reloads:
+                arguments["reload"] = read
+            return function(settings=read(), **arguments)
 
         command = _set_option(command)
         for setting in reversed(offered):
@@ -137,6 +146,9 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...])
             raise click.BadParameter(f"must have the form NAME=VALUE, got {text!r}")
         if text.startswith("broker_url="):
             raise click.BadParameter("the broker's URL may contain a password: set AMQPURL instead")
+        name = text.partition("=")[0]
+        if name in SETTINGS and SETTINGS[name].secret:
+            raise click.BadParameter(f"{name} may contain a secret: set {variable(name)} instead")
     return [(name, value) for name, _, value in (text.partition("=") for text in texts)]
 
 

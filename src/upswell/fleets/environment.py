@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from upswell.fleets.protocol import WorkerSpec
 
 
-_NOT_A_WORKERS = ("apps", "fleets", "policies")
+_NOT_A_WORKERS = (
+    "apps",
+    "fleets",
+    "policies",
+    *(name for name, setting in SETTINGS.items() if setting.secret),
+)
 
 _OF_OTHERS = (
     "broker_url",

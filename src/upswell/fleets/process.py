@@ -143,7 +143,7 @@ class ProcessFleet:
             file_actions=self._logs.file_actions(worker.worker_id),
             setsid=True,
             setsigdef=_RESET_SIGNALS,
-            setsigmask=(),
+            setsigmask=(signal.SIGHUP,),  # a worker unblocks it once it can take it: it must not end one
         )
 
     def _started(self, record: ProcessRecord, pid: int) -> ProcessRecord:

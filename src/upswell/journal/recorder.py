@@ -23,6 +23,7 @@ from upswell.journal.hours import SELECT_REASONS, HourCounter, select_totals, to
 from upswell.journal.rows import SELECT_FAILURES, SELECT_REPORTS, FailureRow, JournalEntry, ReportRow
 from upswell.journal.schema import connect, upgrade
 from upswell.journal.writer import JournalBatch, Writer
+from upswell.settings import DECIDING
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from upswell.analysis.period_totals import PeriodTotals
     from upswell.journal.hours import Grouping
     from upswell.journal.writer import EntryFields
+    from upswell.settings import Settings
 
 
 _encode = msgspec.json.Encoder().encode
@@ -203,8 +205,16 @@ class Journal(JournalReader):
         if problem:
             raise JournalError(f"the journal cannot be written: {self._path}: {problem}")
 
+    def remember(self, settings: Settings) -> None:
+        """Write what each application is scaled under.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        self.remember_settings({app: _deciding(settings.for_app(app)) for app in settings.apps})
+
     def remember_settings(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write each application's settings by name; call it before the first `record`.
+        """Write each application's settings by name.
 
         Raises:
             JournalError: they cannot be written.
@@ -233,6 +243,13 @@ def _slim(entry: JournalEntry) -> JournalEntry:
         entry,
         snapshot=msgspec.structs.replace(entry.snapshot, recent_response_times=(), recent_service_times=()),
     )
+
+
+def _deciding(own: Settings) -> dict[str, Any]:
+    values = {name: getattr(own, name) for name in DECIDING}
+    if own.rules_file:  # a replay may run in another folder
+        values["rules_file"] = str(Path(own.rules_file).expanduser().absolute())
+    return values
 
 
 @contextmanager

@@ -60,7 +60,9 @@ class Writer:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._batches: queue.SimpleQueue[JournalBatch | threading.Event] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[JournalBatch | list[tuple[str, str]] | threading.Event] = (
+            queue.SimpleQueue()
+        )
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._problem = ""
@@ -105,15 +107,18 @@ class Writer:
     def _run(self) -> None:
         while True:
             batch = self._batches.get()
-            if isinstance(batch, JournalBatch):
-                try:
-                    self._write(batch)
-                except sqlite3.Error as error:
-                    self._problem = str(error)
-            else:
+            if isinstance(batch, threading.Event):
                 batch.set()
                 if self._closing.is_set():
                     return
+                continue
+            try:
+                if isinstance(batch, JournalBatch):
+                    self._write(batch)
+                else:
+                    self._write_settings(batch)
+            except sqlite3.Error as error:
+                self._problem = str(error)
 
     def _prepare(self) -> None:
         run = self._connection.execute
@@ -128,8 +133,13 @@ class Writer:
         migrate(self._connection)
 
     def keep_settings(self, rows: list[tuple[str, str]]) -> None:
-        """Write (application, JSON of its settings) at once; only before the first batch is put."""
-        assert self._thread is None
+        """Write (application, JSON of its settings): at once, or where batches were put, after them."""
+        if self._thread is None:
+            self._write_settings(rows)
+        else:
+            self._batches.put(rows)
+
+    def _write_settings(self, rows: list[tuple[str, str]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany(
             "INSERT INTO settings (app_id, settings) VALUES (?, ?)"

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -26,7 +25,7 @@ from upswell.settings import DECIDING, Settings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from upswell.journal import Journal, JournalReader, ReportRow
+    from upswell.journal import JournalReader, ReportRow
     from upswell.settings import Slo
 
 ALL = -1
@@ -150,18 +149,6 @@ def _bill(entries: list[JournalEntry], begin: float, end: float) -> Bill | None:
         draining=last.draining - first.draining,
         unobserved=last.unobserved - first.unobserved,
     )
-
-
-def remember(journal: Journal, settings: Settings) -> None:
-    """Tell a journal what each application of the settings is scaled under."""
-    journal.remember_settings({app: _of(settings.for_app(app)) for app in settings.apps})
-
-
-def _of(own: Settings) -> dict[str, Any]:
-    values = {name: getattr(own, name) for name in DECIDING}
-    if own.rules_file:  # a replay may run in another folder
-        values["rules_file"] = str(Path(own.rules_file).expanduser().absolute())
-    return values
 
 
 def recall(journal: JournalReader, app: str) -> Settings | None:

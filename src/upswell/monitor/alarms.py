@@ -1,6 +1,6 @@
 """Tells the log when an alarm comes and when it goes, not in between.
 
-What comes in: each round's decisions. What goes out: one event a round for each kind of change, however many
+What comes in: each round's entries. What goes out: one event a round for each kind of change, however many
 applications it concerns: a broker's outage is one line, not ten thousand.
 """
 
@@ -8,16 +8,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
+from upswell.analysis.decision import Alarm
+from upswell.analysis.snapshot import FailureReason
 from upswell.events import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from upswell.analysis.decision import Alarm, Decision
+    from upswell.journal import JournalEntry
 
 _log = get_logger()
 
 ALARMS: tuple[Alarm, ...] = ("signals_lost", "bottleneck", "policy_failed")
+
+
+class AlarmChange(Struct, frozen=True):
+    """An alarm that came (`raised`), for the reason of the first of its applications, or went."""
+
+    alarm: Alarm
+    raised: bool
+    apps: list[str]
+    reason: str = ""
+    failures: tuple[FailureReason, ...] = ()
+    seconds: float = 0.0
 
 
 class Alarms:
@@ -27,22 +42,29 @@ class Alarms:
         self._since: dict[Alarm, dict[str, float]] = {alarm: {} for alarm in ALARMS}
         self._short_by = 0
 
-    def tell(self, decisions: Iterable[tuple[str, Decision]], now: float) -> None:
-        """Log what changed since the last round."""
-        in_alarm: dict[Alarm, dict[str, Decision]] = {alarm: {} for alarm in ALARMS}
-        for app_id, decision in decisions:
-            for alarm in decision.alarms:
-                in_alarm[alarm][app_id] = decision
+    def tell(self, entries: Iterable[JournalEntry], now: float) -> list[AlarmChange]:
+        """Log and return what changed since the last round."""
+        changes: list[AlarmChange] = []
+        in_alarm: dict[Alarm, dict[str, JournalEntry]] = {alarm: {} for alarm in ALARMS}
+        for entry in entries:
+            for alarm in entry.decision.alarms:
+                in_alarm[alarm][entry.app_id] = entry
         for alarm, since in self._since.items():
             raised = in_alarm[alarm]
             come = [app_id for app_id in raised if app_id not in since]
             gone = [app_id for app_id in since if app_id not in raised]
             if come:
                 since.update(dict.fromkeys(come, now))
-                _come(alarm, apps=len(come), app=come[0], reason=raised[come[0]].reason)
+                first = raised[come[0]]
+                reason, failures = first.decision.reason, first.snapshot.failure_reasons
+                facts = {"failures": "; ".join(map(str, failures))} if failures else {}
+                _come(alarm, apps=len(come), app=come[0], reason=reason, **facts)
+                changes.append(AlarmChange(alarm, True, come, reason, failures))
             if gone:
                 seconds = max(round(now - since.pop(app_id), 1) for app_id in gone)
                 _gone(alarm, apps=len(gone), app=gone[0], after_seconds=seconds)
+                changes.append(AlarmChange(alarm, False, gone, seconds=seconds))
+        return changes
 
     def tell_minimums(self, short_by: int, total: int) -> None:
         """Log that max_workers_total has become too small for all minimums, or is not any more."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from upswell.analysis.application import Application
 from upswell.analysis.billing import Billing
 from upswell.events import get_logger
@@ -77,17 +79,45 @@ class Applications:
         self._bills = bills or {}
         self._watched: dict[str, Watched] = {}
         self._refused = False
+        self._known = 0
+        self.reload(settings, started_at)
+
+    def reload(self, settings: Settings, now: float) -> set[str]:
+        """Go on with other settings; return the applications whose policy is another from now on.
+
+        What was observed of an application stays, unless its status interval changed; for a window some of it
+        was counted against the previous objective. One that the settings no longer name is observed only.
+
+        Raises:
+            SettingsError: as for `Applications`; then nothing has changed.
+        """
+        fresh: dict[str, Watched] = {}
         for app_id in settings.apps:
-            own = settings.for_app(app_id)
-            policy = bare_policy(own)
-            self._watched[app_id] = Watched(
-                self._application(app_id, own, started_at),
-                guarded(policy, own),
-                own,
-                self._bills.get(app_id),
-                policy if isinstance(policy, SloPolicy) else None,
-            )
-        self._known = len(self._watched)
+            own, before = settings.for_app(app_id), self._watched.get(app_id)
+            same = before is not None and before.policy is not None and _decides_alike(before.settings, own)
+            fresh[app_id] = before if before is not None and same else self._renewed(app_id, own, before, now)
+        renewed = {app_id for app_id, watched in fresh.items() if self._watched.get(app_id) is not watched}
+        for app_id, before in self._watched.items():
+            if app_id not in fresh:
+                unscaled = Watched(before.seen, None, settings, None)
+                unscaled.ledger = before.ledger
+                fresh[app_id] = unscaled
+                renewed.add(app_id)
+        for app_id in settings.apps:
+            own = fresh[app_id].settings
+            fresh[app_id].seen.expect(own.objective, own.initial_slots)
+        self._settings, self._watched, self._known = settings, fresh, len(settings.apps)
+        return renewed
+
+    def _renewed(self, app_id: str, own: Settings, before: Watched | None, now: float) -> Watched:
+        policy = bare_policy(own)
+        as_before = before is not None and before.settings.status_interval == own.status_interval
+        seen = before.seen if before is not None and as_before else self._application(app_id, own, now)
+        family = policy if isinstance(policy, SloPolicy) else None
+        watched = Watched(seen, guarded(policy, own), own, self._bills.get(app_id), family)
+        if before is not None:
+            watched.ledger = before.ledger
+        return watched
 
     def __iter__(self) -> Iterator[tuple[str, Watched]]:
         """Give (name, application) of each."""
@@ -146,3 +176,10 @@ class Applications:
             capacity=self._capacity(),
             started_at=now,
         )
+
+
+def _decides_alike(old: Settings, new: Settings) -> bool:
+    """Return whether an application's policy and guards are the same under both, rules file excepted."""
+    if new.rules_file:  # its text may have changed
+        return False
+    return msgspec.structs.replace(old, apps={}) == msgspec.structs.replace(new, apps={})

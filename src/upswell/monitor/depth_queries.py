@@ -29,7 +29,8 @@ class DepthQueries:
 
     def __init__(self, broker: Broker, clock: Clock, queue_of: Callable[[str], str]) -> None:
         self._broker = broker
-        self._queue_of = queue_of
+        self.queue_of = queue_of
+        """May be changed: the next question is asked of the new queue."""
         self._clock = clock
         self._sweep: asyncio.Task[None] | None = None
         self._fails = False
@@ -55,7 +56,7 @@ class DepthQueries:
 
     async def _ask_some(self, remaining: Iterator[Application]) -> None:
         for application in remaining:
-            queue = self._queue_of(application.app_id)
+            queue = self.queue_of(application.app_id)
             try:
                 depth = await self._broker.depth(queue)
             except Exception as error:  # noqa: BLE001 - whatever a broker raises, the other queues are asked

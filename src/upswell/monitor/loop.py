@@ -28,7 +28,9 @@ from upswell.monitor.alarms import Alarms
 from upswell.monitor.applications import Applications
 from upswell.monitor.depth_queries import DepthQueries
 from upswell.monitor.intake import Intake
+from upswell.monitor.notices import Notices
 from upswell.monitor.rehearsals import Rehearsals
+from upswell.monitor.webhook import Webhook
 from upswell.policies.guards.global_limit import Bid, below_minimums, limited
 
 if TYPE_CHECKING:
@@ -98,6 +100,11 @@ class Monitor:
         started_at = self._clock()
         self.applications = Applications(settings, started_at, journal.bills() if journal else {})
         self._alarms = Alarms()
+        self._webhook: Webhook | None = None
+        self._notices: Notices | None = None
+        if settings.webhook_url:
+            self._webhook = Webhook(settings.webhook_url, settings.webhook_headers)
+            self._notices = Notices(self._webhook.send, settings.report_queue, settings.window)
         self._refused_queue = topology.refused_report_queue(settings.report_queue)
         self._intake = Intake(
             broker=broker,
@@ -162,9 +169,27 @@ class Monitor:
     async def stop(self) -> None:
         """Listen and rehearse no more."""
         self._rehearsals.close()
+        if self._webhook is not None:
+            await asyncio.to_thread(self._webhook.close)
         await self._depths.close()
         while self._consumers:
             await self._consumers.pop().cancel()
+
+    def reload(self, settings: Settings) -> None:
+        """Go on with other settings, from the next round on; what was observed stays.
+
+        Raises:
+            SettingsError: as for `Monitor`; then nothing has changed.
+        """
+        for app_id in self.applications.reload(settings, self._clock()):
+            self._rehearsals.forget(app_id)
+        self._settings = settings
+        self._depths.queue_of = settings.upload_queue_of
+        if self._journal is not None:
+            try:
+                self._journal.remember(settings)
+            except JournalError as error:
+                _log.error("monitor.journal_failed", error=error)
 
     @property
     def reports_taken_in(self) -> int:
@@ -185,8 +210,10 @@ class Monitor:
         opinions = (self._opinion(app_id, watched, now) for app_id, watched in self.applications)
         entries = [self._conclude(*opinion, now) for opinion in self._limited(opinions)]
         _tell_log(entries)
-        self._alarms.tell(((entry.app_id, entry.decision) for entry in entries), now)
+        changes = self._alarms.tell(entries, now)
         self._record(entries)
+        if self._notices is not None:
+            self._notices.take(entries, changes, self._settings.apps, now)
         self._intake.tell_refused()
         self._rehearsals.work()
         return entries

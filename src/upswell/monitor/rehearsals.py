@@ -102,10 +102,17 @@ class Rehearsals:
                 stage.recollect(rounds(app_id, past, settings))
         stage.note(snapshot, signals)
 
+    def forget(self, app_id: str) -> None:
+        """Begin anew with an application: its policy is another."""
+        self._stages.pop(app_id, None)
+        self._policies.pop(app_id, None)
+
     def follow(self) -> None:
         """Let each policy follow what was found best since the last call."""
         while self._choices:
             choice = self._choices.popleft()
+            if choice.app_id not in self._policies:  # forgotten meanwhile
+                continue
             self._policies[choice.app_id].follow(choice.index, choice.why)
             _log.info("rehearsal.chosen", app=choice.app_id, reason=choice.why)
 

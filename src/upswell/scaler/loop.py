@@ -142,6 +142,16 @@ class Scaler:
         self._listening_since = self._clock()
         _log.info("scaler.started", fleet=self._settings.fleet, apps=sorted(self._apps))
 
+    def reload(self, settings: Settings) -> None:
+        """Go on with other settings: new workers get them, and running ones keep theirs.
+
+        The workers of an application that they no longer name are left as they are.
+        """
+        self._apps = {app_id: settings.for_app(app_id) for app_id in settings.apps}
+        self._settings = settings
+        self._messaging.apps = frozenset(settings.apps)
+        self._changed.set()
+
     async def run_once(self, now: float) -> None:
         """Look at the fleet once, and do what is missing; a fleet that cannot be seen is left as it is."""
         async with self._round:

@@ -61,7 +61,7 @@ class ScalerMessaging:
         self.told: dict[str, SentCommand] = {}
         self._broker = broker
         self._settings = settings
-        self._apps = frozenset(settings.apps)
+        self.apps = frozenset(settings.apps)
         self._requests_from = topology.scaling_queue(settings.report_queue)
         self._statuses_from = topology.status_queue("scaler", name)
         self._changed = changed
@@ -96,7 +96,7 @@ class ScalerMessaging:
         except MessageError as error:
             _log.warning("scaler.bad_message", queue=delivery.queue, error=error)
             return
-        if request.app_id not in self._apps:
+        if request.app_id not in self.apps:
             self._warn_of_unknown(request.app_id)
             return
         now = self._clock()

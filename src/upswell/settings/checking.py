@@ -45,6 +45,8 @@ def build(struct: type[Checked], values: Mapping[str, Any], where: str = "") -> 
             checked[name] = msgspec.convert(value, types[name], strict=False)
         except msgspec.ValidationError as error:
             rule = setting.form or _rule(str(error), types[name])
+            if setting.secret:
+                raise SettingsError(f"{where}{name} must be {rule}") from None
             shown = masked_url(str(value)) if setting.url else safe(repr(value))
             raise SettingsError(f"{where}{name} must be {rule}, got {shown}") from error
         if setting.url and checked[name] and (fault := url_fault(checked[name])):

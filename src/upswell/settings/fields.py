@@ -357,6 +357,24 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             flags=DECIDES,
         ),
     ] = 0
+    webhook_url: Annotated[
+        str,
+        Meta(pattern=r"\A(https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[\x21-\x7e]*)?)?\Z", max_length=2000),
+        Setting(
+            "URL that the monitor posts a JSON notice to when an alarm comes or goes, uploads are dead-lettered, or the objective is missed (docs/webhook.md). Empty: none.",
+            form="an http:// or https:// URL without user and password, or empty",
+            secret=True,
+        ),
+    ] = ""
+    webhook_headers: Annotated[
+        list[Annotated[str, Meta(pattern=r"\A[A-Za-z0-9-]+:[\x20-\x7e]*\Z")]],
+        Setting(
+            "Headers of each notice, such as an Authorization (in the variable: one a line).",
+            separator="\n",
+            form='a list of "Name: value"',
+            secret=True,
+        ),
+    ] = []
     journal_max_bytes: Annotated[
         int, Meta(ge=1_000_000), Setting("Size in bytes at which the journal drops its oldest entries.")
     ] = 100_000_000

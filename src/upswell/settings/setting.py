@@ -22,6 +22,7 @@ class Setting(Struct, frozen=True):
         separator: for a list: what separates its values in an environment variable.
         form: the rule in plain words, if it is a pattern.
         url: whether it is a server's URL, which may contain a password: such a value is shown masked.
+        secret: whether it may contain one: its value is shown nowhere, and no worker receives it.
         variable: its environment variable, if not `UPSWELL_` plus its name.
     """
 
@@ -33,6 +34,7 @@ class Setting(Struct, frozen=True):
     separator: str = ""
     form: str = ""
     url: bool = False
+    secret: bool = False
     variable: str = ""
 
 

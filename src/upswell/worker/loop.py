@@ -173,6 +173,7 @@ class Worker:
 
         Args:
             handle_signals: drain at the first SIGTERM or SIGINT; at the second put uploads back and leave.
+                SIGHUP changes nothing, unless it says that our terminal is gone: then drain.
 
         Raises:
             BrokerError: the broker refused the connection or a queue, for good.
@@ -181,6 +182,11 @@ class Worker:
         numbers = (signal.SIGTERM, signal.SIGINT) if handle_signals else ()
         for number in numbers:
             loop.add_signal_handler(number, self._on_signal)
+        if handle_signals and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
+            terminals = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
+            loop.add_signal_handler(signal.SIGHUP, self._on_hang_up, terminals)
+            numbers = (*numbers, signal.SIGHUP)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))  # the process fleet blocks it
         serving = self._serving = loop.create_task(self._serve())
         try:
             await serving
@@ -197,6 +203,13 @@ class Worker:
         self._signals += 1
         if self._signals > 1:
             self.request_leave()
+        else:
+            self.request_drain()
+
+    def _on_hang_up(self, terminals: list[int]) -> None:
+        """Go on, unless our terminal is gone: who started this worker by hand has left."""
+        if all(map(os.isatty, terminals)):
+            _log.info("worker.settings_kept", worker_id=self._worker_id)
         else:
             self.request_drain()
 

@@ -7,7 +7,8 @@ import doctest
 import pytest
 
 from upswell.analysis import failure_reasons
-from upswell.analysis.failure_reasons import MOST_REASONS, FailureReasons, common_reason
+from upswell.analysis.failure_reasons import MOST_REASONS, FailureReasons, RecentReasons, common_reason
+from upswell.analysis.snapshot import FailureReason
 
 
 def test_the_examples_hold() -> None:
@@ -49,3 +50,30 @@ def test_the_newest_reason_comes_first_and_the_oldest_is_forgotten() -> None:
 )
 def test_a_hostile_reason_of_a_megabyte_takes_no_time(reason: str) -> None:
     assert len(common_reason(reason)) <= 1010
+
+
+def test_the_reasons_of_a_window_are_counted_and_then_forgotten() -> None:
+    recent = RecentReasons(60.0)
+    for at in (100.0, 130.0, 131.0):
+        recent.add("404 NoSuchBucket: s3://b/k", at)
+    recent.add("full", 120.0)
+    assert recent.newest(132.0, 3) == (
+        FailureReason("full", 1),
+        FailureReason("404 NoSuchBucket: s3://b/...", 3),
+    )
+    assert recent.newest(132.0, 1) == (FailureReason("full", 1),)
+    assert recent.newest(170.0, 3) == (
+        FailureReason("full", 1),
+        FailureReason("404 NoSuchBucket: s3://b/...", 2),
+    )
+    assert recent.newest(200.0, 3) == ()
+
+
+def test_hostile_reasons_of_a_window_take_bounded_memory_and_hold_no_secret() -> None:
+    recent = RecentReasons(60.0)
+    for number in range(1000):
+        recent.add(f"{number} https://me:secret@host/?sig=1\n" + "x" * 10_000, 100.0)
+    newest = recent.newest(100.0, 1000)
+    assert len(newest) == 20
+    assert all(len(reason.reason) < 400 and "secret" not in reason.reason for reason in newest)
+    assert str(FailureReason("full", 1200)) == "1,200 failed: full"

@@ -12,7 +12,7 @@ from upswell.cli.journals import open_journal
 from upswell.errors import JournalError, SettingsError
 from upswell.journal import Journal
 from upswell.lab.contenders import choose
-from upswell.lab.recorded import read_recorded, recall, remember
+from upswell.lab.recorded import read_recorded, recall
 from upswell.lab.replay_world import ReplaySetup, replay_setup
 from upswell.lab.runs import run_policy
 from upswell.settings import Settings
@@ -93,8 +93,8 @@ def test_rules_guard_again_where_they_are_still_there(tmp_path: Path) -> None:
 def test_each_application_is_remembered_under_its_own_settings(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.sqlite", 1_000_000)
     settings = Settings(max_workers=9, apps={"e1": {"min_workers": 3}, "e2": {"rules_file": "mine.toml"}})
-    remember(journal, settings)
-    remember(journal, replace(settings, max_workers=8))
+    journal.remember(settings)
+    journal.remember(replace(settings, max_workers=8))
     first, second = recall(journal, "e1"), recall(journal, "e2")
     assert first is not None
     assert second is not None

@@ -226,6 +226,25 @@ def test_reports_without_worker_and_instant_are_never_taken_for_one() -> None:
     run(scenario())
 
 
+def test_the_alarm_and_the_snapshot_tell_the_newest_reasons_counted(log: list[Any]) -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        await house.upload_queue(5)
+        await house.status("w1")
+        for number in range(8):
+            await house.report(outcome="failed", attempt=number + 1, reason="NoSuchBucket: s3://x/k")
+        await house.report(outcome="dead", reason="it is no file")
+        snapshot = (await house.round()).snapshot
+        assert list(map(str, snapshot.failure_reasons)) == [
+            "1 failed: it is no file",
+            "8 failed: NoSuchBucket: s3://x/...",
+        ]
+
+    run(scenario())
+    (alarm,) = events(log, "monitor.bottleneck_found")
+    assert alarm["failures"] == "1 failed: it is no file; 8 failed: NoSuchBucket: s3://x/..."
+
+
 def ended(entry: JournalEntry) -> int:
     """Return how many uploads the monitor counted as stored."""
     assert entry.snapshot.totals is not None
@@ -581,5 +600,39 @@ def test_a_refused_report_is_acknowledged_only_when_it_is_safe_elsewhere() -> No
         house.broker.confirm_all()
         await asyncio.sleep(0)
         assert [d.body for d in house.broker.acked if isinstance(d, Delivery)] == [b"not json"]
+
+    run(scenario())
+
+
+def test_reloaded_settings_decide_from_the_next_round_on_and_what_was_seen_stays() -> None:
+    async def scenario() -> None:
+        house = await House(apps={"e123456": {"policy": "constant", "min_workers": 2}, "b": {}}).start()
+        await house.upload_queue(0)
+        await house.report()
+        assert (await house.round()).decision.desired_workers == 2
+        apps = {"e123456": {"policy": "constant", "min_workers": 3, "slo": "90% < 1s"}}
+        house.monitor.reload(replace(house.settings, apps=apps))
+        entry = await house.round()
+        assert entry.decision.desired_workers == 3
+        assert ended(entry) == 1
+        assert str(entry.snapshot.slo) == "90% < 1s"
+        assert {request.app_id: request.desired_workers for request in house.requests}["e123456"] == 3
+        await house.report("b")
+        (observed,) = [e for e in await house.monitor.run_once(house.now) if e.app_id == "b"]
+        assert "not in the settings" in observed.decision.reason
+
+    run(scenario())
+
+
+def test_settings_that_name_no_policy_change_nothing() -> None:
+    async def scenario() -> None:
+        house = await House(apps={"e123456": {"policy": "constant", "min_workers": 2}}).start()
+        await house.upload_queue(0)
+        with pytest.raises(SettingsError):
+            house.monitor.reload(
+                replace(house.settings, apps={"a1": {}, "e123456": {"policy": "no.such:One"}})
+            )
+        assert (await house.round()).decision.desired_workers == 2
+        assert len(house.monitor.applications) == 1
 
     run(scenario())

@@ -500,3 +500,20 @@ def test_the_limit_over_all_holds_whatever_is_requested(tmp_path: Path) -> None:
         assert len(stage.fleet.started) == 4
 
     play(stage, story)
+
+
+def test_reloaded_settings_bound_what_runs_from_the_next_round_on(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.request(9)
+        await stage.round()
+        assert len(stage.fleet.started) == 5
+        stage.scaler.reload(
+            replace(stage.settings, apps={"a1": {"max_workers": 7}, "b2": {"min_workers": 1}})
+        )
+        await stage.round()
+        assert [spec.app_id for spec in stage.fleet.started[5:]] == ["a1", "a1", "b2"]
+        stage.request(2, app_id="b2")
+        await stage.round()
+        assert len(stage.fleet.started) == 9
+
+    play(stage, story)

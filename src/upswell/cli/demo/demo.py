@@ -18,7 +18,7 @@ from rich.console import Console
 from upswell import events
 from upswell.broker import topology
 from upswell.broker.declaring import declare_upload_queue
-from upswell.cli.connection import Interrupts, connected, first_to_end, run, unique_name
+from upswell.cli.connection import Interrupts, connected, first_to_end, on_hang_up, run, unique_name
 from upswell.cli.demo.plan import OBJECTIVE, Plan, checksum, make_files, take_files
 from upswell.cli.demo.view import SHOWN, Now, View, change, open_view
 from upswell.cli.options import config_option, finite
@@ -150,6 +150,7 @@ class Demo:
     async def run(self) -> Summary | None:
         """Return the summary, or None if interrupted; the workers are drained in both cases."""
         interrupts = Interrupts()
+        on_hang_up(interrupts.interrupt, interrupts.interrupt)
         async with (
             connected(self._settings, "demo") as broker,
             monitoring(self._settings, broker, self._note) as monitor,
@@ -170,7 +171,7 @@ class Demo:
                 for task in (story, *loops):
                     task.cancel()
                 await asyncio.gather(story, *loops, return_exceptions=True)
-                await drain(scaler, interrupts, quietly=True)
+                await drain(scaler, interrupts)
             worker_seconds = scaler.totals().worker_seconds
         await self._delete_queues()
         return self._summary(publisher, final, worker_seconds) if complete else None

@@ -74,6 +74,8 @@ def _value(settings: Settings, name: str) -> Any:
         return str(settings.state_path)
     if name == "destination":
         return settings.destination_path
+    if SETTINGS[name].secret and getattr(settings, name):
+        return "***"
     return getattr(settings, name)
 
 

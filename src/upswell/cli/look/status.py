@@ -156,6 +156,10 @@ def problems(state: AppState, now: float) -> list[StatusProblem]:
         alarms = ", ".join(alarm.replace("_", " ") for alarm in state.latest.decision.alarms)
         if alarms:
             found.append(StatusProblem(f"ALARM {alarms}: {state.latest.decision.reason}"))
+        found += [
+            StatusProblem(f"{safe(str(reason))} (in the last {snapshot.window:g} s)", warning=not alarms)
+            for reason in snapshot.failure_reasons
+        ]
         attained = snapshot.attainment
         if attained is not None and attained < snapshot.slo.share:
             late = f"{attained:.1%} within {snapshot.slo.seconds:g} s"

@@ -6,24 +6,31 @@ from typing import TYPE_CHECKING
 
 import click
 
-from upswell.cli.connection import connected, run_until_stopped
+from upswell.cli.connection import connected, on_hang_up, run_until_stopped
 from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.run.reloading import Reloader
 from upswell.cli.run.wiring import check_apps, scaling
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from upswell.settings import Settings
 
 
 @click.command("scaler", cls=SettingsCommand)
 @app_option(multiple=True, help="Scale only this application (repeatable). Default: those in the settings.")
-@with_settings("scaler")
-def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
-    """Run as many workers as the monitor decides, until Ctrl-C; the workers keep running after that."""
+@with_settings("scaler", reloads=True)
+def command(app: tuple[str, ...], settings: Settings, reload: Callable[[], Settings]) -> None:  # noqa: ARG001 - the settings hold it
+    """Run as many workers as the monitor decides, until Ctrl-C, and reload the settings at SIGHUP.
+
+    The workers keep running after Ctrl-C.
+    """
     check_apps(settings)
 
     async def work() -> None:
         async with connected(settings, "scaler") as broker, scaling(settings, broker) as scaler:
+            on_hang_up(Reloader(broker, settings, reload, scaler))
             await scaler.run()
 
     run_until_stopped(work())

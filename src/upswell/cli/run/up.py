@@ -7,33 +7,42 @@ from typing import TYPE_CHECKING
 
 import click
 
-from upswell.cli.connection import Interrupts, connected, first_to_end, run
+from upswell.cli.connection import Interrupts, connected, first_to_end, on_hang_up, run
 from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.run.draining import tell_progress
+from upswell.cli.run.reloading import Reloader
 from upswell.cli.run.wiring import check_apps, monitoring, scaling
 from upswell.cli.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.broker import Broker
     from upswell.scaler import Scaler
     from upswell.settings import Settings
 
 
 @click.command("up", cls=SettingsCommand)
 @app_option(multiple=True, help="Scale only this application (repeatable). Default: those in the settings.")
-@with_settings("up")
-def command(app: tuple[str, ...], settings: Settings) -> None:  # noqa: ARG001 - the settings hold it
-    """Run monitor, scaler and workers until Ctrl-C drains them; a second Ctrl-C stops them immediately."""
+@with_settings("up", reloads=True)
+def command(app: tuple[str, ...], settings: Settings, reload: Callable[[], Settings]) -> None:  # noqa: ARG001 - the settings hold it
+    """Run monitor, scaler and workers until Ctrl-C drains them; a second Ctrl-C stops them immediately.
+
+    SIGHUP reloads the settings.
+    """
     check_apps(settings)
-    run(_up(settings), handle_sigterm=False)
+    run(_up(settings, reload), handle_sigterm=False)
 
 
-async def _up(settings: Settings) -> None:
+async def _up(settings: Settings, reload: Callable[[], Settings]) -> None:
     interrupts = Interrupts()
     async with (
         connected(settings, "up") as broker,
         monitoring(settings, broker) as monitor,
         scaling(settings, broker) as scaler,
     ):
+        on_hang_up(Reloader(broker, settings, reload, monitor, scaler), interrupts.interrupt)
         loops = [asyncio.create_task(monitor.run()), asyncio.create_task(scaler.run())]
         try:
             await first_to_end(*loops, interrupts.next())
@@ -41,20 +50,27 @@ async def _up(settings: Settings) -> None:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-        await drain(scaler, interrupts)  # not reached if a loop failed: the workers keep running
+        await drain(scaler, interrupts, broker)  # not reached if a loop failed: the workers keep running
 
 
-async def drain(scaler: Scaler, interrupts: Interrupts, *, quietly: bool = False) -> None:
-    """Drain all workers and wait; at another interrupt they requeue their uploads and exit."""
+async def drain(scaler: Scaler, interrupts: Interrupts, broker: Broker | None = None) -> None:
+    """Drain all workers and wait; at another interrupt they requeue their uploads and exit.
+
+    Given a `broker`, it says how far it is.
+    """
     count = len(scaler.workers())
-    if count and not quietly:
+    telling: asyncio.Task[None] | None = None
+    if count and broker is not None:
         click.echo(
             f"draining {counted(count, 'worker')}; Ctrl-C again returns their uploads to the queue", err=True
         )
+        telling = asyncio.create_task(tell_progress(broker, scaler))
     draining = asyncio.ensure_future(scaler.drain_all())
     interrupted = interrupts.next()
     await asyncio.wait([draining, interrupted], return_when=asyncio.FIRST_COMPLETED)
     interrupted.cancel()
+    if telling is not None:
+        telling.cancel()
     if not draining.done():
         draining.cancel()
         await asyncio.gather(draining, return_exceptions=True)

@@ -12,7 +12,6 @@ from upswell.cli.journals import journal_path
 from upswell.errors import SettingsError
 from upswell.fleets.registry import open_fleet
 from upswell.journal import Journal
-from upswell.lab.recorded import remember
 from upswell.monitor import Monitor
 from upswell.scaler import Scaler
 
@@ -40,7 +39,7 @@ async def monitoring(
     """Yield a monitor, not yet running; close its journal afterwards."""
     journal = Journal(journal_path(settings), settings.journal_max_bytes)
     try:
-        remember(journal, settings)
+        journal.remember(settings)
         monitor = Monitor(
             broker=broker,
             settings=settings,

@@ -105,7 +105,8 @@ def test_the_image_that_the_readme_builds_is_one_that_the_fleet_looks_for() -> N
 def test_the_version_is_the_same_everywhere() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
     locked = next(one for one in tomllib.loads(read("uv.lock"))["package"] if one["name"] == "upswell")
-    assert project["version"] == locked["version"] == __version__
+    newest = re.findall(r"(?m)^## (\S+) \(\d{4}-\d\d-\d\d\)$", read("CHANGELOG.md"))[0]
+    assert project["version"] == locked["version"] == newest == __version__
 
 
 def words_of_the_code() -> set[str]:

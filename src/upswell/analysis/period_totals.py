@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+ROUNDING = 1e-6
+"""The sum of many (1 - share) is off by less than this."""
+
 
 class PeriodTotals(Struct, frozen=True, kw_only=True, gc=False):
     """One application's sums over `hours` observed hours; `begin` and `end` are UTC seconds since 1970.
@@ -52,8 +55,7 @@ class PeriodTotals(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def held(self) -> bool | None:
         """Whether the objective was held; None where no upload ended."""
-        # The sum of many (1 - share) is a little off.
-        return self.missed <= self.allowed + 1e-6 if self.ended else None
+        return self.missed <= self.allowed + ROUNDING if self.ended else None
 
     @property
     def budget_left(self) -> float | None:

@@ -22,7 +22,7 @@ ROOMS = {
     "run": ("worker", "monitor", "scaler", "up"),
     "data": ("publish", "upload", "dead", "purge", "cancel"),
     "operate": ("workers",),
-    "look": ("status", "explain", "doctor", "config"),
+    "look": ("status", "find", "report", "explain", "doctor", "config"),
     "lab": ("compare", "simulate", "replay"),
     "demo": ("demo",),
 }
@@ -41,6 +41,8 @@ COMMANDS = {
     "compare": "Simulate every autoscaler on the same uploads and compare them.",
     "simulate": "Simulate one policy and show its decisions.",
     "replay": "Simulate another policy or objective on recorded traffic.",
+    "find": "Find an upload: queued, running, stored or dead, and why.",
+    "report": "Report whether the target was held, the cost and failures.",
     "explain": "Explain a recorded decision: steps, inputs, rejected options.",
     "dead": "List, show, retry or purge dead-lettered requests.",
     "purge": "Delete all queued uploads of an application.",

@@ -1,4 +1,4 @@
-"""The journal that a command reads: its path, the application, the instant."""
+"""The journal that a command reads: its path, the application, the instant or period."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import re
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from upswell.errors import JournalError
 from upswell.journal import JournalReader
 from upswell.lab.traffic import UNITS
+from upswell.settings import Settings
 
-if TYPE_CHECKING:
-    from upswell.settings import Settings
-
-_AGO = re.compile(r"\A-\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)\Z")
+_AGO = re.compile(r"\A-?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)\Z")
 _CLOCK = re.compile(r"\A\d{1,2}:\d{2}(:\d{2})?\Z")
 
 
@@ -25,17 +22,18 @@ def journal_path(settings: Settings) -> Path:
     return settings.state_path / "journal.sqlite"
 
 
-def open_journal(path: str) -> JournalReader:
-    """Return a reader of the journal at `path`, a file or a state folder.
+def open_journal(path: str | Path | None, settings: Settings | None = None) -> JournalReader:
+    """Return a reader of the journal at `path`, a file or a state folder; without it, of this installation's.
 
     Raises:
         JournalError: the file does not exist.
     """
-    file = Path(path)
+    file = Path(path) if path else journal_path(settings or Settings())
     if file.is_dir():
         file /= "journal.sqlite"
     if not file.is_file():
-        raise JournalError(f"no journal at {file} (give its file, or the state folder)")
+        why = "give its file, or the state folder" if path else "a monitor with this state_dir writes it"
+        raise JournalError(f"no journal at {file} ({why})")
     return JournalReader(file)
 
 
@@ -56,14 +54,15 @@ def application(journal: JournalReader, app: str | None) -> str:
     return app
 
 
-def parse_time(text: str, newest: float, now: float) -> float:
+def parse_time(text: str, newest: float, now: float, option: str = "--at") -> float:
     """Parse an instant; return seconds since 1970.
 
     Args:
-        text: ISO 8601 (without a zone: local time), seconds since 1970, `-5min` (before now), `14:03:20`
-            (the last such time of day before the newest decision), or `latest`.
+        text: ISO 8601 (without a zone: local time), seconds since 1970, `-5min` or `5min` (before now),
+            `14:03:20` (the last such time of day before the newest decision), or `latest`.
         newest: instant of the newest decision.
         now: the current time.
+        option: what the text was given to, for the error.
 
     Raises:
         JournalError: the text has another form.
@@ -82,7 +81,7 @@ def parse_time(text: str, newest: float, now: float) -> float:
         at = math.nan
     if not math.isfinite(at):
         raise JournalError(
-            "--at must be a time such as 2026-11-24T14:03:20, 14:03:20, -5min, 1795000000 or latest, "
+            f"{option} must be a time such as 2026-11-24T14:03:20, 14:03:20, -5min, 1795000000 or latest, "
             f"got {text!r}"
         )
     return at

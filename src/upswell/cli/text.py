@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import textwrap
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -94,6 +98,15 @@ def size(value: float) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def wrapped(line: str) -> str:
+    """Return a line wrapped between words, and indented, to the terminal's width; unchanged without one."""
+    if not (sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()):
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
 def instant(at: float) -> str:
     """Return an instant in ISO form, in UTC.
 
@@ -101,6 +114,11 @@ def instant(at: float) -> str:
     '1970-01-01T00:00:00Z'
     """
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def moment(at: float) -> str:
+    """Return an instant as local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def clock(at: float) -> str:

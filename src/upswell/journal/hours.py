@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from upswell.analysis.failure_reasons import common_reason
 from upswell.analysis.period_totals import PeriodTotals
-from upswell.analysis.reasons import kind_of
 from upswell.analysis.sentence import gist
 from upswell.journal.rows import ReasonCount
 
@@ -27,6 +27,7 @@ HOUR = 3600
 REASONS_AN_HOUR = 30
 """Reasons told apart, of one application and one kind of event: a hostile worker may invent new ones."""
 OTHERS = "others"
+MOST_CHARACTERS = 300
 
 _SUMS = ("stored", "in_time", "dead", "failed", "allowed", "worker_seconds", "scalings")
 _COLUMNS = ("hour", "app_id", *_SUMS, "peak_workers")
@@ -111,7 +112,7 @@ class HourCounter:
                 sums["allowed"] += 1 - slo.share
                 sums["in_time"] += report.outcome == "stored" and report.response_time <= slo.seconds
         for failure in failures:
-            why = kind_of(failure.reason)
+            why = common_reason(failure.reason)[:MOST_CHARACTERS]
             reasons[self._reason(failure.at, failure.app_id, failure.outcome, why)] += 1
         return HourSums(
             [
@@ -147,7 +148,7 @@ def told(decision: Decision) -> tuple[str, str]:
     changing = [step for step in decision.steps if step.after != step.before]
     first = changing[0] if changing else decision.steps[0]
     then = dict.fromkeys(step.who for step in changing[1:] if step.who != first.who)
-    return what, f"{first.who}: {gist(first)}{''.join(f'; then {who}' for who in then)}"[:300]
+    return what, f"{first.who}: {gist(first)}{''.join(f'; then {who}' for who in then)}"[:MOST_CHARACTERS]
 
 
 def totals_of(row: tuple[object, ...]) -> PeriodTotals:

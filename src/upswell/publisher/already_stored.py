@@ -104,6 +104,24 @@ class AlreadyStored:
             self.destination_error = str(error)
             return None
 
+    async def head(self, key: str, *, read_up_to: int = 0) -> StoredObject | None:
+        """Return the object of a key as the destination has it; None: there is none, or nobody to ask.
+
+        One of up to `read_up_to` bytes whose checksum the destination does not know is read for it.
+
+        Raises:
+            UploadError: the key can be none, or the destination does not answer.
+        """
+        store = self._store
+
+        def ask(key: str) -> StoredObject | None:
+            found = None if store is None else store.head(key)
+            if store is None or found is None or found.checksum or found.bytes > read_up_to:
+                return found
+            return store.digest(key)
+
+        return (await self._each(ask, [key]))[0]
+
     async def look(self, candidates: Sequence[Candidate]) -> list[Thing | None]:
         """Return the things behind URIs with their sizes and versions; None where they cannot be known here.
 

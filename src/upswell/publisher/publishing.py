@@ -193,7 +193,7 @@ class Publishing:
 
     def _remember(self, report: UploadReport) -> None:
         if report.request_id:
-            self._record.add(report.request_id, report.bytes, report.checksum)
+            self._record.add(report.request_id, report.bytes, report.checksum, report.url)
 
     def _commit(self, now: float) -> None:
         if now - self._committed_at >= COMMIT_SECONDS:

@@ -8,10 +8,13 @@ forgotten.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
 
 from upswell.errors import UpswellError
 
@@ -25,9 +28,46 @@ WAIT_SECONDS = 10.0
 
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS stored (
-        app_id TEXT, id TEXT, bytes INTEGER, checksum TEXT, at REAL, PRIMARY KEY (app_id, id)
+        app_id TEXT, id TEXT, bytes INTEGER, checksum TEXT, at REAL, url TEXT, PRIMARY KEY (app_id, id)
     ) WITHOUT ROWID
 """
+
+
+class StoredEntry(Struct, frozen=True):
+    """A stored upload, as its worker reported it; None: not told."""
+
+    request_id: str
+    bytes: int | None
+    checksum: str | None
+    at: float
+    url: str | None
+
+
+def look_up(path: Path, app_id: str, request_ids: Sequence[str]) -> list[StoredEntry]:
+    """Return those of the uploads that are recorded; nothing is made or written.
+
+    Raises:
+        UpswellError: the file cannot be read.
+    """
+    if not path.exists():
+        return []
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT_SECONDS)
+        ) as db:
+            url = "url" if _has_url(db) else "NULL"
+            rows = db.execute(
+                f"SELECT id, bytes, checksum, at, {url} FROM stored WHERE app_id = ? "  # noqa: S608 - one of two words
+                "AND id IN (SELECT value FROM json_each(?))",
+                [app_id, json.dumps(list(request_ids))],
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise UpswellError(f"cannot read the record of stored files {path}: {error}") from error
+    return [StoredEntry(*row) for row in rows]
+
+
+def _has_url(db: sqlite3.Connection) -> bool:
+    return any(row[1] == "url" for row in db.execute("PRAGMA table_info(stored)"))
 
 
 class StoredRecord:
@@ -51,16 +91,18 @@ class StoredRecord:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute(_SCHEMA)
+            if not _has_url(self._connection):  # an earlier version made it
+                self._connection.execute("ALTER TABLE stored ADD COLUMN url TEXT")
             self._connection.execute("DELETE FROM stored WHERE at < ?", [clock() - KEEP_SECONDS])
             self._connection.commit()
         except (OSError, sqlite3.Error) as error:
             raise UpswellError(f"cannot use the record of stored files {path}: {error}") from error
 
-    def add(self, request_id: str, size: int | None, checksum: str | None) -> None:
+    def add(self, request_id: str, size: int | None, checksum: str | None, url: str | None = None) -> None:
         """Add a stored upload; the same again changes nothing."""
-        values = (self._app_id, request_id, size, checksum, self._clock())
+        values = (self._app_id, request_id, size, checksum, self._clock(), url)
         with self._forgiving():
-            self._connection.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?)", values)
+            self._connection.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def commit(self) -> None:
         """Write what was added to the disk."""

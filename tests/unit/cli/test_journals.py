@@ -8,6 +8,7 @@ import pytest
 from support.recorded_journal import BEGIN, write_journal
 from upswell.cli.journals import application, open_journal, parse_time
 from upswell.errors import JournalError
+from upswell.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,11 +18,11 @@ NEWEST = 1_795_000_000.0
 
 def test_a_journal_that_is_not_there_or_an_application_it_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no journal at"):
-        open_journal(str(tmp_path / "none.sqlite"))
+        open_journal(str(tmp_path / "none.sqlite"), Settings())
     with pytest.raises(JournalError, match="no journal at"):
-        open_journal(str(tmp_path))
+        open_journal(str(tmp_path), Settings())
     write_journal(tmp_path / "journal.sqlite")
-    reader = open_journal(str(tmp_path))
+    reader = open_journal(str(tmp_path), Settings())
     assert application(reader, None) == "e1"
     with pytest.raises(JournalError, match="applications: e1; got e2"):
         application(reader, "e2")
@@ -31,13 +32,13 @@ def test_of_several_applications_one_must_be_named(tmp_path: Path) -> None:
     for app in ("e1", "e2"):
         write_journal(tmp_path / "journal.sqlite", app=app)
     with pytest.raises(JournalError, match=r"--app must name one .*: e1, e2"):
-        application(open_journal(str(tmp_path)), None)
+        application(open_journal(str(tmp_path), Settings()), None)
 
 
 def test_another_programs_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").write_bytes(b"no database at all" * 99)
     with pytest.raises(JournalError, match="file is not a database"):
-        application(open_journal(str(tmp_path)), None)
+        application(open_journal(str(tmp_path), Settings()), None)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_what_is_no_time_is_refused_with_what_is(text: str) -> None:
 
 def test_the_decision_at_an_instant_is_the_newest_made_by_then(tmp_path: Path) -> None:
     write_journal(tmp_path / "journal.sqlite")
-    reader = open_journal(str(tmp_path))
+    reader = open_journal(str(tmp_path), Settings())
     entry = reader.decision_at("e1", BEGIN + 101)
     oldest = reader.oldest("e1")
     assert entry is not None

@@ -107,7 +107,7 @@ def test_decisions_and_failures_are_counted_by_what_they_have_in_common(tmp_path
     ]
     assert recorded(tmp_path, *rounds).reasons(0, 10**6) == [
         ("e1", "dead", "no right", 1),
-        ("e1", "failed", "the source does not exist: file://…", 2),
+        ("e1", "failed", "the source does not exist: file:///...", 2),
         ("e1", "hold", "monitor: nothing heard yet", 1),
         ("e1", "scale in", "slo: N uploads queued, N s each", 1),
         ("e1", "scale out", "slo: N uploads queued, N s each", 2),

@@ -15,7 +15,7 @@ from upswell.lab.plots import check_ending, drawn_record, drawn_run, picture, wr
 from upswell.lab.recorded import read_recorded
 from upswell.lab.runs import clairvoyant, run_policy
 from upswell.lab.traffic import Traffic
-from upswell.settings import Slo
+from upswell.settings import Settings, Slo
 from upswell.simulator.world import World
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_no_text_lies_over_another() -> None:
 
 def test_what_was_recorded_is_drawn_beside_what_was_replayed(tmp_path: Path) -> None:
     write_journal(tmp_path / "journal.sqlite")
-    recorded = read_recorded(open_journal(str(tmp_path)), "e1")
+    recorded = read_recorded(open_journal(str(tmp_path), Settings()), "e1")
     past = drawn_record(recorded, BEGIN, Slo(0.9, 10.0), 1)
     assert past.recorded
     assert past.workers.max() > 0

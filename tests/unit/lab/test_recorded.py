@@ -9,6 +9,7 @@ from upswell.cli.journals import open_journal
 from upswell.errors import JournalError
 from upswell.journal import Journal, ReportRow
 from upswell.lab.recorded import read_recorded
+from upswell.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_what_was_recorded_cost_and_missed_what_the_fleet_really_did(tmp_path: Path) -> None:
     real = write_journal(tmp_path / "journal.sqlite")
-    recorded = read_recorded(open_journal(str(tmp_path)), "e1")
+    recorded = read_recorded(open_journal(str(tmp_path), Settings()), "e1")
     assert len(recorded.traffic.arrivals) == real.uploads
     assert recorded.traffic.work == pytest.approx(real.work)
     assert recorded.attainment(SLO) == pytest.approx(real.attainment, abs=0.005)
@@ -28,7 +29,7 @@ def test_what_was_recorded_cost_and_missed_what_the_fleet_really_did(tmp_path: P
 def test_reports_without_a_service_time_are_refused_where_none_tells_it(tmp_path: Path) -> None:
     write_journal(tmp_path / "journal.sqlite", told=False)
     with pytest.raises(JournalError, match="have no service times"):
-        read_recorded(open_journal(str(tmp_path)), "e1")
+        read_recorded(open_journal(str(tmp_path), Settings()), "e1")
 
 
 def test_a_service_time_not_told_is_the_median_and_is_said_and_so_are_failed_attempts(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_a_service_time_not_told_is_the_median_and_is_said_and_so_are_failed_att
     ]
     journal.record([], rows)
     journal.close()
-    recorded = read_recorded(open_journal(str(path)), "e1")
+    recorded = read_recorded(open_journal(str(path), Settings()), "e1")
     assert recorded.dead == 1
     assert "1 of 502 reports have no service time: the median" in recorded.traffic.notes[0]
     assert "1 attempts that were not stored" in recorded.traffic.notes[1]

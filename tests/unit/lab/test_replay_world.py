@@ -35,7 +35,7 @@ ASKED: dict[str, Any] = {
 
 def replayed(folder: Path, settings: dict[str, Any] | None, **asked: Any) -> ReplaySetup:
     write_journal(folder / "journal.sqlite", settings=settings)
-    recorded = read_recorded(open_journal(str(folder)), "e1")
+    recorded = read_recorded(open_journal(str(folder), Settings()), "e1")
     return replay_setup(recorded, BEGIN, choose("slo"), **{**ASKED, **asked})
 
 
@@ -70,7 +70,7 @@ def test_a_journal_that_does_not_tell_its_settings_is_replayed_bare_and_that_is_
 
 def test_standby_workers_are_replayed_and_billed_with_several_slots_as_well(tmp_path: Path) -> None:
     write_journal(tmp_path / "journal.sqlite", settings={**UNDER, "standby_workers": 3})
-    recorded = read_recorded(open_journal(str(tmp_path)), "e1")
+    recorded = read_recorded(open_journal(str(tmp_path), Settings()), "e1")
     found = replay_setup(recorded, BEGIN, choose("slo"), **ASKED)
     assert (found.world.slots, found.world.standby_workers) == (2, 3)
     assert found.notes == ()

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
 from upswell.errors import UpswellError
-from upswell.publisher.stored_record import KEEP_SECONDS, StoredRecord
+from upswell.publisher.stored_record import KEEP_SECONDS, StoredEntry, StoredRecord, look_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +57,23 @@ def test_a_file_that_is_something_else_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(b"no database" * 100)
     with pytest.raises(UpswellError, match="cannot use the record of stored files"):
         StoredRecord(tmp_path / "r", "e1")
+
+
+def test_looking_up_makes_and_changes_nothing_and_reads_an_older_record(tmp_path: Path) -> None:
+    assert look_up(tmp_path / "none", "e1", ["a"]) == []
+    assert list(tmp_path.iterdir()) == []
+    old = tmp_path / "old"
+    with sqlite3.connect(old) as file:
+        file.execute(
+            "CREATE TABLE stored (app_id TEXT, id TEXT, bytes INTEGER, checksum TEXT, at REAL,"
+            " PRIMARY KEY (app_id, id)) WITHOUT ROWID"
+        )
+        file.execute("INSERT INTO stored VALUES ('e1', 'a', 5, 'sha256:00', 7.0)")
+    file.close()
+    before = old.read_bytes()
+    assert look_up(old, "e1", ["a", "b"]) == [StoredEntry("a", 5, "sha256:00", 7.0, None)]
+    assert old.read_bytes() == before
+    with StoredRecord(old, "e1", clock=lambda: 8.0) as record:
+        record.add("b", 6, None, "s3://bucket/b")
+        assert record.find(["a", "b"]) == {"a": "sha256:00", "b": None}
+    assert look_up(old, "e1", ["b"]) == [StoredEntry("b", 6, None, 8.0, "s3://bucket/b")]

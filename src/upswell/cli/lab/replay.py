@@ -11,10 +11,9 @@ from upswell.cli.completion import completing
 from upswell.cli.cost import by_state, cost_text, each_json
 from upswell.cli.journals import application, open_journal
 from upswell.cli.lab.traffic_options import plot_option
-from upswell.cli.look.explain import moment
-from upswell.cli.options import app_option, finite
+from upswell.cli.options import app_option, finite, with_settings
 from upswell.cli.progress import progress
-from upswell.cli.text import clock, counted, seconds
+from upswell.cli.text import clock, counted, moment, seconds
 from upswell.lab.contenders import choose
 from upswell.lab.recorded import read_recorded
 from upswell.lab.replay import Replayed, replay
@@ -23,10 +22,11 @@ from upswell.safe import safe
 if TYPE_CHECKING:
     from upswell.analysis.billing import Bill
     from upswell.lab.recorded import Recorded
+    from upswell.settings import Settings
 
 
 @click.command("replay")
-@click.argument("journal")
+@click.argument("journal", required=False)
 @click.option(
     "--policy",
     default="slo",
@@ -70,15 +70,25 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plot_option
+@with_settings("replay", quiet="warning")
 def command(
-    journal: str, *, policy: str, app: str | None, count: int, as_json: bool, plot: str | None, **options: Any
+    journal: str | None,
+    *,
+    policy: str,
+    app: str | None,
+    settings: Settings,
+    count: int,
+    as_json: bool,
+    plot: str | None,
+    **options: Any,
 ) -> None:
-    """Replay the traffic in JOURNAL (its file, or the state folder) under another policy or objective.
+    """Replay the traffic in JOURNAL under another policy or objective.
 
-    Everything else is as recorded: bounds, slots, start-up delay, guards.
+    JOURNAL is its file, or a state folder (default: state_dir). Everything else is as recorded: bounds,
+    slots, start-up delay, guards.
     """
     choice = choose(policy)
-    reader = open_journal(journal)
+    reader = open_journal(journal, settings)
     recorded = read_recorded(reader, application(reader, app))
     with progress(f"simulating {choice.text}") as on_progress:
         replayed = replay(recorded, choice, differences=count, on_progress=on_progress, **options)

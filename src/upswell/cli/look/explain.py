@@ -11,18 +11,19 @@ from msgspec.structs import asdict
 
 from upswell.analysis.sentence import headline, quantities, told
 from upswell.cli.journals import application, open_journal, parse_time
-from upswell.cli.options import app_option
-from upswell.cli.text import counted, duration, number, seconds
+from upswell.cli.options import app_option, with_settings
+from upswell.cli.text import counted, duration, moment, number, seconds, wrapped
 from upswell.errors import JournalError
 from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
     from upswell.journal import JournalEntry
+    from upswell.settings import Settings
 
 
 @click.command("explain")
-@click.argument("journal")
+@click.argument("journal", required=False)
 @click.option(
     "--at",
     default="latest",
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
 )
 @app_option(required=False, help="Application; optional if the journal has only one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(journal: str, at: str, app: str | None, as_json: bool) -> None:
-    """Explain the decision in force at TIME, from JOURNAL (its file, or the state folder)."""
-    reader = open_journal(journal)
+@with_settings("explain", quiet="warning")
+def command(journal: str | None, at: str, app: str | None, settings: Settings, as_json: bool) -> None:
+    """Explain the decision in force at TIME.
+
+    It reads JOURNAL: its file, or a state folder (default: state_dir).
+    """
+    reader = open_journal(journal, settings)
     app = application(reader, app)
     newest = reader.latest(app)
     assert newest is not None  # the journal has this application
@@ -48,12 +53,7 @@ def command(journal: str, at: str, app: str | None, as_json: bool) -> None:
         click.echo(msgspec.json.encode({"sentence": entry.decision.reason, **asdict(entry)}).decode())
         return
     for line in explanation(entry, instant):
-        click.echo(line)
-
-
-def moment(at: float) -> str:
-    """Return an instant as local date and time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+        click.echo(wrapped(line))
 
 
 def explanation(entry: JournalEntry, instant: float) -> list[str]:

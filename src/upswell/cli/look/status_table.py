@@ -172,4 +172,4 @@ def _behind(state: AppState, now: float, *, is_wide: bool) -> Iterator[Renderabl
 
 
 def _indented(part: RenderableType) -> Padding:
-    return Padding(part, (0, 0, 0, 2))
+    return Padding(part, (0, 0, 0, 2), expand=False)

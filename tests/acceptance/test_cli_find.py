@@ -1,0 +1,143 @@
+"""`upswell find`: one upload in each of its states, on both brokers; looking changes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from support.system import System, wait_until
+from support.terminal import Terminal, holds_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SLOW = ("--slots", "1", "--upload-rate-limit", "20000")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
+    url = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else ""
+    with System(tmp_path, broker_url=url, app_id=f"e{uuid4().hex[:8]}", status_interval=0.5) as made:
+        yield made
+
+
+def find(system: System, wanted: object) -> dict[str, Any]:
+    done = system.run("find", str(wanted), "--json", check=False)
+    told = json.loads(done.stdout)
+    assert done.returncode == (0 if told["found"] else 1)
+    return told
+
+
+def states(system: System, wanted: object) -> list[str]:
+    return [sighting["state"] for sighting in find(system, wanted)["found"]]
+
+
+@pytest.mark.slow
+def test_an_upload_is_found_in_the_queue_in_a_workers_hand_and_in_the_store(system: System) -> None:
+    requests = system.make_requests(4, size=100_000)
+    system.publish(requests)
+    told = find(system, "00003.bin")
+    if system.broker_url:  # it shows nothing without taking it
+        assert told["found"] == []
+        assert "4 wait in" in told["notes"][0]
+    else:
+        (queued,) = told["found"]
+        assert (queued["state"], queued["position"], queued["attempt"]) == ("queued", 4, 1)
+        assert queued["uri"] == f"file://{system.sources / '00003.bin'}"
+        assert states(system, queued["request_id"]) == ["queued"]
+        assert states(system, queued["uri"]) == ["queued"]
+    system.start("worker", "--app", system.app_id, *SLOW)
+    seen: list[dict[str, Any]] = []
+
+    def is_running() -> bool:
+        seen[:] = find(system, "00003.bin")["found"]
+        return any(one["state"] == "running" for one in seen)
+
+    wait_until(is_running, 90, system.logs)
+    (running,) = [one for one in seen if one["state"] == "running"]
+    assert running["worker_id"]
+    assert (running["key"], running["attempt"]) == ("00003.bin", 1)
+    wait_until(lambda: system.stored_count() == 4, 90, system.logs)
+    (stored,) = find(system, "00003.bin")["found"]
+    assert (stored["state"], stored["bytes"]) == ("stored", (system.store / "00003.bin").stat().st_size)
+    assert stored["address"] == f"file://{system.store / '00003.bin'}"
+    assert states(system, system.sources / "00003.bin") == ["stored"]
+
+
+def test_a_dead_upload_tells_why_and_looking_at_it_changes_nothing(system: System) -> None:
+    requests = system.make_requests(3, size=100)
+    (system.sources / "00001.bin").unlink()
+    (system.sources / "00002.bin").unlink()
+    system.publish(requests)
+    worker = system.start("worker", "--app", system.app_id)
+    wait_until(lambda: len(system.dead()) == 2, 60, system.logs)
+    worker.terminate()
+    worker.wait()
+    before = system.dead()
+    for _ in range(3):
+        (dead,) = find(system, "00002.bin")["found"]
+        assert dead["state"] == "dead"
+        assert "00002.bin" in dead["reason"]
+        assert dead["since"] > 1e9
+    assert list(system.dead().items()) == list(before.items())
+    assert states(system, "nowhere.bin") == []
+    assert states(system, dead["request_id"]) == ["dead"]
+
+
+def test_a_file_published_by_its_name_is_found_by_its_path_and_its_checksum_is_told(system: System) -> None:
+    (system.folder / "cats").mkdir()
+    cat = system.folder / "cats" / "a cat.jpg"
+    cat.write_bytes(b"meow" * 100)
+    system.environment["UPSWELL_SOURCE_ROOTS"] = str(system.folder)
+    system.start("worker", "--app", system.app_id)
+    system.run("publish", "--app", system.app_id, "--wait", "cats")
+    (stored,) = find(system, "cats/a cat.jpg")["found"]
+    assert (stored["state"], stored["key"], stored["bytes"]) == ("stored", "a cat.jpg", 400)
+    assert stored["checksum"].startswith("sha256:")
+    assert states(system, stored["request_id"]) == ["stored"]
+    (system.store / "a cat.jpg").unlink()
+    assert states(system, stored["request_id"]) == ["lost"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_find_shows_is_clear(width: int) -> None:
+    # Its name is always as long, so that lines wrap where they did.
+    with (
+        TemporaryDirectory(prefix="u", dir="/tmp") as folder,
+        System(Path(folder), app_id="photos") as system,
+    ):
+        requests = system.make_requests(3, size=1000)
+        (system.sources / "00001.bin").unlink()
+        system.publish(requests)
+        worker = system.start("worker", "--app", "photos")
+        wait_until(lambda: (system.stored_count(), system.dead_count()) == (2, 1), 60, system.logs)
+        worker.terminate()
+        worker.wait()
+        (system.sources / "00009.bin").write_bytes(b"x")
+        system.run("publish", "--app", "photos", str(system.sources / "00009.bin"))
+        messages = "SELECT * FROM messages ORDER BY id"
+        with sqlite3.connect(system.folder / "state" / "broker.sqlite") as broker:
+            before = broker.execute(messages).fetchall()
+        with Terminal(system.environment, system.folder, width=width) as terminal:
+            shown = [
+                terminal.run(f"upswell find {wanted}").text
+                for wanted in ("00000.bin", "00001.bin", "sources/00009.bin", "nowhere.bin")
+            ]
+            assert terminal.colour_of("no upload") == "default"
+        with sqlite3.connect(system.folder / "state" / "broker.sqlite") as broker:
+            assert broker.execute(messages).fetchall() == before
+        varying = {
+            re.escape(folder): "/tmp/uFOLDERXX",
+            r"\b[0-9a-f]{32}\b": "ID",
+            r"\(\d+ s": "(N s",
+            r"\d+ B": "N B",
+            r"on photos-\S+": "on WORKER",
+        }
+        holds_to(f"find-{width}", "\n".join(shown), varying)

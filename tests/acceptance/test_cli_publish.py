@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -180,3 +181,16 @@ def test_publish_wait_counts_what_the_broker_itself_dead_lettered(system: System
     figures = next(line for line in system.logs().splitlines() if line.startswith('{"published"'))
     summary = json.loads(figures)
     assert (summary["stored"], summary["dead"], summary["outstanding"]) == (1, 1, 0)
+
+
+def test_dead_list_shows_the_same_letters_however_often_and_however_many_look(system: System) -> None:
+    (system.folder / "bad.jsonl").write_text(as_lines(system, 40).replace("file://", "file:///nowhere"))
+    system.start("worker", "--app", system.app_id)
+    system.run("publish", "--app", system.app_id, "--wait", "--requests", "bad.jsonl", check=False)
+    first = dead_ids(system)
+    assert len(first) == 40
+    with ThreadPoolExecutor(3) as lookers:
+        looks = list(lookers.map(lambda _: dead_ids(system), range(6)))
+    assert looks == [first] * 6
+    assert system.run("dead", "show", "--app", system.app_id, first[7]).stdout.count("nowhere") > 0
+    assert dead_ids(system) == first

@@ -107,6 +107,23 @@ def test_a_handler_of_ones_own_can_be_tried_without_a_broker(folder: Path) -> No
     assert (folder / "out/beach.jpg.txt").read_bytes() == BODY.upper()
 
 
+def test_a_handlers_own_error_is_one_line_and_its_own_frames_and_is_tried_again(folder: Path) -> None:
+    (folder / "mine.py").write_text(
+        "def load(request):\n    return parse('amqp://me:s3cret@host')\n\n"
+        "def parse(text):\n    return __import__('json').loads(text)\n"
+    )
+    limits = {"UPSWELL_DELIVERY_LIMIT": "2", "UPSWELL_RETRY_BACKOFF": "0.01"}
+    done = upload(folder, "beach.jpg", "out/", "--handler", "mine:load", **limits)
+    assert done.returncode == 1
+    first, second, tried, *_, last = done.stderr.splitlines()
+    assert first == "  mine.py:2 in load: return parse('amqp://***@host')"
+    assert second == "  mine.py:5 in parse: return __import__('json').loads(text)"
+    assert tried.startswith("attempt 1 failed: JSONDecodeError: Expecting value")
+    assert last.startswith("error: JSONDecodeError: Expecting value")
+    assert last.endswith("gave up after 2 attempts")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture
 def web(folder: Path) -> Iterator[str]:
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))

@@ -74,6 +74,11 @@ def test_every_block_of_the_page_on_simulating_works(tmp_path: Path) -> None:
     assert (tmp_path / "compare.svg").stat().st_size > 1000
 
 
+def test_the_index_lists_every_page() -> None:
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs/README.md").read_text("utf-8")))
+    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
 @pytest.mark.parametrize(
     "page",
     ["README.md", "CONTRIBUTING.md", *[str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md")]],

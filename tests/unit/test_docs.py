@@ -53,7 +53,7 @@ def commands(page: str) -> Iterator[list[str]]:
     ]
     for text in (*lines, *spans(page)):
         for part in re.split(r"[|;&]", text.split("#")[0]):
-            match = re.search(r"(?:\A|\s)upswell ([a-z-].*)", part)
+            match = re.search(r"(?:\A|\s)upswell (?!upswell )([a-z-].*)", part)
             if match is not None:
                 yield shlex.split(re.sub(r"[\"']\Z", "", match[1]) if match[1].count("'") % 2 else match[1])
 
@@ -105,7 +105,8 @@ def test_the_image_that_the_readme_builds_is_one_that_the_fleet_looks_for() -> N
 def test_the_version_is_the_same_everywhere() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
     locked = next(one for one in tomllib.loads(read("uv.lock"))["package"] if one["name"] == "upswell")
-    assert project["version"] == locked["version"] == __version__
+    newest = re.findall(r"(?m)^## (\S+) \(\d{4}-\d\d-\d\d\)$", read("CHANGELOG.md"))[0]
+    assert project["version"] == locked["version"] == newest == __version__
 
 
 def words_of_the_code() -> set[str]:

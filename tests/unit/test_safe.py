@@ -45,19 +45,15 @@ def test_json_that_is_made_safe_is_still_the_same_json() -> None:
 
 
 _HOSTS = st.sampled_from(["rabbit.example", "127.0.0.1:5672", "[::1]:5672", "localhost"])
-_SECRETS = st.text(st.characters(exclude_categories=()), min_size=4).map(lambda text: f"s3cr{text}3t")
-
-
-def _shows_part_of(secret: str, text: str) -> bool:
-    """Whether text shows how the secret begins or ends, or all that is between."""
-    return "s3c" in text or "r3t" in text or (secret[4:-2] in text and len(secret[4:-2]) > 8)
+_ANYTHING = st.text(st.characters(exclude_categories=()), max_size=8)
+_SECRETS = st.builds("s3cr{}s3cr{}s3cr".format, _ANYTHING, _ANYTHING)
 
 
 @given(_SECRETS, _HOSTS, st.sampled_from(["amqp://", "amqps://", "http://", "amqp:/", "amqp:", ""]))
 def test_no_part_of_any_password_is_left_in_a_masked_url(secret: str, host: str, scheme: str) -> None:
     for url in (f"{scheme}me:{secret}@{host}/vh", f"{scheme}:{secret}@{host}", f"{scheme}{secret}@{host}"):
-        assert not _shows_part_of(secret, masked_url(url))
-        assert not _shows_part_of(secret, url_fault(url) or "")
+        assert "s3cr" not in masked_url(url)
+        assert "s3cr" not in (url_fault(url) or "")
 
 
 @given(_SECRETS, _HOSTS)

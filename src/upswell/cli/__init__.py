@@ -14,6 +14,7 @@ from typing import Any, NoReturn, cast
 
 import click
 
+from upswell import __version__
 from upswell.cli.help import CommandGroup
 from upswell.safe import safe
 
@@ -72,7 +73,7 @@ class _LazyGroup(CommandGroup):
 @click.group(
     cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.version_option(package_name="upswell", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def upswell() -> None:
     """Upload workers that scale with the load.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -24,10 +23,13 @@ from upswell.settings import load
 if TYPE_CHECKING:
     from pathlib import Path
 
-PASSWORDS = st.text(
+ANYTHING = st.text(
     st.sampled_from("/#?@ :[]%\\'\"<>&=;,é℀\n\t") | st.characters(exclude_categories=["Cs"], min_codepoint=1),
-    max_size=12,
-).map(lambda text: f"s3cr{text}3t7")
+    max_size=8,
+)
+PASSWORDS = st.builds("s3cr{}s3cr{}s3cr".format, ANYTHING, ANYTHING)
+"""Anything, with marks at both ends and within that are nowhere else."""
+
 URLS = [
     "amqp://me:{}@127.0.0.1:1/",
     "amqps://me:{}@h/vh?heartbeat=5",
@@ -38,20 +40,6 @@ URLS = [
     "me:{}@h/",
     "http://me:{}@h",
 ]
-
-
-@cache
-def usual() -> str:
-    """What is printed whatever the password: names, defaults, descriptions."""
-    shown = [CliRunner().invoke(check, [form], standalone_mode=False) for form in ("--explain", "--json")]
-    return "".join(result.output for result in shown)
-
-
-def assert_hidden(password: str, printed: str) -> None:
-    for form in (password, quote(password, safe="")):
-        middle = form[4:-3]
-        assert not {"s3cr", "3t7"} & {printed[i : i + n] for n in (3, 4) for i in range(len(printed))}
-        assert len(middle) < 8 or middle not in printed or middle in usual()
 
 
 def printed_by(argument: str, url: str) -> str:
@@ -72,7 +60,7 @@ def printed_by(argument: str, url: str) -> str:
 @given(PASSWORDS, st.sampled_from(URLS), st.booleans(), st.sampled_from(["--explain", "--json"]))
 def test_no_command_prints_a_password(password: str, url: str, encoded: bool, argument: str) -> None:
     written = quote(password, safe="") if encoded else password
-    assert_hidden(password, printed_by(argument, url.format(written)))
+    assert "s3cr" not in printed_by(argument, url.format(written))
 
 
 @given(PASSWORDS, st.booleans())
@@ -82,7 +70,7 @@ def test_the_password_of_the_management_api_is_hidden_too(password: str, encoded
     result = CliRunner().invoke(
         check, ["--explain"], env={variable: f"http://me:{written}@h:15672"}, standalone_mode=False
     )
-    assert_hidden(password, result.output + safe(str(result.exception or "")))
+    assert "s3cr" not in result.output + safe(str(result.exception or ""))
 
 
 @pytest.mark.parametrize(
@@ -99,8 +87,8 @@ def test_the_password_of_the_management_api_is_hidden_too(password: str, encoded
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("amqp://me:s3cr/3t7@127.0.0.1:1/", "must have '/' in user and password percent-encoded, as %2F"),
-        ("me:s3cr3t7@127.0.0.1:1/", "broker_url must be a URL that starts with its scheme"),
+        ("amqp://me:s3cr/s3cr@127.0.0.1:1/", "must have '/' in user and password percent-encoded, as %2F"),
+        ("me:s3crs3cr@127.0.0.1:1/", "broker_url must be a URL that starts with its scheme"),
     ],
     ids=["reserved", "no scheme"],
 )  # fmt: skip
@@ -114,4 +102,4 @@ def test_a_command_says_what_is_wrong_with_the_url_and_shows_nothing_of_it(
     )
     assert done.returncode == 1
     assert said in done.stderr
-    assert_hidden("s3cr/3t7", done.stdout + done.stderr)
+    assert "s3cr" not in done.stdout + done.stderr

@@ -1,7 +1,8 @@
 """RabbitMQ as a broker. `broker.py` keeps the protocol's promises, `pika_client.py` alone imports pika.
 
 `connection.py` reconnects, `publishing.py` keeps what is not confirmed, `consumers.py` what is consumed,
-`queues.py` what is declared; `delivery_count.py` says how attempts are counted, `url.py` what a URL may hold.
+`queues.py` what is declared, `sweep.py` looks into queues; `delivery_count.py` says how attempts are
+counted, `url.py` what a URL may hold.
 """
 
 from __future__ import annotations

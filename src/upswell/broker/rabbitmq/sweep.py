@@ -31,6 +31,9 @@ _MOST = 65_535  # what a prefetch count holds; 0, no limit, means 2,000 to a quo
 _TURN_SECONDS = 0.1  # between two tries while someone else has the queue in hand
 _BACK_SECONDS = 2.0  # for which what was put back is waited for; another consumer may take it first
 _STEP_SECONDS = 0.005
+_MOST_STALLED = (
+    2000  # steps in which nothing comes although something is ready: another consumer is served alone
+)
 
 
 @asynccontextmanager
@@ -121,10 +124,13 @@ class Sweep:
         frame = await self._channel.call(
             "basic_consume", queue=self._queue, on_message_callback=self._on_message
         )
-        empty = 0
-        while len(self.found) < full and empty < 2:  # noqa: PLR2004 - see below
+        empty = stalled = 0
+        while len(self.found) < full and empty < 2 and stalled < _MOST_STALLED:  # noqa: PLR2004 - see below
+            before = len(self.found)
             # Deliveries that were on their way at the first answer have come before the second.
             empty = empty + 1 if await self._ready() == 0 else 0
+            stalled = stalled + 1 if len(self.found) == before else 0
+            await asyncio.sleep(_STEP_SECONDS if stalled > 2 else 0)  # noqa: PLR2004 - it will not come at once
         tag = frame.method.consumer_tag
         await self._channel.expect(lambda settle: cancel_consumer(self._channel.raw, tag, settle))
         return len(self.found) >= full

@@ -52,14 +52,12 @@ def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
     async def work() -> None:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
-            depth = await broker.depth(queue)
-            held = await broker.look(queue, limit)
-            for delivery in held:
+            found = await broker.look(queue)
+            for delivery in found[:limit]:
                 click.echo(_json(delivery) if as_json else _line(delivery))
-            total = depth.messages_ready if depth else 0
             if not as_json:
-                more = f", showing the oldest {len(held)}" if total > len(held) else ""
-                click.echo(f"{counted(total, 'request')} in {queue}{more}", err=True)
+                more = f", showing the oldest {limit}" if len(found) > limit else ""
+                click.echo(f"{counted(len(found), 'request')} in {queue}{more}", err=True)
 
     run(work())
 

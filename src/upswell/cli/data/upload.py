@@ -21,7 +21,7 @@ from upswell.cli.help import SettingsCommand
 from upswell.cli.options import with_settings
 from upswell.cli.progress import transfer
 from upswell.cli.text import counted, seconds, size
-from upswell.errors import PermanentUploadError, StoreUnavailableError, TemporaryUploadError, UpswellError
+from upswell.errors import StoreUnavailableError, TemporaryUploadError, UpswellError
 from upswell.handlers.registry import load_handler
 from upswell.messages import UploadRequest
 from upswell.publisher.items import guess_type
@@ -30,7 +30,7 @@ from upswell.requests import PRIVATE
 from upswell.safe import safe
 from upswell.settings.checking import refuse_one_slash
 from upswell.stores.addresses import file_uri
-from upswell.worker.outcomes import backoff
+from upswell.worker.outcomes import backoff, frames_of, reason_of
 
 if TYPE_CHECKING:
     from upswell.handlers import Handler, Stored
@@ -142,10 +142,14 @@ async def _upload(handler: Handler, request: UploadRequest, settings: Settings) 
         try:
             async with asyncio.timeout(settings.upload_timeout):
                 return await handler(request), attempt
-        except PermanentUploadError:
-            raise
-        except (TemporaryUploadError, TimeoutError) as error:
-            reason = str(error) or f"exceeded upload_timeout ({settings.upload_timeout:g} s)"
+        except Exception as error:  # whatever the user's own handler raises, a worker tries again
+            if isinstance(error, UpswellError) and not isinstance(error, TemporaryUploadError):
+                raise
+            timed_out = isinstance(error, TimeoutError) and not str(error)
+            limit = f"exceeded upload_timeout ({settings.upload_timeout:g} s)"
+            reason = limit if timed_out else reason_of(error)
+            for frame in () if timed_out else frames_of(error):
+                click.echo(f"  {frame}", err=True)
             if attempt == settings.delivery_limit:
                 raise UpswellError(f"{reason}; gave up after {counted(attempt, 'attempt')}") from error
             delay = backoff(attempt, settings.retry_backoff, rng)

@@ -1,7 +1,7 @@
 """What a handler of your own may use: the source, the store, progress, and whether to stop.
 
 What comes in: a request and the worker's workplace. What goes out: open sources, stored objects. Everything
-here blocks: a plain function calls it as it is, an async one through `in_thread`. It must not know of queues.
+here blocks: a plain function calls it as it is, an async one through `in_thread`. It knows nothing of queues.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Context:
         handler may be called twice.
 
         Raises:
-            PermanentUploadError: the key is none, or belongs to other bytes that the settings keep.
+            PermanentUploadError: the key is invalid, or belongs to other bytes that the settings keep.
             TemporaryUploadError: the store cannot take it now, or it is time to give up.
         """
         chosen = key if key is not None else self.request.key

@@ -44,7 +44,7 @@ def load_handler(
     `on_bytes` is called with the size of each chunk, from a thread; `limit` is kept to, and counts the bytes.
 
     Raises:
-        SettingsError: there is none of that name, or it cannot be one.
+        SettingsError: no such handler, or it cannot be one.
     """
     threads = Threads(settings.max_slots if settings.auto_slots else settings.initial_slots)
     found = REGISTRY.load(settings.handler)

@@ -1,7 +1,7 @@
 """The default handler: a file below the allowed roots into the store, streamed, verified, atomic.
 
 What comes in: a request with id and key. What goes out: where its bytes are stored, or an UploadError. It
-must not know of queues.
+knows nothing of queues.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UPLOAD_TYPES = frozenset(
 )  # fmt: skip
 """The types of request it takes, and every MIME type that begins with one of them (`video/mp4`).
 
-They are all stored alike; a type that is none of them is more likely a mistake than a file.
+They are all stored alike; any other type is more likely a mistake than a file.
 """
 
 
@@ -45,7 +45,7 @@ class UploadHandler:
         on_bytes: Callable[[int], None] | None = None,
         limit: RateLimit | None = None,
     ) -> None:
-        """Open the store; `on_bytes` is told of each chunk that is moved, from a thread.
+        """Open the store; `on_bytes` is called with each chunk that is moved, from a thread.
 
         Raises:
             SettingsError: the destination is no folder, or cannot be written to.

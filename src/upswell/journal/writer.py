@@ -1,6 +1,6 @@
 """The thread that writes the journal's file, and how the file is kept small.
 
-What comes in: batches. What goes out: rows on disk, one transaction a batch. Must not know: what a decision
+What comes in: batches. What goes out: rows on disk, one transaction a batch. It does not know what a decision
 is.
 """
 

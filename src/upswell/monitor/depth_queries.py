@@ -38,7 +38,7 @@ class DepthQueries:
     async def refresh(self, applications: Iterable[Application], timeout: float) -> None:
         """Ask for each application's depth, and return when all have been told or `timeout` seconds are over.
 
-        A sweep that takes longer goes on by itself, and the next begins after it.
+        A sweep that takes longer goes on in the background, and the next begins after it.
         """
         if self._sweep is None or self._sweep.done():
             self._sweep = asyncio.create_task(self._ask_all(list(applications)))

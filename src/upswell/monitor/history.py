@@ -1,7 +1,7 @@
 """The past from a journal's reports, round by round, as the monitor would have seen it.
 
 In: when the uploads of one application came, ended, and how long they took. Out: rounds to rehearse. So a
-monitor that restarts knows at once which setting did best. Must not know: the journal's file.
+monitor that restarts knows at once which setting did best. It does not know the journal's file.
 """
 
 from __future__ import annotations

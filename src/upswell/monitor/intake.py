@@ -1,7 +1,7 @@
 """What the monitor hears: reports and statuses come in, windows and the journal's rows fill.
 
 A report counts once however often it travels, at the time it ended and not when it arrived. An invalid one
-goes to a queue of its own with the reason. Must not know: policies, decisions.
+goes to a queue of its own with the reason. It does not know policies, decisions.
 """
 
 from __future__ import annotations

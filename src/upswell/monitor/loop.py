@@ -1,7 +1,7 @@
 """The monitor: observes every application and decides how many workers each needs.
 
 What comes in: upload reports, worker statuses, queue depths. What goes out: scale requests with absolute
-numbers, and the journal. It must not know who starts workers, nor how. One process serves all applications.
+numbers, and the journal. It does not know who starts workers, nor how. One process serves all applications.
 
 The thinking is pure and stands elsewhere: `analysis.application` sums up, `policies` decide. Here is the
 loop.

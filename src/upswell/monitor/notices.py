@@ -1,7 +1,7 @@
 """What people are told of as it happens: alarms, dead letters, a missed objective. Text and numbers only.
 
 What comes in: each round's entries, and the alarms that came and went. What goes out: notices, one for each
-kind of change in a round, however many applications it concerns. Must not know: who receives them.
+kind of change in a round, however many applications it concerns. It does not know who receives them.
 """
 
 from __future__ import annotations

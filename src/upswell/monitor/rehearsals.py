@@ -3,7 +3,7 @@
 What comes in: what each `slo` policy decided from. What goes out: settings to follow, each with its reason.
 No decision waits for one: it uses the newest there is. Rehearsing is done in one thread; all that is public
 here is called in the loop's. Where the share does not reach, applications with the most traffic come first,
-the others by turns. It must not know brokers.
+the others by turns. It does not know brokers.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Rehearsals:
         stage.note(snapshot, signals)
 
     def forget(self, app_id: str) -> None:
-        """Begin anew with an application: its policy is another."""
+        """Begin again with an application: its policy has changed."""
         self._stages.pop(app_id, None)
         self._policies.pop(app_id, None)
 

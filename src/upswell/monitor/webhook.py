@@ -2,7 +2,7 @@
 
 What comes in: notices. What goes out: one POST each, with a JSON body, from a thread of its own; a server
 that hangs, fails or is away costs the loop nothing. At most `MOST_WAITING` wait, then the oldest is dropped.
-Must not know: what a notice is about.
+It does not know what a notice is about.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Dead-letter queues: what their messages say, and how they are published again.
 
 What comes in: deliveries. What goes out: which request it was, why and when it died. The worker writes
-`x-upswell-*` headers; a broker that dead-letters by itself writes its own (RabbitMQ: `x-first-death-reason`).
+`x-upswell-*` headers; a broker that dead-letters messages writes its own (RabbitMQ: `x-first-death-reason`).
 """
 
 from __future__ import annotations

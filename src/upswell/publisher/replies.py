@@ -38,7 +38,7 @@ NO_REASON = "no reason given"
 
 
 PAUSE_SECONDS = 0.1
-"""How long to wait when so many are outstanding, before it is looked again."""
+"""How long to wait when that many are outstanding, before it is looked again."""
 
 
 async def listen(broker: Broker, queue: Queue, take: Callable[[Delivery], None]) -> Consumer:
@@ -69,7 +69,7 @@ class Expected(Struct, frozen=True):
 
 
 class Replies:
-    """Counts each published id once, by how it ended; `on_stored` is told of each stored one."""
+    """Counts each published id once, by how it ended; `on_stored` is called with each stored one."""
 
     def __init__(self, on_stored: Callable[[UploadReport], None] | None = None) -> None:
         self.stored = 0

@@ -112,7 +112,7 @@ def read_entries(path: Path, *, repeat: int = 1) -> Iterator[tuple[Place, bytes]
 
     Raises:
         UpswellError: the file cannot be read.
-        MessageError: it begins as a JSON list and is none.
+        MessageError: it begins like a JSON list and is invalid.
     """
     for repetition in range(repeat):
         try:
@@ -149,7 +149,7 @@ async def stream_entries(
 
     Raises:
         UpswellError: the stream cannot be read.
-        MessageError: it begins as a JSON list and is none.
+        MessageError: it begins like a JSON list and is invalid.
     """
     head = await _read(descriptor)
     if _starts_a_list(head) and separator == b"\n":

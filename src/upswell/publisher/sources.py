@@ -72,7 +72,7 @@ class What(Struct, frozen=True, kw_only=True):
 
 
 class Sources:
-    """Finds the candidates of `what`; `on_note` is told of each name that is passed over."""
+    """Finds the candidates of `what`; `on_note` is called with each name that is passed over."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Sources:
         """Check the arguments; `list_objects` yields a store's objects below a URI.
 
         Raises:
-            UpswellError: a pattern is none, something is not there, or two things would have the same keys.
+            UpswellError: a pattern is invalid, something does not exist, or two keys would be equal.
         """
         for argument in what.arguments:
             _check_is_there(argument)

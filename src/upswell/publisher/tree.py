@@ -53,7 +53,7 @@ class Selection:
         """Compile the patterns.
 
         Raises:
-            UpswellError: one is none.
+            UpswellError: a pattern is invalid.
         """
         self._include = _compile(include)
         self._exclude = _compile(exclude)

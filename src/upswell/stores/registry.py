@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Scheme(Protocol):
-    """What URLs of a scheme can be used for: as a source, as a destination. Making one asks nobody.
+    """What URLs of a scheme can be used for: as a source, as a destination. Making one sends no request.
 
     A scheme may also have `check_destination(destination, settings)`, which raises what `store` would raise,
     but neither asks anybody nor makes anything; `upswell config check` calls it.
@@ -98,7 +98,7 @@ def open_store(settings: Settings) -> Store:
 
 
 def check_destination(settings: Settings) -> None:
-    """Find out whether the setting `destination` can be one; nobody is asked, and nothing is made.
+    """Find out whether the setting `destination` can be one; no request is sent, and nothing is made.
 
     Raises:
         SettingsError: its scheme is unknown, has no destinations, or needs an extra that is not installed, or

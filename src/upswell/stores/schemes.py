@@ -92,7 +92,7 @@ def check_folder(settings: Settings) -> str:
 
 
 def check_web(settings: Settings) -> str:
-    """Return that the settings of web sources hold; nobody is asked.
+    """Return that the settings of web sources are valid; no request is sent.
 
     Raises:
         SettingsError: they don't.

@@ -6,7 +6,7 @@
 
 What comes in: an upload and how an attempt at it ended. What goes out: the report, a copy of it for the
 publisher who asked for one, the dead letter; one ack, retry or release for each delivery; `on_gone(upload)`.
-It must not know of slots and handlers.
+It knows nothing of slots and handlers.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Capacity:
             await self._broker.consume(queue.name, self.on_status, prefetch_count=_STATUS_PREFETCH)
 
     def on_status(self, delivery: Delivery) -> None:
-        """Take in a worker's status; one that is none is the monitor's to complain of."""
+        """Take in a worker's status; an invalid one is reported by the monitor."""
         self._broker.ack(delivery)
         try:
             status = decode(WorkerStatus, delivery.body)

@@ -1,7 +1,7 @@
 """The worker: takes requests from one application's queue and has a handler do them.
 
 What comes in: a broker, a handler, settings, then commands over the worker's control queue, and signals. What
-goes out: its status; what happens to one delivery stands in worker/uploads.py. It must not know who scales
+goes out: its status; what happens to one delivery stands in worker/uploads.py. It does not know who scales
 it: it drains by message as by SIGTERM, on every fleet.
 """
 
@@ -103,7 +103,7 @@ class Worker:
 
         Raises:
             SettingsError: its uploads may outlast RabbitMQ's consumer time-out.
-            MessageError: app_id is none.
+            MessageError: app_id is invalid.
         """
         check_app_id(app_id)
         check_time_limit(settings)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from upswell.messages import WorkerStatus
 
 HEARD_INTERVALS = 5.0
-"""A worker that was silent for so many status intervals is gone."""
+"""A worker that was silent for this many status intervals is gone."""
 
 
 class RateShare:

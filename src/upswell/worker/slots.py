@@ -1,7 +1,7 @@
 """How many uploads a worker should run at once, found by trying: `slots = "auto"`. Pure.
 
 What comes in: the time, what was moved since the start, and how many uploads are in hand. What goes out: a
-number of slots. It must not know what is moved, nor how slots are made.
+number of slots. It does not know what is moved, nor how slots are made.
 
 Hill climbing, one step at a time. More slots are kept when they bring at least a quarter of what they would
 bring if nothing were shared; else the worker goes back, and waits longer each time before it tries again. Now
@@ -31,7 +31,7 @@ LOSS = 0.05
 """Fewer slots may move so much less: it is within what two measures of one number differ by."""
 
 CHANGED = 0.5
-"""Below so much of what was measured before, the world has changed, and all is measured anew."""
+"""Below this share of what was measured before, conditions have changed, and all is measured again."""
 
 _Phase = Literal["measure", "more", "hold", "fewer"]
 

@@ -1,6 +1,6 @@
 """A worker's subscription to its upload queue, whose prefetch count follows its slots.
 
-What comes in: how many deliveries to hold at once. What goes out: consumers of the broker that hold so many
+What comes in: how many deliveries to hold at once. What goes out: consumers of the broker that hold that many
 together. A broker's prefetch count is for good, so more is one consumer more, and less is one consumer less:
 what is held, or on its way, is never disturbed.
 """
@@ -30,7 +30,7 @@ class Subscription:
         return sum(count for _, count in self._consumers)
 
     async def resize(self, prefetch_count: int) -> None:
-        """Hold so many deliveries at once from now on.
+        """Hold that many deliveries at once from now on.
 
         What is held already stays, beside what the new count lets in: until it is done, up to both together.
         """

@@ -1,7 +1,7 @@
 """The uploads that a worker holds: at most as many run as it has slots.
 
 What comes in: deliveries. What goes out: a request to the handler, and how it ended to the `Acknowledger`
-(`acknowledge.py`). It must not know why the worker runs or leaves.
+(`acknowledge.py`). It does not know why the worker runs or leaves.
 
     delivered -> [waiting for a slot] -> running -> reported and confirmed -> acknowledged
                                            |-> failed: backoff -> put back for one more attempt
@@ -116,7 +116,7 @@ class Uploads:
         )
 
     def on_delivery(self, delivery: Delivery) -> None:
-        """Take a delivery; everything else follows by itself."""
+        """Take a delivery; everything else follows from that."""
         if self._abandoned:
             self._broker.release(delivery)
             return

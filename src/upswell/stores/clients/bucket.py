@@ -70,7 +70,7 @@ class Bucket:
     """A bucket or container; used by many threads at once."""
 
     def __init__(self, scheme: str, name: str, settings: Settings) -> None:
-        """Say which bucket; nobody is asked yet.
+        """Say which bucket; no request is sent yet.
 
         Raises:
             SettingsError: no bucket can have that name, or plain HTTP to another machine without

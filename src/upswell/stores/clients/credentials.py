@@ -35,7 +35,7 @@ _VARIABLES = {
         "AZURE_USE_AZURE_CLI", "AZURE_STORAGE_USE_EMULATOR", "AZURE_SKIP_SIGNATURE",
     ),
 }  # fmt: skip
-"""Each gives credentials to obstore by itself."""
+"""Each gives credentials to obstore directly."""
 
 _ADVICE = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",

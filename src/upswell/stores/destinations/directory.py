@@ -1,14 +1,14 @@
 """A folder as an object store.
 
 What comes in: a key and a source of bytes. What goes out: the object under its key, whole, verified and on
-disk, or not there at all. It must not know what a request is.
+disk, or not there at all. It does not know what a request is.
 
 An object is written to the private folder first, synced, read back, and then renamed to its key, which
 replaces what was there, or linked to it where `on_conflict` says that nothing may be replaced. One that is
 there already with the same bytes is left alone, so an upload done twice writes once.
 
 A folder that is away (removed, unmounted), or a disk that is full, is no upload's fault: an outage, as that
-of an object store. A folder that was made anew or mounted again is opened again.
+of an object store. A folder that was made again or mounted again is opened again.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _OpenFolder:
                 os.close(descriptor)
 
     def is_again_at(self, root: tuple[int, int], private: tuple[int, int] | None) -> bool:
-        """Return whether what is at the path now is this folder mounted again, or one made anew beside it.
+        """Return whether what is at the path now is this folder mounted again, or one made again beside it.
 
         A folder on another file system with other inodes is most likely what lies below a mount that is away.
         """
@@ -111,7 +111,7 @@ class DirectoryStore:
         self._sweep(self._open.private, time.time() if now is None else now)
 
     def _folder(self) -> _OpenFolder:
-        """Return the open folder; open it again if it was made anew or mounted again meanwhile.
+        """Return the open folder; open it again if it was made again or mounted again meanwhile.
 
         Raises:
             StoreUnavailableError: it is not there.

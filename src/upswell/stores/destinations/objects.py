@@ -1,7 +1,7 @@
 """A bucket as a store: S3 and what speaks it, Google Cloud Storage, Azure Blob Storage.
 
 What comes in: a key and an open source. What goes out: the object under its key, whole and proven, or an
-UploadError and no parts left behind. It must not know obstore, nor what a request is.
+UploadError and no parts left behind. It does not know obstore, nor what a request is.
 
 A small object is one conditional request, a large one a multipart upload with some parts under way at once,
 each checked by the store where it can (CRC64NVME), else by us (the ETag's MD5). The object carries its

@@ -1,7 +1,7 @@
 """A source read part by part, each byte once: digests taken and the rate kept on the way.
 
 What comes in: an open source. What goes out: its parts as buffers, and at the end the length and the
-checksums of all that was read. It must not know where the parts go.
+checksums of all that was read. It does not know where the parts go.
 """
 
 from __future__ import annotations

@@ -85,9 +85,8 @@ def compose(engine: DockerEngine, images: dict[str, str], tmp_path: Path) -> Ite
 
 def test_the_whole_system_starts_uploads_and_drains(compose: Callable[..., str]) -> None:
     compose("up", "--detach", "--wait", "--no-build")  # until each part's health check says so
-    shown = compose(
-        "exec", "-T", "upswell", "upswell", "publish", "--app", "e123456", "--wait", "/sources/photo.jpg"
-    )
+    inside = ("exec", "-T", "upswell", "upswell")
+    shown = compose(*inside, "publish", "--app", "e123456", "--wait", "/sources/photo.jpg")
     assert "s3://uploads/e123456/photo.jpg" in shown
     assert "destination: s3://uploads/e123456" in compose(*inside, "doctor")
     compose("stop", "upswell")

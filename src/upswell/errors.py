@@ -6,6 +6,7 @@ UpswellError
         QueueMismatchError      a queue of that name exists for another purpose
         QueueInUseError         a queue that allows one consumer has one already
         UnroutableError         a mandatory message reached no queue
+        NobodyListensError      no monitor, or no scaler, is there to take an order
     FleetError                  a fleet could not start, list or stop workers
     UploadFailed                an upload that was waited for is dead
     JournalError                the journal's file cannot be read or written
@@ -48,6 +49,10 @@ class QueueInUseError(BrokerError):
 
 class UnroutableError(BrokerError):
     """A mandatory message reached no queue."""
+
+
+class NobodyListensError(BrokerError):
+    """No monitor, or no scaler, is there to take an order."""
 
 
 class FleetError(UpswellError):

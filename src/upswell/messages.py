@@ -4,6 +4,7 @@
                                  worker --WorkerStatus--> monitor, scaler
                                  scaler --WorkerCommand--> worker
                         monitor, scaler --PartStatus--> status, doctor
+          an operator's command --OperatorOrder--> monitor, scaler --OperatorAnswer--> the command
 
 What comes in: bytes from a queue, hostile until decoded. What goes out: a struct whose every field keeps
 its rule, or a `MessageError` that says the rule and the value. Instants (`..._at`) are UTC seconds since
@@ -148,7 +149,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
     """This many workers should run: an absolute number, so that a lost or repeated one does no harm.
 
     `epoch` is when its monitor started, in milliseconds since 1970; the newest (`epoch`, `decided_at`)
-    counts (scaler/targets.py).
+    counts (scaler/targets.py). `by_hand`: an operator set the number, which may be below `min_workers`.
     """
 
     app_id: AppId
@@ -156,6 +157,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
     decided_at: Instant
     reason: str
     epoch: Count
+    by_hand: bool = False
 
 
 class WorkerCommand(Struct, frozen=True, kw_only=True, gc=False):
@@ -181,17 +183,64 @@ class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uploads_left: Count | None = None
 
 
+class ByHand(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """So many workers, whatever the policy says, until an instant (None: until the order is taken back).
+
+    0 pauses the application: nothing consumes, and everything stays in the queue.
+    """
+
+    workers: Annotated[int, Meta(ge=0, le=1_000_000)]
+    by: Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,120}\Z")]
+    until: Instant | None = None
+
+
+OrderName = Literal["set", "resume", "stop", "restart", "down"]
+"""To the monitor: `set` workers by hand, `resume` the policy, `stop`. To the scaler: `restart` workers, one
+after the other; drain all and stop (`down`)."""
+
+WorkerIds = Annotated[tuple[WorkerId, ...], Meta(max_length=5_000)]
+
+
+class OperatorOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An order of an operator; it says all that is wanted, so one that is repeated does no harm.
+
+    `workers` are those to replace; where there are none yet, the answer names them.
+    """
+
+    order: OrderName
+    app_id: AppId | None = None
+    by_hand: ByHand | None = None
+    workers: WorkerIds | None = None
+
+
+class OperatorAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of an order, in words for the operator; one that is refused changed nothing.
+
+    `workers` are those that it is about, `workers_left` and `uploads_left` what it waits for.
+    """
+
+    accepted: bool
+    text: Text
+    workers: WorkerIds = ()
+    workers_left: Count = 0
+    uploads_left: Count = 0
+
+
 MAX_EXCERPT_BYTES = 16_384
 """Longer than any URI."""
 
-AnyMessage = UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand | PartStatus
-M = TypeVar("M", UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus)
+_KINDS = (
+    UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus, OperatorOrder,
+    OperatorAnswer,
+)  # fmt: skip
+AnyMessage = (
+    UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand | PartStatus
+    | OperatorOrder | OperatorAnswer
+)  # fmt: skip
+M = TypeVar("M", bound=AnyMessage)
 
 _encoder = msgspec.json.Encoder()
-_decoders: dict[Any, Any] = {
-    kind: msgspec.json.Decoder(kind)
-    for kind in (UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus)
-}
+_decoders: dict[Any, Any] = {kind: msgspec.json.Decoder(kind) for kind in _KINDS}
 
 
 def encode(message: AnyMessage) -> bytes:

@@ -18,7 +18,7 @@ from support.terminal import Terminal, holds_to
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SLOW = ("--slots", "1", "--upload-rate-limit", "20000")
+SLOW = ("--slots", "4", "--upload-rate-limit", "2000")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
@@ -53,7 +53,7 @@ def test_an_upload_is_found_in_the_queue_in_a_workers_hand_and_in_the_store(syst
         assert queued["uri"] == f"file://{system.sources / '00003.bin'}"
         assert states(system, queued["request_id"]) == ["queued"]
         assert states(system, queued["uri"]) == ["queued"]
-    system.start("worker", "--app", system.app_id, *SLOW)
+    slow = system.start("worker", "--app", system.app_id, *SLOW)
     seen: list[dict[str, Any]] = []
 
     def is_running() -> bool:
@@ -64,6 +64,8 @@ def test_an_upload_is_found_in_the_queue_in_a_workers_hand_and_in_the_store(syst
     (running,) = [one for one in seen if one["state"] == "running"]
     assert running["worker_id"]
     assert (running["key"], running["attempt"]) == ("00003.bin", 1)
+    slow.kill()
+    system.start("worker", "--app", system.app_id)
     wait_until(lambda: system.stored_count() == 4, 90, system.logs)
     (stored,) = find(system, "00003.bin")["found"]
     assert (stored["state"], stored["bytes"]) == ("stored", (system.store / "00003.bin").stat().st_size)
@@ -136,7 +138,8 @@ def test_what_find_shows_is_clear(width: int) -> None:
         varying = {
             re.escape(folder): "/tmp/uFOLDERXX",
             r"\b[0-9a-f]{32}\b": "ID",
-            r"\(\d+ s": "(N s",
+            r"(?m)\(\d+ (s|min)\), attempt 1$": "(N s), attempt 1",
+            r"(?m)\(\d+ (s|min) ago\)$": "(N s ago)",
             r"\d+ B": "N B",
             r"on photos-\S+": "on WORKER",
         }

@@ -13,11 +13,12 @@ import pytest
 
 from support import s3_server
 from upswell.broker import open_broker, topology
+from upswell.broker.orders import Orders
 from upswell.broker.protocol import Broker, Message
 from upswell.errors import FleetError
 from upswell.fleets.docker import DockerFleet
 from upswell.fleets.protocol import WorkerSpec
-from upswell.messages import ScaleRequest, UploadRequest, encode
+from upswell.messages import OperatorOrder, ScaleRequest, UploadRequest, encode
 from upswell.scaler import Scaler
 from upswell.settings import Settings
 
@@ -223,6 +224,57 @@ def test_containers_upload_are_adopted_replaced_and_drained(
     asyncio.run(scale_out_and_in(settings, store))
     for number in range(FILES):
         assert (store / f"{number}").read_bytes() == b"%d" % number * 1000
+
+
+async def restart_and_go_down(settings: Settings) -> None:
+    broker, asking = open_broker(settings, name="test"), open_broker(settings, name="asking")
+    await broker.connect()
+    await asking.connect()
+    fleet = DockerFleet(settings)
+    scaler = Scaler(broker=broker, fleet=fleet, settings=settings, name=f"one-{time.time_ns()}")
+    scaling = asyncio.create_task(scaler.run())
+    orders = Orders(asking, settings.report_queue, f"test-{time.time_ns()}")
+    fewest = 3
+
+    def all_are(phase: str) -> bool:
+        return [worker.phase for worker in scaler.workers()] == [phase] * 3
+
+    try:
+        await orders.listen()
+        await ask_for(asking, settings, 3)
+        await until(lambda: all_are("ready"), scaler.workers)
+        old = {worker.worker_id for worker in scaler.workers()}
+        answer = await orders.give("scaler", OperatorOrder(order="restart", app_id=APP))
+        assert set(answer.workers) == old
+        while answer.workers_left:
+            answer = await orders.give("scaler", OperatorOrder(order="restart", workers=answer.workers))
+            fewest = min(fewest, sum(worker.phase == "ready" for worker in scaler.workers()))
+            await asyncio.sleep(0.1)
+        assert fewest == 3  # at max_workers, too
+        new = {worker.worker_id for worker in scaler.workers() if worker.phase == "ready"}
+        assert len(new - old) == 3
+        log = await fleet.read_log(min(new), after="")
+        assert any("worker.started" in line for line in log.lines)
+        await orders.give("scaler", OperatorOrder(order="down"))
+        await asyncio.wait_for(scaling, 60)
+        assert [worker for worker in await fleet.list() if worker.state == "running"] == []
+    finally:
+        scaling.cancel()
+        await asyncio.gather(scaling, return_exceptions=True)
+        for worker in await fleet.list():
+            await fleet.kill(worker.worker_id)
+            await fleet.forget(worker.worker_id)
+        await fleet.close()
+        await asking.close()
+        await broker.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def test_containers_are_replaced_one_after_the_other_and_all_leave_when_ordered_down(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, image: str, docker_host: None
+) -> None:
+    url = request.getfixturevalue("rabbitmq") if kind == "rabbitmq" else ""
+    asyncio.run(restart_and_go_down(settings_for(tmp_path, url)))
 
 
 def spec(**more: object) -> WorkerSpec:

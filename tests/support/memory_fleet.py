@@ -6,7 +6,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from upswell.errors import FleetError
-from upswell.fleets.protocol import FleetWorker, WorkerSpec
+from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
 
 
 class MemoryFleet:
@@ -47,6 +47,10 @@ class MemoryFleet:
 
     async def last_lines(self, worker_id: str) -> str:
         return f"the last words of {worker_id}"
+
+    async def read_log(self, worker_id: str, *, after: str | None = None, limit: int = 1000) -> LogPart:
+        lines = [f"the last words of {worker_id}"] if after != "1" else []
+        return LogPart(lines[:limit], "1")
 
     async def close(self) -> None:
         pass

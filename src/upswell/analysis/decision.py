@@ -14,6 +14,9 @@ Alarm = Literal["signals_lost", "bottleneck", "policy_failed"]
 RULES = "rules"
 """Who the rules of the user's own are, as the policy and as a guard."""
 
+BY_HAND = "by_hand"
+"""Who an operator is that set the number."""
+
 Inputs = Mapping[str, float]
 NO_INPUTS: Inputs = {}
 
@@ -97,7 +100,10 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def wanted(self) -> int:
-        """What the policy itself wanted, the user's rules included, before any other guard."""
+        """What was set by hand, else what the policy and the user's rules wanted, before any other guard."""
+        by_hand = next((step for step in self.steps if step.who == BY_HAND), None)
+        if by_hand is not None:
+            return by_hand.after
         first = self.steps[0]
         wanted = first.after
         for step in self.steps[1:]:

@@ -6,6 +6,7 @@ A template names its inputs in braces, each with its unit behind a colon:
     {n:s}            seconds                       2.1 s
     {n:%}            a share                       95%
     {n:+}            a difference                  +3
+    {n:at}           an instant                    2026-11-24 14:00:00 UTC
     {n:upload}       things, singular or plural    1 upload, 240 uploads
     {n:waits|wait}   both forms                    1 waits, 240 wait
 
@@ -15,6 +16,7 @@ Anything else in braces is doubled: `escaped`. An input that is missing reads "u
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from functools import lru_cache
 from string import Formatter
 from typing import TYPE_CHECKING
@@ -91,10 +93,23 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= _WHOLE else f"{value:.3g}"
 
 
+def instant(at: float) -> str:
+    """Return the UTC date and time of seconds since 1970.
+
+    >>> instant(1_795_000_000.0)
+    '2026-11-18 11:06:40 UTC'
+    """
+    try:
+        return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999
+        return f"{at:.3g} s after 1970"
+
+
 _UNITS: dict[str, Callable[[float], str]] = {
     "": number,
     "s": lambda value: f"{number(value)} s",
     "%": lambda value: f"{number(round(100 * value, 6))}%",
+    "at": instant,
     "+": lambda value: f"{'+' if value > 0 else ''}{number(value)}",
 }
 

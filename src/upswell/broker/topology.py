@@ -8,7 +8,8 @@ upswell_report.scaling       monitor to scaler: forgotten after a minute (absolu
 upswell.control.{worker_id}  scaler to one worker: lives as long as the worker's connection
 upswell.status.{role}.{name} workers to one listener: bound to the exchange upswell.status
 upswell.parts.{name}         monitor and scaler to `status` and `doctor`: bound to the exchange upswell.parts
-upswell.reply.{name}         workers to `publish --wait`: lives as long as its owner
+upswell.orders.{part}.{report_queue}  an operator to the monitor or the scaler: lives as long as its owner
+upswell.reply.{name}         answers to one command: lives as long as its owner
 """
 
 from __future__ import annotations
@@ -102,6 +103,11 @@ def parts_queue(name: str) -> Queue:
         bound_to=PARTS_EXCHANGE,
         max_length=10_000,
     )
+
+
+def orders_queue(part: str, report_queue_name: str) -> Queue:
+    """An operator's orders to the monitor or the scaler of one installation; without one they are refused."""
+    return Queue(name=f"upswell.orders.{part}.{report_queue_name}", exclusive=True, single_consumer=True)
 
 
 def reply_queue(name: str) -> Queue:

@@ -1,5 +1,5 @@
 """The fleet seam: where workers run. `process.py` on this machine, `docker.py` in containers."""
 
-from upswell.fleets.protocol import Fleet, FleetWorker, WorkerSpec
+from upswell.fleets.protocol import Fleet, FleetWorker, LogPart, WorkerSpec
 
-__all__ = ["Fleet", "FleetWorker", "WorkerSpec"]
+__all__ = ["Fleet", "FleetWorker", "LogPart", "WorkerSpec"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
@@ -23,7 +24,7 @@ from msgspec import Meta, Struct
 from upswell.errors import FleetError
 from upswell.fleets.environment import identity
 from upswell.fleets.mounts import mounts
-from upswell.fleets.protocol import FleetWorker, WorkerSpec
+from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
 from upswell.safe import safe
 from upswell.settings import Setting
 
@@ -114,6 +115,10 @@ class DockerFleet:
     async def last_lines(self, worker_id: str) -> str:
         """Return the container's last lines of output."""
         return await self.ask(lambda client: _last_lines(client, worker_id))
+
+    async def read_log(self, worker_id: str, *, after: str | None = None, limit: int = 1000) -> LogPart:
+        """Return lines of the container's output, which goes with the container."""
+        return await self.ask(lambda client: _read_log(client, worker_id, after, limit))
 
     async def close(self) -> None:
         """Disconnect from the engine; the containers keep running."""
@@ -269,8 +274,27 @@ def _exit_code(client: Any, container_id: str) -> int | None:
 
 
 def _last_lines(client: Any, worker_id: str) -> str:
+    return "\n".join(_read_log(client, worker_id, None, _LOG_LINES).lines)
+
+
+def _read_log(client: Any, worker_id: str, after: str | None, limit: int) -> LogPart:
+    """Return lines with the newest one's timestamp as the position; timestamps have equal lengths."""
+    options: dict[str, Any] = (
+        {"tail": max(1, limit)} if after is None else {} if not after else {"since": _seconds(after)}
+    )
     try:
-        printed: bytes = client.api.logs(_container(worker_id), tail=_LOG_LINES)
+        printed: bytes = client.api.logs(_container(worker_id), timestamps=True, **options)
     except errors.NotFound:
-        return ""
-    return printed.decode("utf-8", "replace").strip()
+        return LogPart([], after or "")
+    stamped = [line.partition(" ") for line in printed.decode("utf-8", "replace").splitlines()]
+    new = [(at, line) for at, _, line in stamped if at > (after or "")]
+    newest = new[max(0, len(new) - limit) :]
+    return LogPart([line for _, line in newest], new[-1][0] if new else after or "")
+
+
+def _seconds(timestamp: str) -> float:
+    """Return a moment before a timestamp: the engine's clock has more digits than a float."""
+    try:
+        return datetime.fromisoformat(timestamp).timestamp() - 0.001
+    except ValueError:
+        return 0.0

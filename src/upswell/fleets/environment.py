@@ -5,7 +5,6 @@ In: settings. Out: text. It knows no fleet and does not read this process's envi
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,23 +20,12 @@ if TYPE_CHECKING:
     from upswell.fleets.protocol import WorkerSpec
 
 
-_NOT_A_WORKERS = (
+NOT_A_WORKERS = (
     "apps",
     "fleets",
     "policies",
     *(name for name, setting in SETTINGS.items() if setting.secret),
 )
-
-_OF_OTHERS = (
-    "broker_url",
-    "fleet",
-    "journal_max_bytes",
-    "max_workers_total",
-    "priority",
-    "slo",
-    "start_timeout",
-)
-"""Settings that no worker reads, besides those that decisions depend on; and the URL: it has a password."""
 
 CREDENTIALS = ("AWS_*", "AZURE_*", "GOOGLE_*", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables with store credentials and CA certificates, as the vendors' tools read them."""
@@ -60,30 +48,11 @@ def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
     environment = {"UPSWELL_CONFIG": os.devnull}
     for name in SETTINGS:
         value = getattr(settings, name)
-        if name not in _NOT_A_WORKERS and value != getattr(default, name):
+        if name not in NOT_A_WORKERS and value != getattr(default, name):
             environment[variable(name)] = _as_text(name, value)
     environment[variable("state_dir")] = str(settings.state_path)
     environment[variable("apps")] = app_id
     return environment
-
-
-def worker_settings(settings: Settings, app_id: str) -> dict[str, str]:
-    """Return, as text by name, the settings that make a difference to a worker and are not the default.
-
-    The same on both sides of `worker_environment`.
-    """
-    environment = worker_environment(settings, app_id)
-    told = {name: environment.get(variable(name)) for name in SETTINGS if _matters(name)}
-    return {name: text for name, text in told.items() if text is not None}
-
-
-def settings_hash(told: Mapping[str, str]) -> str:
-    """Return a text that differs where two workers' settings do."""
-    return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:12]
-
-
-def _matters(name: str) -> bool:
-    return name == "slots" or not (SETTINGS[name].decides or name in (*_NOT_A_WORKERS, *_OF_OTHERS))
 
 
 def passed_on(patterns: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:

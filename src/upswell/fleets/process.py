@@ -20,7 +20,7 @@ from msgspec import Struct
 from upswell.errors import FleetError
 from upswell.fleets import processes
 from upswell.fleets.environment import identity
-from upswell.fleets.protocol import FleetWorker, WorkerSpec
+from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
 from upswell.fleets.worker_logs import WorkerLogs
 
 if TYPE_CHECKING:
@@ -110,6 +110,10 @@ class ProcessFleet:
     async def last_lines(self, worker_id: str) -> str:
         """Return the end of the worker's log."""
         return await asyncio.to_thread(self._logs.last_lines, worker_id)
+
+    async def read_log(self, worker_id: str, *, after: str | None = None, limit: int = 1000) -> LogPart:
+        """Return lines of the worker's log file, which outlives the worker for a while."""
+        return await asyncio.to_thread(self._logs.read, worker_id, after=after, limit=limit)
 
     async def close(self) -> None:
         """Do nothing: a process needs no connection."""

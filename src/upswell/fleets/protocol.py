@@ -36,6 +36,13 @@ class FleetWorker(Struct, frozen=True, kw_only=True):
     reports_status: bool = True
 
 
+class LogPart(Struct, frozen=True):
+    """Whole lines of a worker's output, and the position after them, from which to read on."""
+
+    lines: list[str]
+    position: str
+
+
 class Fleet(Protocol):
     """Starts and stops workers, which outlive the fleet object: a new one finds them again."""
 
@@ -69,6 +76,13 @@ class Fleet(Protocol):
 
     async def last_lines(self, worker_id: str) -> str:
         """Return a worker's last lines of output, for the log event of its crash; may be empty."""
+        ...
+
+    async def read_log(self, worker_id: str, *, after: str | None = None, limit: int = 1000) -> LogPart:
+        """Return a worker's lines after a position (empty: all that is kept; None: the newest), in order.
+
+        At most `limit` lines, the newest; none for a worker that is unknown or whose log is gone.
+        """
         ...
 
     async def close(self) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from upswell.fleets.protocol import LogPart
+
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
@@ -19,6 +21,7 @@ MAX_LOG_BYTES = 5_000_000
 """A running worker's log that grows larger is rotated to `.log.1`, of which one is kept."""
 
 _TAIL_BYTES = 4096
+_READ_BYTES = 1_000_000
 _TAIL_LINES = 5
 
 
@@ -48,6 +51,23 @@ class WorkerLogs:
         except OSError:
             return ""
         return "\n".join(lines[-_TAIL_LINES:])
+
+    def read(self, worker_id: str, *, after: str | None, limit: int) -> LogPart:
+        """Return whole lines of a worker's log; see `Fleet.read_log`. A position is a number of bytes."""
+        try:
+            with self._path(worker_id).open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                begin = int(after or 0)
+                if begin > size:  # rotated meanwhile
+                    begin = 0
+                begin = max(begin, size - _READ_BYTES)
+                log.seek(begin)
+                part = log.read(size - begin)
+        except (OSError, ValueError):
+            return LogPart([], after or "")
+        whole = part[: part.rfind(b"\n") + 1] if b"\n" in part else part if len(part) == _READ_BYTES else b""
+        lines = whole.decode("utf-8", "replace").splitlines()
+        return LogPart(lines[max(0, len(lines) - limit) :], str(begin + len(whole)))
 
     def prune(self, known: AbstractSet[str]) -> None:
         """Rotate large logs, and delete the oldest logs of workers that are no longer `known`."""

@@ -1,10 +1,12 @@
 """The flight recorder: snapshots, decisions and reports, in one bounded SQLite file.
 
 `rows.py` says what it holds, `schema.py` in which tables and how an older file is taken along, `recorder.py`
-records and reads, `writer.py` is the thread that writes.
+records and reads, `writer.py` is the thread that writes. `kept.py` keeps what was set by hand, in a file of
+its own.
 """
 
+from upswell.journal.kept import KeptByApp
 from upswell.journal.recorder import Journal, JournalReader
 from upswell.journal.rows import FailureRow, JournalEntry, ReportRow
 
-__all__ = ["FailureRow", "Journal", "JournalEntry", "JournalReader", "ReportRow"]
+__all__ = ["FailureRow", "Journal", "JournalEntry", "JournalReader", "KeptByApp", "ReportRow"]

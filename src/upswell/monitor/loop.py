@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from upswell.analysis.decision import Decision
@@ -19,6 +20,7 @@ from upswell.analysis.sentence import escaped
 from upswell.broker import topology
 from upswell.broker.declaring import declare_upload_queues
 from upswell.broker.heartbeat import Pulse
+from upswell.broker.orders import take_orders
 from upswell.broker.protocol import Message
 from upswell.errors import JournalError
 from upswell.events import get_logger
@@ -26,6 +28,7 @@ from upswell.journal import JournalEntry
 from upswell.messages import ScaleRequest, encode
 from upswell.monitor.alarms import Alarms
 from upswell.monitor.applications import Applications
+from upswell.monitor.by_hand import OrdersByHand
 from upswell.monitor.depth_queries import DepthQueries
 from upswell.monitor.intake import Intake
 from upswell.monitor.notices import Notices
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
 
     from upswell.analysis.snapshot import Snapshot
     from upswell.broker.protocol import Broker, Consumer
-    from upswell.journal import Journal
+    from upswell.journal import Journal, KeptByApp
+    from upswell.messages import ByHand
     from upswell.monitor.applications import Watched
     from upswell.monitor.intake import Clock
     from upswell.settings import Settings
@@ -71,6 +75,7 @@ class Monitor:
         on_decision: called with each snapshot and decision (for a live view).
         clock: our own time; a test's clock may stand still.
         rehearsals: tune the `slo` policies beside the loop; default: in a thread of their own.
+        by_hand: what operators set before, and where it is kept; None: it is forgotten with this monitor.
 
     Raises:
         SettingsError: an application names a policy that there is not, or its settings break a rule.
@@ -88,6 +93,7 @@ class Monitor:
         on_decision: OnDecision | None = None,
         clock: Clock | None = None,
         rehearsals: Rehearsals | None = None,
+        by_hand: KeptByApp[ByHand] | None = None,
     ) -> None:
         self._broker = broker
         self._settings = settings
@@ -99,6 +105,8 @@ class Monitor:
         self._clock = clock or steady_clock()
         started_at = self._clock()
         self.applications = Applications(settings, started_at, journal.bills() if journal else {})
+        self._stopping = asyncio.Event()
+        self._by_hand = OrdersByHand(lambda: self.applications, by_hand, self._clock, self._stopping)
         self._alarms = Alarms()
         self._webhook: Webhook | None = None
         self._notices: Notices | None = None
@@ -123,7 +131,7 @@ class Monitor:
         """The heartbeat, which the caller sends."""
 
     async def run(self) -> None:
-        """Observe and decide until cancelled.
+        """Observe and decide until cancelled, or until an operator orders it to stop.
 
         The first decision waits for three status intervals, so that every running worker was heard of: what
         runs is what the monitor starts from.
@@ -136,8 +144,7 @@ class Monitor:
             _log.info("monitor.started", name=self._name, epoch=self._epoch, apps=len(self.applications))
             interval = self._settings.decision_interval
             pause = self._first_pause
-            while True:
-                await asyncio.sleep(pause)
+            while not await self._stops_within(pause):
                 begun = time.monotonic()
                 try:
                     await self.run_once(self._clock())
@@ -149,6 +156,12 @@ class Monitor:
             await self.stop()
             self.pulse.enter("stopped")
             _log.info("monitor.stopped", reports=self._intake.reports, duplicates=self._intake.duplicates)
+
+    async def _stops_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return self._stopping.is_set()
 
     async def start(self) -> None:
         """Make the queues, begin to listen, and to rehearse what the journal remembers."""
@@ -163,6 +176,9 @@ class Monitor:
             self._consumers.append(
                 await self._broker.consume(queue.name, on_delivery, prefetch_count=PREFETCH_COUNT)
             )
+        self._consumers.append(
+            await take_orders(self._broker, "monitor", self._settings.report_queue, self._by_hand.obey)
+        )
         if self._journal is not None:
             self._rehearsals.recollect(self._journal, self._clock())
 
@@ -219,9 +235,10 @@ class Monitor:
         return entries
 
     def _opinion(self, app_id: str, watched: Watched, now: float) -> Opinion:
-        """Return what the application's own policy wants, not yet limited by what others want."""
+        """Return what the application's policy or an operator wants, not yet limited by what others want."""
         snapshot = watched.seen.snapshot(now)
-        return watched, snapshot, self._ask_policy(app_id, watched, snapshot)
+        decision = self._ask_policy(app_id, watched, snapshot)
+        return watched, snapshot, self._by_hand.decide(watched, snapshot, decision)
 
     def _limited(self, opinions: Iterable[Opinion]) -> Iterable[Opinion]:
         """Return the opinions, in order, after `max_workers_total`."""
@@ -251,7 +268,8 @@ class Monitor:
         """Tell the scaler and the live view what was decided, and return it for the journal."""
         app_id = snapshot.app_id
         changed = False
-        if watched.policy is not None and not (watched.seen.blind and snapshot.warming_up):
+        known = app_id in self._by_hand or not (watched.seen.blind and snapshot.warming_up)
+        if watched.policy is not None and known:
             changed = watched.seen.decided(decision.desired_workers)
             if changed or not watched.reason:
                 watched.reason = decision.reason
@@ -295,6 +313,7 @@ class Monitor:
             decided_at=now,
             reason=reason,
             epoch=self._epoch,
+            by_hand=app_id in self._by_hand,
         )
         self._broker.publish(
             Message(

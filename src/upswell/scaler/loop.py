@@ -18,15 +18,20 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from upswell.broker.heartbeat import Pulse
-from upswell.errors import FleetError
+from upswell.broker.orders import take_orders
+from upswell.errors import FleetError, JournalError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
+from upswell.fleets.worker_settings import remember_settings, worker_settings
 from upswell.scaler.costs import ScalingCosts, ScalingTotals
 from upswell.scaler.exits import WorkerExits
 from upswell.scaler.lock import ScalerLock
 from upswell.scaler.messaging import ScalerMessaging
+from upswell.scaler.orders import ScalerOrders
 from upswell.scaler.phases import see
 from upswell.scaler.plan import ObservedWorker, ScalingAction, Target, plan, room
 from upswell.scaler.targets import target
@@ -36,7 +41,8 @@ if TYPE_CHECKING:
 
     from upswell.broker.protocol import Broker
     from upswell.fleets.protocol import Fleet, FleetWorker
-    from upswell.messages import PartStatus
+    from upswell.journal import KeptByApp
+    from upswell.messages import PartStatus, ScaleRequest
     from upswell.settings import Settings
 
 _log = get_logger()
@@ -68,6 +74,7 @@ class Scaler:
         settings: Settings,
         name: str,
         clock: Callable[[], float] = time.time,
+        by_hand: KeptByApp[ScaleRequest] | None = None,
     ) -> None:
         """Wire a scaler.
 
@@ -77,6 +84,8 @@ class Scaler:
             settings: `apps` may be scaled, no others.
             name: of this scaler's own status queue.
             clock: our own time; a test's may stand still.
+            by_hand: the newest requests that operators made, kept over a restart: what they paused starts
+                nothing before the monitor is heard again.
         """
         self._fleet = fleet
         self._settings = settings
@@ -84,6 +93,15 @@ class Scaler:
         self._apps = {app_id: settings.for_app(app_id) for app_id in settings.apps}
         self._changed = asyncio.Event()
         self._messaging = ScalerMessaging(broker, settings, name, changed=self._changed, clock=clock)
+        self._by_hand = by_hand
+        self._by_hand_fails = False
+        self._broker = broker
+        self._orders = ScalerOrders(
+            apps=lambda: self._apps,
+            seen=lambda: self._seen.values() if self._sees_fleet else None,
+            on_down=self._leave,
+            on_news=self._changed.set,
+        )
         self._lock = ScalerLock(settings.state_path)
         self._round = asyncio.Lock()
         self._costs = ScalingCosts()
@@ -95,6 +113,7 @@ class Scaler:
         self._last_round_at: float | None = None
         self._leaving = False
         self._nobody_runs = False
+        self._sees_fleet = False
         self._reached = False  # the fleet, ever
         self._unreachable: tuple[str, float] | None = None  # why, and since when
         self._pulse = Pulse("scaler", name, settings.report_queue, interval=ROUND_SECONDS)
@@ -119,6 +138,8 @@ class Scaler:
     async def run(self) -> None:
         """Reconcile until cancelled; the workers go on. While another scaler has the state folder, wait.
 
+        Ordered down by an operator it drains all workers, and returns when the last has left.
+
         Afterwards it still hears, so that `drain_all` can follow; the caller's closing the broker ends that.
 
         Raises:
@@ -127,18 +148,20 @@ class Scaler:
         try:
             await self._take_over()
             await self.start()
-            while True:
+            while not (self._leaving and self._nobody_runs):
                 try:
                     await self.run_once(self._clock())
                 except Exception:  # noqa: BLE001 - a loop outlives whatever one round met
                     _log.exception("scaler.round_failed")
                 await self._wait(ROUND_SECONDS)
+            _log.info("scaler.down")
         finally:
             self._lock.release()
 
     async def start(self) -> None:
         """Declare the queues and begin to listen."""
         await self._messaging.open()
+        await take_orders(self._broker, "scaler", self._settings.report_queue, self._orders.obey)
         self._listening_since = self._clock()
         _log.info("scaler.started", fleet=self._settings.fleet, apps=sorted(self._apps))
 
@@ -161,7 +184,7 @@ class Scaler:
             except FleetError as error:
                 # Which workers run is unknown, which is not the same as none.
                 self._note_unreachable(error, now)
-                self._nobody_runs = False
+                self._nobody_runs = self._sees_fleet = False
                 return
             self._note_reached(now)
             if not await self._messaging.reachable():
@@ -172,6 +195,7 @@ class Scaler:
                     await self._reconcile(app_id, now)
                 except FleetError as error:
                     _log.error("scaler.action_failed", app_id=app_id, error=error)
+            self._sees_fleet = True
             self._nobody_runs = not self.workers()
             self._pulse.worked()
 
@@ -183,15 +207,21 @@ class Scaler:
         """
         if not self._lock.acquire():
             return
-        self._leaving = True
-        self._pulse.enter("draining")
-        self._nobody_runs = False
+        self._leave()
         while not self._nobody_runs:
             await self.run_once(self._clock())
             if not self._reached and self._unreachable is not None:
                 return  # it started none, and which others may run cannot be found out
             if not self._nobody_runs:
                 await self._wait(ROUND_SECONDS / 2)
+
+    def _leave(self) -> None:
+        """Have all workers drain from the next round on."""
+        if not self._leaving:
+            self._leaving = True
+            self._nobody_runs = False
+            self._pulse.enter("draining")
+            self._changed.set()
 
     async def abandon_all(self) -> None:
         """Have every worker put its uploads back and exit; kill those that have not after a few seconds."""
@@ -248,7 +278,9 @@ class Scaler:
 
     async def _look(self, workers: Sequence[FleetWorker], now: float) -> None:
         """Bring what is known of all workers up to date."""
-        self._messaging.prune({worker.worker_id for worker in workers}, now)
+        listed = {worker.worker_id for worker in workers}
+        self._messaging.prune(listed, now)
+        self._orders.forget(listed)
         self._seen = {
             worker.worker_id: see(
                 worker,
@@ -256,6 +288,7 @@ class Scaler:
                 self._messaging.told.get(worker.worker_id),
                 start_timeout=self._settings.start_timeout,
                 listening_since=self._listening_since,
+                outdated=worker.worker_id in self._orders.outdated,
                 now=now,
             )
             for worker in workers
@@ -275,12 +308,17 @@ class Scaler:
         await self._start([action for action in actions if action.kind == "start"], app_id, now)
 
     def _room(self, app_id: str, seen: Sequence[ObservedWorker]) -> int:
-        """Return how many workers the application's limit, and the one over all, let start."""
+        """Return how many workers the application's limit, and the one over all, let start.
+
+        While outdated workers wait to be replaced it is one more: else none could be at the limit without
+        fewer running than are wanted.
+        """
         settings, total = self._apps.get(app_id), self._settings.max_workers_total
         if settings is None:
             return 0
-        left = room(seen, settings.max_workers)
-        return min(left, room(self._seen.values(), total)) if total else left
+        extra = any(worker.outdated and not worker.told_to_leave for worker in seen)
+        left = room(seen, settings.max_workers + extra)
+        return min(left, room(self._seen.values(), total + extra)) if total else left
 
     def _target(self, app_id: str, seen: Sequence[ObservedWorker], now: float) -> Target | None:
         """Return an application's target; None while that, or the state of its workers, is unknown."""
@@ -290,13 +328,29 @@ class Scaler:
         if settings is None or not self._settled(settings, seen, now):
             return None
         found = sum(worker.phase in ("ready", "starting") for worker in seen)
-        wanted = target(
-            settings, self._messaging.requests.get(app_id), self._adopted.setdefault(app_id, found)
-        )
+        wanted = target(settings, self._request(app_id), self._adopted.setdefault(app_id, found))
         if wanted != self._targets.get(app_id):
             self._targets[app_id] = wanted
             _log.info("scaler.target", app_id=app_id, ready=wanted.ready, standby=wanted.standby, found=found)
         return wanted
+
+    def _request(self, app_id: str) -> ScaleRequest | None:
+        """Return the newest request; before the first one what an operator had set, if it was so."""
+        request = self._messaging.requests.get(app_id)
+        if self._by_hand is None:
+            return request
+        if request is None:
+            return self._by_hand.get(app_id)
+        lasting = msgspec.structs.replace(request, decided_at=0.0, reason="", epoch=0)
+        try:
+            self._by_hand.keep(app_id, lasting if request.by_hand else None)
+        except JournalError as error:
+            if not self._by_hand_fails:
+                _log.error("scaler.by_hand_not_kept", app_id=app_id, error=error)
+            self._by_hand_fails = True
+        else:
+            self._by_hand_fails = False
+        return request
 
     def _settled(self, settings: Settings, seen: Sequence[ObservedWorker], now: float) -> bool:
         """Return whether every worker that was found running has had time to report its state."""
@@ -340,6 +394,8 @@ class Scaler:
             )
             for action in actions
         ]
+        with suppress(OSError):  # then `config check` says that settings differ, and not which
+            remember_settings(settings.state_path, worker_settings(settings, app_id))
         results = await asyncio.gather(*map(self._fleet.start, specs), return_exceptions=True)
         failures: list[BaseException] = []
         for spec, failure in zip(specs, results, strict=True):

@@ -45,6 +45,7 @@ def see(
     *,
     start_timeout: float,
     listening_since: float,
+    outdated: bool = False,
     now: float,
 ) -> ObservedWorker:
     """Return how a worker is.
@@ -57,6 +58,7 @@ def see(
         no status, so it is
             ready as long as it runs.
         listening_since: since when no status could have been missed; silence from before says nothing.
+        outdated: whether an operator wants it replaced.
         now: the instant.
     """
     silent_since = max(heard.at if heard else worker.requested_at, listening_since)
@@ -70,6 +72,7 @@ def see(
         busy=heard.busy if heard else 0,
         obeys=worker.reports_status,
         told_to_leave=told is not None and told.command == "drain",
+        outdated=outdated,
         unanswered=phase == "draining" and _unanswered(heard, told, silent=silent),
     )
 

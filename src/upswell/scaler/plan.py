@@ -30,6 +30,7 @@ class ObservedWorker(Struct, frozen=True, kw_only=True):
 
     `obeys`: it reads commands (one written by others does not). `told_to_leave`: this scaler told it to
     drain. `unanswered`: it was told so by message, and has not shown within its time that it does.
+    `outdated`: an operator wants it replaced.
     """
 
     worker_id: str
@@ -40,6 +41,7 @@ class ObservedWorker(Struct, frozen=True, kw_only=True):
     obeys: bool = True
     told_to_leave: bool = False
     unanswered: bool = False
+    outdated: bool = False
 
 
 class Target(Struct, frozen=True):
@@ -79,10 +81,14 @@ def plan(
     if target is None:
         return [ScalingAction("forget", worker.worker_id) for worker in _in(workers, "ended")]
     actions = _clean_up(workers)
-    capacity = len(_in(workers, "ready", "starting"))
     if not all(worker.obeys for worker in workers):
         # Those written by others take no command to stand by or to consume.
         target = Target(target.ready, 0)
+    replaced = _replaced(workers, target)
+    actions += [_goodbye(worker) for worker in replaced]
+    workers = [worker for worker in workers if worker not in replaced]
+    target = _with_replacements(workers, target)
+    capacity = len(_in(workers, "ready", "starting"))
     if capacity <= target.ready:
         actions += _scale_out(workers, target, target.ready - capacity)
     else:
@@ -95,6 +101,29 @@ def _clean_up(workers: Sequence[ObservedWorker]) -> list[ScalingAction]:
     forgotten = [ScalingAction("forget", worker.worker_id) for worker in _in(workers, "ended")]
     urged = [*_in(workers, "lost"), *(worker for worker in workers if worker.unanswered)]
     return forgotten + [ScalingAction("terminate", worker.worker_id) for worker in urged]
+
+
+def _replaced(workers: Sequence[ObservedWorker], target: Target) -> list[ObservedWorker]:
+    """Return the outdated workers that may leave now: as many of those there as are beyond the target."""
+    leaving: list[ObservedWorker] = []
+    kinds: tuple[tuple[Phase, int], ...] = (("ready", target.ready), ("standby", target.standby))
+    for phase, wanted in kinds:
+        there = _in(workers, phase)
+        outdated = sorted((worker for worker in there if worker.outdated), key=_leaves_first)
+        leaving += outdated[: max(0, len(there) - wanted)]
+    return leaving
+
+
+def _with_replacements(workers: Sequence[ObservedWorker], target: Target) -> Target:
+    """Return the target with the new workers that must be there before outdated ones leave.
+
+    A quarter at a time, and one at least; standby ones when no outdated worker consumes any more.
+    """
+    ready = sum(worker.outdated for worker in _in(workers, "ready"))
+    if ready:
+        return Target(target.ready + min(ready, max(1, target.ready // 4)), target.standby)
+    standby = sum(worker.outdated for worker in _in(workers, "standby"))
+    return Target(target.ready, target.standby + (standby > 0))
 
 
 def _scale_out(workers: Sequence[ObservedWorker], target: Target, missing: int) -> list[ScalingAction]:
@@ -114,7 +143,8 @@ def _scale_in(workers: Sequence[ObservedWorker], target: Target, surplus: int) -
     """Let the idlest leave; as many as standby lacks rest there instead of being drained."""
     standing, coming = _in(workers, "standby"), _in(workers, "starting_standby")
     room = max(0, target.standby - len(standing) - len(coming))
-    resting = sorted(_in(workers, "ready"), key=_leaves_first)[: min(room, surplus)]
+    fit = [worker for worker in _in(workers, "ready") if not worker.outdated]
+    resting = sorted(fit, key=_leaves_first)[: min(room, surplus)]
     others = [worker for worker in _in(workers, "ready", "starting") if worker not in resting]
     leaving = sorted(others, key=_leaves_first)[: surplus - len(resting)]
     actions = [ScalingAction("standby", worker.worker_id) for worker in resting] + [
@@ -139,14 +169,14 @@ def _goodbye(worker: ObservedWorker) -> ScalingAction:
     return ScalingAction("drain" if reads else "terminate", worker.worker_id)
 
 
-def _leaves_first(worker: ObservedWorker) -> tuple[bool, int, float, str]:
-    """Order workers for scale-in: those not there yet, then the fewest uploads in hand, then the youngest.
+def _leaves_first(worker: ObservedWorker) -> tuple[bool, bool, int, float, str]:
+    """Order workers for scale-in: not there yet, outdated, with the fewest uploads in hand, the youngest.
 
     Fewest uploads: it is gone, and off the bill, soonest. Youngest: the older ones have shown that they run,
     so a bad new image leaves before a good old one does.
     """
     there = worker.phase not in ("starting", "starting_standby")
-    return there, worker.busy, -worker.requested_at, worker.worker_id
+    return there, not worker.outdated, worker.busy, -worker.requested_at, worker.worker_id
 
 
 def _longest_there(worker: ObservedWorker) -> tuple[float, str]:

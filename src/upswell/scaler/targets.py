@@ -70,11 +70,12 @@ class NewestRequests:
 def target(settings: Settings, request: ScaleRequest | None, adopted: int) -> Target:
     """Return how many workers of an application should run, within its bounds whatever a message says.
 
-    Without a request as many as were found running (`adopted`) go on: no data is not zero. Standby workers
-    that no bound would ever let consume are not kept.
+    An operator may go below `min_workers`. Without a request as many as were found running (`adopted`) go on:
+    no data is not zero. Standby workers that no bound would ever let consume are not kept.
     """
     wanted = adopted if request is None else request.desired_workers
-    ready = min(max(wanted, settings.min_workers), settings.max_workers)
+    least = 0 if request is not None and request.by_hand else settings.min_workers
+    ready = min(max(wanted, least), settings.max_workers)
     return Target(ready, min(settings.standby_workers, settings.max_workers - ready))
 
 

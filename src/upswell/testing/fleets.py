@@ -154,6 +154,24 @@ class FleetContract:
 
         play(open_fleet, story)
 
+    def test_a_log_is_read_from_its_start_or_its_end_and_on_from_where_one_was(
+        self, open_fleet: OpenFleet
+    ) -> None:
+        async def story(fleet: Fleet) -> None:
+            await fleet.start(spec())
+            await until_printed(fleet, "w1", "started w1")
+            first = await fleet.read_log("w1", after="")
+            assert [line.split()[0] for line in first.lines] == ["started"]
+            assert (await fleet.read_log("w1")).lines == first.lines
+            assert (await fleet.read_log("w1", after=first.position)).lines == []
+            await fleet.drain("w1")
+            await until_printed(fleet, "w1", "draining")
+            assert (await fleet.read_log("w1", after=first.position)).lines == ["draining"]
+            assert (await fleet.read_log("w1", limit=1)).lines == ["draining"]
+            assert (await fleet.read_log("never-was")).lines == []
+
+        play(open_fleet, story)
+
     def test_a_forgotten_worker_is_listed_no_more(self, open_fleet: OpenFleet) -> None:
         async def story(fleet: Fleet) -> None:
             await fleet.start(spec(app_id="fails"))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
 from upswell.errors import SettingsError
-from upswell.fleets.environment import identity, passed_on, settings_hash, worker_environment, worker_settings
+from upswell.fleets.environment import identity, passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
+from upswell.fleets.worker_settings import settings_hash, worker_settings
 from upswell.settings import Settings, load
 
 if TYPE_CHECKING:

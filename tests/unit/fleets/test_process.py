@@ -121,3 +121,28 @@ def test_the_last_lines_of_a_log_are_few_whatever_was_printed(tmp_path: Path) ->
     (tmp_path / "w1.log").write_bytes(b"\xff" * 10_000 + b"\none\ntwo\nthree\nfour\nfive\nsix\n")
     assert logs.last_lines("w1") == "two\nthree\nfour\nfive\nsix"
     assert logs.last_lines("w2") == ""
+
+
+def test_only_whole_lines_are_read_and_each_of_them_once(tmp_path: Path) -> None:
+    logs, path = WorkerLogs(tmp_path), tmp_path / "w1.log"
+    path.write_bytes(b"one\ntw")
+    first = logs.read("w1", after="", limit=10)
+    assert first.lines == ["one"]
+    path.write_bytes(b"one\ntwo\nthree\n")
+    assert logs.read("w1", after=first.position, limit=10).lines == ["two", "three"]
+    assert logs.read("w1", after=None, limit=0).position == "14"
+
+
+def test_a_log_that_was_rotated_meanwhile_is_read_from_its_new_start(tmp_path: Path) -> None:
+    logs, path = WorkerLogs(tmp_path), tmp_path / "w1.log"
+    path.write_bytes(b"a long line before\n")
+    position = logs.read("w1", after=None, limit=10).position
+    path.write_bytes(b"after\n")
+    assert logs.read("w1", after=position, limit=10).lines == ["after"]
+
+
+def test_a_log_without_line_breaks_does_not_fill_the_memory(tmp_path: Path) -> None:
+    (tmp_path / "w1.log").write_bytes(b"x" * 3_000_000)
+    part = WorkerLogs(tmp_path).read("w1", after="", limit=10)
+    assert (len(part.lines), part.position) == (1, "3000000")
+    assert len(part.lines[0]) == 1_000_000

@@ -13,8 +13,17 @@ from upswell.broker import topology
 from upswell.broker.protocol import Delivery, Message, QueueDepth
 from upswell.errors import BrokerError, JournalError, SettingsError
 from upswell.events import capture
-from upswell.journal import Journal, JournalReader
-from upswell.messages import ScaleRequest, UploadReport, WorkerStatus, decode, encode
+from upswell.journal import Journal, JournalReader, KeptByApp
+from upswell.messages import (
+    ByHand,
+    OperatorAnswer,
+    OperatorOrder,
+    ScaleRequest,
+    UploadReport,
+    WorkerStatus,
+    decode,
+    encode,
+)
 from upswell.monitor.loop import Monitor, steady_clock
 from upswell.policies.constant import ConstantPolicy
 from upswell.settings import Settings
@@ -26,12 +35,15 @@ if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.journal import JournalEntry
+    from upswell.messages import OrderName
 
 
 class House:
     """A monitor between a broker in memory and a clock that stands still unless it is told to go."""
 
-    def __init__(self, journal: Journal | None = None, **settings: Any) -> None:
+    def __init__(
+        self, journal: Journal | None = None, by_hand: KeptByApp[ByHand] | None = None, **settings: Any
+    ) -> None:
         self.now = 10_000.0
         self.broker = MemoryBroker()
         self.settings = Settings(**{"apps": {"e123456": {}}, "decision_interval": 0.2, **settings})
@@ -45,6 +57,7 @@ class House:
             name="m1",
             on_decision=self._observe,
             clock=lambda: self.now,
+            by_hand=by_hand,
         )
 
     def _observe(self, snapshot: Snapshot, decision: Decision) -> None:
@@ -94,6 +107,15 @@ class House:
         self.now += after
         (entry,) = [e for e in await self.monitor.run_once(self.now) if e.app_id == "e123456"]
         return entry
+
+    def order(self, order: OrderName, workers: int | None = None, **fields: Any) -> OperatorAnswer:
+        """Give an order of an operator, and return its answer."""
+        told = {"app_id": "e123456", "until": None, **fields}
+        by_hand = (
+            None if workers is None else ByHand(workers=workers, by="anna@host", until=told.pop("until"))
+        )
+        told.pop("until", None)
+        return self.monitor._by_hand.obey(OperatorOrder(order=order, by_hand=by_hand, **told))
 
     @property
     def requests(self) -> list[ScaleRequest]:
@@ -557,6 +579,7 @@ def test_the_monitor_runs_until_cancelled_and_then_listens_no_more(log: list[Any
         assert all(consumer.cancelled for consumer in house.broker.consumers)
         assert house.broker.declared.keys() == {
             "upswell_report", "upswell_report.dead", "upswell.status.monitor.m1", "upswell_report.scaling",
+            "upswell.orders.monitor.upswell_report",
             "e123456_upload", "e123456_upload.dead",
         }  # fmt: skip
 
@@ -634,5 +657,132 @@ def test_settings_that_name_no_policy_change_nothing() -> None:
             )
         assert (await house.round()).decision.desired_workers == 2
         assert len(house.monitor.applications) == 1
+
+    run(scenario())
+
+
+def test_what_is_set_by_hand_holds_whatever_the_policy_decides_and_is_told_in_the_decision() -> None:
+    async def scenario() -> None:
+        house = await House(min_workers=2, max_workers=9).start()
+        await house.upload_queue(100)
+        answer = house.order("set", 1, until=house.now + 60)
+        assert answer == OperatorAnswer(
+            accepted=True, text="e123456 is set to 1 by hand, until 1970-01-01 02:47:40 UTC"
+        )
+        entry = await house.round()
+        assert entry.decision.desired_workers == 1
+        assert entry.decision.reason.endswith(
+            "; set by hand to 1 worker until 1970-01-01 02:47:40 UTC by anna@host"
+        )
+        assert (house.requests[-1].desired_workers, house.requests[-1].by_hand) == (1, True)
+        entry = await house.round(after=60.0)
+        assert entry.decision.desired_workers >= 2
+        assert "by hand" not in entry.decision.reason
+        assert not house.requests[-1].by_hand
+
+    run(scenario())
+
+
+def test_a_paused_application_runs_nothing_although_uploads_wait_until_it_is_resumed() -> None:
+    async def scenario() -> None:
+        house = await House(min_workers=2).start()
+        await house.upload_queue(100)
+        assert house.order("set", 0).text == (
+            "e123456 is paused: nothing consumes, all is kept, until `upswell resume`"
+        )
+        for _ in range(3):
+            assert (await house.round(after=3600.0)).decision.desired_workers == 0
+        assert "paused by hand by anna@host" in house.requests[-1].reason
+        assert house.order("resume").text == "e123456: the policy decides again (was paused by anna@host)"
+        assert (await house.round()).decision.desired_workers >= 2
+        assert house.order("resume").text == "e123456: nothing is set by hand, the policy decides"
+
+    run(scenario())
+
+
+def test_what_is_set_by_hand_is_told_the_scaler_before_anything_was_heard() -> None:
+    """A monitor that restarts while an application is paused must say so with its first decision."""
+
+    async def scenario() -> None:
+        house = await House().start()
+        house.order("set", 0)
+        await house.round()
+        assert [request.desired_workers for request in house.requests] == [0]
+
+    run(scenario())
+
+
+def test_what_is_set_by_hand_outlives_the_monitor_and_ends_at_its_time_all_the_same(tmp_path: Path) -> None:
+    def kept() -> KeptByApp[ByHand]:
+        return KeptByApp(tmp_path / "by_hand.json", ByHand)
+
+    async def scenario() -> None:
+        first = await House(by_hand=kept()).start()
+        first.order("set", 3, until=first.now + 60)
+        second = await House(by_hand=kept()).start()
+        assert (await second.round()).decision.desired_workers == 3
+        assert "by hand" not in (await second.round(after=60.0)).decision.reason
+        assert dict(kept()) == {}
+
+    run(scenario())
+
+
+def test_an_order_that_cannot_be_kept_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    class FullDisk(KeptByApp[ByHand]):
+        def keep(self, app_id: str, value: ByHand | None) -> None:
+            raise JournalError(f"no space for {app_id}, {value}")
+
+    async def scenario() -> None:
+        house = await House(by_hand=FullDisk(tmp_path / "by_hand.json", ByHand)).start()
+        await house.upload_queue(3)
+        assert not house.order("set", 0).accepted
+        assert (await house.round()).decision.desired_workers == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("workers", "fields", "why"),
+    [
+        (11, {}, "workers must be <= max_workers of e123456 (10), got 11"),
+        (1, {"app_id": "e9"}, "e9 is not in the monitor's settings, which have e123456"),
+        (1, {"app_id": None}, "None is not in the monitor's settings"),
+        (1, {"until": 9_999.0}, "the time must end after the monitor's now"),
+        (None, {}, "the monitor does not know what to do with set"),
+    ],
+    ids=str,
+)
+def test_an_order_that_cannot_be_obeyed_is_refused_with_the_rule(
+    workers: int | None, fields: dict[str, Any], why: str
+) -> None:
+    async def scenario() -> None:
+        house = await House().start()
+        answer = house.order("set", workers, **fields)
+        assert not answer.accepted
+        assert answer.text.startswith(why)
+        assert "by hand" not in (await house.round()).decision.reason
+
+    run(scenario())
+
+
+def test_max_workers_holds_over_what_was_set_by_hand_before_it_was_lowered(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        kept = KeptByApp(tmp_path / "by_hand.json", ByHand)
+        kept.keep("e123456", ByHand(workers=8, by="anna@host"))
+        house = await House(by_hand=kept, max_workers=5).start()
+        assert (await house.round()).decision.reason.endswith(
+            "set by hand to 8 workers by anna@host; limited to max_workers 5"
+        )
+
+    run(scenario())
+
+
+def test_a_monitor_told_to_stop_ends_by_itself() -> None:
+    async def scenario() -> None:
+        house = House()
+        running = asyncio.create_task(house.monitor.run())
+        await asyncio.sleep(0)
+        assert house.order("stop").accepted
+        await asyncio.wait_for(running, 60)
 
     run(scenario())

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -12,9 +13,20 @@ from msgspec.structs import replace
 from support.memory_broker import MemoryBroker
 from support.memory_fleet import MemoryFleet
 from upswell.broker import topology
+from upswell.broker.orders import Orders
 from upswell.broker.protocol import Message
 from upswell.events import capture
-from upswell.messages import ScaleRequest, WorkerCommand, WorkerState, WorkerStatus, decode, encode
+from upswell.journal import KeptByApp
+from upswell.messages import (
+    OperatorAnswer,
+    OperatorOrder,
+    ScaleRequest,
+    WorkerCommand,
+    WorkerState,
+    WorkerStatus,
+    decode,
+    encode,
+)
 from upswell.scaler import Scaler
 from upswell.scaler.lock import ScalerLock
 from upswell.settings import Settings
@@ -22,6 +34,8 @@ from upswell.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from upswell.messages import OrderName
 
 
 class Stage:
@@ -42,6 +56,7 @@ class Stage:
             settings=self.settings,
             name="test",
             clock=lambda: self.now,
+            by_hand=KeptByApp(self.settings.state_path / "scaler.by_hand.json", ScaleRequest),
         )
 
     async def round(self, after: float = 1.0) -> None:
@@ -49,9 +64,14 @@ class Stage:
         await asyncio.sleep(0)
         await self.scaler.run_once(self.now)
 
-    def request(self, workers: int, *, app_id: str = "a1") -> None:
+    def request(self, workers: int, *, app_id: str = "a1", by_hand: bool = False) -> None:
         request = ScaleRequest(
-            app_id=app_id, desired_workers=workers, decided_at=self.now, reason="because", epoch=1
+            app_id=app_id,
+            desired_workers=workers,
+            decided_at=self.now,
+            reason="because",
+            epoch=1,
+            by_hand=by_hand,
         )
         self.send(topology.scaling_queue(self.settings.report_queue).name, encode(request))
 
@@ -70,6 +90,12 @@ class Stage:
     def commands(self, worker_id: str) -> list[str]:
         bodies = self.broker.bodies(topology.control_queue(worker_id).name)
         return [decode(WorkerCommand, body).command for body in bodies]
+
+    async def order(self, order: OrderName, **fields: Any) -> OperatorAnswer:
+        """Give an order of an operator, and return the answer."""
+        orders = Orders(self.broker, self.settings.report_queue, secrets.token_hex(4))
+        await orders.listen()
+        return await orders.give("scaler", OperatorOrder(order=order, **fields))
 
     def send(self, queue: str, body: bytes) -> None:
         self.broker.publish(Message(body=body, routing_key=queue))
@@ -129,6 +155,119 @@ def test_min_workers_run_before_any_request_has_come(tmp_path: Path) -> None:
         assert len(stage.fleet.started) == 2
 
     play(Stage(tmp_path, min_workers=2), story)
+
+
+def test_a_paused_application_stays_so_while_the_scaler_restarts_without_a_monitor(tmp_path: Path) -> None:
+    """Nothing else would keep it from starting min_workers, which consume."""
+
+    async def story(stage: Stage) -> None:
+        stage.request(0, by_hand=True)
+        await stage.round()
+        stage.broker.consumers.clear()
+        stage.scaler = stage.new_scaler()
+        await stage.scaler.start()
+        await stage.round()
+        await stage.round(after=60.0)
+        assert stage.fleet.started == []
+        stage.request(1)
+        await stage.round()
+        assert len(stage.fleet.started) == 2
+        stage.scaler = stage.new_scaler()
+        assert dict(stage.scaler._by_hand or ()) == {}
+
+    play(Stage(tmp_path, min_workers=2), story)
+
+
+def test_a_restart_replaces_every_worker_and_says_how_far_it_is(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.request(2)
+        await stage.round()
+        old = set(stage.fleet.workers)
+        stage.all_report()
+        await stage.round()
+        answer = await stage.order("restart", app_id="a1")
+        assert (set(answer.workers), answer.workers_left) == (old, 2)
+        for _ in range(20):
+            await stage.round()
+            for worker_id in old & set(stage.fleet.workers):
+                if "drain" in stage.commands(worker_id):
+                    stage.fleet.exits(worker_id)
+            stage.all_report()
+            assert len([w for w in stage.fleet.workers.values() if w.state == "running"]) >= 2
+            # Repeated with the same workers, as the command does, an order never means the new ones.
+            answer = await stage.order("restart", app_id="a1", workers=answer.workers)
+        assert answer.workers_left == 0
+        assert len(stage.fleet.started) == 4
+        assert len(stage.fleet.workers) == 2
+        assert not old & set(stage.fleet.workers)
+
+    assert play(stage, story).count("scaler.restart") == 1
+
+
+def test_a_scaler_that_was_restarted_meanwhile_goes_on_with_a_restart_told_again(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.request(1)
+        await stage.round()
+        stage.all_report()
+        await stage.round()
+        answer = await stage.order("restart")
+        stage.broker.consumers.clear()
+        stage.scaler = stage.new_scaler()
+        await stage.scaler.start()
+        stage.request(1)
+        stage.all_report()
+        await stage.round()
+        await stage.order("restart", workers=answer.workers)
+        await stage.round()
+        assert len(stage.fleet.started) == 2
+
+    play(stage, story)
+
+
+def test_ordered_down_the_scaler_drains_all_starts_none_and_ends(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.request(2)
+        await stage.round()
+        for worker_id in stage.fleet.workers:
+            stage.reports(worker_id, busy=3)
+        await stage.round()
+        answer = await stage.order("down")
+        assert (answer.workers_left, answer.uploads_left) == (2, 6)
+        await stage.round()
+        for worker_id in list(stage.fleet.workers):
+            assert stage.commands(worker_id) == ["drain"]
+            stage.fleet.exits(worker_id)
+        await asyncio.wait_for(stage.scaler.run(), 60)
+        assert len(stage.fleet.started) == 2
+
+    assert play(stage, story)[-1] == "scaler.down"
+
+
+def test_an_order_is_refused_while_the_fleet_cannot_be_seen(stage: Stage) -> None:
+    """Else "no worker runs" would be said of workers that do."""
+
+    async def story(stage: Stage) -> None:
+        assert not (await stage.order("restart")).accepted
+        stage.fleet.add("w1")
+        await stage.round()
+        assert (await stage.order("restart")).workers == ("w1",)
+        stage.fleet.broken = True
+        await stage.round()
+        assert not (await stage.order("down")).accepted
+
+    play(stage, story)
+
+
+def test_an_order_that_is_none_of_the_scalers_is_refused(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.round()
+        assert (
+            "a9 is not in the scaler's settings, which have a1"
+            in (await stage.order("restart", app_id="a9")).text
+        )
+        assert not (await stage.order("stop")).accepted
+
+    play(stage, story)
 
 
 def test_nothing_is_started_for_an_application_that_is_not_in_the_settings(stage: Stage) -> None:

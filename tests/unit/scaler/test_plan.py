@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from upswell.scaler.plan import ObservedWorker, Phase, ScalingAction, Target, plan, room
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 def seen(
@@ -54,6 +58,99 @@ def test_plan_gives_the_actions_that_are_missing(
 ) -> None:
     workers = [seen(f"w{number}", phase) for number, phase in enumerate(phases)]
     assert kinds(plan(workers, target)) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "target", "expected"),
+    [
+        (["ready"] * 4, [], Target(4, 0), {"start": 1}),  # the new one first
+        (["ready"] * 4, ["starting"], Target(4, 0), {}),
+        (["ready"] * 4, ["ready"], Target(4, 0), {"drain": 1, "start": 1}),
+        (["ready"], ["ready"] * 4, Target(4, 0), {"drain": 1}),  # the last one: none is started for it
+        (["ready"] * 12, [], Target(12, 0), {"start": 3}),  # a quarter at a time
+        (["ready"] * 12, ["ready", "starting"], Target(12, 0), {"drain": 1, "start": 2}),
+        (["ready"] * 3, [], Target(0, 0), {"drain": 3}),
+        (["ready", "standby"], [], Target(1, 1), {"activate": 1, "start standby": 1}),
+        (["standby"], ["ready"], Target(1, 1), {"start standby": 1}),
+        (["standby"], ["ready", "standby"], Target(1, 1), {"drain": 1}),
+        (["starting"], ["ready"], Target(2, 0), {}),  # replaced once it is there
+        (["ready"] * 2, ["ready"], Target(1, 1), {"drain": 2, "start standby": 1}),  # none rests in standby
+    ],
+)
+def test_outdated_workers_leave_as_new_ones_get_ready(
+    old: list[Phase], new: list[Phase], target: Target, expected: dict[str, int]
+) -> None:
+    workers = [seen(f"old{number}", phase, outdated=True) for number, phase in enumerate(old)]
+    workers += [seen(f"new{number}", phase) for number, phase in enumerate(new)]
+    assert kinds(plan(workers, target)) == expected
+
+
+class Restart:
+    """An application's workers, which start and leave in any order, a few at a time."""
+
+    def __init__(self, phases: list[Phase], rng: Random) -> None:
+        self.workers = {f"old{n}": seen(f"old{n}", phase, outdated=True) for n, phase in enumerate(phases)}
+        self.rng = rng
+        self.started = 0
+
+    @property
+    def ready(self) -> int:
+        """Return how many consume."""
+        return sum(worker.phase == "ready" for worker in self.workers.values())
+
+    def act(self, actions: list[ScalingAction]) -> None:
+        """Do what was planned; whoever is told obeys at once."""
+        for action in actions:
+            if action.kind == "start":
+                self.started += 1
+                name = f"new{self.started}"
+                self.workers[name] = seen(name, "starting_standby" if action.standby else "starting")
+            elif action.kind == "forget":
+                del self.workers[action.worker_id]
+            else:
+                self._enter(action.worker_id, "draining")
+                if action.kind in ("activate", "standby"):
+                    self._enter(action.worker_id, "ready" if action.kind == "activate" else "standby")
+
+    def go_on(self) -> None:
+        """Let some of those that start be there, and some of those that drain be gone."""
+        after: dict[Phase, Phase] = {"starting": "ready", "starting_standby": "standby", "draining": "ended"}
+        for worker_id, worker in list(self.workers.items()):
+            if worker.phase in after and self.rng.random() < 0.5:
+                self._enter(worker_id, after[worker.phase])
+
+    def _enter(self, worker_id: str, phase: Phase) -> None:
+        self.workers[worker_id] = replace(self.workers[worker_id], phase=phase)
+
+
+@given(
+    st.lists(st.sampled_from(["ready", "standby"]), max_size=12),
+    st.integers(0, 8),
+    st.integers(0, 3),
+    st.randoms(use_true_random=False),
+    st.sampled_from([1, 3, 10_000]),
+)
+def test_a_restart_replaces_all_and_never_leaves_fewer_ready_than_wanted(
+    phases: list[Phase], wanted: int, standby: int, rng: Random, room: int
+) -> None:
+    """However few may be started at a time, and although the target changes on the way."""
+    restart = Restart(phases, rng)
+    target = Target(wanted, standby)
+    for turn in range(400):
+        if turn == 20:
+            target = Target(max(0, wanted - 2), standby)
+        ready = restart.ready
+        restart.act(plan(list(restart.workers.values()), target, may_start=room))
+        assert restart.ready >= min(ready, target.ready)
+        restart.go_on()
+    staying = [worker for worker in restart.workers.values() if worker.phase not in ("draining", "ended")]
+    assert not any(worker.outdated for worker in staying)
+    assert Counter(worker.phase for worker in staying) == +Counter(ready=target.ready, standby=target.standby)
+
+
+def test_an_outdated_worker_leaves_first_when_fewer_are_wanted() -> None:
+    workers = [seen("new"), seen("old", busy=3, age=9, outdated=True), seen("other")]
+    assert plan(workers, Target(2, 0)) == [ScalingAction("drain", "old")]
 
 
 def test_scale_in_drains_the_worker_with_the_fewest_uploads_in_hand() -> None:

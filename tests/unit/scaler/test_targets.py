@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from upswell.messages import ScaleRequest
 from upswell.scaler.plan import Target
@@ -105,3 +106,9 @@ def test_without_a_request_what_runs_goes_on_within_the_bounds() -> None:
 def test_standby_workers_that_could_never_become_active_are_not_kept() -> None:
     assert target(SETTINGS, request(4), adopted=0) == Target(4, 1)
     assert target(SETTINGS, request(5), adopted=0) == Target(5, 0)
+
+
+@given(st.integers(0, 1_000_000))
+def test_what_is_set_by_hand_may_be_below_min_workers_and_never_above_max_workers(desired: int) -> None:
+    wanted = target(SETTINGS, replace(request(desired), by_hand=True), adopted=0)
+    assert wanted.ready == min(desired, 5)

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from upswell import events
+from upswell.cli.connection import run
 from upswell.cli.help import CommandGroup
+from upswell.cli.look.running_settings import differences
 from upswell.cli.options import config_option, load_settings
 from upswell.fleets.registry import REGISTRY as FLEETS
 from upswell.handlers.registry import check_handler
@@ -32,9 +35,13 @@ def command() -> None:
 @click.option(
     "--explain", is_flag=True, help="Also print each setting's description and environment variable."
 )
+@click.option("--offline", is_flag=True, help="Do not ask the broker which settings the workers run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(config: str | None, as_json: bool, explain: bool) -> None:
-    """Load the settings and print each with its value and origin; exit 1 if one is invalid."""
+def check(config: str | None, as_json: bool, explain: bool, offline: bool) -> None:
+    """Load the settings and print each with its value and origin; exit 1 if one is invalid.
+
+    Workers that run other settings, and need a restart to get these, are named on standard error.
+    """
     settings, origins = load_settings(config, {})
     FLEETS.entry(settings.fleet)
     for app in settings.apps or ("every application",):
@@ -44,6 +51,9 @@ def check(config: str | None, as_json: bool, explain: bool) -> None:
         policy_for(own)  # also reads the rules file
     for overlap in overlapping_destinations(settings):
         click.echo(f"warning: {overlap}", err=True)
+    events.configure(level="error")  # that the broker is away is told once, below
+    for difference in [] if offline else run(differences(settings)):
+        click.echo(f"warning: {difference}", err=True)
     rows = list(_rows(settings))
     if as_json:
         both = {name: {"value": value, "origin": origins.get(name, "default")} for name, value, *_ in rows}

@@ -14,6 +14,8 @@ import click
 import msgspec
 from msgspec import Struct
 
+from upswell.analysis.decision import BY_HAND
+from upswell.analysis.sentence import told
 from upswell.broker import QueueDepth, topology
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run, run_until_stopped
 from upswell.cli.cost import cost_json
@@ -26,6 +28,7 @@ from upswell.journal import JournalEntry, JournalReader
 from upswell.safe import safe
 
 if TYPE_CHECKING:
+    from upswell.analysis.decision import Step
     from upswell.analysis.snapshot import Snapshot
     from upswell.broker import Broker
     from upswell.messages import WorkerStatus
@@ -67,6 +70,12 @@ class AppState(Struct, frozen=True, kw_only=True):
     def snapshot(self) -> Snapshot | None:
         """The monitor's newest snapshot; its figures may be `old`."""
         return self.latest.snapshot if self.latest else None
+
+    @property
+    def by_hand(self) -> Step | None:
+        """What an operator has set, as the newest decision says; None where the policy decides."""
+        steps = self.latest.decision.steps if self.latest else ()
+        return next((step for step in steps if step.who == BY_HAND), None)
 
     @property
     def in_flight(self) -> InFlight:
@@ -164,7 +173,9 @@ def problems(state: AppState, now: float) -> list[StatusProblem]:
         if attained is not None and attained < snapshot.slo.share:
             late = f"{attained:.1%} within {snapshot.slo.seconds:g} s"
             found.append(StatusProblem(f"target missed: {late}, {snapshot.slo.share * 100:g}% wanted"))
-    if state.depth and state.depth.messages_ready and not state.depth.consumers:
+    if state.by_hand is not None:
+        found.append(StatusProblem(told(state.by_hand), warning=True))
+    elif state.depth and state.depth.messages_ready and not state.depth.consumers:
         found.append(StatusProblem(f"{counted(state.depth.messages_ready, 'upload')} queued and no worker"))
     if state.dead:
         how = f"upswell dead list --app {state.app_id}"
@@ -223,6 +234,7 @@ def _as_json(state: AppState, now: float) -> dict[str, Any]:
         "desired_workers": latest.decision.desired_workers if latest else None,
         "decided_at": latest.at if latest else None,
         "old": state.old,
+        "by_hand": _by_hand(state.by_hand),
         "alarms": latest.decision.alarms if latest else (),
         "problems": [problem.words for problem in problems(state, now)],
         "cost": cost_json(latest.bill if latest else None, state.price_per_worker_hour, state.currency),
@@ -231,3 +243,7 @@ def _as_json(state: AppState, now: float) -> dict[str, Any]:
             for e in state.decisions
         ],
     }
+
+
+def _by_hand(step: Step | None) -> dict[str, Any] | None:
+    return None if step is None else {"until": None, **step.inputs, "told": safe(told(step))}

@@ -11,7 +11,8 @@ from upswell.cli.connection import unique_name
 from upswell.cli.journals import journal_path
 from upswell.errors import SettingsError
 from upswell.fleets.registry import open_fleet
-from upswell.journal import Journal
+from upswell.journal import Journal, KeptByApp
+from upswell.messages import ByHand, ScaleRequest
 from upswell.monitor import Monitor
 from upswell.scaler import Scaler
 
@@ -47,6 +48,7 @@ async def monitoring(
             epoch=int(time.time() * 1000),
             name=unique_name("monitor"),
             on_decision=on_decision,
+            by_hand=KeptByApp(settings.state_path / "monitor.by_hand.json", ByHand),
         )
         async with beating(broker, monitor.pulse.status):
             yield monitor
@@ -59,7 +61,13 @@ async def scaling(settings: Settings, broker: Broker) -> AsyncGenerator[Scaler]:
     """Yield a scaler, not yet running; close its fleet afterwards, its workers keep running."""
     fleet = open_fleet(settings)
     try:
-        scaler = Scaler(broker=broker, fleet=fleet, settings=settings, name=unique_name("scaler"))
+        scaler = Scaler(
+            broker=broker,
+            fleet=fleet,
+            settings=settings,
+            name=unique_name("scaler"),
+            by_hand=KeptByApp(settings.state_path / "scaler.by_hand.json", ScaleRequest),
+        )
         async with beating(broker, scaler.part_status):
             yield scaler
     finally:

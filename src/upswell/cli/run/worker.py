@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def command(app: str | None, settings: Settings, standby: bool) -> None:
     """Process upload requests from the queue; drain at SIGTERM or Ctrl-C."""
     from upswell.broker import open_broker  # noqa: PLC0415 - only after the options are validated
-    from upswell.fleets.environment import settings_hash, worker_settings  # noqa: PLC0415 - as above
+    from upswell.fleets.worker_settings import settings_hash, worker_settings  # noqa: PLC0415 - as above
     from upswell.handlers.registry import load_handler  # noqa: PLC0415 - as above
     from upswell.stores.rate_limit import RateLimit  # noqa: PLC0415 - as above
     from upswell.worker import Worker  # noqa: PLC0415 - as above

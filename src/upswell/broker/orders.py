@@ -1,0 +1,121 @@
+"""An operator's orders: a command asks, the monitor or the scaler answers.
+
+What comes in: an order. What goes out: the answer, or a `BrokerError` where nobody is there to obey. It goes
+through the broker, so it works wherever the parts run; nobody keeps an order that nobody heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from upswell.broker import topology
+from upswell.broker.protocol import Message
+from upswell.errors import BrokerError, MessageError, NobodyListensError, UnroutableError
+from upswell.messages import OperatorAnswer, OperatorOrder, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upswell.broker.protocol import Broker, Consumer, Delivery
+    from upswell.messages import PartName
+
+    Obey = Callable[[OperatorOrder], OperatorAnswer]
+
+ANSWER_SECONDS = 10.0
+"""Who does not answer within this time hangs, or its connection to the broker is lost."""
+
+
+async def take_orders(broker: Broker, part: PartName, report_queue: str, obey: Obey) -> Consumer:
+    """Have `obey` called with each order to a part of this installation, and send what it answers.
+
+    Raises:
+        QueueInUseError: another one of this part takes them.
+    """
+
+    def on_delivery(delivery: Delivery) -> None:
+        broker.ack(delivery)
+        try:
+            answer = obey(decode(OperatorOrder, delivery.body))
+        except MessageError as error:
+            answer = OperatorAnswer(accepted=False, text=str(error))
+        reply_to = delivery.reply_to
+        # It comes from a message, and a message is hostile: nothing is sent to any other queue.
+        if reply_to is not None and reply_to.startswith(topology.REPLY_PREFIX):
+            broker.publish(
+                Message(
+                    body=encode(answer),
+                    routing_key=reply_to,
+                    message_id=delivery.message_id,
+                    persistent=False,
+                    mandatory=False,
+                )
+            )
+
+    queue = topology.orders_queue(part, report_queue)
+    await broker.declare(queue)
+    return await broker.consume(queue.name, on_delivery, prefetch_count=10)
+
+
+class Orders:
+    """Sends orders to the parts of one installation.
+
+    Args:
+        report_queue: the installation's.
+        name: of this command's own queue of answers.
+    """
+
+    def __init__(self, broker: Broker, report_queue: str, name: str) -> None:
+        self._broker = broker
+        self._report_queue = report_queue
+        self._answers = topology.reply_queue(name)
+        self._waiting: dict[str, asyncio.Future[OperatorAnswer]] = {}
+        self._sent = 0
+
+    async def listen(self) -> None:
+        """Begin to receive answers; once, before the first order."""
+        await self._broker.declare(self._answers)
+        await self._broker.consume(self._answers.name, self._on_answer, prefetch_count=10)
+
+    async def give(self, part: PartName, order: OperatorOrder) -> OperatorAnswer:
+        """Return what the monitor or the scaler answers to an order.
+
+        Raises:
+            NobodyListensError: there is none, so nothing has changed.
+            BrokerError: it did not answer in time.
+        """
+        self._sent += 1
+        number = str(self._sent)
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._broker.publish(
+                    Message(
+                        body=encode(order),
+                        routing_key=topology.orders_queue(part, self._report_queue).name,
+                        message_id=number,
+                        reply_to=self._answers.name,
+                    )
+                )
+                return await waiting
+        except UnroutableError:
+            raise NobodyListensError(
+                f"no {part} is connected to this broker (report_queue {self._report_queue}), so nothing has "
+                f"changed: start `upswell {part}`, or `upswell up`"
+            ) from None
+        except TimeoutError:
+            raise BrokerError(
+                f"the {part} did not answer within {ANSWER_SECONDS:g} s: `upswell status` shows if it obeys"
+            ) from None
+        finally:
+            del self._waiting[number]
+
+    def _on_answer(self, delivery: Delivery) -> None:
+        self._broker.ack(delivery)
+        try:
+            answer = decode(OperatorAnswer, delivery.body)
+        except MessageError:
+            return
+        waiting = self._waiting.get(delivery.message_id or "")
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)

@@ -1,4 +1,4 @@
-"""A run of two minutes as a test: UPSWELL_CHAOS_SEED draws other faults; by default each run draws its own."""
+"""Two minutes as a test. UPSWELL_CHAOS_SEED draws other faults; by default each run draws its own."""
 
 from __future__ import annotations
 

@@ -41,11 +41,12 @@ def test_status_tells_what_the_uploads_cost_and_a_restart_forgets_nothing(tmp_pa
         while cost(system).get("uploads", {}).get("stored", 0) < UPLOADS:
             most = max(most, len(system.workers()))
         # Nobody has been drained yet (stabilisation keeps workers for a minute), so the ages are the bill.
-        seen = sum(age(pid) for pid in system.workers())
-        told = cost(system)
+        before = sum(age(pid) for pid in system.workers())
+        told = cost(system)  # it listens for some seconds, more on a busy machine
+        after = sum(age(pid) for pid in system.workers())
         assert told["uploads"] == {"stored": UPLOADS, "in_time": UPLOADS, "dead": 0}
         total = told["worker_seconds"]["total"]
-        assert total == pytest.approx(seen, abs=most * 3 * INTERVAL)
+        assert before - most * 3 * INTERVAL <= total <= after + most * 3 * INTERVAL
         assert told["price"] == pytest.approx(total * 0.001)
         assert told["price_per_upload_in_time"] == pytest.approx(told["price"] / UPLOADS)
         assert 1 <= most <= 2

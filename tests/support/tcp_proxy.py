@@ -105,6 +105,7 @@ class TcpProxy:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.sleep(0)  # an aborted connection is closed in the loop's next turn
 
     def _abort_all(self) -> None:
         for writer in self._writers:
@@ -117,9 +118,13 @@ class TcpProxy:
             return
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
-        except OSError:
+        except (
+            BaseException
+        ) as error:  # also where we are stopped meanwhile: the connection must not stay open
             writer.transport.abort()
-            return
+            if isinstance(error, OSError):
+                return
+            raise
         ends = {writer, far_writer}
         self._writers |= ends
         try:

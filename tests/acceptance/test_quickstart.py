@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -161,8 +162,9 @@ def test_without_docker_one_line_names_the_way_out_and_status_works_beside_it(co
     monitor = course.start("simple_congestion_monitor.py", "--report_queuename", course.reports)
     wait_until(lambda: "worker.started" in worker() and "monitor.started" in monitor(), 60, monitor)
     course.publish()
-    wait_until(lambda: "scale out 1 → 2" in monitor(), 60, monitor)
-    wait_until(lambda: "scale out 2 → 3" in monitor(), 60, monitor)  # the scaler has tried some times by now
+    # How many reports a round sees is chance (1 → 2, 1 → 3); after two decisions the scaler has tried.
+    wait_until(lambda: len(re.findall(r"scale out \d+ → \d+", monitor())) >= 2, 60, monitor)
+    first = re.findall(r"scale out 1 → \d+", monitor())[0]
     told = [line for line in monitor().splitlines() if "level=error" in line]
     assert len(told) == 1, monitor()
     assert "UPSWELL_FLEET=process" in told[0]
@@ -171,7 +173,7 @@ def test_without_docker_one_line_names_the_way_out_and_status_works_beside_it(co
         cwd=course.folder, env=course.environment, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert "monitor is working" in status.stdout, status
-    assert "scale out 1 → 2" in status.stdout, status
+    assert first in status.stdout, status
     assert course.stop() == [0, 0], monitor() + worker()
 
 

@@ -18,6 +18,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -86,17 +87,25 @@ def unfinished_uploads(bucket: str, key: str, settings: Settings) -> dict[str, i
     """Return the ids of a key's multipart uploads that are not completed, each with its parts (or NOT_TOLD).
 
     What the store does not let us list is not among them: a lifecycle rule of the bucket removes it.
+
+    Raises:
+        UploadError: the store did not answer, so whether there are any is unknown.
     """
     import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
 
-    try:
-        client = _client_of(settings)
-        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
-        found = [one["UploadId"] for page in pages for one in page.get("Uploads", ()) if one["Key"] == key]
+    client = _client_of(settings)
+    with _told(Asked("s3", bucket, settings.store_endpoint, key, "list")):
+        try:
+            pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
+            found = [
+                one["UploadId"] for page in pages for one in page.get("Uploads", ()) if one["Key"] == key
+            ]
+        except botocore.exceptions.ClientError as error:
+            if not _is_refusal(error):
+                raise
+            _log.warning("store.leftovers_unknown", bucket=bucket, key=key, reason=type(error).__name__)
+            return {}
         counts = {upload_id: _count_parts(client, bucket, key, upload_id) for upload_id in found}
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        _log.warning("store.leftovers_unknown", bucket=bucket, key=key, reason=type(error).__name__)
-        return {}
     return {upload_id: parts for upload_id, parts in counts.items() if parts is not None}
 
 
@@ -109,22 +118,40 @@ def _count_parts(client: Any, bucket: str, key: str, upload_id: str) -> int | No
         return sum(len(page.get("Parts", ())) for page in pages)
     except client.exceptions.NoSuchUpload:
         return None
-    except botocore.exceptions.ClientError:
+    except botocore.exceptions.ClientError as error:
+        if not _is_refusal(error):
+            raise
         return NOT_TOLD
 
 
 def abort_uploads(bucket: str, key: str, upload_ids: Sequence[str], settings: Settings) -> None:
-    """Abort multipart uploads of one key; what the store refuses stays."""
+    """Abort multipart uploads of one key; what the store refuses to abort stays.
+
+    Raises:
+        UploadError: the store did not answer.
+    """
     import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
 
     client = _client_of(settings)
     count = 0
-    for upload_id in upload_ids:
-        with suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
-            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
-            count += 1
+    with _told(Asked("s3", bucket, settings.store_endpoint, key, "abort")):
+        for upload_id in upload_ids:
+            try:
+                client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+                count += 1
+            except botocore.exceptions.ClientError as error:
+                if not _is_refusal(error):
+                    raise
     if count:
         _log.info("store.parts_removed", bucket=bucket, key=key, uploads=count)
+
+
+def _is_refusal(error: Any) -> bool:
+    """Return whether the store answered that it will not do it, now or later; else it may yet."""
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return status == HTTPStatus.NOT_IMPLEMENTED or (
+        HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    )
 
 
 _RIGHT = {"CRC64NVME": "rosUhgp5mIg=", "CRC32": "y/Q5Jg=="}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from upswell.errors import UploadError
 from upswell.events import get_logger
 from upswell.stores.clients.aws import abort_uploads, unfinished_uploads
 
@@ -45,6 +46,9 @@ def wait_for_turn(
         check: raises when it is time to give up.
         sleep: for tests.
         monotonic: for tests.
+
+    Raises:
+        UploadError: the store did not answer: whether another uploads is unknown, which is not "nobody".
     """
     progress: dict[str, tuple[int, float]] = {}  # by upload id: its parts, and since when they are so many
     while others := unfinished_uploads(bucket, key, settings):
@@ -65,7 +69,13 @@ def wait_for_turn(
 
 
 def remove_empty(bucket: str, key: str, settings: Settings) -> None:
-    """Remove what a request began whose answer was lost: it was made again, and this one got no parts."""
-    others = unfinished_uploads(bucket, key, settings)
-    if empty := [upload_id for upload_id, parts in others.items() if parts == 0]:
-        abort_uploads(bucket, key, empty, settings)
+    """Remove what a request began whose answer was lost: it was made again, and this one got no parts.
+
+    The object is stored by now: where the store does not answer, a lifecycle rule must remove them.
+    """
+    try:
+        others = unfinished_uploads(bucket, key, settings)
+        if empty := [upload_id for upload_id, parts in others.items() if parts == 0]:
+            abort_uploads(bucket, key, empty, settings)
+    except UploadError as error:
+        _log.warning("store.leftovers_unknown", bucket=bucket, key=key, reason=type(error).__name__)

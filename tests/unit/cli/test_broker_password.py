@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import click
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from upswell.broker import open_broker
@@ -60,6 +61,8 @@ def printed_by(argument: str, url: str) -> str:
 @given(PASSWORDS, st.sampled_from(URLS), st.booleans(), st.sampled_from(["--explain", "--json"]))
 def test_no_command_prints_a_password(password: str, url: str, encoded: bool, argument: str) -> None:
     written = quote(password, safe="") if encoded else password
+    if "@" not in url:  # else what follows the "@" is the host of a valid URL, which may be shown
+        assume("@" not in re.split("[/?#]", written)[0])
     assert "s3cr" not in printed_by(argument, url.format(written))
 
 

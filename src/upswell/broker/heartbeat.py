@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from upswell import healthcheck
 from upswell.broker import topology
+from upswell.broker.listening import listen
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError
 from upswell.messages import PartName, PartState, PartStatus, decode, encode
@@ -20,7 +21,7 @@ from upswell.messages import PartName, PartState, PartStatus, decode, encode
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from upswell.broker.protocol import Broker, Delivery
+    from upswell.broker.protocol import Broker
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -144,14 +145,11 @@ class HeardParts:
 
     async def listen(self, broker: Broker, name: str) -> None:
         """Begin to hear, over a queue of this `name`."""
-        queue = topology.parts_queue(name)
-        await broker.declare(queue)
-
-        def on_delivery(delivery: Delivery) -> None:
-            broker.ack(delivery)
-            self.take(delivery.body, time.monotonic())
-
-        await broker.consume(queue.name, on_delivery, prefetch_count=100)
+        await listen(
+            broker,
+            topology.parts_queue(name),
+            lambda heartbeat: self.take(heartbeat.body, time.monotonic()),
+        )
         self._since = time.monotonic()
 
     def take(self, body: bytes, now: float) -> None:

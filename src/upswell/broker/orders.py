@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from upswell.broker import topology
+from upswell.broker.listening import listen
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError, NobodyListensError, UnroutableError
 from upswell.messages import OperatorAnswer, OperatorOrder, decode, encode
@@ -74,8 +75,7 @@ class Orders:
 
     async def listen(self) -> None:
         """Begin to receive answers; once, before the first order."""
-        await self._broker.declare(self._answers)
-        await self._broker.consume(self._answers.name, self._on_answer, prefetch_count=10)
+        await listen(self._broker, self._answers, self._on_answer)
 
     async def give(self, part: PartName, order: OperatorOrder) -> OperatorAnswer:
         """Return what the monitor or the scaler answers to an order.
@@ -111,7 +111,6 @@ class Orders:
             del self._waiting[number]
 
     def _on_answer(self, delivery: Delivery) -> None:
-        self._broker.ack(delivery)
         try:
             answer = decode(OperatorAnswer, delivery.body)
         except MessageError:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from upswell.broker.declaring import declare_upload_queue
+from upswell.broker.listening import listen
 from upswell.broker.topology import dead_letter_queue, reply_queue
 from upswell.client.inquiry import Inquiry
 from upswell.client.results import DeadUpload, PublishCounts
@@ -23,7 +24,7 @@ from upswell.publisher.dead_letters import (
 from upswell.publisher.loop import Publisher
 from upswell.publisher.publishing import follow
 from upswell.publisher.readable import check_roots
-from upswell.publisher.replies import Replies, listen
+from upswell.publisher.replies import Replies
 from upswell.publisher.sources import local_path
 from upswell.publisher.unanswered import Unanswered
 

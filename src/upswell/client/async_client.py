@@ -8,15 +8,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from upswell.broker.connecting import connect, unique_name
+from upswell.broker.listening import listen
 from upswell.broker.topology import dead_letter_queue, reply_queue
 from upswell.client.app_queue import AppQueue
 from upswell.client.items import batches, each_request, request_for
 from upswell.client.pending import Pending, PendingUploads
 from upswell.client.results import AppStatus
-from upswell.client.roster import LISTEN_INTERVALS, Roster
+from upswell.client.roster import Roster, listen_to_workers
 from upswell.errors import UpswellError
 from upswell.messages import check_app_id
-from upswell.publisher.replies import listen
 from upswell.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -247,10 +247,7 @@ class AsyncClient:
     async def _listening(self, broker: Broker) -> Roster:
         async with self._meeting:
             if self._roster is None:
-                roster = Roster()
-                await roster.listen(broker)
-                await asyncio.sleep(LISTEN_INTERVALS * self.settings.status_interval)
-                self._roster = roster
+                self._roster = await listen_to_workers(broker, self.settings.status_interval)
         return self._roster
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 from upswell.broker import Message, topology
 from upswell.broker.connecting import unique_name
+from upswell.broker.listening import listen
 from upswell.errors import BrokerError, MessageError
 from upswell.messages import WorkerCommand, WorkerStatus, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from upswell.broker import Broker, Delivery
+    from upswell.broker import Broker
     from upswell.messages import CommandName, UploadInHand
 
 LISTEN_INTERVALS = 1.3
@@ -36,13 +38,7 @@ class Roster:
     async def listen(self, broker: Broker) -> None:
         """Start receiving statuses from a private queue."""
         queue = topology.status_queue("status", unique_name("cli"))
-        await broker.declare(queue)
-
-        def on_delivery(delivery: Delivery) -> None:
-            broker.ack(delivery)
-            self.take(delivery.body, time.monotonic())
-
-        await broker.consume(queue.name, on_delivery, prefetch_count=1000)
+        await listen(broker, queue, lambda status: self.take(status.body, time.monotonic()))
 
     def take(self, body: bytes, now: float) -> None:
         """Record a status; ignore invalid ones."""
@@ -76,6 +72,22 @@ class Roster:
         if first.moved_bytes is None or newest.moved_bytes is None or newest.at <= first.at:
             return None
         return max(0, newest.moved_bytes - first.moved_bytes) / (newest.at - first.at)
+
+
+async def listen_to_workers(broker: Broker, status_interval: float) -> Roster:
+    """Return a roster on which every worker has had the time to be heard."""
+    roster = Roster()
+    await roster.listen(broker)
+    await asyncio.sleep(LISTEN_INTERVALS * status_interval)
+    return roster
+
+
+async def describe_uploads(broker: Broker, status_interval: float) -> Roster:
+    """Return such a roster, once each worker heard has been asked for its uploads in hand."""
+    roster = await listen_to_workers(broker, status_interval)
+    await tell(broker, [worker.worker_id for worker in roster.workers(time.monotonic())], "describe")
+    await asyncio.sleep(status_interval)
+    return roster
 
 
 async def tell(broker: Broker, worker_ids: Iterable[str], command: CommandName) -> None:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from upswell.analysis.failure_reasons import FailureReasons
+from upswell.broker.listening import listen
 from upswell.errors import MessageError
 from upswell.messages import UploadReport, UploadRequest, decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, KeysView, Sequence
 
-    from upswell.broker import Broker, Consumer, Delivery
+    from upswell.broker import Broker, Delivery
     from upswell.broker.topology import Queue
 
 RECENT = 10_000
@@ -39,17 +40,6 @@ NO_REASON = "no reason given"
 
 PAUSE_SECONDS = 0.1
 """How long to wait when that many are outstanding, before it is looked again."""
-
-
-async def listen(broker: Broker, queue: Queue, take: Callable[[Delivery], None]) -> Consumer:
-    """Have `take` called with each delivery of a queue of our own."""
-    await broker.declare(queue)
-
-    def on_delivery(delivery: Delivery) -> None:
-        take(delivery)
-        broker.ack(delivery)
-
-    return await broker.consume(queue.name, on_delivery, prefetch_count=1000)
 
 
 def report_in(delivery: Delivery) -> UploadReport | None:

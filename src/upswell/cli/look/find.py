@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.journals import journal_path
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted, moment, rough, size, wrapped
-from upswell.client.roster import LISTEN_INTERVALS, Roster, tell
+from upswell.client.roster import describe_uploads
 from upswell.errors import JournalError, UpswellError
 from upswell.journal import JournalReader
 from upswell.publisher.search import Search, Sighting, Sought
@@ -22,7 +21,7 @@ from upswell.safe import safe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from upswell.broker import Broker
+    from upswell.client.roster import Roster
     from upswell.journal import FailureRow
     from upswell.settings import Settings
 
@@ -72,7 +71,7 @@ async def _find(settings: Settings, searches: list[Search]) -> list[Sighting]:
     reader = JournalReader(journal_path(settings))
     found: list[Sighting] = []
     async with connected(settings, "find", patience=PATIENCE_SECONDS) as broker:
-        roster = await _described(broker, settings)
+        roster = await describe_uploads(broker, settings.status_interval)
         for search in searches:
             found += await search.queue(broker)
             found += await search.dead_letters(broker)
@@ -81,16 +80,6 @@ async def _find(settings: Settings, searches: list[Search]) -> list[Sighting]:
         found += await search.destination(settings.state_path / "stored.sqlite")
         found += _failed(search, reader)
     return found
-
-
-async def _described(broker: Broker, settings: Settings) -> Roster:
-    """Return the workers, each asked for its uploads in hand."""
-    roster = Roster()
-    await roster.listen(broker)
-    await asyncio.sleep(LISTEN_INTERVALS * settings.status_interval)
-    await tell(broker, [worker.worker_id for worker in roster.workers(time.monotonic())], "describe")
-    await asyncio.sleep(settings.status_interval)
-    return roster
 
 
 def _in_hand(search: Search, roster: Roster) -> Iterator[Sighting]:

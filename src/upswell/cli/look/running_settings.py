@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from upswell import __version__
 from upswell.cli.connection import connected
 from upswell.cli.text import counted
-from upswell.client.roster import LISTEN_INTERVALS, Roster
+from upswell.client.roster import listen_to_workers
 from upswell.errors import BrokerError
 from upswell.fleets.worker_settings import recall_settings, settings_hash, worker_settings
 from upswell.safe import safe
@@ -34,9 +33,7 @@ async def differences(settings: Settings) -> list[str]:
         return []  # nothing ever ran; to look must not make a broker
     try:
         async with connected(settings, "config", patience=PATIENCE_SECONDS) as broker:
-            roster = Roster()
-            await roster.listen(broker)
-            await asyncio.sleep(LISTEN_INTERVALS * settings.status_interval)
+            roster = await listen_to_workers(broker, settings.status_interval)
             workers = roster.workers(time.monotonic())
     except BrokerError as error:
         return [f"whether workers run other settings is unknown: {error}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,13 @@ import msgspec
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted, rough, size
-from upswell.client.roster import LISTEN_INTERVALS, Roster, tell
+from upswell.client.roster import describe_uploads
 from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from upswell.client.roster import Roster
     from upswell.messages import UploadInHand, WorkerStatus
     from upswell.settings import Settings
 
@@ -38,12 +38,7 @@ def command(app: tuple[str, ...], settings: Settings, as_json: bool) -> None:
 
     async def work() -> None:
         async with connected(settings, "workers", patience=PATIENCE_SECONDS) as broker:
-            roster = Roster()
-            await roster.listen(broker)
-            await asyncio.sleep(LISTEN_INTERVALS * settings.status_interval)
-            heard = [worker.worker_id for worker in roster.workers(time.monotonic())]
-            await tell(broker, heard, "describe")
-            await asyncio.sleep(settings.status_interval)
+            roster = await describe_uploads(broker, settings.status_interval)
         found = [w for w in roster.workers(time.monotonic()) if not app or w.app_id in app]
         found.sort(key=lambda worker: (worker.app_id, worker.worker_id))
         if as_json:

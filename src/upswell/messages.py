@@ -49,6 +49,9 @@ Outcome = Literal["stored", "failed", "dead"]
 `failed`: will be tried again. `dead`: dead-lettered, see its reason.
 """
 
+NO_REASON = "no reason given"
+"""What people read where a report or a dead letter has none."""
+
 WorkerState = Literal["starting", "standby", "ready", "draining", "stopped"]
 """`ready` means consuming; `busy` counts the uploads in hand."""
 

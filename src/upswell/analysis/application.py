@@ -17,13 +17,13 @@ from upswell.analysis.queue_depths import DepthHistory, DepthSample
 from upswell.analysis.report_window import NOT_KNOWN, ReportWindow, WindowSummary
 from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
 from upswell.analysis.worker_statuses import STALE_AFTER_INTERVALS, WorkerCounts, WorkerStatuses
+from upswell.messages import NO_REASON
 
 if TYPE_CHECKING:
     from upswell.messages import UploadReport, WorkerStatus
     from upswell.settings import Slo
 
 REASONS_TOLD = 3
-NO_REASON = "no reason given"
 
 RECENT_REPORTS = 10_000
 """Response times handed out with one snapshot, at most: the newest."""

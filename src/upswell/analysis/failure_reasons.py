@@ -61,7 +61,7 @@ class FailureReasons:
 
     def lines(self, most: int) -> list[str]:
         """Return up to `most` reasons as lines for people: `12 failed: the store is away`."""
-        return [f"{count:,} failed: {safe(reason)}" for reason, count in self.newest(most)]
+        return [str(FailureReason(safe(reason), count)) for reason, count in self.newest(most)]
 
 
 class RecentReasons:

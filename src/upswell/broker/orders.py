@@ -16,7 +16,7 @@ from upswell.errors import BrokerError, MessageError, NobodyListensError, Unrout
 from upswell.messages import OperatorAnswer, OperatorOrder, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from upswell.broker.protocol import Broker, Consumer, Delivery
     from upswell.messages import PartName
@@ -39,7 +39,7 @@ async def take_orders(broker: Broker, part: PartName, report_queue: str, obey: O
         try:
             answer = obey(decode(OperatorOrder, delivery.body))
         except MessageError as error:
-            answer = OperatorAnswer(accepted=False, text=str(error))
+            answer = refused(str(error))
         reply_to = delivery.reply_to
         # It comes from a message, and a message is hostile: nothing is sent to any other queue.
         if reply_to is not None and reply_to.startswith(topology.REPLY_PREFIX):
@@ -56,6 +56,17 @@ async def take_orders(broker: Broker, part: PartName, report_queue: str, obey: O
     queue = topology.orders_queue(part, report_queue)
     await broker.declare(queue)
     return await broker.consume(queue.name, on_delivery, prefetch_count=10)
+
+
+def refused(why: str) -> OperatorAnswer:
+    """Return the answer of a part that does not obey."""
+    return OperatorAnswer(accepted=False, text=why)
+
+
+def unknown_app(part: PartName, app_id: str | None, known: Collection[str]) -> OperatorAnswer:
+    """Return the answer to an order for an application that a part's settings do not have."""
+    names = ", ".join(sorted(known)[:20])
+    return refused(f"{app_id} is not in the {part}'s settings, which have {names}")
 
 
 class Orders:

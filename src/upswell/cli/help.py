@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 import click
@@ -56,9 +55,10 @@ class CommandGroup(click.Group):
         """Return the command that the first argument names."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
-            close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            hint = f"did you mean {close[0]}?" if close else f"see {ctx.command_path} --help"
-            ctx.fail(f"{ctx.command_path} has no command {name!r}; {hint}")
+            from upswell.settings.checking import nearest  # noqa: PLC0415 - `--help` starts without it
+
+            hint = nearest(name, self.list_commands(ctx)) or f"; see {ctx.command_path} --help"
+            ctx.fail(f"{ctx.command_path} has no command {name!r}{hint}")
         return super().resolve_command(ctx, args)
 
 

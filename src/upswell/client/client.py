@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from upswell.client.app_queue import REPORT_SECONDS
 from upswell.client.async_client import CONNECT_SECONDS, AsyncClient, AsyncUploadHandle, settings_for
 from upswell.client.items import batches, request_for
 from upswell.errors import UpswellError
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 T = TypeVar("T")
-
-REPORT_SECONDS = 0.2
-"""How often a progress callback is called."""
 
 BATCHES_AHEAD = 2
 """Batches of requests that wait for the loop's thread: enough to keep it busy."""

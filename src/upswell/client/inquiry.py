@@ -15,6 +15,7 @@ from upswell.broker.topology import dead_letter_queue
 from upswell.client.results import UploadResult
 from upswell.publisher.already_stored import AlreadyStored
 from upswell.publisher.dead_letters import published_at, reason_of, request_id_of
+from upswell.publisher.unanswered import SILENT_SECONDS
 from upswell.requests import key_of
 from upswell.stores.addresses import Addresses
 
@@ -30,9 +31,6 @@ QUIET_SECONDS = 3.0
 
 MAX_PAUSE_SECONDS = 60.0
 """How long, at most, between two questions for one object: the pause doubles with each."""
-
-SILENT_SECONDS = 10.0
-"""After nothing was ready and nothing in flight for so long, a missing reply will not come."""
 
 MOST_ASKED = 200
 MOST_DEAD = 10_000

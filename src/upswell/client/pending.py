@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from upswell.client.results import UploadResult
+from upswell.messages import NO_REASON
 from upswell.publisher.replies import report_in
 
 if TYPE_CHECKING:
@@ -62,10 +63,10 @@ class Pending:
         if report.outcome == "stored":
             self.store(_result(self.request, report))
         elif report.outcome == "dead":
-            self.fail(report.reason or "no reason given")
+            self.fail(report.reason or NO_REASON)
         else:
             self.failed_attempt = report.attempt
-            self.last_failure = report.reason or "no reason given"
+            self.last_failure = report.reason or NO_REASON
 
 
 class PendingUploads:

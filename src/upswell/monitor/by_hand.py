@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from upswell.analysis.sentence import instant
+from upswell.broker.orders import refused, unknown_app
 from upswell.errors import JournalError
 from upswell.events import get_logger
 from upswell.messages import OperatorAnswer
@@ -78,24 +79,23 @@ class OrdersByHand:
         known = {name: watched for name, watched in self._applications() if watched.policy is not None}
         watched = known.get(app_id or "")
         if app_id is None or watched is None:
-            names = ", ".join(sorted(known)[:20])
-            return _refused(f"{app_id} is not in the monitor's settings, which have {names}")
+            return unknown_app("monitor", app_id, known)
         if order.order == "set" and order.by_hand is not None:
             return self._set(app_id, watched, order.by_hand)
         if order.order == "resume":
             return self._resume(app_id)
-        return _refused(f"the monitor does not know what to do with {order.order}")
+        return refused(f"the monitor does not know what to do with {order.order}")
 
     def _set(self, app_id: str, watched: Watched, order: ByHand) -> OperatorAnswer:
         limit = watched.settings.max_workers
         if order.workers > limit:
-            return _refused(f"workers must be <= max_workers of {app_id} ({limit}), got {order.workers}")
+            return refused(f"workers must be <= max_workers of {app_id} ({limit}), got {order.workers}")
         if order.until is not None and order.until <= self._clock():
-            return _refused(f"the time must end after the monitor's now, got {instant(order.until)}")
+            return refused(f"the time must end after the monitor's now, got {instant(order.until)}")
         try:
             self._keep(app_id, order)
         except JournalError as error:
-            return _refused(str(error))
+            return refused(str(error))
         self._orders[app_id] = order
         _log.info("monitor.by_hand", app=app_id, workers=order.workers, until=order.until, by=order.by)
         until = "until `upswell resume`" if order.until is None else f"until {instant(order.until)}"
@@ -109,7 +109,7 @@ class OrdersByHand:
         try:
             self._keep(app_id, None)
         except JournalError as error:
-            return _refused(str(error))
+            return refused(str(error))
         del self._orders[app_id]
         _log.info("monitor.by_hand_over", app=app_id, workers=order.workers, by=order.by)
         was = f"set to {order.workers}" if order.workers else "paused"
@@ -120,7 +120,3 @@ class OrdersByHand:
     def _keep(self, app_id: str, order: ByHand | None) -> None:
         if self._kept is not None:
             self._kept.keep(app_id, order)
-
-
-def _refused(why: str) -> OperatorAnswer:
-    return OperatorAnswer(accepted=False, text=why)

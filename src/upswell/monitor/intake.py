@@ -15,7 +15,7 @@ from upswell.broker.protocol import Message
 from upswell.errors import MessageError
 from upswell.events import get_logger
 from upswell.journal import FailureRow, ReportRow
-from upswell.messages import UploadReport, WorkerStatus, decode
+from upswell.messages import NO_REASON, UploadReport, WorkerStatus, decode
 from upswell.safe import safe
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Intake:
                             report.worker_id,
                             report.attempt,
                             report.outcome,
-                            safe(report.reason or "no reason given", _REASON_CHARACTERS),
+                            safe(report.reason or NO_REASON, _REASON_CHARACTERS),
                         )
                     )
         self._broker.ack(delivery)

@@ -13,7 +13,7 @@ import msgspec
 from upswell.broker.protocol import Delivery, Message
 from upswell.broker.topology import DIED_AT_HEADER, dead_letter_queue
 from upswell.errors import MessageError
-from upswell.messages import UploadRequest, decode
+from upswell.messages import NO_REASON, UploadRequest, decode
 from upswell.requests import id_of_body, valid_id
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def request_id_of(delivery: Delivery) -> str:
 def reason_of(delivery: Delivery) -> str:
     """Return why it is here, according to its headers."""
     headers = delivery.headers
-    return str(headers.get("x-upswell-reason") or headers.get("x-first-death-reason") or "no reason given")
+    return str(headers.get("x-upswell-reason") or headers.get("x-first-death-reason") or NO_REASON)
 
 
 def died_at(delivery: Delivery) -> float | None:

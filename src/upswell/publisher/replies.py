@@ -17,7 +17,7 @@ from msgspec import Struct
 from upswell.analysis.failure_reasons import FailureReasons
 from upswell.broker.listening import listen
 from upswell.errors import MessageError
-from upswell.messages import UploadReport, UploadRequest, decode
+from upswell.messages import NO_REASON, UploadReport, UploadRequest, decode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, KeysView, Sequence
@@ -35,7 +35,6 @@ MOST_FAILURES = 100
 """Failures that are remembered with their reasons; all are counted."""
 
 GIVEN_UP = "given up by the broker at its delivery limit"
-NO_REASON = "no reason given"
 
 
 PAUSE_SECONDS = 0.1

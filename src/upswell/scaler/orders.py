@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from upswell.broker.orders import refused, unknown_app
 from upswell.events import get_logger
 from upswell.messages import OperatorAnswer
 
@@ -54,16 +55,15 @@ class ScalerOrders:
         """Do what is ordered, as far as it is not done yet, and say how far it is."""
         seen = self._seen()
         if seen is None:
-            return _refused("the scaler cannot see its workers at present: try again, or look into its log")
+            return refused("the scaler cannot see its workers at present: try again, or look into its log")
         running = [worker for worker in seen if worker.phase != "ended"]
         if order.order == "down":
             self._on_down()
             return _answer("all workers drain", running)
         if order.order != "restart":
-            return _refused(f"the scaler does not know what to do with {order.order}")
+            return refused(f"the scaler does not know what to do with {order.order}")
         if order.app_id is not None and order.app_id not in self._apps():
-            names = ", ".join(sorted(self._apps())[:20])
-            return _refused(f"{order.app_id} is not in the scaler's settings, which have {names}")
+            return unknown_app("scaler", order.app_id, self._apps())
         running = [worker for worker in running if order.app_id in (None, worker.app_id)]
         return self._restart(order, running)
 
@@ -92,7 +92,3 @@ def _answer(text: str, left: list[ObservedWorker], workers: Iterable[str] = ()) 
         workers_left=len(left),
         uploads_left=sum(worker.busy for worker in left),
     )
-
-
-def _refused(why: str) -> OperatorAnswer:
-    return OperatorAnswer(accepted=False, text=why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 import socket
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -15,8 +16,19 @@ from upswell.errors import UpswellError
 from upswell.safe import safe
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from upswell.messages import OperatorAnswer, OperatorOrder
     from upswell.settings import Settings
+
+
+@asynccontextmanager
+async def ordering(settings: Settings) -> AsyncGenerator[Orders]:
+    """Yield a connection that gives orders, and close it afterwards."""
+    async with connected(settings, "orders", patience=PATIENCE_SECONDS) as broker:
+        orders = Orders(broker, settings.report_queue, unique_name("orders"))
+        await orders.listen()
+        yield orders
 
 
 def order_monitor(settings: Settings, order: OperatorOrder) -> None:
@@ -27,9 +39,7 @@ def order_monitor(settings: Settings, order: OperatorOrder) -> None:
     """
 
     async def work() -> str:
-        async with connected(settings, "orders", patience=PATIENCE_SECONDS) as broker:
-            orders = Orders(broker, settings.report_queue, unique_name("orders"))
-            await orders.listen()
+        async with ordering(settings) as orders:
             answer = await orders.give("monitor", order)
         return obeyed(answer).text
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from upswell.broker.orders import Orders
-from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
-from upswell.cli.operate.orders import obeyed
+from upswell.cli.connection import run
+from upswell.cli.operate.orders import obeyed, ordering
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted
 from upswell.errors import BrokerError, NobodyListensError
 from upswell.messages import OperatorOrder
 
 if TYPE_CHECKING:
+    from upswell.broker.orders import Orders
     from upswell.messages import OperatorAnswer
     from upswell.settings import Settings
 
@@ -37,9 +37,7 @@ def command(app: str | None, settings: Settings) -> None:
     """
 
     async def work() -> None:
-        async with connected(settings, "orders", patience=PATIENCE_SECONDS) as broker:
-            orders = Orders(broker, settings.report_queue, unique_name("orders"))
-            await orders.listen()
+        async with ordering(settings) as orders:
             await _restart(orders, OperatorOrder(order="restart", app_id=app))
 
     run(work())

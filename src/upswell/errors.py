@@ -8,6 +8,7 @@ UpswellError
         UnroutableError         a mandatory message reached no queue
         NobodyListensError      no monitor, or no scaler, is there to take an order
     FleetError                  a fleet could not start, list or stop workers
+        FleetFullError          the platform takes no more workers: a quota, an admission rule
     UploadFailed                an upload that was waited for is dead
     JournalError                the journal's file cannot be read or written
     TraceError                  a trace of uploads cannot be read or simulated
@@ -57,6 +58,10 @@ class NobodyListensError(BrokerError):
 
 class FleetError(UpswellError):
     """A fleet could not start, list or stop workers."""
+
+
+class FleetFullError(FleetError):
+    """The platform takes no more workers (a quota, an admission rule): a ceiling, not a crash."""
 
 
 class UploadFailed(UpswellError):  # noqa: N818 - as a program reads it: except UploadFailed

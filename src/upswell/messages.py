@@ -61,6 +61,9 @@ CommandName = Literal["activate", "standby", "drain", "describe"]
 MAX_DESCRIBED = 100
 """Uploads that a status lists at most."""
 
+MAX_NOTES = 20
+MAX_NOTE = 500
+
 PartName = Literal["monitor", "scaler"]
 PartState = Literal["starting", "working", "failing", "waiting", "draining", "stopped"]
 """`failing`: its rounds have not worked for a while. `waiting`: another scaler has the state folder."""
@@ -174,7 +177,8 @@ class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A heartbeat of a monitor or a scaler, sent every second: for people only, nothing is decided by it.
 
     `report_queue` tells two installations on one broker apart. `since_round`: seconds since its last round
-    that worked. A draining scaler tells how many workers and uploads are left.
+    that worked. A draining scaler tells how many workers and uploads are left. `notes`: what its platform
+    does not do, and why: workers that are still pending, a quota.
     """
 
     part: PartName
@@ -184,6 +188,7 @@ class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     since_round: Seconds | None = None
     workers_left: Count | None = None
     uploads_left: Count | None = None
+    notes: Annotated[tuple[Annotated[str, Meta(max_length=MAX_NOTE)], ...], Meta(max_length=MAX_NOTES)] = ()
 
 
 class ByHand(Struct, frozen=True, kw_only=True, omit_defaults=True):

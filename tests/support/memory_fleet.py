@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
 from msgspec.structs import replace
 
-from upswell.errors import FleetError
+from upswell.errors import FleetError, FleetFullError
 from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class MemoryFleet:
-    """Keeps the protocol's promises; `broken` makes every question fail, `refuses` every start."""
+    """Keeps the protocol's promises; `broken` makes every question fail, `refuses` every start.
+
+    No more than `holds` may run.
+    """
 
     def __init__(self) -> None:
         self.workers: dict[str, FleetWorker] = {}
@@ -20,17 +29,27 @@ class MemoryFleet:
         self.forgotten: list[str] = []
         self.broken = False
         self.refuses = False
+        self.holds: int | None = None
+        self.on_list: Callable[[], None] = lambda: None
+        self.on_change: Callable[[], None] | None = None
 
     async def start(self, worker: WorkerSpec) -> None:
         self._ask()
         if self.refuses:
             raise FleetError("the image must be there, got none")
+        if self.holds is not None and len(self.workers) >= self.holds:
+            raise FleetFullError(f"exceeded quota: {self.holds} pods")
         self.started.append(worker)
         self.add(worker.worker_id, app_id=worker.app_id, at=worker.requested_at, standby=worker.standby)
 
     async def list(self) -> list[FleetWorker]:
         self._ask()
+        self.on_list()
         return list(self.workers.values())
+
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        self.on_change = on_change
+        await asyncio.get_running_loop().create_future()
 
     async def drain(self, worker_id: str) -> None:
         self._ask()
@@ -61,9 +80,15 @@ class MemoryFleet:
             worker_id=worker_id, app_id=app_id, state="running", requested_at=at, standby=standby
         )
 
-    def exits(self, worker_id: str, exit_code: int | None = 0) -> None:
+    def exits(self, worker_id: str, exit_code: int | None = 0, *, evicted: bool = False) -> None:
         """Have a worker end."""
-        self.workers[worker_id] = replace(self.workers[worker_id], state="exited", exit_code=exit_code)
+        self.workers[worker_id] = replace(
+            self.workers[worker_id], state="exited", exit_code=exit_code, evicted=evicted
+        )
+
+    def pends(self, worker_id: str, reason: str) -> None:
+        """Have the platform say why a worker does not run yet."""
+        self.workers[worker_id] = replace(self.workers[worker_id], pending=reason)
 
     def _ask(self) -> None:
         if self.broken:

@@ -16,10 +16,11 @@ from upswell.broker import topology
 from upswell.broker.listening import listen
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError
-from upswell.messages import PartName, PartState, PartStatus, decode, encode
+from upswell.messages import MAX_NOTE, MAX_NOTES, PartName, PartState, PartStatus, decode, encode
+from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from upswell.broker.protocol import Broker
 
@@ -74,7 +75,13 @@ class Pulse:
         if self._state == "starting":
             self._state = "working"
 
-    def status(self, *, workers_left: int | None = None, uploads_left: int | None = None) -> PartStatus:
+    def status(
+        self,
+        *,
+        workers_left: int | None = None,
+        uploads_left: int | None = None,
+        notes: Sequence[str] = (),
+    ) -> PartStatus:
         """Return the heartbeat of this moment."""
         now = self._monotonic()
         last = self._begun_at if self._worked_at is None else max(self._begun_at, self._worked_at)
@@ -87,6 +94,7 @@ class Pulse:
             since_round=None if self._worked_at is None else now - self._worked_at,
             workers_left=workers_left,
             uploads_left=uploads_left,
+            notes=tuple(safe(note, MAX_NOTE - 1) for note in notes[:MAX_NOTES]),
         )
 
 

@@ -86,6 +86,10 @@ def upswell() -> None:
     Set a response-time objective ("95% < 30s"); Upswell meets it with as few workers as possible.
     Without AMQPURL everything runs on this machine, with nothing else to install: try "upswell demo".
     """
+    if os.environ.get("UPSWELL_SECRETS"):
+        from upswell.settings.secret_files import load_secret_files  # noqa: PLC0415 - few commands have any
+
+        load_secret_files()
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -100,6 +100,10 @@ class DockerFleet:
         """Return the containers with this fleet's label."""
         return await self.ask(self._list)
 
+    async def watch(self, on_change: Callable[[], None]) -> None:  # noqa: ARG002
+        """Wait."""
+        await asyncio.get_running_loop().create_future()
+
     async def drain(self, worker_id: str) -> None:
         """Send SIGTERM."""
         await self.ask(lambda client: _signal(client, worker_id, "SIGTERM"))

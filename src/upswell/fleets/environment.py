@@ -31,6 +31,9 @@ CREDENTIALS = ("AWS_*", "AZURE_*", "GOOGLE_*", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables with store credentials and CA certificates, as the vendors' tools read them."""
 
 
+_SHOWN = ("UPSWELL_*", "PYTHON*", "LD_*", "PATH", "HOME", "LANG", "LC_*", "TZ")
+
+
 def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
     """Return the variables from which `settings.load()` in a worker builds the same settings.
 
@@ -74,6 +77,19 @@ def passed_on(patterns: Sequence[str], environment: Mapping[str, str]) -> dict[s
 
 def _matches(name: str, pattern: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def parted(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return a worker's environment in two parts: what may be shown, and what may be secret.
+
+    Settings are shown, and what an interpreter reads before our code runs. All else may be secret: the
+    broker's URL, a store's credentials, and whatever `worker_variables` names.
+
+    >>> parted({"UPSWELL_APPS": "a1", "AMQPURL": "amqp://me:secret@host", "PYTHONPATH": "/opt"})
+    ({'UPSWELL_APPS': 'a1', 'PYTHONPATH': '/opt'}, {'AMQPURL': 'amqp://me:secret@host'})
+    """
+    shown = {name: value for name, value in environment.items() if any(_matches(name, p) for p in _SHOWN)}
+    return shown, {name: value for name, value in environment.items() if name not in shown}
 
 
 def identity(worker: WorkerSpec) -> dict[str, str]:

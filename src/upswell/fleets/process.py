@@ -20,11 +20,12 @@ from msgspec import Struct
 from upswell.errors import FleetError
 from upswell.fleets import processes
 from upswell.fleets.environment import identity
+from upswell.fleets.process_ends import ProcessEnds
 from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
 from upswell.fleets.worker_logs import WorkerLogs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from upswell.settings import Settings
@@ -77,6 +78,7 @@ class ProcessFleet:
         self._logs = WorkerLogs(state_path / "logs")
         self._command = tuple(command)
         self._exit_codes: dict[str, int] = {}
+        self._ends = ProcessEnds()
         # One at a time: list() in one thread must not mistake a worker that start() is creating for an
         # exited one.
         self._lock = asyncio.Lock()
@@ -84,12 +86,19 @@ class ProcessFleet:
     async def start(self, worker: WorkerSpec) -> None:
         """Start a process, its input closed, its output in `state_dir/logs/{worker_id}.log`."""
         async with self._lock:
-            await asyncio.to_thread(self._start, worker)
+            if not self._path(worker.worker_id).exists():
+                self._ends.follow([await asyncio.to_thread(self._start, worker)])
 
     async def list(self) -> list[FleetWorker]:
         """Return the workers that have a label file, running or exited."""
         async with self._lock:
-            return await asyncio.to_thread(self._list)
+            workers, pids = await asyncio.to_thread(self._list)
+        self._ends.follow(pids)
+        return workers
+
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change` when a process ends, which the kernel says."""
+        await self._ends.watch(on_change)
 
     async def drain(self, worker_id: str) -> None:
         """Send SIGTERM."""
@@ -118,7 +127,7 @@ class ProcessFleet:
     async def close(self) -> None:
         """Do nothing: a process needs no connection."""
 
-    def _start(self, worker: WorkerSpec) -> None:
+    def _start(self, worker: WorkerSpec) -> int:
         record = ProcessRecord(
             worker_id=worker.worker_id,
             app_id=worker.app_id,
@@ -128,13 +137,15 @@ class ProcessFleet:
         try:
             # Write the label first: if we are killed in between, the process is found by its environment.
             self._write(record)
-            self._write(self._started(record, self._spawn(worker)))
+            pid = self._spawn(worker)
+            self._write(self._started(record, pid))
         except OSError as error:
             if processes.find(worker.worker_id) is None:
                 self._path(worker.worker_id).unlink(missing_ok=True)
             raise FleetError(
                 f"cannot start a worker ({self._command[0]}, label in {self._folder}): {error}"
             ) from error
+        return pid
 
     def _spawn(self, worker: WorkerSpec) -> int:
         arguments = [*self._command, "--app", worker.app_id, *(["--standby"] if worker.standby else [])]
@@ -154,19 +165,25 @@ class ProcessFleet:
         process = processes.look(pid)
         return msgspec.structs.replace(record, pid=pid, start_ticks=process.start_ticks if process else 0)
 
-    def _list(self) -> list[FleetWorker]:
+    def _list(self) -> tuple[list[FleetWorker], list[int]]:
+        """Return the workers, and the ids of the processes that run."""
         try:
             paths = sorted(self._folder.glob("*.json"))
         except OSError as error:
             raise FleetError(f"cannot read the workers' folder {self._folder}: {error}") from error
-        workers = [self._look(record) for path in paths if (record := self._read(path)) is not None]
+        records = [self._found(record) for path in paths if (record := self._read(path)) is not None]
+        workers = [self._look(record) for record in records]
         self._logs.prune({worker.worker_id for worker in workers})
-        return workers
+        running = {worker.worker_id for worker in workers if worker.state == "running"}
+        return workers, [record.pid for record in records if record.pid and record.worker_id in running]
 
-    def _look(self, record: ProcessRecord) -> FleetWorker:
+    def _found(self, record: ProcessRecord) -> ProcessRecord:
         if record.pid is None and (process := processes.find(record.worker_id)) is not None:
             record = self._started(record, process.pid)
             self._write(record)
+        return record
+
+    def _look(self, record: ProcessRecord) -> FleetWorker:
         return FleetWorker(
             worker_id=record.worker_id,
             app_id=record.app_id,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -24,7 +27,9 @@ class FleetWorker(Struct, frozen=True, kw_only=True):
     """A worker that the fleet has; `exit_code` is None if it is running or the code is unknown.
 
     `standby`: it was started as standby. `reports_status`: it is one of ours; other images send no
-    WorkerStatus and obey no WorkerCommand.
+    WorkerStatus and obey no WorkerCommand. `node`: the machine that it is on, where the fleet has several.
+    `pending`: why it does not run yet (its image is pulled, no node has room), counts as starting.
+    `evicted`: the platform or its operator ended it, which is never counted as a crash.
     """
 
     worker_id: str
@@ -34,6 +39,9 @@ class FleetWorker(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     standby: bool = False
     reports_status: bool = True
+    node: str = ""
+    pending: str = ""
+    evicted: bool = False
 
 
 class LogPart(Struct, frozen=True):
@@ -49,7 +57,10 @@ class Fleet(Protocol):
     async def start(self, worker: WorkerSpec) -> None:
         """Request a worker; returns when it is requested, not when it is ready.
 
+        A worker id asked for twice is one worker.
+
         Raises:
+            FleetFullError: the platform takes no more workers at present.
             FleetError: it cannot be started.
         """
         ...
@@ -59,6 +70,14 @@ class Fleet(Protocol):
 
         Raises:
             FleetError: they are unknown (never treated as "no workers").
+        """
+        ...
+
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change` whenever workers may have changed, until cancelled.
+
+        While it runs, `list` may answer from what it has seen. It does not raise when the platform is away:
+        `list` says so.
         """
         ...
 

@@ -121,6 +121,9 @@ class WorkerExits:
         if phase == "ended" and is_leaving(heard, told):
             _log.info("scaler.worker_left", **names, exit_code=worker.exit_code)
             return False
+        if worker.evicted:
+            _log.warning("scaler.worker_evicted", **names, node=worker.node, exit_code=worker.exit_code)
+            return False
         if phase == "ended" and not self._costs.has_seen_running(worker.worker_id):
             # It ended while no scaler watched: whether it was told to, nobody knows.
             _log.info("scaler.worker_gone", **names)

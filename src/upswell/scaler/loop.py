@@ -22,11 +22,12 @@ import msgspec
 
 from upswell.broker.heartbeat import Pulse
 from upswell.broker.orders import take_orders
-from upswell.errors import FleetError, JournalError
+from upswell.errors import FleetError, FleetFullError, JournalError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
 from upswell.fleets.worker_settings import remember_settings, worker_settings
+from upswell.scaler.ceilings import FleetCeilings, platform_notes
 from upswell.scaler.costs import ScalingCosts, ScalingTotals
 from upswell.scaler.exits import WorkerExits
 from upswell.scaler.lock import ScalerLock
@@ -106,6 +107,8 @@ class Scaler:
         self._round = asyncio.Lock()
         self._costs = ScalingCosts()
         self._exits = WorkerExits(fleet, self._costs)
+        self._ceilings = FleetCeilings()
+        self._pending: dict[str, tuple[str, float]] = {}  # why a worker does not run yet, and when seen last
         self._seen: dict[str, ObservedWorker] = {}
         self._adopted: dict[str, int] = {}
         self._targets: dict[str, Target] = {}
@@ -121,7 +124,7 @@ class Scaler:
     def part_status(self) -> PartStatus:
         """Return the heartbeat of this moment; while all workers drain it says how much is left."""
         if not self._leaving:
-            return self._pulse.status()
+            return self._pulse.status(notes=platform_notes(self.workers(), self._ceilings.known))
         workers = self.workers()
         return self._pulse.status(
             workers_left=len(workers), uploads_left=sum(worker.busy for worker in workers)
@@ -145,9 +148,11 @@ class Scaler:
         Raises:
             BrokerError: a queue cannot be used.
         """
+        watching: asyncio.Task[None] | None = None
         try:
             await self._take_over()
             await self.start()
+            watching = asyncio.create_task(self._watch_fleet())
             while not (self._leaving and self._nobody_runs):
                 try:
                     await self.run_once(self._clock())
@@ -156,6 +161,8 @@ class Scaler:
                 await self._wait(ROUND_SECONDS)
             _log.info("scaler.down")
         finally:
+            if watching is not None:
+                watching.cancel()
             self._lock.release()
 
     async def start(self) -> None:
@@ -256,6 +263,18 @@ class Scaler:
                 await self._changed.wait()
         self._changed.clear()
 
+    async def _watch_fleet(self) -> None:
+        """Have the next round begin at once where workers change; without it a change is seen a round later.
+
+        A fleet's watching that fails begins anew.
+        """
+        while True:
+            try:
+                await self._fleet.watch(self._changed.set)
+            except Exception:  # noqa: BLE001 - whatever a fleet meets, the rounds go on
+                _log.exception("scaler.round_failed")
+            await asyncio.sleep(ROUND_SECONDS)
+
     def _note_unreachable(self, error: FleetError, now: float) -> None:
         """Log that the fleet cannot be seen: once, and again where the reason is another."""
         why, since = self._unreachable or ("", now)
@@ -281,6 +300,7 @@ class Scaler:
         listed = {worker.worker_id for worker in workers}
         self._messaging.prune(listed, now)
         self._orders.forget(listed)
+        self._note_pending(workers, now)
         self._seen = {
             worker.worker_id: see(
                 worker,
@@ -288,6 +308,7 @@ class Scaler:
                 self._messaging.told.get(worker.worker_id),
                 start_timeout=self._settings.start_timeout,
                 listening_since=self._listening_since,
+                pending_at=self._pending.get(worker.worker_id, ("", 0.0))[1],
                 outdated=worker.worker_id in self._orders.outdated,
                 now=now,
             )
@@ -296,16 +317,34 @@ class Scaler:
         await self._exits.note(workers, self._seen, self._messaging.heard, self._messaging.told, now)
         self._costs.running(workers, now)
 
+    def _note_pending(self, workers: Sequence[FleetWorker], now: float) -> None:
+        """Remember which workers the platform does not run yet; say why, once for each reason."""
+        listed = {worker.worker_id for worker in workers}
+        self._pending = {name: known for name, known in self._pending.items() if name in listed}
+        for worker in workers:
+            if worker.pending and worker.state == "running":
+                if self._pending.get(worker.worker_id, ("", 0.0))[0] != worker.pending:
+                    names = {"app_id": worker.app_id, "worker_id": worker.worker_id}
+                    _log.info("scaler.worker_pending", **names, reason=worker.pending)
+                self._pending[worker.worker_id] = (worker.pending, now)
+
     async def _reconcile(self, app_id: str, now: float) -> None:
         """Do what turns one application's workers into its target."""
         seen = [worker for worker in self._seen.values() if worker.app_id == app_id]
         wanted = self._target(app_id, seen, now)
-        may_start = 0 if self._leaving or not self._exits.may_start(app_id, now) else self._room(app_id, seen)
+        may_start = self._may_start(app_id, seen, now)
         actions = plan(seen, wanted, may_start=may_start)
         for action in actions:
             if action.kind != "start":
                 await self._act(action, app_id)
         await self._start([action for action in actions if action.kind == "start"], app_id, now)
+
+    def _may_start(self, app_id: str, seen: Sequence[ObservedWorker], now: float) -> int:
+        """Return how many workers may be started: limits, a crash loop and the platform's ceiling say."""
+        if self._leaving or not self._exits.may_start(app_id, now):
+            return 0
+        left, ceiling = self._room(app_id, seen), self._ceilings.room(app_id, now)
+        return left if ceiling is None else min(left, ceiling)
 
     def _room(self, app_id: str, seen: Sequence[ObservedWorker]) -> int:
         """Return how many workers the application's limit, and the one over all, let start.
@@ -403,6 +442,7 @@ class Scaler:
                 failures.append(failure)
                 continue
             self._costs.started(spec.worker_id, now)
+            self._ceilings.started(app_id)
             self._seen[spec.worker_id] = ObservedWorker(
                 worker_id=spec.worker_id,
                 app_id=app_id,
@@ -410,7 +450,10 @@ class Scaler:
                 requested_at=now,
             )
             _log.info("scaler.worker_started", app_id=app_id, worker_id=spec.worker_id, standby=spec.standby)
-        for failure in failures[:1]:
+        if full := next((failure for failure in failures if isinstance(failure, FleetFullError)), None):
+            running = sum(worker.app_id == app_id for worker in self.workers())
+            self._ceilings.refused(app_id, running, full, now)
+        for failure in [failure for failure in failures if not isinstance(failure, FleetFullError)][:1]:
             if not isinstance(failure, FleetError):
                 raise failure
             self._exits.start_failed(app_id, failure, now)

@@ -45,6 +45,7 @@ def see(
     *,
     start_timeout: float,
     listening_since: float,
+    pending_at: float = 0.0,
     outdated: bool = False,
     now: float,
 ) -> ObservedWorker:
@@ -58,10 +59,11 @@ def see(
         no status, so it is
             ready as long as it runs.
         listening_since: since when no status could have been missed; silence from before says nothing.
+        pending_at: when it was last seen pending; it cannot have reported before.
         outdated: whether an operator wants it replaced.
         now: the instant.
     """
-    silent_since = max(heard.at if heard else worker.requested_at, listening_since)
+    silent_since = max(heard.at if heard else worker.requested_at, listening_since, pending_at)
     silent = now - silent_since > start_timeout
     phase = _phase(worker, heard, told, silent=silent, now=now)
     return ObservedWorker(
@@ -70,6 +72,7 @@ def see(
         phase=phase,
         requested_at=worker.requested_at,
         busy=heard.busy if heard else 0,
+        pending=worker.pending if phase in ("starting", "starting_standby") else "",
         obeys=worker.reports_status,
         told_to_leave=told is not None and told.command == "drain",
         outdated=outdated,

@@ -30,7 +30,7 @@ class ObservedWorker(Struct, frozen=True, kw_only=True):
 
     `obeys`: it reads commands (one written by others does not). `told_to_leave`: this scaler told it to
     drain. `unanswered`: it was told so by message, and has not shown within its time that it does.
-    `outdated`: an operator wants it replaced.
+    `outdated`: an operator wants it replaced. `pending`: why the platform does not run it yet.
     """
 
     worker_id: str
@@ -42,6 +42,7 @@ class ObservedWorker(Struct, frozen=True, kw_only=True):
     told_to_leave: bool = False
     unanswered: bool = False
     outdated: bool = False
+    pending: str = ""
 
 
 class Target(Struct, frozen=True):

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 INTERNAL_VARIABLES = frozenset(
-    {"UPSWELL_CONFIG", "UPSWELL_HEARTBEAT", "UPSWELL_WORKER_ID", "UPSWELL_REQUESTED_AT"}
+    {
+        "UPSWELL_CONFIG",
+        "UPSWELL_HEARTBEAT",
+        "UPSWELL_REQUESTED_AT",
+        "UPSWELL_SECRETS",
+        "UPSWELL_WORKER_ID",
+    }
 )
-"""Variables that are not settings: the settings file's name, and what a fleet passes to a worker it starts."""
+"""Variables that are not settings: names of the settings file and of a folder of secrets, and what a fleet
+passes to a worker it starts."""
 
 
 def variable(name: str) -> str:

@@ -28,6 +28,7 @@ from upswell.messages import (
     encode,
 )
 from upswell.scaler import Scaler
+from upswell.scaler.ceilings import ASK_AGAIN_SECONDS
 from upswell.scaler.lock import ScalerLock
 from upswell.settings import Settings
 
@@ -656,3 +657,80 @@ def test_reloaded_settings_bound_what_runs_from_the_next_round_on(stage: Stage) 
         assert len(stage.fleet.started) == 9
 
     play(stage, story)
+
+
+def test_a_full_platform_is_a_ceiling_that_is_said_once_and_asked_again_later(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fleet.holds = 2
+        stage.request(5)
+        await stage.round()
+        stage.all_report()
+        for _ in range(3):
+            await stage.round()
+            stage.all_report()
+        assert len(stage.fleet.started) == 2
+        assert stage.scaler.part_status().notes == (
+            "a1: the platform takes no more than 2 running now: exceeded quota: 2 pods",
+        )
+        stage.fleet.holds = 3
+        await stage.round(after=ASK_AGAIN_SECONDS)
+        assert len(stage.fleet.started) == 3
+        assert stage.scaler.part_status().notes == ()
+
+    events = play(stage, story)
+    assert events.count("scaler.fleet_full") == 1
+    assert events.count("scaler.fleet_has_room") == 1
+    assert "scaler.start_failed" not in events
+    assert "scaler.crash_loop" not in events
+
+
+def test_an_evicted_worker_is_no_crash_and_is_replaced_at_once(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.request(1)
+        await stage.round()
+        stage.all_report()
+        for count in range(2, 5):
+            await stage.round()
+            stage.fleet.exits(stage.fleet.started[-1].worker_id, 137, evicted=True)
+            await stage.round()
+            assert len(stage.fleet.started) == count
+        assert stage.scaler.totals().crashes == 0
+
+    events = play(stage, story)
+    assert events.count("scaler.worker_evicted") == 3
+    assert "scaler.crash_loop" not in events
+
+
+def test_a_pending_worker_counts_as_starting_however_long_and_its_reason_is_said(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.request(1)
+        await stage.round()
+        (worker_id,) = stage.fleet.workers
+        stage.fleet.pends(worker_id, "the image is pulled")
+        for _ in range(3):
+            await stage.round(after=stage.settings.start_timeout)
+        assert [worker.phase for worker in stage.scaler.workers()] == ["starting"]
+        assert stage.scaler.part_status().notes == ("a1: 1 starting: the image is pulled",)
+        stage.fleet.pends(worker_id, "")
+        await stage.round()
+        assert [worker.phase for worker in stage.scaler.workers()] == ["starting"]
+        assert stage.scaler.part_status().notes == ()
+        assert stage.fleet.drained == []
+
+    assert play(stage, story).count("scaler.worker_pending") == 1
+
+
+def test_what_the_fleet_sees_begins_a_round_at_once(stage: Stage) -> None:
+    async def scenario() -> None:
+        running = asyncio.create_task(stage.scaler.run())
+        while stage.fleet.on_change is None:  # noqa: ASYNC110 - a few turns of the loop
+            await asyncio.sleep(0)
+        asked = asyncio.Event()
+        stage.fleet.on_list = asked.set
+        asked.clear()
+        stage.fleet.on_change()
+        await asyncio.wait_for(asked.wait(), 60)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())

@@ -20,12 +20,16 @@ PARTS: tuple[PartName, ...] = ("monitor", "scaler")
 
 
 class PartSeen(Struct, frozen=True):
-    """How the monitor or the scaler is: its state (None: not heard), whether that is well, and in words."""
+    """How the monitor or the scaler is: its state (None: not heard), whether that is well, and in words.
+
+    `notes`: what its platform does not do, and why.
+    """
 
     part: PartName
     state: PartState | None
     ok: bool
     words: str
+    notes: tuple[str, ...] = ()
 
 
 async def parts_seen(broker: Broker, settings: Settings) -> list[PartSeen]:
@@ -64,4 +68,6 @@ def _judged(part: PartName, heard: HeardParts, now: float) -> PartSeen:
     elif status.state == "draining":
         workers, uploads = status.workers_left or 0, status.uploads_left or 0
         words = f"drains all workers: {counted(workers, 'worker')} and {counted(uploads, 'upload')} left"
-    return PartSeen(part, status.state, status.state in ("starting", "working", "draining"), words)
+    return PartSeen(
+        part, status.state, status.state in ("starting", "working", "draining"), words, status.notes
+    )

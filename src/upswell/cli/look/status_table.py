@@ -65,7 +65,7 @@ async def watch_states(look: Callable[[], Awaitable[Seen]]) -> None:
 
 
 def _shown(states: list[AppState], parts: list[PartSeen], now: float, width: int) -> RenderableType:
-    health = [_part(part) for part in parts]
+    health = [line for part in parts for line in (_part(part), *_notes(part))]
     if not states:
         nothing = "no applications: none in the settings or the journal, and no worker sends a status"
         return Group(Text(nothing), *health)
@@ -80,6 +80,11 @@ def _part(seen: PartSeen) -> Text:
     if seen.ok:
         return Text(f"{seen.part} {seen.words}", "dim")
     return Text(f"NO {seen.part.upper()}: {seen.words}", WRONG)
+
+
+def _notes(seen: PartSeen) -> list[Text]:
+    """Return what the platform does not do: workers that are pending, a quota."""
+    return [Text(f"  {safe(note)}", WARNING) for note in seen.notes]
 
 
 def _overview(states: list[AppState], *, wide: bool) -> Table:

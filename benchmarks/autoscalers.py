@@ -1,13 +1,14 @@
 """Every autoscaler on real traces: attainment, cost over work and the score R, case by case.
 
     python benchmarks/autoscalers.py [FOLDER] [--policies "slo,keda 3"] [--cases azure-code]
-    [--own-oracle] [--ablation] [--json]
+    [--own-oracle] [--ablation] [--regret] [--json]
 
 A case is FOLDER/NAME.csv.gz with `arrival_s,service_s`, and an entry in FOLDER/cases.json. Without FOLDER the
 variable CASES names it; without either it is said, and nothing measured. One worker at the start, default
 constants, start-up billed; each policy decides as often as its own controller does. The clairvoyant's cost is
 the one in cases.json unless --own-oracle asks for ours (minutes). Those that are told each case's true mean
-service time are marked with a star. --ablation tries `slo` with each of its ideas switched off.
+service time are marked with a star. --ablation tries `slo` with each of its ideas switched off. --regret
+prints how `slo` compares with the best fixed setting of its family, chosen in hindsight (`regret.py`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Struct, to_builtins
 
+from regret import Regret, regret, world_of
 from upswell.lab.oracle import oracle
 from upswell.lab.score import geometric_mean, score
 from upswell.policies.elasticity_control import ElasticityControlPolicy
@@ -41,12 +42,10 @@ from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.slo_formula import SloFormulaPolicy
 from upswell.policies.slo.staffing import FAMILY, StaffingSetting
 from upswell.policies.threshold import ThresholdPolicy
-from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.jobs import read_jobs
 from upswell.simulator.rehearsal import Caution
 from upswell.simulator.rehearsed_policy import RehearsedPolicy
-from upswell.simulator.world import World
 
 
 class Contender(Struct, frozen=True):
@@ -111,16 +110,10 @@ def run(
 ) -> dict[str, float]:
     """Return one policy's figures on one case."""
     arrivals, services = read_jobs(folder / f"{case}.csv.gz")
-    world = World(
-        slo=Slo(facts["share"], facts["slo_s"]),
-        start_delay=facts["start_delay_s"],
-        initial_workers=1,
-        max_workers=500,
-        decision_interval=contender.interval,
-    )
+    world = world_of(facts, contender.interval)
     policy = contender.make(float(services.mean()), facts["slo_s"])
     begun = time.perf_counter()
-    outcome = simulate(arrivals, services, policy, replace(world))
+    outcome = simulate(arrivals, services, policy, world)
     return {
         "attainment": outcome.attainment,
         "cost_over_work": outcome.cost_over_work,
@@ -134,7 +127,7 @@ def run(
 def clairvoyant(folder: Path, case: str, facts: dict[str, Any], own: bool) -> float:
     """Return the oracle's cost in worker-seconds."""
     if not own:
-        return facts["oracle_cost_over_work"] * facts["work_s"]
+        return facts["oracle_cost_over_work"] * facts["work_s"] / facts.get("slots", 1)
     arrivals, services = read_jobs(folder / f"{case}.csv.gz")
     found = oracle(
         arrivals, services, objective=facts["slo_s"], share=facts["share"], start_delay=facts["start_delay_s"]
@@ -145,7 +138,7 @@ def clairvoyant(folder: Path, case: str, facts: dict[str, Any], own: bool) -> fl
         f"attainment {found.attainment:.4f}; independent: {facts['oracle_cost_over_work']:.4f}",
         flush=True,
     )
-    return found.cost
+    return found.cost / facts.get("slots", 1)
 
 
 NO_FOLDER = """no traces, so nothing is measured here. Name the folder of cases: make bench CASES=FOLDER, or
@@ -200,6 +193,30 @@ def summary(found: dict[str, Any]) -> None:
         print(f"slo over the best peer of each case: {told}")
 
 
+def regrets(folder: Path, cases: dict[str, Any], costs: dict[str, float]) -> dict[str, Regret]:
+    """Print a row for each case, and the means; return the figures."""
+    print(
+        f"{'case':15s} {'attained':>8s} {'asked':>6s} {'R':>7s} {'R best':>7s} {'ratio':>6s} "
+        f"{'replayed':>8s} {'changes':>7s} {'since':>6s}  best fixed setting in hindsight"
+    )
+    found: dict[str, Regret] = {}
+    for case, facts in cases.items():
+        one = found[case] = regret(*read_jobs(folder / f"{case}.csv.gz"), facts, costs[case])
+        print(
+            f"{case:15s} {one.attainment:8.4f} {facts['share']:6.3f} {one.achieved:7.3f} {one.best:7.3f} "
+            f"{one.ratio:6.3f} {one.replayed:8.3f} {one.changes:7d} {one.since:6.0%}  {one.setting}",
+            flush=True,
+        )
+    kept = sum(one.attainment >= cases[case]["share"] for case, one in found.items())
+    achieved, best = (
+        geometric_mean([getattr(one, name) for one in found.values()]) for name in ("achieved", "best")
+    )
+    ratio = sum(one.ratio for one in found.values()) / len(found)
+    title = f"{kept} of {len(found)} kept"
+    print(f"{title:31s} {achieved:7.3f} {best:7.3f} {ratio:6.3f}  (R: geometric means; ratio: mean)")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, nargs="?")
@@ -207,12 +224,18 @@ def main() -> None:
     parser.add_argument("--cases")
     parser.add_argument("--own-oracle", action="store_true")
     parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--regret", action="store_true")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     arguments = parser.parse_args()
     table = ABLATION if arguments.ablation else CONTENDERS
     names = arguments.policies.split(",") if arguments.policies else list(table)
     folder, cases = read_cases(arguments.folder, arguments.cases)
     costs = {case: clairvoyant(folder, case, facts, arguments.own_oracle) for case, facts in cases.items()}
+    if arguments.regret:
+        found = regrets(folder, cases, costs)
+        if arguments.json:
+            print(json.dumps({"benchmark": "regret", "cases": to_builtins(found)}))
+        return
     titles = ("policy", "case", "attained", "cost/work", "R", "peak", "scalings", "s")
     print("{:16s} {:15s} {:>8s} {:>9s} {:>8s} {:>5s} {:>8s} {:>6s}".format(*titles))
     found = {name: tried(folder, cases, name, table[name], costs) for name in names}

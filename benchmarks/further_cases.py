@@ -2,10 +2,10 @@
 
     python benchmarks/further_cases.py TRACES FOLDER [--group apart|practice] [--cases NAME,NAME]
 
-In: the folder of traces that docs/benchmarks.md describes. Out: FOLDER/NAME.csv.gz with `arrival_s,service_s`,
+In: the folder of traces that docs/benchmarks.md describes. Out: FOLDER/NAME.csv.gz (`arrival_s,service_s`)
 and FOLDER/cases.json with each case's objective, share, start-up delay, slots and the cost of our own oracle
-over the work (minutes): what `benchmarks/autoscalers.py FOLDER` reads. The same seed makes the same case. Those
-kept apart take other days than the seven cases of docs/benchmarks.md and than the ones for practice.
+over the work (minutes): what `benchmarks/autoscalers.py FOLDER` reads. The same name makes the same case.
+Those kept apart take other days than the seven cases of docs/benchmarks.md and than those for practice.
 """
 
 from __future__ import annotations

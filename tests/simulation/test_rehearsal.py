@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from support.processes import PROCESSES, SERVICES, lognormal, poisson
 from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.slo.slo import SloPolicy
-from upswell.policies.slo.staffing import FAMILY, FIRST, Family, Services
+from upswell.policies.slo.staffing import FAMILY, FIRST, Family, Services, StaffingSetting
 from upswell.settings import Settings, Slo
 from upswell.simulator.engine import Simulation, simulate
 from upswell.simulator.jobs import in_chunks
@@ -39,6 +39,23 @@ def test_a_shadow_costs_and_misses_what_the_real_fleet_does_under_the_same_setti
     assert shadows.count == pytest.approx(outcome.uploads, rel=0.05)
     assert shadows.cost[FIRST] == pytest.approx(outcome.cost, rel=0.05)
     assert shadows.late[FIRST] == pytest.approx(outcome.late, abs=0.005 * outcome.uploads)
+
+
+def test_shadows_know_how_service_times_are_distributed_as_the_policy_does() -> None:
+    """A few uploads hold most of the work here: by their mean alone a fleet would be far too large."""
+    rng = np.random.default_rng(4)
+    arrivals = poisson(rng, 0.2, 12_000.0)
+    services = np.where(rng.random(len(arrivals)) < 0.1, 200.0, 0.5)
+    world = World(slo=Slo(0.95, 240.0), start_delay=20.0)
+    unfloored = FAMILY.index(StaffingSetting(0.1, foresight=False, beta=None, keep=1.0))
+    policy = RehearsedPolicy(caution=replace(NEVER, late_remembered=1e9), first=unfloored)
+    outcome = simulate(arrivals, services, policy, world)
+    assert policy.stage is not None
+    assert policy.stage.rehearsal is not None
+    shadows = policy.stage.rehearsal.shadows
+    assert shadows.count == pytest.approx(outcome.uploads, rel=0.05)
+    cost = shadows.cost[unfloored] / shadows.count
+    assert cost == pytest.approx(outcome.cost / outcome.uploads, rel=0.08)
 
 
 @pytest.mark.slow

@@ -102,6 +102,7 @@ class Rehearsal:
         self._memory = caution.late_remembered / self._allowed
         self._lag = max(1, math.ceil(objective / interval))
         self._rounds: deque[array[float]] = deque()
+        """Each with the service times reported in it."""
         self._uploads: dict[int, array[float]] = {}
         """By the number of the round in which they came: arrival, service time, arrival, service time."""
         self._services = Services()
@@ -132,11 +133,11 @@ class Rehearsal:
             self.shadows.set_start_delay(start_delay, self._bundle * self._interval)
             self._means = None
         self.shadows.slots = int(slots)
-        self._rounds.append(one[:HEADER])
-        if len(one) == HEADER:
-            return
         middle = (HEADER + len(one)) // 2
         responses, services = one[HEADER:middle], one[middle:]
+        self._rounds.append(one[:HEADER] + services)
+        if not services:
+            return
         forget = math.exp(-len(responses) / self._memory)
         late = sum(response > self._objective for response in responses)
         self._really_late = self._really_late * forget + late
@@ -164,7 +165,7 @@ class Rehearsal:
         while len(self._rounds) >= self._lag + self._bundle:
             before = self._rounds[0][0] - self._interval
             bundle = [self._rounds.popleft() for _ in range(self._bundle)]
-            now, _, _, load, *_ = bundle[-1]
+            now, _, _, load = bundle[-1][:4]
             newest = self._number - len(self._rounds)
             uploads = array("d")
             for number in range(newest - self._bundle + 1, newest + 1):
@@ -182,7 +183,7 @@ class Rehearsal:
         """Return what the service times said up to the end of a bundle, as the policy knew it then."""
         for one in bundle:
             mean = one[4]
-            self._services.add(one[HEADER + 1 :: 2])
+            self._services.add(one[HEADER:])
             if self._services.changed(mean) or self._means is None:
                 self._means = self.family.means(self._services, mean)
         assert self._means is not None  # a bundle has a round at least

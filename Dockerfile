@@ -10,7 +10,7 @@ WORKDIR /src
 ENV UV_PROJECT_ENVIRONMENT=/opt/upswell UV_PYTHON=python3 UV_PYTHON_DOWNLOADS=never \
     UV_LINK_MODE=copy UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 # S3, Google and Azure; the docker fleet, for a scaler in a container; rules.
-ARG EXTRAS="--extra cloud --extra docker --extra rules"
+ARG EXTRAS="--extra cloud --extra docker --extra metrics --extra rules"
 COPY pyproject.toml uv.lock README.md LICENSE ./
 # The dependencies first: they change seldom, and this layer is then taken from the cache.
 RUN /opt/uv/bin/uv sync --frozen --no-dev $EXTRAS --no-install-project

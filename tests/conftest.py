@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from support import docker_engine, postgres_server, rabbitmq_node, rclone, s3_server
+from support import (
+    docker_engine,
+    postgres_server,
+    prometheus,
+    rabbitmq_node,
+    rclone,
+    s3_server,
+    server_process,
+)
 from upswell import events
 
 if TYPE_CHECKING:
@@ -73,6 +81,15 @@ def docker_host(engine: docker_engine.DockerEngine, monkeypatch: pytest.MonkeyPa
     """Have Docker's client in this process ask the shared engine."""
     if engine.host:
         monkeypatch.setenv("DOCKER_HOST", engine.host)
+
+
+@pytest.fixture
+def promtool() -> str:
+    """The program that checks metrics and rules; where it is, Prometheus is too."""
+    reason = prometheus.missing()
+    if reason:
+        skip_or_fail(reason)
+    return server_process.program("promtool") or ""
 
 
 @pytest.fixture(scope="session")

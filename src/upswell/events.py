@@ -52,6 +52,8 @@ EVENTS: dict[str, str] = {
     "broker.unblocked": "RabbitMQ accepts messages again; those held back are sent.",
     "client.inquiry_failed": "A client could not ask what became of uploads whose reply did not come; it asks again.",
     "decision.made": "The monitor decided, with the reason; a decision that changes nothing is logged at level debug.",
+    "metrics.not_served": "A worker does not serve metrics, for the given reason (another worker has the address, or the extra is missing); it works without.",
+    "metrics.serving": "Metrics, health and readiness are served at this address.",
     "monitor.application_refused": "Too many applications outside the settings; further ones are ignored.",
     "monitor.application_unknown": "An application outside the settings is observed but never scaled.",
     "monitor.bottleneck_found": "Measurements show that more workers bring no more throughput, or every attempt fails: the application (or that many applications) gets no more workers for now. failures are the newest reasons, counted.",

@@ -23,7 +23,9 @@ SECTIONS = {
     "Sources and destination": (
         "source_roots", "source_origins", "source_networks", "destination", "on_conflict",
     ),
-    "State, queues and log": ("state_dir", "upload_queue", "report_queue", "log_level", "log_format"),
+    "State, queues, log and metrics": (
+        "state_dir", "upload_queue", "report_queue", "log_level", "log_format", "metrics",
+    ),
 }  # fmt: skip
 """Heading -> settings, in the order of `--help`."""
 

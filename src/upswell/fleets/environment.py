@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 NOT_A_WORKERS = (
     "apps",
     "fleets",
+    "metrics",
+    "metrics_apps",
     "policies",
+    "worker_metrics",
     *(name for name, setting in SETTINGS.items() if setting.secret),
 )
 
@@ -53,6 +56,8 @@ def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
         value = getattr(settings, name)
         if name not in NOT_A_WORKERS and value != getattr(default, name):
             environment[variable(name)] = _as_text(name, value)
+    if settings.worker_metrics:
+        environment[variable("metrics")] = settings.worker_metrics
     environment[variable("state_dir")] = str(settings.state_path)
     environment[variable("apps")] = app_id
     return environment

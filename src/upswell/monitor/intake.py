@@ -72,6 +72,7 @@ class Intake:
         self._refused_why = ""
         self.reports = 0
         self.duplicates = 0
+        self.refused = 0
 
     def on_report(self, delivery: Delivery) -> None:
         """Take one report in and ack it."""
@@ -126,8 +127,7 @@ class Intake:
         try:
             status = decode(WorkerStatus, delivery.body)
         except MessageError as error:
-            self._refused += 1
-            self._refused_why = str(error)
+            self._note_refused(str(error))
         else:
             self._clocks.heard(status, now)
             application = self._applications.get(status.app_id, now)
@@ -147,10 +147,14 @@ class Intake:
             _log.warning("monitor.message_refused", count=self._refused, newest_reason=self._refused_why)
             self._refused = 0
 
+    def _note_refused(self, why: str) -> None:
+        self._refused += 1
+        self.refused += 1
+        self._refused_why = why
+
     def _refuse(self, delivery: Delivery, why: str) -> None:
         """Move an invalid report to its queue, then ack it: it must neither come again nor vanish."""
-        self._refused += 1
-        self._refused_why = why
+        self._note_refused(why)
         message = Message(
             body=delivery.body[:_REFUSED_BODY_BYTES],
             routing_key=self._refused_queue,

@@ -102,6 +102,8 @@ class Monitor:
         self._epoch = epoch
         self._name = name
         self._on_decision = on_decision
+        self.on_round: Callable[[list[JournalEntry]], None] | None = None
+        """Called with each round, after the scaler was told (for metrics)."""
         self._clock = clock or steady_clock()
         started_at = self._clock()
         self.applications = Applications(settings, started_at, journal.bills() if journal else {})
@@ -212,6 +214,11 @@ class Monitor:
         """Reports received since the start, duplicates included."""
         return self._intake.reports
 
+    @property
+    def messages_refused(self) -> int:
+        """Invalid reports and statuses since the start."""
+        return self._intake.refused
+
     async def run_once(self, now: float) -> list[JournalEntry]:
         """Make one round: ask for the depths, then decide; return what was decided."""
         known = [watched.seen for _, watched in self.applications if watched.policy is not None]
@@ -228,6 +235,7 @@ class Monitor:
         _tell_log(entries)
         changes = self._alarms.tell(entries, now)
         self._record(entries)
+        self._tell_round(entries)
         if self._notices is not None:
             self._notices.take(entries, changes, self._settings.apps, now)
         self._intake.tell_refused()
@@ -331,6 +339,14 @@ class Monitor:
             self._on_decision(snapshot, decision)
         except Exception:  # noqa: BLE001 - whatever the live view does
             _log.exception("monitor.observer_failed", app=snapshot.app_id)
+
+    def _tell_round(self, entries: list[JournalEntry]) -> None:
+        if self.on_round is None:
+            return
+        try:
+            self.on_round(entries)
+        except Exception:  # noqa: BLE001 - whatever counts beside us
+            _log.exception("monitor.observer_failed", app="")
 
     def _record(self, entries: list[JournalEntry]) -> None:
         """Hand the round to the journal; without one, or with one that fails, the monitor goes on."""

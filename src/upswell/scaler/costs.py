@@ -21,6 +21,7 @@ class ScalingTotals(Struct, frozen=True, kw_only=True):
     starts: int
     drains: int
     crashes: int
+    start_failures: int = 0
     worker_seconds: float
 
 
@@ -32,6 +33,7 @@ class ScalingCosts:
         self.starts = 0
         self.drains = 0
         self.crashes = 0
+        self.start_failures = 0
         self._running: dict[str, float] = {}
         self._ended_seconds = 0.0
 
@@ -59,5 +61,6 @@ class ScalingCosts:
             starts=self.starts,
             drains=self.drains,
             crashes=self.crashes,
+            start_failures=self.start_failures,
             worker_seconds=self._ended_seconds + alive,
         )

@@ -80,6 +80,7 @@ class WorkerExits:
 
     def start_failed(self, app_id: str, error: Exception, now: float) -> None:
         """Take note of a worker that could not be started; the next try waits as after a crash."""
+        self._costs.start_failures += 1
         retry_in = self._backoffs[app_id].crashed(now)
         _log.error("scaler.start_failed", app_id=app_id, error=error, retry_in=retry_in)
 

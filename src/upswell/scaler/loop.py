@@ -134,6 +134,11 @@ class Scaler:
         """Return all workers as the last round saw them, of all applications, those leaving included."""
         return [worker for worker in self._seen.values() if worker.phase != "ended"]
 
+    @property
+    def reaches_fleet(self) -> bool:
+        """Whether the last try to list the fleet's workers worked."""
+        return self._unreachable is None
+
     def totals(self) -> ScalingTotals:
         """Return what was done and billed until now."""
         return self._costs.totals(self._clock())

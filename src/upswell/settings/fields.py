@@ -414,6 +414,33 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Setting("Format of log events on standard error: key=value lines or JSON.", flags=(EVERY,)),
     ] = "text"
 
+    # Metrics
+    metrics: Annotated[
+        str,
+        Meta(pattern=r"\A((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?\d{1,5}\Z|\A\Z"),
+        Setting(
+            "Address on which this process serves metrics for Prometheus, health and readiness (docs/metrics.md): host:port, or a port on 127.0.0.1. Empty: none. Workers that the scaler starts get worker_metrics instead.",
+            flags=("worker", *DECIDES, "scaler"),
+            form="host:port, a port, or empty",
+        ),
+    ] = ""
+    worker_metrics: Annotated[
+        str,
+        Meta(pattern=r"\A((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?\d{1,5}\Z|\A\Z"),
+        Setting(
+            "The same for workers that the scaler starts, such as 0.0.0.0:9464 in containers. On one machine only the first worker gets the address; the others say so and work without.",
+            app=True,
+            form="host:port, a port, or empty",
+        ),
+    ] = ""
+    metrics_apps: Annotated[
+        int,
+        Meta(ge=0, le=100_000),
+        Setting(
+            "Applications with metrics of their own, at most: the busiest. The others are summed up as _other. Each has about 45 series."
+        ),
+    ] = 200
+
     # Tables
     apps: Annotated[
         Tables,

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from upswell.broker.protocol import Broker, Delivery
     from upswell.handlers.protocol import Handler
+    from upswell.messages import Outcome
     from upswell.settings import Settings
 
 _log = get_logger()
@@ -167,6 +168,11 @@ class Worker:
             version=__version__,
             settings_hash=self._settings_hash,
         )
+
+    @property
+    def counts(self) -> dict[Outcome, int]:
+        """How many attempts ended in each way."""
+        return self._uploads.counts
 
     async def run(self, *, handle_signals: bool = True) -> None:
         """Connect, work until asked to drain or to leave, and disconnect.

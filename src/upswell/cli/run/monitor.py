@@ -9,6 +9,7 @@ import click
 from upswell.cli.connection import connected, on_hang_up, run_until_stopped
 from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.run.metrics import with_metrics
 from upswell.cli.run.reloading import Reloader
 from upswell.cli.run.wiring import monitoring
 
@@ -30,8 +31,12 @@ def command(app: tuple[str, ...], settings: Settings, reload: Callable[[], Setti
     """
 
     async def work() -> None:
-        async with connected(settings, "monitor") as broker, monitoring(settings, broker) as monitor:
-            on_hang_up(Reloader(broker, settings, reload, monitor))
+        async with (
+            connected(settings, "monitor") as broker,
+            monitoring(settings, broker) as monitor,
+            with_metrics(settings, monitor=monitor) as more,
+        ):
+            on_hang_up(Reloader(broker, settings, reload, monitor, *more))
             await monitor.run()
 
     run_until_stopped(work())

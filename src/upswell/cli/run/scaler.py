@@ -9,6 +9,7 @@ import click
 from upswell.cli.connection import connected, on_hang_up, run_until_stopped
 from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.run.metrics import with_metrics
 from upswell.cli.run.reloading import Reloader
 from upswell.cli.run.wiring import check_apps, scaling
 
@@ -29,8 +30,12 @@ def command(app: tuple[str, ...], settings: Settings, reload: Callable[[], Setti
     check_apps(settings)
 
     async def work() -> None:
-        async with connected(settings, "scaler") as broker, scaling(settings, broker) as scaler:
-            on_hang_up(Reloader(broker, settings, reload, scaler))
+        async with (
+            connected(settings, "scaler") as broker,
+            scaling(settings, broker) as scaler,
+            with_metrics(settings, scaler=scaler) as more,
+        ):
+            on_hang_up(Reloader(broker, settings, reload, scaler, *more))
             await scaler.run()
 
     run_until_stopped(work())

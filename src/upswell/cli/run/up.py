@@ -11,6 +11,7 @@ from upswell.cli.connection import Interrupts, connected, first_to_end, on_hang_
 from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.run.draining import tell_progress
+from upswell.cli.run.metrics import with_metrics
 from upswell.cli.run.reloading import Reloader
 from upswell.cli.run.wiring import check_apps, monitoring, scaling
 from upswell.cli.text import counted
@@ -41,8 +42,9 @@ async def _up(settings: Settings, reload: Callable[[], Settings]) -> None:
         connected(settings, "up") as broker,
         monitoring(settings, broker) as monitor,
         scaling(settings, broker) as scaler,
+        with_metrics(settings, monitor, scaler) as more,
     ):
-        on_hang_up(Reloader(broker, settings, reload, monitor, scaler), interrupts.interrupt)
+        on_hang_up(Reloader(broker, settings, reload, monitor, scaler, *more), interrupts.interrupt)
         loops = [asyncio.create_task(monitor.run()), asyncio.create_task(scaler.run())]
         try:
             await first_to_end(*loops, interrupts.next())

@@ -12,6 +12,7 @@ import click
 
 from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.run.metrics import with_worker_metrics
 from upswell.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -47,7 +48,12 @@ def command(app: str | None, settings: Settings, standby: bool) -> None:
         limit=limit,
         settings_hash=settings_hash(worker_settings(own, app)),
     )
-    asyncio.run(worker.run())
+
+    async def work() -> None:
+        async with with_worker_metrics(settings, worker):
+            await worker.run()
+
+    asyncio.run(work())
 
 
 def _only_app(settings: Settings) -> str:

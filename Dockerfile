@@ -9,8 +9,8 @@ RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv
 WORKDIR /src
 ENV UV_PROJECT_ENVIRONMENT=/opt/upswell UV_PYTHON=python3 UV_PYTHON_DOWNLOADS=never \
     UV_LINK_MODE=copy UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
-# S3, Google and Azure; the docker fleet, for a scaler in a container; rules.
-ARG EXTRAS="--extra cloud --extra docker --extra metrics --extra rules"
+# S3, Google and Azure; the fleets docker and kubernetes, for a scaler in a container; rules.
+ARG EXTRAS="--extra cloud --extra docker --extra kubernetes --extra metrics --extra rules"
 COPY pyproject.toml uv.lock README.md LICENSE ./
 # The dependencies first: they change seldom, and this layer is then taken from the cache.
 RUN /opt/uv/bin/uv sync --frozen --no-dev $EXTRAS --no-install-project

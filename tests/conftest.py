@@ -13,6 +13,7 @@ import pytest
 
 from support import (
     docker_engine,
+    kubernetes_cluster,
     postgres_server,
     prometheus,
     rabbitmq_node,
@@ -90,6 +91,31 @@ def promtool() -> str:
     if reason:
         skip_or_fail(reason)
     return server_process.program("promtool") or ""
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Iterator[kubernetes_cluster.KubernetesCluster]:
+    """The shared Kubernetes cluster, with an image of Upswell on it; each test has a namespace of its own.
+
+    Where nobody gave a cluster, its tests are skipped, in CI too.
+    """
+    if reason := kubernetes_cluster.absent():
+        pytest.skip(reason)
+    if reason := kubernetes_cluster.missing():
+        skip_or_fail(reason)
+    with kubernetes_cluster.KubernetesCluster() as cluster:
+        cluster.worker_image()
+        yield cluster
+
+
+@pytest.fixture
+def namespace(
+    kubernetes: kubernetes_cluster.KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A new namespace of the cluster, whose API clients in this process ask."""
+    monkeypatch.setenv("KUBECONFIG", kubernetes.kubeconfig)
+    with kubernetes.namespace() as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

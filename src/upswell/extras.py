@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 EXTRAS = {
     "cloud": "S3, Google Cloud Storage, Azure",
     "docker": "--fleet docker",
+    "kubernetes": "--fleet kubernetes",
     "metrics": "--metrics",
     "plot": "--plot",
     "rules": "rules in CEL",

@@ -25,7 +25,13 @@ _FLAGS = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forwar
 _START_SECONDS = 60.0
 
 # Making the base takes about a minute, so its file is kept for later sessions.
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "upswell-tests"
+CACHE = Path(os.environ.get("XDGCACHE_HOME") or "~/.cache").expanduser() / "upswell-tests"
+
+
+def base_archive() -> Path:
+    """Return where the base's file is kept for later sessions, once it was made."""
+    script = ROOT / "scripts/base_image"
+    return CACHE / f"base-{hashlib.sha256(script.read_bytes()).hexdigest()[:12]}.tar"
 
 
 def missing() -> str | None:
@@ -101,8 +107,7 @@ class DockerEngine:
         """Return an image with Debian and Python in it, made at its first use on this machine."""
         if self.docker("images", "--quiet", BASE).strip():
             return BASE
-        script = ROOT / "scripts/base_image"
-        kept = _CACHE / f"base-{hashlib.sha256(script.read_bytes()).hexdigest()[:12]}.tar"
+        script, kept = ROOT / "scripts/base_image", base_archive()
         if kept.exists():
             self.docker("load", "--input", str(kept))
             return BASE
@@ -111,7 +116,7 @@ class DockerEngine:
         )
         if done.returncode != 0:
             raise RuntimeError(f"scripts/base_image failed: {done.stderr[-4000:]}")
-        _CACHE.mkdir(parents=True, exist_ok=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}")
         self.docker("save", "--output", str(part), BASE)
         part.replace(kept)

@@ -29,6 +29,14 @@ REGISTRY: Registry[Callable[[Settings], Fleet]] = Registry(
             extra="docker",
             summary="containers on a Docker engine",
         ),
+        Entry(
+            name="kubernetes",
+            factory="upswell.fleets.kubernetes.fleet:KubernetesFleet",
+            settings="upswell.fleets.kubernetes.settings:KubernetesSettings",
+            check="upswell.fleets.kubernetes.check:check_cluster",
+            extra="kubernetes",
+            summary="pods on a Kubernetes cluster",
+        ),
     ],
 )
 

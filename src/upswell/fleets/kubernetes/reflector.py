@@ -1,0 +1,136 @@
+"""Keeps the cache of pods true: list, replace all, watch from there; after a while and at any end anew.
+
+In: an API. Out: the cache, and a call at each change. It knows no worker.
+
+No watch is trusted for long. One may end with 410, freeze with a half-dead connection, or skip what was
+deleted while nobody watched; only a list tells what is gone. So each watch has a deadline of our own, after
+which everything is listed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from upswell.errors import FleetError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from upswell.fleets.kubernetes.api import WatchEvent
+    from upswell.fleets.kubernetes.cache import PodCache
+    from upswell.fleets.kubernetes.pods import SeenPod
+
+WATCH_SECONDS = 30.0
+"""How old the cache can get where a connection is half dead."""
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 15.0
+"""Between two lists: short after a watch that worked, doubled with each failure."""
+
+
+class PodSource(Protocol):
+    """What the reflector asks: of the API, or of a test's double."""
+
+    async def list_pods(self, labels: Mapping[str, str]) -> tuple[list[SeenPod], str]:
+        """Return all pods, and the version from which to watch."""
+        ...
+
+    def watch_pods(
+        self, labels: Mapping[str, str], version: str, *, seconds: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
+        """Watch from a version on."""
+        ...
+
+
+class Reflector:
+    """Runs while its fleet is open."""
+
+    def __init__(
+        self,
+        source: PodSource,
+        labels: Mapping[str, str],
+        cache: PodCache,
+        on_change: Callable[[], None],
+        *,
+        watch_seconds: float = WATCH_SECONDS,
+        first_pause: float = FIRST_PAUSE,
+    ) -> None:
+        """Wire a reflector.
+
+        Args:
+            source: what to ask.
+            labels: those of the pods to follow.
+            cache: kept true.
+            on_change: called after each change, and when it becomes unknown or known what there is.
+            watch_seconds: the longest time between two lists.
+            first_pause: seconds between two lists where nothing failed.
+        """
+        self._source = source
+        self._labels = labels
+        self._cache = cache
+        self._on_change = on_change
+        self._watch_seconds = watch_seconds
+        self._first_pause = first_pause
+        self._answered = asyncio.Event()
+        self._error: FleetError | None = None
+
+    async def known(self) -> None:
+        """Return when the cache is true.
+
+        Raises:
+            FleetError: it is not, because the last list failed.
+        """
+        await self._answered.wait()
+        if self._error is not None:
+            raise FleetError(str(self._error)) from self._error
+
+    async def run(self) -> None:
+        """Follow the pods until cancelled."""
+        failures = 0
+        while True:
+            try:
+                version = await self._list()
+                failures += 1  # until something is heard on the watch, it may be as good as none
+                if await self._watch(version):
+                    failures = 0
+            except FleetError:
+                failures += self._error is not None
+            pause = min(self._first_pause * 2.0 ** min(max(failures - 1, 0), 20), LONGEST_PAUSE)
+            await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - spreads scalers, is no secret
+
+    async def _list(self) -> str:
+        try:
+            self._cache.begin_list()
+            pods, version = await self._source.list_pods(self._labels)
+        except FleetError as error:
+            self._error = error
+            self._answered.set()
+            self._on_change()
+            raise
+        self._cache.put_list(pods)
+        self._error = None
+        self._answered.set()
+        self._on_change()
+        return version
+
+    async def _watch(self, version: str) -> bool:
+        """Follow the changes since a version; return whether the watch was of use."""
+        heard = False
+        with suppress(TimeoutError):
+            async with (
+                asyncio.timeout(self._watch_seconds),
+                self._source.watch_pods(self._labels, version, seconds=self._watch_seconds + 5) as events,
+            ):
+                async for event in events:
+                    heard = True
+                    if event.kind == "DELETED":
+                        self._cache.delete(event.pod)
+                    else:
+                        self._cache.put(event.pod)
+                    self._on_change()
+                return heard  # ended by the server, before its time
+        return True

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 EXTRAS = {
     "cloud": "S3, Google Cloud Storage, Azure",
     "docker": "--fleet docker",
+    "keda": "KEDA's external scaler",
     "kubernetes": "--fleet kubernetes",
     "metrics": "--metrics",
     "plot": "--plot",

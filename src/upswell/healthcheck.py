@@ -3,6 +3,9 @@
 The loop of a worker, a monitor or a scaler beats about once a second, from its start on: it touches a file,
 whose age the check looks at, and tells systemd's watchdog. One whose broker is away is healthy: restarting it
 would end uploads. Whether a monitor's or a scaler's rounds work is asked with `upswell doctor`.
+
+`python3 -m upswell.healthcheck ready` asks another question, for Kubernetes: does this worker take uploads,
+or hold one? The answer is a file, so that a probe may as well be `test -e $UPSWELL_HEARTBEAT.ready`.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ LONGEST_PAUSE = 10.0
 INTERVALS = 5
 """A loop that has not turned for so many status intervals, and at least `LONGEST_PAUSE` s, is stuck."""
 
+READY_SUFFIX = ".ready"
+"""Behind the file's name: a file that is there while this worker takes uploads or holds one."""
+
 _starting: set[str] = set()
 
 
@@ -33,6 +39,17 @@ def beat() -> None:
         with suppress(OSError):  # a full disk must not stop a worker
             Path(path).touch()
     _tell_systemd("WATCHDOG=1")
+
+
+def takes_uploads(*, ready: bool) -> None:
+    """Say whether this worker takes uploads or holds one: then its pod must not be the first to go."""
+    path = os.environ.get(VARIABLE)
+    if path:
+        with suppress(OSError):
+            if ready:
+                Path(path + READY_SUFFIX).touch()
+            else:
+                Path(path + READY_SUFFIX).unlink(missing_ok=True)
 
 
 def starts(part: str) -> None:
@@ -62,8 +79,13 @@ def _tell_systemd(message: str) -> None:
             manager.sendto(message.encode(), f"\0{path[1:]}" if path.startswith("@") else path)
 
 
-def main() -> int:
-    """Return 0 if the loop turned lately, else 1, with a line that says why."""
+def main(question: str = "") -> int:
+    """Return 0 if the loop turned lately, or this worker is `ready`; else 1, with a line that says why."""
+    if question not in ("", "ready"):
+        return _unhealthy(f"the question must be `ready` or none, got {question!r}")
+    if question:
+        there = Path(os.environ.get(VARIABLE, "") + READY_SUFFIX).exists()
+        return 0 if there else _unhealthy("this worker takes no uploads and holds none")
     try:
         age = time.time() - Path(os.environ.get(VARIABLE, "")).stat().st_mtime
     except OSError as error:
@@ -79,4 +101,4 @@ def _unhealthy(why: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:2]))

@@ -24,12 +24,13 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").glob("*.md"))),
+    *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs/deploy").glob("*.md"))),
     *(str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("quickstart/*.md"))),
     *(str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("examples/*/*.md"))),
 ]
 FENCES = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPANS = re.compile(r"`([^`\n]+)`")
-EVENT = re.compile(r"\A(?:broker|decision|monitor|rehearsal|scaler|store|worker)\.[a-z]+(?:_[a-z]+)*\Z")
+EVENT = re.compile(r"\A(?:broker|decision|keda|monitor|rehearsal|scaler|store|worker)\.[a-z]+(?:_[a-z]+)*\Z")
 NAME = re.compile(r"\A[a-z]+(?:_[a-z0-9]+)+\Z")
 OF_OTHERS = {"external_account"}
 """Names in the files of Google's and others' tools."""

@@ -72,3 +72,21 @@ def test_a_service_manager_that_is_gone_stops_nobody(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     healthcheck.beat()
     healthcheck.stops()
+
+
+def test_a_worker_is_ready_while_it_takes_uploads(
+    heartbeat: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert healthcheck.main("ready") == 1
+    assert "takes no uploads" in capsys.readouterr().out
+    healthcheck.takes_uploads(ready=True)
+    assert healthcheck.main("ready") == 0
+    assert heartbeat.with_name("heartbeat.ready").exists()
+    healthcheck.takes_uploads(ready=False)
+    healthcheck.takes_uploads(ready=False)
+    assert healthcheck.main("ready") == 1
+
+
+def test_a_question_that_the_check_does_not_know_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert healthcheck.main("redy") == 1
+    assert "got 'redy'" in capsys.readouterr().out

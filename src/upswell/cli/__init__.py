@@ -19,7 +19,7 @@ from upswell.cli.help import CommandGroup
 from upswell.safe import safe
 
 ROOMS = {
-    "run": ("worker", "monitor", "scaler", "up"),
+    "run": ("worker", "monitor", "scaler", "keda", "up"),
     "data": ("publish", "upload", "dead", "purge", "cancel"),
     "operate": ("workers", "logs", "scale", "pause", "resume", "restart", "down"),
     "look": ("status", "find", "report", "explain", "doctor", "config"),
@@ -35,6 +35,7 @@ COMMANDS = {
     "worker": "Run one upload worker.",
     "monitor": "Monitor response times and decide how many workers to run.",
     "scaler": "Start and drain workers as the monitor decides.",
+    "keda": "Give KEDA the number of workers: its external scaler.",
     "up": "Run monitor, scaler and workers in one process.",
     "status": "Show queues, response times, workers and decisions.",
     "workers": "Show each worker and its uploads in hand.",

@@ -115,7 +115,9 @@ class ScalerMessaging:
         before = self.heard.get(status.worker_id)
         if before is None and len(self.heard) >= MAX_HEARD:
             return
-        self.heard[status.worker_id] = ReceivedStatus(status.state, status.busy, self._clock())
+        self.heard[status.worker_id] = ReceivedStatus(
+            status.state, status.busy, self._clock(), status.app_id, status.started_at or 0.0
+        )
         if before is None or before.state != status.state:
             self._changed.set()
 

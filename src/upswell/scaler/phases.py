@@ -27,6 +27,8 @@ class ReceivedStatus(Struct, frozen=True):
     state: WorkerState
     busy: int
     at: float
+    app_id: str = ""
+    started_at: float = 0.0
 
 
 class SentCommand(Struct, frozen=True):

@@ -6,6 +6,7 @@ run. It must not know what does.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -65,6 +66,16 @@ class NewestRequests:
         """Return the newest request for an application, None while there was none."""
         known = self._newest.get(app_id)
         return known.request if known else None
+
+    def silent_for(self, app_id: str, now: float) -> float:
+        """Return the seconds since a monitor was last heard for an application; infinite before the first."""
+        known = self._newest.get(app_id)
+        return max(0.0, now - known.received_at) if known else math.inf
+
+    @property
+    def longest_silence(self) -> float:
+        """A monitor that was not heard for longer is gone, in seconds."""
+        return self._silence
 
 
 def target(settings: Settings, request: ScaleRequest | None, adopted: int) -> Target:

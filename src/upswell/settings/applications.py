@@ -141,6 +141,13 @@ def checked(values: Mapping[str, Any], where: str = "") -> Settings:
         raise SettingsError(
             f"{where}max_workers must be >= min_workers ({settings.min_workers}), got {settings.max_workers}"
         )
+    if bool(settings.keda_tls_certificate) != bool(settings.keda_tls_key) or (
+        settings.keda_tls_client_ca and not settings.keda_tls_certificate
+    ):
+        raise SettingsError(
+            f"{where}keda_tls_certificate and keda_tls_key must be set together, and keda_tls_client_ca only with "
+            f"them, got {settings.keda_tls_certificate!r}, {settings.keda_tls_key!r}, {settings.keda_tls_client_ca!r}"
+        )
     if settings.broker not in _SCHEMES.values() and not entry_points(
         group="upswell.brokers", name=settings.broker
     ):

@@ -60,7 +60,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\Z"),
         Setting(
             "Queue of upload reports, shared by all applications. Two installations on one broker need different names. Invalid reports go to the same name plus .dead, scale requests to the same name plus .scaling.",
-            flags=("worker", *DECIDES, "scaler"),
+            flags=("worker", *DECIDES, "scaler", "keda"),
             form="letters, digits, '_', '.' and '-'",
         ),
     ] = "upswell_report"
@@ -95,7 +95,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ""
     min_workers: Annotated[
         Workers,
-        Setting("Minimum number of workers.", app=True, decides=True, flags=("scaler", *DECIDES)),
+        Setting("Minimum number of workers.", app=True, decides=True, flags=("scaler", "keda", *DECIDES)),
     ] = 1
     max_workers: Annotated[
         Workers,
@@ -103,7 +103,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "Maximum number of workers: this caps the cost. Workers told to leave, which still finish their uploads, come on top; with them never more than twice as many run.",
             app=True,
             decides=True,
-            flags=("scaler", *DECIDES),
+            flags=("scaler", "keda", *DECIDES),
         ),
     ] = 10
     standby_workers: Annotated[
@@ -112,7 +112,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "Extra workers kept connected but idle. One message activates them; they cost as much as other workers.",
             app=True,
             decides=True,
-            flags=("scaler", *DECIDES),
+            flags=("scaler", "keda", *DECIDES),
         ),
     ] = 0
     tolerance: Annotated[
@@ -400,9 +400,48 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Positive,
         Setting(
             "Seconds within which a started worker must report its state; otherwise it counts as crashed.",
-            flags=STARTS,
+            flags=(*STARTS, "keda"),
         ),
     ] = 60.0
+
+    # KEDA
+    keda_listen: Annotated[
+        str,
+        Meta(pattern=r"\A([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}\Z"),
+        Setting(
+            "Address that upswell keda answers KEDA at. In a pod: 0.0.0.0:6000.",
+            flags=("keda",),
+            form="host:port, such as 127.0.0.1:6000 or [::]:6000",
+        ),
+    ] = "127.0.0.1:6000"
+    keda_tls_certificate: Annotated[
+        str,
+        Setting(
+            "File with the certificate (PEM, with its chain) that upswell keda shows to KEDA; read again at each connection. Empty: no TLS.",
+            flags=("keda",),
+            path=True,
+        ),
+    ] = ""
+    keda_tls_key: Annotated[
+        str,
+        Setting("File with the key (PEM) of keda_tls_certificate.", flags=("keda",), path=True),
+    ] = ""
+    keda_tls_client_ca: Annotated[
+        str,
+        Setting(
+            "File with the certificates (PEM) of which one must have signed KEDA's own. Empty: any client is answered.",
+            flags=("keda",),
+            path=True,
+        ),
+    ] = ""
+    keda_unready_seconds: Annotated[
+        float,
+        Meta(ge=0, le=600),
+        Setting(
+            "Seconds from a worker's being idle at rest to its pod's showing as not ready, and so to KEDA's seeing a smaller number. At least the readiness probe's period times its failure threshold, and a second for Kubernetes.",
+            flags=("keda",),
+        ),
+    ] = 4.0
 
     # Output
     log_level: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,12 @@ INTERNAL_VARIABLES = frozenset(
 )
 """Variables that are not settings: names of the settings file and of a folder of secrets, and what a fleet
 passes to a worker it starts."""
+
+
+_SERVICE_LINK = re.compile(
+    r"UPSWELL_\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
+"""Variables that Kubernetes sets in each pod for a Service whose name begins with upswell-."""
 
 
 def variable(name: str) -> str:
@@ -146,7 +153,9 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
             yield key, names[key], text
         elif key in removed:
             raise SettingsError(f"{key} is no longer a setting: {REMOVED[removed[key]]}")
-        elif key.startswith("UPSWELL_") and key not in INTERNAL_VARIABLES:
+        elif (
+            key.startswith("UPSWELL_") and key not in INTERNAL_VARIABLES and not _SERVICE_LINK.fullmatch(key)
+        ):
             name = dotted_of_variable(key)
             if name is None:
                 raise SettingsError(f"unknown setting in the environment: {key}{nearest(key, names)}")

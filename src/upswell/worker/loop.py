@@ -240,6 +240,7 @@ class Worker:
         if self._leaving:
             return
         healthcheck.starts("worker")
+        healthcheck.takes_uploads(ready=False)
         ticking = asyncio.create_task(self._tick())
         try:
             await self._open()
@@ -278,6 +279,8 @@ class Worker:
         if goal != "draining":
             await (self._consume() if goal == "ready" else self._pause())
             self._enter(goal)
+            # One that rests is ready until it has finished: of pods, those that are not ready go first.
+            healthcheck.takes_uploads(ready=goal == "ready" or self._uploads.busy > 0)
             return False
         self._enter("draining")
         healthcheck.stops()

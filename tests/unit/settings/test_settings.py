@@ -278,3 +278,23 @@ def test_a_fleet_from_another_package_brings_its_own_settings(monkeypatch: pytes
         load({"fleets.nomad_x.adress": "x"}, {})
     with pytest.raises(SettingsError, match=r"fleets\.nomad_x\.slots must be a whole number, got 'some'"):
         load({"fleets.nomad_x.slots": "some"}, {})
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_no_settings() -> None:
+    links = {
+        "UPSWELL_KEDA_SERVICE_HOST": "10.0.0.7",
+        "UPSWELL_KEDA_SERVICE_PORT": "6000",
+        "UPSWELL_KEDA_SERVICE_PORT_GRPC": "6000",
+        "UPSWELL_KEDA_PORT": "tcp://10.0.0.7:6000",
+        "UPSWELL_KEDA_PORT_6000_TCP": "tcp://10.0.0.7:6000",
+        "UPSWELL_KEDA_PORT_6000_TCP_ADDR": "10.0.0.7",
+    }
+    assert load(environment=links)[0] == load(environment={})[0]
+
+
+@pytest.mark.parametrize("client_ca", ["", "ca.pem"])
+def test_tls_for_keda_needs_certificate_and_key_together(client_ca: str) -> None:
+    with pytest.raises(SettingsError, match="must be set together"):
+        load({"keda_tls_certificate": "a.pem", "keda_tls_client_ca": client_ca}, environment={})
+    with pytest.raises(SettingsError, match=r"only with them, got '', '', 'ca.pem'"):
+        load({"keda_tls_client_ca": "ca.pem"}, environment={})

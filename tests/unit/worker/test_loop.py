@@ -33,6 +33,7 @@ from upswell.worker.slots import SlotFinder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 QUEUE, CONTROL = "e1_upload", "upswell.control.e1-w"
 
@@ -157,6 +158,34 @@ def test_a_standby_worker_consumes_only_when_activated() -> None:
             await settle()
             assert (rig.states, rig.worker.status.busy) == (["standby", "ready"], 1)
             assert rig.worker.status.ready_at == 1000.0
+
+    asyncio.run(scenario())
+
+
+def test_a_pod_is_ready_while_its_worker_takes_uploads_or_holds_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ReplicaSet removes pods that are not ready first: a worker at rest only when it is idle."""
+    monkeypatch.setenv("UPSWELL_HEARTBEAT", str(tmp_path / "heartbeat"))
+    ready = tmp_path / "heartbeat.ready"
+    ready.touch()  # as one left it that was killed
+
+    async def scenario() -> None:
+        rig = Rig(standby=True)
+        async with rig.running():
+            assert not ready.exists()
+            rig.command("activate", sent_at=1000.0)
+            rig.upload()
+            await settle()
+            assert ready.exists()
+            rig.command("standby", sent_at=1001.0)
+            await settle()
+            assert (rig.worker.status.state, rig.worker.status.busy) == ("standby", 1)
+            assert ready.exists()
+            rig.open.set()
+            await settle()
+            assert rig.worker.status.busy == 0
+            assert not ready.exists()
 
     asyncio.run(scenario())
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from support.server_process import free_port, program, running
+from support.system import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -67,5 +68,16 @@ def scraping(folder: Path, targets: Mapping[str, int], rules: Sequence[Path] = (
         "--log.level=warn",
     ]
     server = Prometheus(port)
-    with running(command, url=f"{server.url}/-/ready", log=folder / "prometheus.log"):
+    log = folder / "prometheus.log"
+    with running(command, url=f"{server.url}/-/ready", log=log):
+        wait_until(lambda: _is_ready(server.url), 60, log.read_text)
         yield server
+
+
+def _is_ready(url: str) -> bool:
+    """Return whether it answers queries: it listens before it does."""
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=60) as answer:
+            return answer.status == 200
+    except OSError:
+        return False

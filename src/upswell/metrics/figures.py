@@ -100,12 +100,18 @@ METRICS: dict[str, Metric] = {
     "upswell_applications": Metric(
         "gauge", "Applications under observation: scaled (in the settings), or unknown.", ("kind",)
     ),
+    "upswell_late_applications": Metric(
+        "gauge", "Applications whose uploads of the window miss the objective, those of _other included."
+    ),
     "upswell_reports_total": Metric(
         "counter", "Messages that the monitor took in as reports, or refused as invalid.", ("result",)
     ),
     # The scaler's
     "upswell_fleet_workers": Metric("gauge", "Workers that the scaler sees, by phase.", ("app", "phase")),
     "upswell_fleet_reachable": Metric("gauge", "1 while the fleet can be listed, 0 while it cannot."),
+    "upswell_full_applications": Metric(
+        "gauge", "Applications for which the platform takes no more workers (a quota)."
+    ),
     "upswell_worker_starts_total": Metric("counter", "Workers that the scaler started."),
     "upswell_worker_start_failures_total": Metric("counter", "Rounds in which the fleet refused a start."),
     "upswell_worker_drains_total": Metric("counter", "Workers that the scaler told to drain."),

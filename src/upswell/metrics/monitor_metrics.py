@@ -146,6 +146,7 @@ class MonitorMetrics:
         scaled = sum(app_id in self._prices for app_id in self._newest)
         yield Figure("upswell_applications", ("scaled",), scaled)
         yield Figure("upswell_applications", ("unknown",), len(self._newest) - scaled)
+        yield Figure("upswell_late_applications", (), sum(map(_is_late, self._newest.values())))
         others: list[JournalEntry] = []
         for app_id, entry in self._newest.items():
             if app_id not in self._shown:
@@ -211,6 +212,11 @@ def _now(app_id: str, entries: Sequence[JournalEntry]) -> Iterator[Figure]:
     for alarm in ALARMS:
         count = sum(alarm in entry.decision.alarms for entry in entries)
         yield Figure("upswell_alarm", (app_id, alarm), count)
+
+
+def _is_late(entry: JournalEntry) -> bool:
+    attained = entry.snapshot.attainment
+    return attained is not None and attained < entry.snapshot.slo.share
 
 
 def _by_state(snapshot: Snapshot) -> dict[str, int]:

@@ -78,6 +78,7 @@ class ScalerMetrics:
         """Give all figures."""
         totals = self._scaler.totals()
         yield Figure("upswell_fleet_reachable", (), self._scaler.reaches_fleet)
+        yield Figure("upswell_full_applications", (), self._scaler.full_applications)
         yield Figure("upswell_worker_starts_total", (), totals.starts)
         yield Figure("upswell_worker_start_failures_total", (), totals.start_failures)
         yield Figure("upswell_worker_drains_total", (), totals.drains)

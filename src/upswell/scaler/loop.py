@@ -139,6 +139,11 @@ class Scaler:
         """Whether the last try to list the fleet's workers worked."""
         return self._unreachable is None
 
+    @property
+    def full_applications(self) -> int:
+        """For how many applications the platform takes no more workers."""
+        return len(self._ceilings.known)
+
     def totals(self) -> ScalingTotals:
         """Return what was done and billed until now."""
         return self._costs.totals(self._clock())

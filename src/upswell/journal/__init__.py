@@ -2,7 +2,7 @@
 
 `rows.py` says what it holds, `schema.py` in which tables and how an older file is taken along, `recorder.py`
 records and reads, `writer.py` is the thread that writes. `kept.py` keeps what was set by hand, in a file of
-its own.
+its own. `points.py` condenses rounds for charts.
 """
 
 from upswell.journal.kept import KeptByApp

@@ -20,6 +20,7 @@ import msgspec
 
 from upswell.errors import JournalError
 from upswell.journal.hours import SELECT_REASONS, HourCounter, select_totals, totals_of
+from upswell.journal.points import PointCounter, standing
 from upswell.journal.rows import SELECT_FAILURES, SELECT_REPORTS, FailureRow, JournalEntry, ReportRow
 from upswell.journal.schema import connect, upgrade
 from upswell.journal.writer import JournalBatch, Writer
@@ -187,6 +188,7 @@ class Journal(JournalReader):
             self._path.touch(mode=0o600)  # SQLite's own files beside it get the same mode
             self._writer = Writer(self._path, max_bytes)
         self._hours = HourCounter({app: bill.worker_seconds for app, bill in self.bills().items()})
+        self._points = PointCounter()
 
     def record(
         self,
@@ -201,7 +203,8 @@ class Journal(JournalReader):
         """
         entries, reports, failures = list(entries), list(reports), list(failures)
         sums = partial(self._hours.take, entries, reports, failures)
-        problem = self._writer.put(JournalBatch(partial(_rows, entries), reports, failures, sums))
+        points = partial(self._points.take, entries, reports)
+        problem = self._writer.put(JournalBatch(partial(_rows, entries), reports, failures, sums, points))
         if problem:
             raise JournalError(f"the journal cannot be written: {self._path}: {problem}")
 
@@ -232,7 +235,10 @@ class Journal(JournalReader):
 
 
 def _rows(entries: list[JournalEntry]) -> list[EntryFields]:
-    return [(entry.app_id, entry.at, entry.changed, _encode(_slim(entry)).decode()) for entry in entries]
+    return [
+        (entry.app_id, entry.at, entry.changed, _encode(_slim(entry)).decode(), standing(entry))
+        for entry in entries
+    ]
 
 
 def _slim(entry: JournalEntry) -> JournalEntry:

@@ -140,6 +140,39 @@ MIGRATIONS = (
                 peak_workers = excluded.peak_workers, scalings = excluded.scalings
         """
     ),
+    Migration(
+        """
+        CREATE TABLE points (                      -- the columns are those of journal/points.py
+            app_id TEXT NOT NULL,
+            step INTEGER NOT NULL,
+            at REAL NOT NULL,
+            seconds REAL NOT NULL,
+            arrived INTEGER NOT NULL,
+            stored INTEGER NOT NULL,
+            in_time INTEGER NOT NULL,
+            dead INTEGER NOT NULL,
+            failed INTEGER NOT NULL,
+            p50 INTEGER,
+            p95 INTEGER,
+            p99 INTEGER,
+            maximum INTEGER,
+            ready INTEGER,
+            in_flight INTEGER,
+            desired INTEGER,
+            demand REAL,
+            starting REAL NOT NULL,
+            standby REAL NOT NULL,
+            idle REAL NOT NULL,
+            busy REAL NOT NULL,
+            draining REAL NOT NULL,
+            PRIMARY KEY (app_id, step, at)
+        ) WITHOUT ROWID;
+        ALTER TABLE latest ADD COLUMN trouble INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE latest ADD COLUMN workers INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE latest ADD COLUMN queued INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX changes_of_app ON decisions (app_id, at) WHERE changed
+        """
+    ),
 )
 
 VERSION = len(MIGRATIONS)

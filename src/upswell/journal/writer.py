@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from upswell.journal.hours import ADD_HOUR, HourSums
+from upswell.journal.points import ADD_POINT, BYTES_A_POINT, FORGET_POINTS, SHARES, STEPS, Standing
 from upswell.journal.rows import ADD_REASON, INSERT_FAILURE, INSERT_REPORT, FailureRow, ReportRow
 from upswell.journal.schema import connect, migrate
 
@@ -28,6 +29,7 @@ UNCHANGED_A_ROUND = 20
 _WAITING_BATCHES = 100
 _REPORTS_A_TRANSACTION = 500
 _PAGE_BYTES = 4096
+_MOST_POINTS_BETWEEN_FORGETTING = 5000
 
 _FORGET_DECISIONS = (
     "DELETE FROM decisions WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 10 FROM decisions)"
@@ -42,8 +44,8 @@ _BYTES_AN_HOUR, _BYTES_A_FAILURE = 1000, 5000
 """The journal's bytes for each row of these tables that may stay: they fill at most a third of it."""
 
 
-EntryFields = tuple[str, float, bool, str]
-"""app_id, at, changed, JSON of the whole."""
+EntryFields = tuple[str, float, bool, str, Standing]
+"""app_id, at, changed, JSON of the whole, how the application stands."""
 
 
 class JournalBatch(Struct, frozen=True):
@@ -53,6 +55,7 @@ class JournalBatch(Struct, frozen=True):
     reports: list[ReportRow]
     failures: list[FailureRow]
     sums: Callable[[], HourSums]
+    points: Callable[[], list[tuple[object, ...]]]
 
 
 class Writer:
@@ -69,6 +72,7 @@ class Writer:
         self._dropped = 0
         self._turn = 0
         self._hour = 0
+        self._points_added = 0
         self._connection, _ = connect(path)
         try:
             self._prepare()
@@ -160,17 +164,19 @@ class Writer:
         run.execute("BEGIN IMMEDIATE")
         try:
             run.executemany(
-                "INSERT INTO latest (app_id, at, entry) VALUES (?, ?, ?)"
-                " ON CONFLICT (app_id) DO UPDATE SET at = excluded.at, entry = excluded.entry",
-                [(app_id, at, entry) for app_id, at, _, entry in entries],
+                "INSERT INTO latest (app_id, at, entry, trouble, workers, queued) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (app_id) DO UPDATE SET at = excluded.at, entry = excluded.entry,"
+                " trouble = excluded.trouble, workers = excluded.workers, queued = excluded.queued",
+                [(app_id, at, entry, *astuple(now)) for app_id, at, _, entry, now in entries],
             )
             run.executemany(
                 "INSERT INTO decisions (app_id, at, changed, entry) VALUES (?, ?, ?, ?)",
-                self._worth_keeping(entries),
+                [fields[:4] for fields in self._worth_keeping(entries)],
             )
             run.executemany(INSERT_REPORT, map(astuple, reports))
             if batch is not None:
                 self._add_sums(batch.sums())
+                self._add_points(batch.points())
                 run.executemany(INSERT_FAILURE, map(astuple, batch.failures))
                 if batch.failures:
                     run.execute(_FORGET_FAILURES, (self._max_bytes // _BYTES_A_FAILURE,))
@@ -190,6 +196,16 @@ class Writer:
             self._hour = newest
             for table in ("hours", "reasons"):
                 run.execute(_FORGET_HOURS.format(table, table), (self._max_bytes // _BYTES_AN_HOUR,))
+
+    def _add_points(self, points: list[tuple[object, ...]]) -> None:
+        self._connection.executemany(ADD_POINT, points)
+        self._points_added += len(points)
+        fiftieth = self._max_bytes // BYTES_A_POINT // 50
+        if self._points_added >= min(_MOST_POINTS_BETWEEN_FORGETTING, fiftieth):
+            self._points_added = 0
+            for step, share in zip(STEPS, SHARES, strict=True):
+                keep = int(share * self._max_bytes / BYTES_A_POINT)
+                self._connection.execute(FORGET_POINTS, (step, keep))
 
     def _worth_keeping(self, entries: list[EntryFields]) -> list[EntryFields]:
         changed = [entry for entry in entries if entry[2]]

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 EXTRAS = {
     "cloud": "S3, Google Cloud Storage, Azure",
+    "dashboard": "upswell dashboard",
     "docker": "--fleet docker",
     "keda": "KEDA's external scaler",
     "kubernetes": "--fleet kubernetes",

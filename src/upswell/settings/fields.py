@@ -375,6 +375,15 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             secret=True,
         ),
     ] = []
+    dashboard_token: Annotated[
+        str,
+        Meta(pattern=r"\A[\x21-\x7e]{0,200}\Z"),
+        Setting(
+            "Token that whoever changes anything on the dashboard must give, at least 16 characters; behind another address than loopback whoever looks, too. Empty: a new one at each start, which is printed.",
+            form="printable ASCII characters without spaces",
+            secret=True,
+        ),
+    ] = ""
     journal_max_bytes: Annotated[
         int, Meta(ge=1_000_000), Setting("Size in bytes at which the journal drops its oldest entries.")
     ] = 100_000_000

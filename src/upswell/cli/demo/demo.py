@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import re
 import secrets
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from msgspec import Struct
 from rich.console import Console
 
 from upswell import events
 from upswell.broker import topology
-from upswell.broker.declaring import declare_upload_queue
-from upswell.cli.connection import Interrupts, connected, first_to_end, on_hang_up, run, unique_name
-from upswell.cli.demo.plan import OBJECTIVE, Plan, checksum, make_files, take_files
+from upswell.cli.connection import Interrupts, connected, first_to_end, on_hang_up, run
+from upswell.cli.demo.captions import Captions
+from upswell.cli.demo.plan import OBJECTIVE, Plan, make_files, take_files
+from upswell.cli.demo.side import DemoSide, Summary
 from upswell.cli.demo.view import SHOWN, Now, View, change, open_view
+from upswell.cli.journals import journal_path
+from upswell.cli.look.dashboard import PORT, opening, show_page
 from upswell.cli.options import config_option, finite
 from upswell.cli.run.up import drain
 from upswell.cli.run.wiring import monitoring, scaling
 from upswell.cli.text import counted, seconds
-from upswell.messages import UploadRequest
-from upswell.publisher import Publisher
-from upswell.publisher.replies import Replies
+from upswell.journal import JournalReader
 from upswell.settings import Settings, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Callable
 
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
+    from upswell.dashboard.lecture import Lecture
     from upswell.scaler import Scaler
     from upswell.scaler.plan import Phase
 
@@ -43,22 +46,16 @@ FINISH_SECONDS = 120.0
 """How long the demo waits for uploads after the last publish."""
 EBB_SECONDS = 30.0
 """How long it waits for scaling in to the minimum."""
+SHORT, LECTURE = 45.0, 180.0
+"""Seconds of a demo in a terminal, and of one that a class watches on the page."""
+MOST_POLICIES = 4
 
 
-class Summary(Struct, frozen=True, kw_only=True):
-    """The output of `--json`; times in seconds, `attainment` is the share of uploads within the target."""
-
-    published: int
-    stored: int
-    verified: int
-    lost: int
-    duplicates: int
-    attainment: float
-    p95_response_time: float | None
-    peak_workers: int
-    final_workers: int
-    worker_seconds: float
-    decisions: int
+def _policies(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in (value or "").split(",") if name.strip()))
+    if len(names) > MOST_POLICIES:
+        raise click.BadParameter(f"at most {MOST_POLICIES} policies stand side by side, got {len(names)}")
+    return names
 
 
 @click.command("demo")
@@ -73,14 +70,32 @@ class Summary(Struct, frozen=True, kw_only=True):
     "duration",
     type=click.FloatRange(6, 3600),
     callback=finite,
-    default=45.0,
-    show_default=True,
-    help="Duration of the quiet, burst and calm phases together.",
+    help="Duration of the quiet, burst and calm phases together.  [default: 45, with --dashboard 180]",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Random seed of sizes and arrivals.")
+@click.option(
+    "--policies",
+    callback=_policies,
+    metavar="A,B",
+    help="Policies that meet the same burst side by side, also your own package.module:Class.",
+)
+@click.option("--dashboard", is_flag=True, help="Show it on the live page, with captions, until Ctrl-C.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port of the page."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line at the end.")
 @config_option
-def command(files: Path | None, duration: float, seed: int, as_json: bool, config: str | None) -> int:
+def command(
+    *,
+    files: Path | None,
+    duration: float | None,
+    seed: int,
+    policies: tuple[str, ...],
+    dashboard: bool,
+    port: int,
+    as_json: bool,
+    config: str | None,
+) -> int:
     """Watch the whole system: files are published in a quiet, a burst and a calm phase, and workers scale.
 
     Uses an embedded broker in a temporary folder, or the RabbitMQ of AMQPURL. At the end every stored object
@@ -94,29 +109,47 @@ def command(files: Path | None, duration: float, seed: int, as_json: bool, confi
         sources = files.absolute() if files else folder / "files"
         if files is None:
             sources.mkdir()
-        plan = (take_files if files else make_files)(sources, duration, seed)
-        settings = demo_settings(found, folder, sources, plan.rate)
-        demo = Demo(settings, plan, open_view(console))
-        summary = run(demo.run(), handle_sigterm=False)
-    if summary is None:
+        length = duration or (LECTURE if dashboard else SHORT)
+        plan = (take_files if files else make_files)(sources, length, seed)
+        settings, titles = demo_settings(found, folder, sources, plan.rate, policies)
+        demo = Demo(settings, titles, plan, open_view(console), port if dashboard else None)
+        telling = functools.partial(_tell_summaries, demo=demo, console=console, as_json=as_json)
+        summaries = run(demo.run(telling), handle_sigterm=False)
+    if summaries is None:
         raise click.Abort
+    return int(any(one.lost or one.verified != one.published for one in summaries.values()))
+
+
+def _tell_summaries(summaries: dict[str, Summary], demo: Demo, console: Console, *, as_json: bool) -> None:
+    several = len(summaries) > 1
     if as_json:
-        click.echo(msgspec.json.encode(summary).decode())
-    else:
+        told: Any = summaries if several else next(iter(summaries.values()))
+        click.echo(msgspec.json.encode(told).decode())
+        return
+    for title, summary in summaries.items():
+        if several:
+            console.print(f"\n{title}", style="bold", markup=False)
         _print(summary, demo.duration, console)
-    return 1 if summary.lost or summary.verified != summary.published else 0
 
 
-def demo_settings(found: Settings, folder: Path, sources: Path, rate: float) -> Settings:
-    """Return the demo's settings; from the user's settings it takes only the broker."""
-    app = f"demo-{secrets.token_hex(4)}"  # separate queues, because RabbitMQ may be shared
+def demo_settings(
+    found: Settings, folder: Path, sources: Path, rate: float, policies: tuple[str, ...] = ()
+) -> tuple[Settings, dict[str, str]]:
+    """Return the demo's settings, and each application's title; from the user's it takes only the broker."""
+    name = f"demo-{secrets.token_hex(4)}"  # separate queues, because RabbitMQ may be shared
+    apps: dict[str, dict[str, str]] = {name: {}}
+    titles = {name: "demo"}
+    if policies:
+        names = [f"{name}-{number}{_slug(policy)}" for number, policy in enumerate(policies)]
+        apps = {app: {"policy": policy} for app, policy in zip(names, policies, strict=True)}
+        titles = {app: own["policy"] for app, own in apps.items()}
     flags: dict[str, Any] = {
         "broker_url": found.broker_url,
         "brokers": found.brokers,
         "state_dir": str(folder / "state"),
-        "destination": str(folder / "store"),
+        "destination": str(folder / "store" / "{app_id}"),
         "source_roots": [str(sources)],
-        "report_queue": f"{app}_report",
+        "report_queue": f"{name}_report",
         "slo": str(OBJECTIVE),
         "slots": 1,
         "upload_rate_limit": rate,
@@ -126,84 +159,128 @@ def demo_settings(found: Settings, folder: Path, sources: Path, rate: float) -> 
         "decision_interval": 0.5,
         "status_interval": 0.5,
         "log_level": "warning",
-        "apps": {app: {}},
+        "dashboard_token": found.dashboard_token,
+        "apps": apps,
     }
     settings, _ = load(flags, environment={}, file="/dev/null")
-    return settings
+    return settings, titles
+
+
+def _slug(policy: str) -> str:
+    return f"-{re.sub('[^A-Za-z0-9]+', '-', policy)[:30]}"
 
 
 class Demo:
-    """One run: publish, watch, wait for scaling in, verify."""
+    """One run: publish, watch, wait for scaling in, verify; on the page with a `port`."""
 
-    def __init__(self, settings: Settings, plan: Plan, view: View) -> None:
+    def __init__(
+        self, settings: Settings, titles: dict[str, str], plan: Plan, view: View, port: int | None = None
+    ) -> None:
         self._settings = settings
-        (self._app,) = settings.apps
-        self._queue = settings.upload_queue_of(self._app)
+        self._titles = titles
+        self._sides = {app: DemoSide(settings, app, plan, title) for app, title in titles.items()}
         self._plan = plan
         self._view = view
-        self._replies = Replies()
+        self._port = port
+        self._captions: Captions | None = None
         self.duration = 0.0
         self._phase = "starting"
-        self._peak = 0
-        self._decisions = 0
 
-    async def run(self) -> Summary | None:
-        """Return the summary, or None if interrupted; the workers are drained in both cases."""
+    async def run(self, tell: Callable[[dict[str, Summary]], None]) -> dict[str, Summary] | None:
+        """Tell and return each side's summary, or None if interrupted; workers are drained in both cases."""
         interrupts = Interrupts()
         on_hang_up(interrupts.interrupt, interrupts.interrupt)
+        async with AsyncExitStack() as page:
+            lecture = await self._open_page(page)
+            summaries = await self._perform(interrupts)
+            if summaries is None:
+                return None
+            tell(summaries)
+            if lecture:
+                click.echo("the page stays until Ctrl-C", err=True)
+                await interrupts.next()
+        return summaries
+
+    async def _open_page(self, page: AsyncExitStack) -> bool:
+        """Open the live page where it is wanted; return whether."""
+        if self._port is None:
+            return False
+        lecture = _lecture(self._titles)
+        self._captions = Captions(lecture, self._titles)
+        opened = await page.enter_async_context(opening(self._settings, port=self._port, lecture=lecture))
+        show_page(opened)
+        return True
+
+    async def _perform(self, interrupts: Interrupts) -> dict[str, Summary] | None:
         async with (
             connected(self._settings, "demo") as broker,
             monitoring(self._settings, broker, self._note) as monitor,
             scaling(self._settings, broker) as scaler,
         ):
-            await declare_upload_queue(broker, self._queue, delivery_limit=self._settings.delivery_limit)
-            reply_to = await self._replies.listen(broker, topology.reply_queue(unique_name("demo")))
-            publisher = Publisher(broker=broker, upload_queue=self._queue, reply_to=reply_to)
-            story = asyncio.create_task(self._tell(publisher, scaler))
+            for side in self._sides.values():
+                await side.prepare(broker)
+            story = asyncio.create_task(self._tell(scaler))
             loops = [asyncio.create_task(monitor.run()), asyncio.create_task(scaler.run())]
+            interrupted = interrupts.next()
             try:
-                await first_to_end(story, *loops, interrupts.next())
+                await first_to_end(story, *loops, interrupted)
                 complete = story.done()
-                final = len(scaler.workers())
+                final = {app: sum(w.app_id == app for w in scaler.workers()) for app in self._sides}
             finally:
                 with suppress(OSError):  # the terminal may be gone; drain the workers anyway
                     self._view.close()
-                for task in (story, *loops):
+                for task in (story, interrupted, *loops):  # the next Ctrl-C is for whoever waits then
                     task.cancel()
-                await asyncio.gather(story, *loops, return_exceptions=True)
+                await asyncio.gather(story, interrupted, *loops, return_exceptions=True)
                 await drain(scaler, interrupts)
-            worker_seconds = scaler.totals().worker_seconds
+            total = scaler.totals().worker_seconds
         await self._delete_queues()
-        return self._summary(publisher, final, worker_seconds) if complete else None
+        if not complete:
+            return None
+        return {
+            side.title: side.summary(final[app], total if len(self._sides) == 1 else self._billed(app))
+            for app, side in self._sides.items()
+        }
 
-    async def _tell(self, publisher: Publisher, scaler: Scaler) -> None:
+    def _billed(self, app: str) -> float:
+        newest = JournalReader(journal_path(self._settings)).latest(app)
+        return newest.bill.worker_seconds if newest and newest.bill else 0.0
+
+    async def _tell(self, scaler: Scaler) -> None:
         """Publish as planned, then wait for the last upload and for scaling in."""
         started_at = time.monotonic()
-        showing = asyncio.create_task(self._show(publisher, scaler))
+        sides = list(self._sides.values())
+        showing = asyncio.create_task(self._show(scaler))
         try:
-            await _until(lambda: any(w.phase == "ready" for w in scaler.workers()), FINISH_SECONDS)
+            await _until(lambda: _ready(scaler) >= set(self._sides), FINISH_SECONDS)
             naming = asyncio.create_task(self._name_phases())
-            await publisher.publish_all(self._requests(), pace=iter(self._plan.arrivals))
+            await asyncio.gather(*(side.publish() for side in sides))
             await naming
             self._phase = "waiting for the last upload"
-            await _until(lambda: not self._replies.outstanding, FINISH_SECONDS)
+            await _until(lambda: not any(side.replies.outstanding for side in sides), FINISH_SECONDS)
             self._phase = "waiting for the workers to scale in"
-            await _until(lambda: len(scaler.workers()) <= self._settings.min_workers, EBB_SECONDS)
+            least = self._settings.min_workers * len(sides)
+            await _until(lambda: len(scaler.workers()) <= least, EBB_SECONDS)
+            if self._captions is not None:
+                self._captions.end()
         finally:
             showing.cancel()
             self.duration = time.monotonic() - started_at
 
-    async def _show(self, publisher: Publisher, scaler: Scaler) -> None:
+    async def _show(self, scaler: Scaler) -> None:
         while True:
-            phases = [worker.phase for worker in scaler.workers()]
-            workers: dict[Phase, int] = {phase: phases.count(phase) for phase in SHOWN}
-            self._peak = max(self._peak, workers["ready"])
+            workers: dict[Phase, int] = dict.fromkeys(SHOWN, 0)
+            for app, side in self._sides.items():
+                phases = [worker.phase for worker in scaler.workers() if worker.app_id == app]
+                for phase in SHOWN:
+                    workers[phase] += phases.count(phase)
+                side.peak = max(side.peak, phases.count("ready"))
             self._view.show(
                 Now(
                     phase=self._phase,
-                    published=publisher.published,
-                    planned=len(self._plan.arrivals),
-                    stored=self._replies.stored,
+                    published=sum(side.published for side in self._sides.values()),
+                    planned=len(self._plan.arrivals) * len(self._sides),
+                    stored=sum(side.replies.stored for side in self._sides.values()),
                     workers=workers,
                 )
             )
@@ -213,65 +290,49 @@ class Demo:
         for phase in self._plan.phases:
             self._phase = phase.name
             self._view.say(f"{phase.name}: {phase.rate:g} uploads/s for {phase.seconds:.0f} s")
+            if self._captions is not None:
+                self._captions.phase(phase)
             await asyncio.sleep(phase.seconds)
 
-    async def _requests(self) -> AsyncIterator[UploadRequest]:
-        for number, (file, length) in enumerate(zip(self._plan.files, self._plan.sizes, strict=True)):
-            request_id = f"{self._app}-{number:04d}"
-            self._replies.expect(request_id)
-            yield UploadRequest(
-                app_id=self._app,
-                id=request_id,
-                type="file",
-                uri=file.as_uri(),
-                key=_key(number),
-                size_bytes=length,
-            )
-
     def _note(self, snapshot: Snapshot, decision: Decision) -> None:
+        side = self._sides.get(snapshot.app_id)
+        if side is None:
+            return
         self._view.snapshot = snapshot
+        if self._captions is not None:
+            self._captions.see(snapshot, decision)
         if sentence := change(decision):
-            self._decisions += 1
-            self._view.say(sentence, "bold")
+            side.decisions += 1
+            self._view.say(f"{side.title}: {sentence}" if len(self._sides) > 1 else sentence, "bold")
 
     async def _delete_queues(self) -> None:
         """Delete the demo's queues, because RabbitMQ may be shared; they have no consumers now."""
         reports = self._settings.report_queue
+        own = [side.queue for side in self._sides.values()]
         async with connected(self._settings, "demo") as broker:
             for queue in (
-                self._queue,
-                topology.dead_letter_queue(self._queue).name,
+                *own,
+                *(topology.dead_letter_queue(queue).name for queue in own),
                 reports,
                 topology.refused_report_queue(reports).name,
                 topology.scaling_queue(reports).name,
             ):
                 await broker.delete(queue)
 
-    def _summary(self, publisher: Publisher, final_workers: int, worker_seconds: float) -> Summary:
-        store = Path(self._settings.destination)
-        verified = lost = 0
-        for number in range(publisher.published):
-            stored = checksum(store / _key(number))
-            verified += stored is not None and stored == checksum(self._plan.files[number])
-            lost += stored is None
-        times = self._replies.response_times
-        return Summary(
-            published=publisher.published,
-            stored=self._replies.stored,
-            verified=verified,
-            lost=lost,
-            duplicates=self._replies.duplicates,
-            attainment=sum(t <= OBJECTIVE.seconds for t in times) / max(1, publisher.published),
-            p95_response_time=self._replies.percentiles()[1],
-            peak_workers=self._peak,
-            final_workers=final_workers,
-            worker_seconds=round(worker_seconds, 1),
-            decisions=self._decisions,
-        )
+
+def _lecture(titles: dict[str, str]) -> Lecture:
+    """Return the stage.
+
+    Raises:
+        SettingsError: the extra is not installed.
+    """
+    from upswell.dashboard.lecture import Lecture  # noqa: PLC0415 - only for the page
+
+    return Lecture(titles)
 
 
-def _key(number: int) -> str:
-    return f"{number:04d}"
+def _ready(scaler: Scaler) -> set[str]:
+    return {worker.app_id for worker in scaler.workers() if worker.phase == "ready"}
 
 
 async def _until(condition: Any, timeout: float) -> None:

@@ -20,6 +20,7 @@ EXTRAS = {
     "cloud": "S3, Google Cloud Storage, Azure",
     "dashboard": "upswell dashboard",
     "docker": "--fleet docker",
+    "fast": "rehearsal many times as fast",
     "keda": "KEDA's external scaler",
     "kubernetes": "--fleet kubernetes",
     "metrics": "--metrics",

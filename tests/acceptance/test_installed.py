@@ -14,6 +14,7 @@ import pytest
 from msgspec import Struct
 
 import upswell
+from upswell.extras import EXTRAS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -118,10 +119,9 @@ def test_what_is_missing_there_is_named_with_the_wheel_that_adds_it(
     python = environment / "bin/python"
     shown = run(python, "-m", "upswell.extras", folder=tmp_path).stdout
     assert shown == (
-        "not installed: cloud (S3, Google Cloud Storage, Azure), docker (--fleet docker), plot (--plot), "
-        "rules (rules in CEL); "
-        f"to add: uv pip install --python {environment} '{built.wheel}[cloud,docker,plot,rules]'\n"
+        f"not installed: {', '.join(f'{extra} ({what})' for extra, what in EXTRAS.items())}; "
+        f"to add: uv pip install --python {environment} '{built.wheel}[{','.join(EXTRAS)}]'\n"
     )
-    command = shown.partition("to add: ")[2].replace("cloud,docker,plot,rules", "rules")
+    command = shown.partition("to add: ")[2].replace(",".join(EXTRAS), "rules")
     run("bash", "-c", command, folder=tmp_path, PATH=f"{Path(uv()).parent}:{os.environ['PATH']}")
     assert "rules (" not in run(python, "-m", "upswell.extras", folder=tmp_path).stdout

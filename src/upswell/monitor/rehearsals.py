@@ -17,6 +17,7 @@ from upswell.errors import JournalError
 from upswell.events import get_logger
 from upswell.monitor.history import histories, rounds
 from upswell.simulator.application_rehearsal import ApplicationRehearsal, has_uploads
+from upswell.simulator.rehearsal import shadow_fleets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +69,7 @@ class Rehearsals:
         self._pasts: dict[str, History] = {}
         self._choices: deque[SettingChoice] = deque()
         self._working: Future[None] | None = None
+        self._prepared = False
 
     def __len__(self) -> int:
         """Return how many applications are rehearsed."""
@@ -141,6 +143,9 @@ class Rehearsals:
 
     def _rehearse(self, stages: Sequence[ApplicationRehearsal]) -> None:
         """Spend what is saved: most of it on the busiest, the rest by turns."""
+        if not self._prepared:  # once in a process, so it is not counted
+            self._prepared = True
+            shadow_fleets().prepare()
         self._credit = min(self._credit + self._a_round, _MOST_ROUNDS_SAVED * self._a_round)
         begun = self._clock()
         spendable = self._credit

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +79,16 @@ def packed(snapshot: Snapshot, signals: Signals) -> array[float]:
     return one
 
 
+@cache
+def shadow_fleets() -> type[Shadows]:
+    """Return what runs the fleets: compiled where the extra `fast` is installed, else numpy."""
+    try:
+        from upswell.simulator.compiled_shadows import CompiledShadows  # noqa: PLC0415 - half a second, 90 MB
+    except ImportError:
+        return Shadows
+    return CompiledShadows
+
+
 class Rehearsal:
     """The shadows of one application and the choice among them."""
 
@@ -111,7 +122,7 @@ class Rehearsal:
         self._really_late = 0.0
         # A family of its own: the policy's may change its mind about the start-up delay meanwhile.
         self.family = Family(settings, objective, start_delay)
-        self.shadows = Shadows(
+        self.shadows = shadow_fleets()(
             self.family,
             objective=objective,
             interval=self._bundle * interval,

@@ -18,10 +18,10 @@ from upswell.policies.slo.staffing import RecentMaximum, target
 if TYPE_CHECKING:
     from upswell.policies.slo.staffing import Family, Floats, Ints, Means
 
-_COLUMNS = 4
+COLUMNS = 4
 _AT_ONCE = 64
-_ABSENT = np.inf
-_LONG_AGO = -1e18
+ABSENT = np.inf
+LONG_AGO = -1e18
 
 
 class Shadows:
@@ -58,14 +58,16 @@ class Shadows:
         self._family, self._objective, self._interval = family, objective, interval
         self.slots, self._memory = slots, memory
         self._least, self._most = min_workers, max_workers
-        columns = max(_COLUMNS, workers * slots)
-        self._free_at: Floats = np.full((rows, columns), _ABSENT)
+        columns = max(COLUMNS, workers * slots)
+        self._free_at: Floats = np.full((rows, columns), ABSENT)
         """When each slot that is there is free, in no order."""
-        self._free_at[:, : workers * slots] = _LONG_AGO
+        self._free_at[:, : workers * slots] = LONG_AGO
         self._present = np.full(rows, workers * slots, dtype=np.int32)
         self._starting = np.zeros(rows, dtype=np.int32)
-        self._cohorts: list[tuple[float, Ints]] = []
-        """Slots that were asked for: when they will be ready, how many of each row."""
+        self._standby = bool(family.standby.any())
+        self._standing: Ints = family.standby * slots
+        self._cohorts: list[tuple[float, Ints, Ints]] = []
+        """Slots that were asked for: when they will be ready, how many of each row, and for its standby."""
         self._asleep = 0
         self._recent = RecentMaximum(family.keep * family.start_delay / interval, max_workers)
         self._arrivals: Floats = np.full(1, np.inf)
@@ -75,12 +77,18 @@ class Shadows:
         """Worker-seconds, decayed."""
         self.late: Floats = np.zeros(rows)
         """Uploads, decayed."""
+        self.starts: Floats = np.zeros(rows)
+        """Workers that were asked for, decayed."""
         self.count = 0.0
         """Uploads, decayed."""
         self.seen = 0.0
         """Episodes with uploads, decayed."""
         self._episode, self._episodes = episode, episodes
         self._elapsed = 0.0
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Do what is to be done once in a process before the first is made."""
 
     def advance(self, now: float, arrivals: Floats, services: Floats, load: float, means: Means) -> None:
         """Let one interval pass that ends `now`: the uploads arrive, the fleets serve and decide.
@@ -94,10 +102,14 @@ class Shadows:
         """
         self._elapsed += self._interval
         if len(arrivals):
+            forget = self._remembered(len(arrivals))
+            self.cost *= forget
+            self.late *= forget
+            self.starts *= forget
             self._arrive(arrivals, services)
         elif self._sleeps(now, load):
             self._asleep += 1
-            self.cost += self._least * self._interval
+            self.cost += (self._least + self._family.standby) * self._interval
             return
         self._wake()
         if self._cohorts:
@@ -106,7 +118,8 @@ class Shadows:
         present, per_worker = self._present, self.slots
         busy = present - (self._free_at <= now).sum(axis=1)
         have = present + self._starting
-        self.cost += have * (self._interval / per_worker)
+        paid = have + self._family.standby * per_worker if self._standby else have
+        self.cost += paid * (self._interval / per_worker)
         waiting = len(self._arrivals) - 1 - self._heads
         slots = self._family.slots(busy, waiting, present, load, means)
         if per_worker == 1:
@@ -134,7 +147,7 @@ class Shadows:
         """Return whether nothing is under way anywhere and every fleet is at its smallest."""
         if load > 0 or self._cohorts or self._asleep:
             return load == 0 and not self._cohorts
-        busy = (self._free_at > now - self._interval) & (self._free_at < _ABSENT)
+        busy = (self._free_at > now - self._interval) & (self._free_at < ABSENT)
         waiting = self._heads < len(self._arrivals) - 1
         more = self._present > self._least * self.slots
         return not (busy.any() or waiting.any() or more.any())
@@ -153,42 +166,51 @@ class Shadows:
         self._arrivals = np.concatenate((self._arrivals[taken:-1], arrivals, _NEVER))
         self._services = np.concatenate((self._services[taken:-1], services, _NEVER))
         self._heads -= taken
+
+    def _remembered(self, uploads: int) -> float:
+        """Count uploads that come; return the share of all that was counted before that is remembered."""
         elapsed, self._elapsed = self._elapsed, 0.0
         episodes = elapsed / self._episode
-        forget = math.exp(-min(len(arrivals) / self._memory, episodes / self._episodes))
-        self.cost *= forget
-        self.late *= forget
-        self.count = self.count * forget + len(arrivals)
+        share = math.exp(-min(uploads / self._memory, episodes / self._episodes))
+        self.count = self.count * share + uploads
         # A long silence is one episode's evidence, no more.
-        self.seen = self.seen * forget + min(1.0, episodes)
+        self.seen = self.seen * share + min(1.0, episodes)
+        return share
 
     def _join(self, now: float) -> None:
         """Let the slots in that are ready by `now`."""
-        waiting: list[tuple[float, Ints]] = []
-        for ready_at, counts in self._cohorts:
+        waiting: list[tuple[float, Ints, Ints]] = []
+        for ready_at, coming, resting in self._cohorts:
             if ready_at > now:
-                waiting.append((ready_at, counts))
-            elif counts.any():
-                self._make_room(int((self._present + counts).max()))
-                rows = np.flatnonzero(counts)
-                joining = counts[rows]
-                free_at = np.sort(self._free_at[rows], axis=1)
-                columns: Ints = np.arange(free_at.shape[1], dtype=np.int64)
-                present: Ints = self._present[rows][:, None]
-                mask = (columns >= present) & (columns < present + joining[:, None])
-                free_at[mask] = ready_at
-                self._free_at[rows] = free_at
-                self._present[rows] += joining
-                self._starting[rows] -= joining
+                waiting.append((ready_at, coming, resting))
+                continue
+            if self._standby:
+                self._standing += resting
+            rows = np.flatnonzero(coming)
+            if len(rows):
+                self._starting[rows] -= coming[rows]
+                self._enter(ready_at, rows, coming[rows])
         self._cohorts = waiting
+
+    def _enter(self, ready_at: float, rows: Ints, joining: Ints) -> None:
+        """Let so many slots in."""
+        most = max(int(self._present.max()), int((self._present[rows] + joining).max()))
+        self._make_room(most)
+        free_at = np.sort(self._free_at[rows], axis=1)
+        columns: Ints = np.arange(free_at.shape[1], dtype=np.int64)
+        present: Ints = self._present[rows][:, None]
+        mask = (columns >= present) & (columns < present + joining[:, None])
+        free_at[mask] = ready_at
+        self._free_at[rows] = free_at
+        self._present[rows] += joining
 
     def _make_room(self, most: int) -> None:
         """Keep as many columns as the largest fleet has slots, rounded up; some more after it has shrunk."""
         columns = self._free_at.shape[1]
-        wanted = _COLUMNS * max(1, math.ceil(most / _COLUMNS))
+        wanted = COLUMNS * max(1, math.ceil(most / COLUMNS))
         if wanted > columns:
             more = ((0, 0), (0, wanted - columns))
-            self._free_at = np.pad(self._free_at, more, constant_values=_ABSENT)
+            self._free_at = np.pad(self._free_at, more, constant_values=ABSENT)
         elif wanted < 0.75 * columns:
             self._free_at = np.sort(self._free_at, axis=1)[:, :wanted].copy()
 
@@ -196,11 +218,15 @@ class Shadows:
         """Start what can start by `now`."""
         total = len(self._arrivals) - 1
         rows = np.flatnonzero(self._heads < total)
+        late = np.zeros(len(self._heads), dtype=np.int64)
         while len(rows):
-            rows = self._start(rows, total, now)
+            rows = self._start(rows, total, now, late)
+        self.late += late
 
-    def _start(self, rows: Ints, total: int, now: float) -> Ints:
+    def _start(self, rows: Ints, total: int, now: float, late: Ints) -> Ints:
         """Start in each row the uploads whose starts are known at once; return the rows where more may start.
+
+        Those that will be late are counted.
 
         The k-th upload goes to the slot that is k-th to be free, if that was free when it arrived or is
         free before any of the uploads begun here ends.
@@ -225,11 +251,10 @@ class Shadows:
                 more = unknown[-1]
                 able[1:] &= ~unknown
         started = able.sum(axis=0)
-        late = (able & (finish > arrival + self._objective)).sum(axis=0)
+        late[rows] += (able & (finish > arrival + self._objective)).sum(axis=0)
         np.copyto(slot, finish, where=able)
         free_at[:, :count] = slot.T
         self._free_at[rows] = free_at
-        self.late[rows] += late
         heads += started
         self._heads[rows] = heads
         more = ((started == count) | (more & (started > 0))) & (heads < total)
@@ -238,15 +263,37 @@ class Shadows:
     def _scale(self, now: float, change: Ints) -> None:
         more = np.maximum(change, 0).astype(np.int32)
         if more.any():
-            self._cohorts.append((now + self._family.start_delay, more))
+            self.starts += more / self.slots
+            resting = self._call(now, more) if self._standby else more
+            self._cohorts.append((now + self._family.start_delay, more, resting))
             self._starting += more
         rows = np.flatnonzero(change < 0)
         if len(rows):
             self._send_away(now, rows, -change[rows])
 
+    def _call(self, now: float, more: Ints) -> Ints:
+        """Call from standby what there is of what is wanted, the nearest first; return what replaces it.
+
+        Who stands by works at once, who is on the way to stand by works when ready. `more` is what is left.
+        """
+        called = np.minimum(more, self._standing)
+        self._standing -= called
+        more -= called
+        rows = np.flatnonzero(called)
+        if len(rows):
+            self._enter(now, rows, called[rows])
+        for _, coming, resting in self._cohorts:
+            taken = np.minimum(more, resting)
+            np.subtract(resting, taken, out=resting)
+            np.add(coming, taken, out=coming)
+            self._starting += taken
+            more -= taken
+            called += taken
+        return called
+
     def _send_away(self, now: float, rows: Ints, surplus: Ints) -> None:
         """Call off what is starting, the latest first, then send idle slots away; never a busy one."""
-        for _, counts in reversed(self._cohorts):
+        for _, counts, _ in reversed(self._cohorts):
             called_off = np.minimum(counts[rows], surplus)
             counts[rows] -= called_off
             self._starting[rows] -= called_off
@@ -254,7 +301,7 @@ class Shadows:
         free_at = self._free_at[rows]
         free_at.sort(axis=1)
         gone = np.minimum(surplus, (free_at <= now).sum(axis=1))
-        free_at[np.arange(free_at.shape[1]) < gone[:, None]] = _ABSENT
+        free_at[np.arange(free_at.shape[1]) < gone[:, None]] = ABSENT
         self._free_at[rows] = free_at
         self._present[rows] -= gone
         self._make_room(int(self._present.max()))

@@ -58,13 +58,16 @@ class StaffingSetting(Struct, frozen=True):
     """Slots above the offered load, in its square roots; None: no such floor."""
     keep: float
     """Start-up delays for which the most that was wanted stays."""
+    standby: int = 0
+    """Workers kept connected and idle beyond those wanted."""
 
     def __str__(self) -> str:
         """Return the setting as people read it."""
         floor = "no floor" if self.beta is None else f"floor a + {self.beta:g} sqrt(a)"
         foresight = ", counting on those at work" if self.foresight else ""
         within = f"start within {self.patience:.0%} of the objective{foresight}"
-        return f"{within}, {floor}, keep for {self.keep:g} start-ups"
+        standby = f", {self.standby} on standby" if self.standby else ""
+        return f"{within}, {floor}, keep for {self.keep:g} start-ups{standby}"
 
 
 PATIENCES = (0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.75)
@@ -181,14 +184,15 @@ class Services:
 @cache
 def _columns(
     settings: tuple[StaffingSetting, ...],
-) -> tuple[Floats, Floats, NDArray[np.bool_], Floats, NDArray[np.bool_]]:
-    """Return keep, patience, foresight, beta and whether there is none: once for all applications."""
+) -> tuple[Floats, Floats, NDArray[np.bool_], Floats, NDArray[np.bool_], Ints]:
+    """Return keep, patience, foresight, beta, whether there is none, standby: once for all applications."""
     return (
         np.array([setting.keep for setting in settings]),
         np.array([setting.patience for setting in settings]),
         np.array([setting.foresight for setting in settings]),
         np.array([setting.beta or 0.0 for setting in settings]),
         np.array([setting.beta is None for setting in settings]),
+        np.array([setting.standby for setting in settings], dtype=np.int32),
     )
 
 
@@ -197,15 +201,16 @@ class Family:
 
     def __init__(self, settings: tuple[StaffingSetting, ...], objective: float, start_delay: float) -> None:
         self.settings = settings
-        self.keep, self._patience, self._foresight, self._beta, self._unfloored = _columns(settings)
+        columns = _columns(settings)
+        self.keep, self._patience, self._foresight, self.beta, self.unfloored, self.standby = columns
         self._objective = objective
         self.set_start_delay(start_delay)
 
     def set_start_delay(self, start_delay: float) -> None:
         """Take the start-up delay as measured now."""
         self.start_delay = start_delay
-        self._delay: Floats = np.where(self._foresight, start_delay, 0.0)
-        self.horizons: Floats = self._patience * self._objective + self._delay
+        self.delay: Floats = np.where(self._foresight, start_delay, 0.0)
+        self.horizons: Floats = self._patience * self._objective + self.delay
         self.distinct, inverse = np.unique(self.horizons, return_inverse=True)
         self._of_distinct = inverse.astype(np.int16)
 
@@ -227,12 +232,12 @@ class Family:
         work = in_flight * remaining + waiting * whole
         # Those at work can have done no more than there is to do: without the limit a large fleet would ask
         # for none.
-        done = np.minimum(present, work / self.horizons) * self._delay
-        backlog = np.ceil((work - done) / (self.horizons - self._delay) - ROUNDING)
+        done = np.minimum(present, work / self.horizons) * self.delay
+        backlog = np.ceil((work - done) / (self.horizons - self.delay) - ROUNDING)
         wanted = np.minimum(backlog, in_flight + waiting)
         if load > 0:
-            floor = np.ceil(load + self._beta * math.sqrt(load) - ROUNDING)
-            floor[self._unfloored] = 0.0
+            floor = np.ceil(load + self.beta * math.sqrt(load) - ROUNDING)
+            floor[self.unfloored] = 0.0
             wanted = np.maximum(wanted, floor)
         return wanted.astype(np.int64)
 
@@ -243,45 +248,46 @@ class RecentMaximum:
     def __init__(self, steps: Floats, most: int = 2**31 - 1) -> None:
         """Take times in steps, and the most that can be wanted: for 32,767 half the memory is enough."""
         dtype = np.int16 if most < 2**15 else np.int32
-        self._buckets: Ints = np.zeros((BUCKETS + 1, len(steps)), dtype=dtype)
-        self._step = 0
+        self.buckets: Ints = np.zeros((BUCKETS + 1, len(steps)), dtype=dtype)
+        """The most that was wanted in a part of its time, a column a setting: a ring."""
+        self.step = 0
         self.resize(steps)
 
     @property
     def longest(self) -> int:
         """Steps after which nothing earlier counts."""
-        return math.ceil(float(self._length.max()) * (BUCKETS + 1)) + 1
+        return math.ceil(float(self.length.max()) * (BUCKETS + 1)) + 1
 
     def resize(self, steps: Floats) -> None:
         """Take other times from now on, in steps."""
         # Many settings keep for the same time, so all but the buckets is held once for each distinct time.
         distinct, of_distinct = np.unique(steps, return_inverse=True)
-        self._of_distinct = of_distinct.astype(np.int16)
-        self._length = np.maximum(1.0, distinct / BUCKETS)
+        self.of_distinct = of_distinct.astype(np.int16)
+        self.length = np.maximum(1.0, distinct / BUCKETS)
         # A time of less than eight steps needs fewer buckets; one of none, only that of now.
-        self._used = np.minimum(np.ceil(distinct).astype(np.int64), BUCKETS) + 1
+        self.used = np.minimum(np.ceil(distinct).astype(np.int64), BUCKETS) + 1
         # What was wanted until now counts as wanted now: buckets of another length tell no more.
-        most = self._buckets.max(axis=0)
-        self._current = (self._step / self._length).astype(np.int64)
-        self._buckets[:] = 0
-        self._buckets[self._now()] = most
+        most = self.buckets.max(axis=0)
+        self.current = (self.step / self.length).astype(np.int64)
+        self.buckets[:] = 0
+        self.buckets[self._now()] = most
 
     def update(self, wanted: Ints) -> Ints:
         """Take in what each wants now, one step after the last, and return each one's recent maximum."""
-        self._step += 1
-        number = (self._step / self._length).astype(np.int64)
-        moved = number != self._current
-        self._current = number
+        self.step += 1
+        number = (self.step / self.length).astype(np.int64)
+        moved = number != self.current
+        self.current = number
         now = self._now()
-        before = self._buckets[now]
+        before = self.buckets[now]
         if moved.any():
-            before[moved[self._of_distinct]] = 0
-        self._buckets[now] = np.maximum(before, wanted)
-        return self._buckets.max(axis=0)
+            before[moved[self.of_distinct]] = 0
+        self.buckets[now] = np.maximum(before, wanted)
+        return self.buckets.max(axis=0)
 
     def _now(self) -> tuple[Ints, Ints]:
         """Return where each setting's newest bucket is."""
-        return (self._current % self._used)[self._of_distinct], _counting(len(self._of_distinct))
+        return (self.current % self.used)[self.of_distinct], _counting(len(self.of_distinct))
 
 
 @cache

@@ -118,6 +118,12 @@ def namespace(
         yield name
 
 
+@pytest.fixture
+def swarm_host(engine: docker_engine.DockerEngine, docker_host: None) -> None:
+    """Have the shared engine manage a Swarm of one node."""
+    engine.init_swarm()
+
+
 @pytest.fixture(scope="session")
 def postgres_session() -> Iterator[postgres_server.PostgresServer]:
     """The shared PostgreSQL server; each test has a database of its own."""

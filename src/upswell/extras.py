@@ -19,8 +19,9 @@ from urllib.parse import unquote, urlsplit
 EXTRAS = {
     "cloud": "S3, Google Cloud Storage, Azure",
     "dashboard": "upswell dashboard",
-    "docker": "--fleet docker",
     "fast": "rehearsal many times as fast",
+    "docker": "--fleet docker, --fleet swarm",
+    "docker-ssh": "a Docker engine over SSH",
     "keda": "KEDA's external scaler",
     "kubernetes": "--fleet kubernetes",
     "metrics": "--metrics",

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from support import s3_server
+from support.docker_engine import engine_over_tcp
 from upswell.broker import open_broker, topology
 from upswell.broker.orders import Orders
 from upswell.broker.protocol import Broker, Message
 from upswell.errors import FleetError
-from upswell.fleets.docker import DockerFleet
+from upswell.fleets.docker import DockerFleet, check_engine
+from upswell.fleets.environment import worker_environment
 from upswell.fleets.protocol import WorkerSpec
+from upswell.fleets.secrets_in_memory import in_memory
 from upswell.messages import OperatorOrder, ScaleRequest, UploadRequest, encode
 from upswell.scaler import Scaler
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from support.docker_engine import DockerEngine
 
@@ -333,17 +336,110 @@ def test_an_image_written_by_others_starts_as_its_author_meant_it(
     asyncio.run(scenario())
 
 
-@pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-)
 def test_an_engine_that_is_away_is_not_an_empty_fleet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
 
     async def scenario() -> None:
+        fleet = DockerFleet(settings_for(tmp_path))
         with pytest.raises(FleetError, match="cannot reach the Docker engine"):
-            await DockerFleet(settings_for(tmp_path)).list()
+            await fleet.list()
+        await fleet.close()
 
     asyncio.run(scenario())
-    gc.collect()  # Docker's client forgets a socket that could not connect: let it be missed here
+
+
+def test_a_container_is_confined_and_nothing_of_it_shows_a_secret(
+    engine: DockerEngine, tmp_path: Path, image: str, docker_host: None
+) -> None:
+    settings = msgspec.structs.replace(
+        settings_for(tmp_path, "amqp://me:hunter2@127.0.0.1:1"),
+        destination="s3://bucket",
+        source_roots=[],
+        fleets={"docker": {"image": IMAGE, "memory": "256m", "cpus": 0.5, "pids_limit": 100}},
+    )
+    worker = msgspec.structs.replace(spec(), environment=worker_environment(settings.for_app(APP), APP))
+
+    async def scenario() -> None:
+        fleet = DockerFleet(settings)
+        await fleet.start(worker)
+        try:
+            shown = engine.docker("inspect", "upswell-w1")
+            assert "hunter2" not in shown
+            found = json.loads(shown)[0]
+            assert found["HostConfig"]["ReadonlyRootfs"]
+            assert found["HostConfig"]["CapDrop"] == ["ALL"]
+            assert found["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
+            assert found["HostConfig"]["PidsLimit"] == 100
+            assert found["HostConfig"]["Memory"] == 256 * 1024**2
+            assert found["HostConfig"]["NanoCpus"] == 500_000_000
+            assert "/tmp" in found["HostConfig"]["Tmpfs"]
+            assert found["Config"]["User"].split(":")[0] == str(os.getuid() or 10001)
+            assert [(m["Destination"], m["RW"]) for m in found["Mounts"]] == [("/run/upswell/secrets", False)]
+            assert len(found["Config"]["Labels"]["upswell.settings"]) == 12
+            inside = Path(found["Mounts"][0]["Source"])
+            assert in_memory(inside)
+            ours = ("exec", "upswell-w1", "python3", "-c")
+            read = "import pathlib; print(len(pathlib.Path('/run/upswell/secrets/AMQPURL').read_text()))"
+            assert engine.docker(*ours, read).strip() == str(len(settings.broker_url))
+            with pytest.raises(RuntimeError, match="Read-only file system"):
+                engine.docker(*ours, "open('/opt/upswell/x', 'w')")
+        finally:
+            await fleet.kill("w1")
+            await until_ended(fleet)
+            await fleet.forget("w1")
+            await fleet.close()
+        assert not os.path.exists(inside)  # noqa: PTH110, ASYNC240 - in memory
+
+    asyncio.run(scenario())
+
+
+async def until_ended(fleet: DockerFleet) -> None:
+    deadline = time.monotonic() + 60
+    while [worker.state for worker in await fleet.list()] != ["exited"]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+def test_an_engine_elsewhere_shares_no_folder_and_says_so(
+    tmp_path: Path, image: str, docker_host: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine_over_tcp(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        settings = settings_for(tmp_path)
+        message = failure(settings, spec())
+        assert "the Docker engine is on another machine" in message
+        assert "set AMQPURL, a destination such as s3://bucket/contained" in message
+        with pytest.raises(FleetError, match="is on another machine"):
+            asyncio.run(check_engine(settings))
+
+
+def test_an_engine_elsewhere_hands_a_worker_its_secrets_by_its_input(
+    engine: DockerEngine, tmp_path: Path, image: str, docker_host: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = msgspec.structs.replace(
+        settings_for(tmp_path, "amqp://me:hunter2@127.0.0.1:1"), destination="s3://bucket", source_roots=[]
+    )
+    keys = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_REGION": "us-east-1"}
+    environment = {**worker_environment(settings.for_app(APP), APP), **keys}
+    worker = msgspec.structs.replace(spec(), environment=environment)
+
+    async def scenario() -> None:
+        fleet = DockerFleet(settings)
+        await fleet.start(worker)
+        try:
+            assert "hunter2" not in engine.docker("inspect", "upswell-w1")
+            # It knows where its broker is, so it has read its input.
+            while "127.0.0.1:1" not in (printed := await fleet.last_lines("w1")):
+                assert [found.state for found in await fleet.list()] == ["running"], printed
+                await asyncio.sleep(0.1)
+        finally:
+            await fleet.kill("w1")
+            await until_ended(fleet)
+            await fleet.forget("w1")
+            await fleet.close()
+
+    with engine_over_tcp(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        asyncio.run(scenario())

@@ -7,16 +7,23 @@ the tests' containers use the host's network.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
 BASE = "upswell-base:test"
@@ -46,25 +53,39 @@ def missing() -> str | None:
 
 
 class DockerEngine:
-    """An engine that answers; usable as a context manager. One that was running before is left running."""
+    """An engine that answers; usable as a context manager. One that was running before is left running.
 
-    def __init__(self) -> None:
+    Args:
+        private: take no engine that is running, so that this one can be stopped.
+        netns: network namespace to run in; its containers run there, too.
+        flags: more options of dockerd.
+    """
+
+    def __init__(self, *, private: bool = False, netns: str = "", flags: Sequence[str] = ()) -> None:
+        self._private = private
+        self._netns = netns
+        self._more_flags = tuple(flags)
+        self._driver = ""
+        self._swarm_ours = False
         # Not a folder of pytest's: what a killed engine leaves mounted there would fail later sessions.
         self._folder = Path(tempfile.mkdtemp(prefix="upswell-docker.", dir="/var/tmp"))
         self._engine: subprocess.Popen[bytes] | None = None
-        self.host: str | None = os.environ.get("DOCKER_HOST")
+        self.host: str | None = None if private else os.environ.get("DOCKER_HOST")
 
     def start(self) -> None:
         """Find a running engine, or start one."""
-        if _answers(None):
+        if not self._private and _answers(None):
             return
         for driver in ("overlay2", "vfs"):
             if self._start(driver):
+                self._driver = driver
                 return
         raise RuntimeError(f"dockerd did not start: {self.log()}")
 
     def stop(self) -> None:
         """Stop the private engine, and with it its containers, and drop its data."""
+        if self._swarm_ours and self._engine is None:
+            self.docker("swarm", "leave", "--force")
         engine, self._engine = self._engine, None
         if engine is not None:
             self._stop(engine)
@@ -72,6 +93,31 @@ class DockerEngine:
             if line.split()[1].startswith(f"{self._folder}/"):
                 subprocess.run(["umount", "--lazy", line.split()[1]], check=False)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def init_swarm(self) -> None:
+        """Make the engine a Swarm's manager, on this machine's loopback alone, if it is none yet."""
+        if self.docker("info", "--format", "{{.Swarm.LocalNodeState}}").strip() == "active":
+            return
+        port, data_port = free_port(), free_port(socket.SOCK_DGRAM)
+        where = ("--advertise-addr", f"127.0.0.1:{port}", "--listen-addr", f"127.0.0.1:{port}")
+        self.docker("swarm", "init", *where, "--data-path-port", str(data_port))
+        self._swarm_ours = True
+
+    def pausing(self) -> EnginePause:
+        """Return what ends and starts the engine again, with the same data and address."""
+        return EnginePause(self)
+
+    def halt(self) -> None:
+        """End the private engine, and with it its containers; its data stay."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.send_signal(signal.SIGTERM)
+            engine.wait(60)
+
+    def resume(self) -> None:
+        """Start the private engine again."""
+        if self._engine is None and not self._start(self._driver):
+            raise RuntimeError(f"dockerd did not start again: {self.log()}")
 
     def _stop(self, engine: subprocess.Popen[bytes]) -> None:
         running = self.docker("ps", "--quiet").split()
@@ -162,18 +208,20 @@ class DockerEngine:
 
     def _start(self, driver: str) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
-        socket = self._folder / "docker.sock"
+        address = self._folder / "docker.sock"
         # Should the tests be killed, the kernel has it end, and its containers with it.
         setpriv = shutil.which("setpriv")
         command = [
             *([setpriv, "--pdeathsig", "TERM"] if setpriv else []),
+            *(["ip", "netns", "exec", self._netns] if self._netns else []),
             "dockerd",
             f"--data-root={self._folder / 'data'}",
             f"--exec-root={self._folder / 'exec'}",
             f"--pidfile={self._folder / 'pid'}",
-            f"--host=unix://{socket}",
+            f"--host=unix://{address}",
             f"--storage-driver={driver}",
             *_FLAGS,
+            *self._more_flags,
         ]
         with (self._folder / "log").open("ab") as output:
             # In a session of its own, so that Ctrl-C at the tests does not end it before its containers.
@@ -184,7 +232,7 @@ class DockerEngine:
                 stderr=output,
                 start_new_session=True,
             )
-        self.host = f"unix://{socket}"
+        self.host = f"unix://{address}"
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._engine.poll() is None:
             if _answers(self.host):
@@ -193,6 +241,65 @@ class DockerEngine:
         self._engine.kill()
         self._engine.wait()
         return False
+
+
+class EnginePause:
+    """Takes an engine away and brings it back."""
+
+    def __init__(self, engine: DockerEngine) -> None:
+        self.stop = engine.halt
+        self.start = engine.resume
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a port that is free at present, below those that the kernel gives to anybody."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextlib.contextmanager
+def engine_over_tcp(address: str) -> Iterator[str]:
+    """Yield a TCP address that leads to an engine's socket: to its client, an engine on another machine."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_unix_connection(address.removeprefix("unix://"))
+
+        async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(65_536):
+                target.write(data)
+                await target.drain()
+            if target.can_write_eof():
+                target.write_eof()
+
+        with contextlib.suppress(OSError):
+            await asyncio.gather(copy(reader, ours), copy(theirs, writer))
+        for stream in (ours, writer):
+            stream.close()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    opening = asyncio.run_coroutine_threadsafe(asyncio.start_server(carry, "127.0.0.1", 0), loop)
+    server = opening.result(60)
+    try:
+        yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        asyncio.run_coroutine_threadsafe(_end(server), loop).result(60)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _end(server: asyncio.Server) -> None:
+    server.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)  # closed transports say so
 
 
 def _answers(host: str | None) -> bool:

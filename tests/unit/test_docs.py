@@ -94,13 +94,12 @@ def test_every_name_in_code_type_is_in_the_code(page: str) -> None:
 
 
 def test_the_image_that_the_readme_builds_is_one_that_the_fleet_looks_for() -> None:
-    pytest.importorskip("docker")
-    from upswell.fleets.docker import settings_of_workers  # noqa: PLC0415 - it needs the extra docker
+    from upswell.fleets.docker_settings import docker_settings  # noqa: PLC0415
 
     readme = read("README.md")
     app = re.findall(r"UPSWELL_APPS=(\w+)", readme)
     built = re.findall(r"docker build -t (\S+)", readme)
-    assert built == [settings_of_workers(Settings(), app[0]).image]
+    assert built == [docker_settings(Settings(), app[0]).image]
 
 
 def test_the_version_is_the_same_everywhere() -> None:

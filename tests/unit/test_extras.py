@@ -21,7 +21,7 @@ class Installed:
     requires = (
         "click>=8.1",
         "obstore>=0.9; extra == 'cloud'",
-        "docker>=7.1; extra == 'docker'",
+        "aiodocker>=0.27; extra == 'docker'",
         "tzdata; python_version > '3' and extra == 'rules'",
         "cel; extra == 'rules'",
         "psycopg[binary]>=3.2; extra == 'examples'",
@@ -110,11 +110,11 @@ def test_what_is_not_installed_is_said_once_with_its_command(
 ) -> None:
     installed_from(monkeypatch, None)
     monkeypatch.setattr(
-        extras, "_is_installed", {"obstore": True, "docker": False, "tzdata": True, "cel": False}.get
+        extras, "_is_installed", {"obstore": True, "aiodocker": False, "tzdata": True, "cel": False}.get
     )
     extras.main()
     assert capsys.readouterr().out == (
-        "not installed: docker (--fleet docker), rules (rules in CEL); "
+        "not installed: docker (--fleet docker, --fleet swarm), rules (rules in CEL); "
         "to add: pip install 'upswell[docker,rules]'\n"
     )
     monkeypatch.setattr(extras, "_is_installed", lambda _package: True)

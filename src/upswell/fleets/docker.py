@@ -1,77 +1,61 @@
 """Workers as Docker containers.
 
 In: worker specs. Out: containers named `upswell-{worker_id}`, whose labels hold all the fleet's state. It
-does not know why a worker is needed. The only module that imports the Docker client.
+does not know why a worker is needed, and touches no container without its installation's label.
 
 Containers have no restart policy: the scaler replaces crashed workers, counting crashes and backing off.
 Docker `stop` is never used, because it kills after a timeout: draining is SIGTERM alone, however long it
-takes.
+takes. The engine's events say what changes; it is asked for a full list once a minute, and three questions a
+worker: create, start, remove. An engine on another machine shares no folder: there a worker reads its secrets
+from its input.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from datetime import datetime
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
-import docker as _docker
-import docker.errors as _docker_errors
-import requests
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from upswell.errors import FleetError
-from upswell.fleets.environment import identity
+from upswell.fleets.container_options import container_options
+from upswell.fleets.docker_settings import DockerSettings, docker_settings
+from upswell.fleets.engine import Engine, EngineRefusalError
+from upswell.fleets.engine_logs import LAST_LINES, log_part, log_window
+from upswell.fleets.environment import identity, parted
+from upswell.fleets.known_workers import KnownWorkers
 from upswell.fleets.mounts import mounts
 from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
-from upswell.safe import safe
-from upswell.settings import Setting
+from upswell.fleets.secrets_in_memory import IN_CONTAINER, SecretsInMemory
+from upswell.fleets.worker_labels import INSTALLATION, labelled, labels, platform_name
+from upswell.fleets.worker_settings import settings_hash, worker_settings
+from upswell.settings.secret_files import FROM_INPUT, SECRETS_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.settings import Settings
 
-# The client has no types: `Any` from here on.
-docker: Any = cast("Any", _docker)
-errors: Any = cast("Any", _docker_errors)
-
-FLEET, APP, WORKER = "upswell.fleet", "upswell.app", "upswell.worker"
-REQUESTED_AT, STANDBY, REPORTS_STATUS = "upswell.requested_at", "upswell.standby", "upswell.reports_status"
-
 IMAGE_LABEL = "upswell.image"
 """Label of images built from our Dockerfile: their workers take our arguments, report and obey."""
 
-_CONNECTIONS = 4
-"""Concurrent requests to the engine: starting a container takes 0.2 s, most of which overlaps."""
-
-_LOG_LINES = 5
-_LOG_LIMITS = {"max-size": "5m", "max-file": "2"}
 _ENDED = ("exited", "dead", "removing")
-_NO_SUCH_STATE = 409
-"""The engine's answer to a signal for a container that is not running."""
-
-T = TypeVar("T")
-
-
-class DockerSettings(Struct, frozen=True):
-    """The settings `[fleets.docker]`."""
-
-    image: Annotated[
-        str, Setting("Image of the workers; {app_id} is replaced by the application's name.")
-    ] = "{app_id}_worker_container/dst2018:0.1"
-    network: Annotated[
-        str,
-        Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\Z"),
-        Setting("Docker network of the workers.", form="the name of a network"),
-    ] = "host"
+_EXIT_CODE = re.compile(r"\AExited \((-?\d+)\)")
+_NOT_THERE, _CONFLICT = 404, 409
+_WATCH_AGAIN_SECONDS = 1.0
+_IMAGE_USER = (10001, 10001)
 
 
-def settings_of_workers(settings: Settings, app_id: str) -> DockerSettings:
-    """Return the settings of one application's workers, with its image's full name."""
-    own = settings.for_app(app_id).own("fleets", "docker", DockerSettings)
-    return DockerSettings(own.image.replace("{app_id}", app_id), own.network)
+class WorkerImage(Struct, frozen=True):
+    """What an image says of itself: whether it is ours, and its user where that is a number."""
+
+    own: bool
+    user: tuple[int, int]
 
 
 class DockerFleet:
@@ -83,222 +67,264 @@ class DockerFleet:
     def __init__(self, settings: Settings) -> None:
         """Take network, mounts and images from `settings`; the engine is not contacted yet."""
         self._settings = settings
-        self._name = str(settings.state_path)
-        self._client: Any = None
-        self._starting: set[str] = set()
-        self._connections = asyncio.Semaphore(_CONNECTIONS)
+        own = settings.own("fleets", "docker", DockerSettings)
+        self._installation = own.installation or str(settings.state_path)
+        self._secrets = SecretsInMemory(own.tmpfs_dir, self._installation)
+        self._engine = Engine()
+        self._known = KnownWorkers(self._look)
+        self._images: dict[str, WorkerImage] = {}
 
     async def start(self, worker: WorkerSpec) -> None:
         """Create and start a container; its image must already exist on the engine's machine."""
-        self._starting.add(worker.worker_id)
-        try:
-            await self.ask(lambda client: self._start(client, worker))
-        finally:
-            self._starting.discard(worker.worker_id)
+        chosen = docker_settings(self._settings, worker.app_id)
+        image = await self._image(worker, chosen.image)
+        told = labels(
+            worker,
+            self._installation,
+            settings_hash(worker_settings(self._settings.for_app(worker.app_id), worker.app_id)),
+            reports_status=image.own,
+        )
+        known = labelled(told)
+        if known is None:
+            raise FleetError(f"not a worker: {worker.worker_id!r}")
+        with self._known.starting(known):
+            await self._start(worker, chosen, image, told)
 
     async def list(self) -> list[FleetWorker]:
         """Return the containers with this fleet's label."""
-        return await self.ask(self._list)
+        return await self._known.all()
 
-    async def watch(self, on_change: Callable[[], None]) -> None:  # noqa: ARG002
-        """Wait."""
-        await asyncio.get_running_loop().create_future()
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Follow the engine's events; where they end, begin anew."""
+        filters = {
+            "type": ["container"],
+            "label": [f"{INSTALLATION}={self._installation}"],
+            "event": ["create", "start", "die", "destroy"],
+        }
+        while True:
+            try:
+                async with self._engine.events(filters) as next_event:
+                    with self._known.watched():
+                        on_change()  # what happened before is in the next list
+                        while (event := await next_event()) is not None:
+                            self._note(event)
+                            on_change()
+            except FleetError:
+                pass  # `list` says why
+            on_change()
+            await asyncio.sleep(_WATCH_AGAIN_SECONDS)
 
     async def drain(self, worker_id: str) -> None:
         """Send SIGTERM."""
-        await self.ask(lambda client: _signal(client, worker_id, "SIGTERM"))
+        await self._signal(worker_id, "SIGTERM")
 
     async def kill(self, worker_id: str) -> None:
         """Send SIGKILL."""
-        await self.ask(lambda client: _signal(client, worker_id, "SIGKILL"))
+        await self._signal(worker_id, "SIGKILL")
 
     async def forget(self, worker_id: str) -> None:
         """Remove an exited container; the engine refuses to remove a running one without force."""
-        await self.ask(lambda client: _remove(client, worker_id))
+        name = platform_name(worker_id)
+        try:
+            await self._engine.ask(lambda docker: docker.containers.container(name).delete(v=True))
+        except EngineRefusalError as error:
+            if error.status != _NOT_THERE:
+                raise
+        self._known.drop(worker_id)
+        await asyncio.to_thread(self._secrets.remove, worker_id)
 
     async def last_lines(self, worker_id: str) -> str:
         """Return the container's last lines of output."""
-        return await self.ask(lambda client: _last_lines(client, worker_id))
+        return "\n".join((await self.read_log(worker_id, limit=LAST_LINES)).lines)
 
     async def read_log(self, worker_id: str, *, after: str | None = None, limit: int = 1000) -> LogPart:
         """Return lines of the container's output, which goes with the container."""
-        return await self.ask(lambda client: _read_log(client, worker_id, after, limit))
+        name, window = platform_name(worker_id), log_window(after, limit)
+        try:
+            printed = await self._engine.ask(
+                lambda docker: docker.containers.container(name).log(
+                    stdout=True, stderr=True, timestamps=True, **window
+                )
+            )
+        except EngineRefusalError as error:
+            if error.status not in (_NOT_THERE, _CONFLICT):
+                raise
+            return LogPart([], after or "")
+        return log_part(printed, after, limit)
 
     async def close(self) -> None:
         """Disconnect from the engine; the containers keep running."""
-        if self._client is not None:
-            await asyncio.to_thread(self._client.close)
-            self._client = None
+        await self._engine.close()
 
-    async def ask(self, question: Callable[[Any], T]) -> T:
-        """Call a function with the client in a thread and return its result."""
-        async with self._connections:
-            return await asyncio.to_thread(self._answer, question)
+    async def check(self) -> str:
+        """Check for `upswell doctor` that every application's workers could start."""
+        for app_id in self._settings.apps:
+            chosen = docker_settings(self._settings, app_id)
+            if (await self._image(_probe(app_id), chosen.image)).own:
+                self._shared(app_id)
+        count = len(self._settings.apps)
+        return f"{count} image{'' if count == 1 else 's'} found" if count else ""
 
-    def _answer(self, question: Callable[[Any], T]) -> T:
-        try:
-            if self._client is None:
-                self._client = docker.from_env()
-            return question(self._client)
-        except errors.APIError as error:
-            raise FleetError(f"Docker engine refused: {safe(str(error.explanation or error))}") from error
-        except (errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-            raise FleetError(
-                "cannot reach the Docker engine (is it running? are you in the docker group? "
-                f"UPSWELL_FLEET=process does without it): {safe(str(error))}"
-            ) from error
-
-    def _start(self, client: Any, worker: WorkerSpec) -> None:
-        chosen = settings_of_workers(self._settings, worker.app_id)
-        own = _is_ours(client, worker, chosen.image)
-        container = client.containers.create(
-            chosen.image, network=chosen.network, **self._options(worker, own=own)
+    async def _start(
+        self, worker: WorkerSpec, chosen: DockerSettings, image: WorkerImage, told: dict[str, str]
+    ) -> None:
+        shared = self._shared(worker.app_id) if image.own else []
+        user = self._user(image, shared=bool(shared))
+        variables = {**worker.environment, **identity(worker)}
+        secrets: tuple[str, str] | None = None
+        fed: bytes | None = None
+        if image.own:
+            variables, hidden = parted(variables)
+            if self._engine.address_elsewhere():
+                variables[SECRETS_VARIABLE], fed = FROM_INPUT, msgspec.json.encode(hidden)
+            else:
+                variables[SECRETS_VARIABLE] = IN_CONTAINER
+                folder = await asyncio.to_thread(self._secrets.write, worker.worker_id, hidden, user)
+                secrets = (str(folder), IN_CONTAINER)
+        options = container_options(
+            worker,
+            chosen,
+            own=image.own,
+            environment=variables,
+            labels=told,
+            mounts=shared,
+            secrets=secrets,
+            user=f"{user[0]}:{user[1]}" if image.own else None,
+            state_path=str(self._settings.state_path),
+            fed=fed is not None,
         )
+        new = await self._create(worker, chosen.image, options)
+        name = platform_name(worker.worker_id)
         try:
-            container.start()
-        except errors.APIError:
-            container.remove(force=True)
+            await self._engine.start_container(name, fed if new else None)
+        except FleetError:
+            if new:
+                await self._engine.ask(lambda docker: docker.containers.container(name).delete(force=True))
             raise
 
-    def _options(self, worker: WorkerSpec, *, own: bool) -> dict[str, Any]:
-        """Return the container's options; an image that is not ours keeps its own command."""
-        arguments = ["worker", "--app", worker.app_id, *(["--standby"] if worker.standby else [])]
-        shared = mounts(self._settings.for_app(worker.app_id)) if own else []
+    async def _create(self, worker: WorkerSpec, image: str, options: dict[str, Any]) -> bool:
+        """Create a container; False: one of that name is there already, its start was asked for before."""
+        try:
+            await self._engine.ask(
+                lambda docker: docker.containers.create(options, name=platform_name(worker.worker_id))
+            )
+        except EngineRefusalError as error:
+            if error.status == _NOT_THERE and "image" in error.reason.lower():
+                self._images.pop(image, None)
+                raise _image_missing(worker.app_id, image) from error
+            if error.status != _CONFLICT:
+                raise
+            return False
+        return True
+
+    def _user(self, image: WorkerImage, *, shared: bool) -> tuple[int, int]:
+        """Return who a worker runs as: who owns what it shares with the host, else the image's user.
+
+        A scaler that is not root can give its secrets to nobody else.
+        """
+        return (os.getuid(), os.getgid()) if shared or os.getuid() else image.user
+
+    def _shared(self, app_id: str) -> list[Any]:
+        """Return the folders that an application's workers share with this machine; make those that miss.
+
+        Raises:
+            FleetError: the engine is on another machine, which has none of them.
+        """
+        shared = mounts(self._settings.for_app(app_id))
+        elsewhere = self._engine.address_elsewhere()
+        if elsewhere and shared:
+            raise FleetError(
+                f"the Docker engine is on another machine ({elsewhere}), whose workers cannot share "
+                f"{', '.join(mount.path for mount in shared)} of this one: set AMQPURL, a destination "
+                f"such as s3://bucket/{app_id}, and source_roots to an empty list"
+            )
         for mount in shared:
             if not mount.read_only:
                 Path(mount.path).mkdir(parents=True, exist_ok=True)
-        return {
-            "name": _container(worker.worker_id),
-            "command": arguments if own else None,
-            "environment": {**worker.environment, **identity(worker)},
-            "labels": {
-                FLEET: self._name,
-                APP: worker.app_id,
-                WORKER: worker.worker_id,
-                REQUESTED_AT: repr(worker.requested_at),
-                STANDBY: str(worker.standby),
-                REPORTS_STATUS: str(own),
-            },
-            "mounts": [
-                docker.types.Mount(mount.path, mount.path, type="bind", read_only=mount.read_only)
-                for mount in shared
-            ],
-            # Shared files belong to the scaler's user; without them the image's own unprivileged user is
-            # enough.
-            "user": f"{os.getuid()}:{os.getgid()}" if shared else None,
-            "init": True,
-            "security_opt": ["no-new-privileges"],
-            "restart_policy": {"Name": "no"},
-            "log_config": docker.types.LogConfig(type="json-file", config=_LOG_LIMITS),
-        }
+        return shared
 
-    def _list(self, client: Any) -> list[FleetWorker]:
-        found = client.api.containers(all=True, filters={"label": f"{FLEET}={self._name}"})
-        return [self._worker(client, summary) for summary in found]
+    async def _image(self, worker: WorkerSpec, name: str) -> WorkerImage:
+        """Return what an image says of itself, asked once; FleetError where it is missing or unfit."""
+        if name not in self._images:
+            try:
+                found = await self._engine.ask(lambda docker: docker.images.inspect(name))
+            except EngineRefusalError as error:
+                if error.status != _NOT_THERE:
+                    raise
+                raise _image_missing(worker.app_id, name) from error
+            self._images[name] = _described(found.get("Config") or {})
+        image = self._images[name]
+        if worker.standby and not image.own:
+            raise FleetError(
+                f"standby workers need an image built from Upswell's Dockerfile, but {name!r} has no label "
+                f"{IMAGE_LABEL}; set standby_workers = 0 for {worker.app_id}"
+            )
+        return image
 
-    def _worker(self, client: Any, summary: dict[str, Any]) -> FleetWorker:
-        labels: dict[str, str] = summary["Labels"]
-        worker_id = labels[WORKER]
+    async def _signal(self, worker_id: str, signal: str) -> None:
+        name = platform_name(worker_id)
+        try:
+            await self._engine.ask(lambda docker: docker.containers.container(name).kill(signal=signal))
+        except EngineRefusalError as error:
+            if error.status not in (_NOT_THERE, _CONFLICT):  # the latter: it is not running
+                raise
+
+    async def _look(self) -> list[FleetWorker]:
+        filters = {"label": [f"{INSTALLATION}={self._installation}"]}
+        found = await self._engine.ask(lambda docker: docker.containers.list(all=True, filters=filters))
+        workers = [worker for container in found if (worker := self._listed(container))]
+        known = {worker.worker_id for worker in workers}
+        await asyncio.to_thread(self._secrets.prune, known)
+        return workers
+
+    def _listed(self, summary: Any) -> FleetWorker | None:
+        worker = labelled(summary["Labels"])
+        if worker is None:
+            return None
+        state = summary["State"]
         # Created but not being started: its scaler died in between.
-        exited = summary["State"] in _ENDED or (
-            summary["State"] == "created" and worker_id not in self._starting
-        )
-        return FleetWorker(
-            worker_id=worker_id,
-            app_id=labels[APP],
-            state="exited" if exited else "running",
-            requested_at=float(labels[REQUESTED_AT]),
-            exit_code=_exit_code(client, summary["Id"]) if exited else None,
-            standby=labels[STANDBY] == "True",
-            reports_status=labels[REPORTS_STATUS] == "True",
-        )
+        if state in _ENDED or (state == "created" and not self._known.is_starting(worker.worker_id)):
+            code = _EXIT_CODE.match(summary["Status"])
+            return replace(worker, state="exited", exit_code=int(code[1]) if code else None)
+        return worker
+
+    def _note(self, event: dict[str, Any]) -> None:
+        """Take in what an event says: its attributes hold the container's labels."""
+        told: dict[str, str] = event["Actor"]["Attributes"]
+        worker = labelled(told)
+        if worker is None:
+            return
+        if event["Action"] == "destroy":
+            self._known.drop(worker.worker_id)
+        elif event["Action"] == "die":
+            self._known.put(replace(worker, state="exited", exit_code=int(told["exitCode"])))
+        else:
+            self._known.put(worker)
 
 
-async def check_images(settings: Settings) -> str:
+async def check_engine(settings: Settings) -> str:
     """Check that the engine has every application's image; a FleetError names a missing one."""
     fleet = DockerFleet(settings)
     try:
-        for app_id in settings.apps:
-            image = settings_of_workers(settings, app_id).image
-            await fleet.ask(lambda client, app_id=app_id, image=image: _labels(client, app_id, image))
+        return await fleet.check()
     finally:
         await fleet.close()
-    count = len(settings.apps)
-    return f"{count} image{'' if count == 1 else 's'} found" if count else ""
 
 
-def _is_ours(client: Any, worker: WorkerSpec, image: str) -> bool:
-    """Return whether a worker's image was built from our Dockerfile; FleetError if it must be but is not."""
-    own = IMAGE_LABEL in _labels(client, worker.app_id, image)
-    if worker.standby and not own:
-        raise FleetError(
-            f"standby workers need an image built from Upswell's Dockerfile, but {image!r} has no label "
-            f"{IMAGE_LABEL}; set standby_workers = 0 for {worker.app_id}"
-        )
-    return own
-
-
-def _labels(client: Any, app_id: str, image: str) -> dict[str, str]:
-    try:
-        return client.images.get(image).labels or {}
-    except errors.ImageNotFound as error:
-        raise FleetError(
-            f"image {image!r} of {app_id}'s workers not found on the Docker engine; "
-            f"build it: docker build -t {image} ."
-        ) from error
-
-
-def _container(worker_id: str) -> str:
-    return f"upswell-{worker_id}"
-
-
-def _signal(client: Any, worker_id: str, name: str) -> None:
-    try:
-        client.api.kill(_container(worker_id), name)
-    except errors.NotFound:
-        return
-    except errors.APIError as error:
-        if error.status_code != _NO_SUCH_STATE:
-            raise
-
-
-def _remove(client: Any, worker_id: str) -> None:
-    try:
-        client.api.remove_container(_container(worker_id), v=True)
-    except errors.NotFound:
-        return
-
-
-def _exit_code(client: Any, container_id: str) -> int | None:
-    try:
-        state: dict[str, Any] = client.api.inspect_container(container_id)["State"]
-    except errors.NotFound:
-        return None
-    return int(state["ExitCode"]) if state["StartedAt"][:4] != "0001" else None
-
-
-def _last_lines(client: Any, worker_id: str) -> str:
-    return "\n".join(_read_log(client, worker_id, None, _LOG_LINES).lines)
-
-
-def _read_log(client: Any, worker_id: str, after: str | None, limit: int) -> LogPart:
-    """Return lines with the newest one's timestamp as the position; timestamps have equal lengths."""
-    options: dict[str, Any] = (
-        {"tail": max(1, limit)} if after is None else {} if not after else {"since": _seconds(after)}
+def _probe(app_id: str) -> WorkerSpec:
+    return WorkerSpec(
+        worker_id=f"{app_id}-probe", app_id=app_id, standby=False, requested_at=0, environment={}
     )
-    try:
-        printed: bytes = client.api.logs(_container(worker_id), timestamps=True, **options)
-    except errors.NotFound:
-        return LogPart([], after or "")
-    stamped = [line.partition(" ") for line in printed.decode("utf-8", "replace").splitlines()]
-    new = [(at, line) for at, _, line in stamped if at > (after or "")]
-    newest = new[max(0, len(new) - limit) :]
-    return LogPart([line for _, line in newest], new[-1][0] if new else after or "")
 
 
-def _seconds(timestamp: str) -> float:
-    """Return a moment before a timestamp: the engine's clock has more digits than a float."""
-    try:
-        return datetime.fromisoformat(timestamp).timestamp() - 0.001
-    except ValueError:
-        return 0.0
+def _described(config: dict[str, Any]) -> WorkerImage:
+    user, _, group = str(config.get("User") or "").partition(":")
+    numbers = (int(user), int(group or user)) if user.isdecimal() and (group or user).isdecimal() else None
+    return WorkerImage(IMAGE_LABEL in (config.get("Labels") or {}), numbers or _IMAGE_USER)
+
+
+def _image_missing(app_id: str, image: str) -> FleetError:
+    return FleetError(
+        f"image {image!r} of {app_id}'s workers not found on the Docker engine; "
+        f"build it: docker build -t {image} ."
+    )

@@ -29,7 +29,8 @@ class FleetWorker(Struct, frozen=True, kw_only=True):
     `standby`: it was started as standby. `reports_status`: it is one of ours; other images send no
     WorkerStatus and obey no WorkerCommand. `node`: the machine that it is on, where the fleet has several.
     `pending`: why it does not run yet (its image is pulled, no node has room), counts as starting.
-    `evicted`: the platform or its operator ended it, which is never counted as a crash.
+    `evicted`: the platform or its operator ended it, which is never counted as a crash. `cordoned`: its
+    node is being emptied by its operator, so it is replaced and drained.
     """
 
     worker_id: str
@@ -42,6 +43,7 @@ class FleetWorker(Struct, frozen=True, kw_only=True):
     node: str = ""
     pending: str = ""
     evicted: bool = False
+    cordoned: bool = False
 
 
 class LogPart(Struct, frozen=True):

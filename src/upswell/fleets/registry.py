@@ -24,10 +24,18 @@ REGISTRY: Registry[Callable[[Settings], Fleet]] = Registry(
         Entry(
             name="docker",
             factory="upswell.fleets.docker:DockerFleet",
-            settings="upswell.fleets.docker:DockerSettings",
-            check="upswell.fleets.docker:check_images",
+            settings="upswell.fleets.docker_settings:DockerSettings",
+            check="upswell.fleets.docker:check_engine",
             extra="docker",
             summary="containers on a Docker engine",
+        ),
+        Entry(
+            name="swarm",
+            factory="upswell.fleets.swarm:SwarmFleet",
+            settings="upswell.fleets.docker_settings:SwarmSettings",
+            check="upswell.fleets.swarm:check_swarm",
+            extra="docker",
+            summary="services on a Docker Swarm",
         ),
         Entry(
             name="kubernetes",

@@ -319,7 +319,7 @@ class Scaler:
                 start_timeout=self._settings.start_timeout,
                 listening_since=self._listening_since,
                 pending_at=self._pending.get(worker.worker_id, ("", 0.0))[1],
-                outdated=worker.worker_id in self._orders.outdated,
+                outdated=worker.cordoned or worker.worker_id in self._orders.outdated,
                 now=now,
             )
             for worker in workers

@@ -30,7 +30,8 @@ class ObservedWorker(Struct, frozen=True, kw_only=True):
 
     `obeys`: it reads commands (one written by others does not). `told_to_leave`: this scaler told it to
     drain. `unanswered`: it was told so by message, and has not shown within its time that it does.
-    `outdated`: an operator wants it replaced. `pending`: why the platform does not run it yet.
+    `outdated`: an operator wants it replaced, or empties its node. `pending`: why the platform does not
+    run it yet.
     """
 
     worker_id: str

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from upswell.errors import SettingsError
 
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 SECRETS_VARIABLE = "UPSWELL_SECRETS"
+FROM_INPUT = "-"
+"""In place of a folder: the process's input holds them, a JSON object. So a Docker engine on another machine
+is handed them."""
+
 MAX_SECRET_BYTES = 1_000_000
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -36,6 +43,10 @@ def load_secret_files(environment: MutableMapping[str, str] | None = None) -> No
     folder = environment.get(SECRETS_VARIABLE)
     if not folder:
         return
+    if folder == FROM_INPUT:
+        for name, value in _read_input(sys.stdin.buffer.read(MAX_SECRET_BYTES)).items():
+            environment.setdefault(name, value)
+        return
     try:
         paths = sorted(path for path in Path(folder).iterdir() if _NAME.fullmatch(path.name))
     except OSError as error:
@@ -46,6 +57,16 @@ def load_secret_files(environment: MutableMapping[str, str] | None = None) -> No
     for path in paths:
         if path.name not in environment and path.is_file():
             environment[path.name] = _read(path)
+
+
+def _read_input(content: bytes) -> dict[str, str]:
+    try:
+        found = msgspec.json.decode(content, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{SECRETS_VARIABLE}={FROM_INPUT}: the input must be a JSON object of texts by variable"
+        ) from error
+    return {name: value for name, value in found.items() if _NAME.fullmatch(name) and "\0" not in value}
 
 
 def _read(path: Path) -> str:

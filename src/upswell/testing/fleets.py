@@ -7,14 +7,15 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pytest
 
+from upswell.errors import FleetError, FleetFullError
 from upswell.fleets.protocol import Fleet, FleetWorker, WorkerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import AsyncGenerator, Awaitable
 
 STAND_IN = Path(__file__).with_name("stand_in_worker.py")
 """The program that a fleet under test starts in place of `upswell worker`, with the same arguments."""
@@ -63,6 +64,18 @@ async def until_printed(fleet: Fleet, worker_id: str, text: str) -> str:
     return printed
 
 
+@contextlib.asynccontextmanager
+async def watched(fleet: Fleet) -> AsyncGenerator[asyncio.Event]:
+    """Watch a fleet while the context lasts; the event is set whenever something may have changed."""
+    changed = asyncio.Event()
+    watching = asyncio.create_task(fleet.watch(changed.set))
+    try:
+        yield changed
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
 def command_lines() -> list[bytes]:
     """Return the command line of every process of this machine."""
     found: list[bytes] = []
@@ -86,7 +99,13 @@ def play(open_fleet: OpenFleet, story: Callable[[Fleet], Awaitable[T]]) -> T:
 
 
 class FleetContract:
-    """Derive a class from this one and give it the fixture `open_fleet`; its workers run `STAND_IN`."""
+    """Derive a class from this one and give it the fixture `open_fleet`; its workers run `STAND_IN`.
+
+    `many` workers are started side by side. More is asked where a platform can fail: derive from
+    `AbsentPlatformContract`, `MissingImageContract` and `FullPlatformContract`, too.
+    """
+
+    many = 5
 
     signals_by_deleting = False
     """Whether the platform signals only workers that it deletes: SIGTERM then comes a moment before SIGKILL,
@@ -101,12 +120,18 @@ class FleetContract:
         async def story(fleet: Fleet) -> None:
             assert await fleet.list() == []
             await fleet.start(spec(standby=True))
-            assert await fleet.list() == [
-                FleetWorker(
-                    worker_id="w1", app_id="a1", state="running", requested_at=1234567890.123, standby=True
-                )
-            ]
+            (worker,) = await fleet.list()
+            assert worker == FleetWorker(
+                worker_id="w1",
+                app_id="a1",
+                state="running",
+                requested_at=1234567890.123,
+                standby=True,
+                node=worker.node,
+                pending=worker.pending,
+            )
             assert "--app a1 --standby" in await until_printed(fleet, "w1", "started w1")
+            assert "AMQPURL" in await fleet.last_lines("w1")  # it has what is secret, too
 
         play(open_fleet, story)
 
@@ -200,8 +225,70 @@ class FleetContract:
 
     def test_workers_are_started_side_by_side(self, open_fleet: OpenFleet) -> None:
         async def story(fleet: Fleet) -> None:
-            await asyncio.gather(*(fleet.start(spec(f"w{number}")) for number in range(5)))
-            assert len(await fleet.list()) == 5
+            await asyncio.gather(*(fleet.start(spec(f"w{number}")) for number in range(self.many)))
+            assert len(await fleet.list()) == self.many
+            after_restart = open_fleet()
+            assert len(await after_restart.list()) == self.many
+            await after_restart.close()
+
+        play(open_fleet, story)
+
+    def test_a_start_asked_for_twice_is_one_worker(self, open_fleet: OpenFleet) -> None:
+        async def story(fleet: Fleet) -> None:
+            await fleet.start(spec())
+            await fleet.start(spec())
+            again = open_fleet()
+            await again.start(spec())
+            assert [worker.worker_id for worker in await again.list()] == ["w1"]
+            await again.close()
+            await until_printed(fleet, "w1", "started")
+            assert [(w.worker_id, w.state) for w in await fleet.list()] == [("w1", "running")]
+
+        play(open_fleet, story)
+
+    def test_two_scalers_at_once_see_the_same_workers(self, open_fleet: OpenFleet) -> None:
+        """One of them is about to step down: whatever each starts, the other knows it."""
+
+        async def story(fleet: Fleet) -> None:
+            other = open_fleet()
+            async with watched(fleet), watched(other):
+                await asyncio.gather(fleet.start(spec("w1")), other.start(spec("w2")))
+                for one in (fleet, other):
+                    await until(one, "w1", "running")
+                    await until(one, "w2", "running")
+                await until_printed(fleet, "w2", "started")
+                await fleet.drain("w2")
+                await until(other, "w2", "exited")
+            await other.close()
+
+        play(open_fleet, story)
+
+    def test_the_end_of_a_worker_is_told_to_who_watches(self, open_fleet: OpenFleet) -> None:
+        async def story(fleet: Fleet) -> None:
+            async with watched(fleet) as changed:
+                await fleet.start(spec())
+                await until_printed(fleet, "w1", "started")
+                await fleet.list()
+                changed.clear()
+                await fleet.kill("w1")
+                await asyncio.wait_for(changed.wait(), 60)
+                assert (await until(fleet, "w1", "exited")).exit_code in (-9, 137)
+                await fleet.forget("w1")
+                assert await fleet.list() == []
+
+        play(open_fleet, story)
+
+    def test_a_worker_that_starts_slowly_is_listed_meanwhile(self, open_fleet: OpenFleet) -> None:
+        async def story(fleet: Fleet) -> None:
+            async with watched(fleet):
+                starting = asyncio.create_task(fleet.start(spec()))
+                seen: set[int] = set()
+                while not starting.done():
+                    seen.add(len([w for w in await fleet.list() if w.state == "exited"]))
+                    await asyncio.sleep(0)
+                await starting
+                assert seen <= {0}  # begun and not yet there is not "exited"
+                assert [w.state for w in await fleet.list()] == ["running"]
 
         play(open_fleet, story)
 
@@ -214,3 +301,104 @@ class FleetContract:
             assert not any(b"hunter2" in line for line in lines)
 
         play(open_fleet, story)
+
+
+class AbsentPlatformContract:
+    """Where the platform may be away: give it `open_fleet`, and a `platform` that stops and starts."""
+
+    @pytest.fixture
+    def platform(self) -> Platform:
+        """Return what takes the platform away and brings it back, with its workers."""
+        raise NotImplementedError
+
+    def test_a_platform_that_is_away_is_not_an_empty_fleet_and_is_found_again(
+        self, open_fleet: OpenFleet, platform: Platform
+    ) -> None:
+        async def story(fleet: Fleet) -> None:
+            async with watched(fleet) as changed:
+                await fleet.start(spec())
+                await until_printed(fleet, "w1", "started")
+                platform.stop()
+                with pytest.raises(FleetError, match="cannot reach"):
+                    await until(fleet, "never-was", "running")
+                with pytest.raises(FleetError, match="cannot reach"):
+                    await fleet.start(spec("w2"))
+                changed.clear()
+                platform.start()
+                await asyncio.wait_for(changed.wait(), 60)
+                assert [w.worker_id for w in await until_answered(fleet)] == ["w1"]
+
+        play(open_fleet, story)
+
+
+class MissingImageContract:
+    """Where workers need an image: give it `open_without_image`."""
+
+    @pytest.fixture
+    def open_without_image(self) -> OpenFleet:
+        """Return what opens a fleet whose image `no-such-image:1` is nowhere."""
+        raise NotImplementedError
+
+    def test_a_missing_image_is_said_by_its_name(self, open_without_image: OpenFleet) -> None:
+        """By the start itself, or by the worker that did not come to be."""
+
+        async def story(fleet: Fleet) -> str:
+            try:
+                await fleet.start(spec())
+            except FleetError as error:
+                assert [w for w in await fleet.list() if w.state == "running"] == []
+                return str(error)
+            try:
+                await until(fleet, "w1", "exited")
+                return await fleet.last_lines("w1")
+            finally:
+                await fleet.forget("w1")
+
+        assert "no-such-image:1" in play(open_without_image, story)
+
+
+class FullPlatformContract:
+    """Where a platform may be full: give it `open_full`, which takes one worker and no second one."""
+
+    @pytest.fixture
+    def open_full(self) -> OpenFleet:
+        """Return what opens a fleet on a platform with room for one worker."""
+        raise NotImplementedError
+
+    def test_a_platform_that_is_full_says_so_and_takes_a_worker_when_one_has_left(
+        self, open_full: OpenFleet
+    ) -> None:
+        async def story(fleet: Fleet) -> None:
+            await fleet.start(spec("w1"))
+            with pytest.raises(FleetFullError):
+                await fleet.start(spec("w2"))
+            assert [w.worker_id for w in await fleet.list()] == ["w1"]
+            await fleet.kill("w1")
+            await until(fleet, "w1", "exited")
+            await fleet.forget("w1")
+            await fleet.start(spec("w2"))
+
+        play(open_full, story)
+
+
+class Platform(Protocol):
+    """What a test takes away and brings back."""
+
+    def stop(self) -> None:
+        """Take the platform away; its workers may end with it."""
+        ...
+
+    def start(self) -> None:
+        """Bring it back."""
+        ...
+
+
+async def until_answered(fleet: Fleet) -> list[FleetWorker]:
+    """Return the workers as soon as the fleet lists them."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return await fleet.list()
+        except FleetError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)

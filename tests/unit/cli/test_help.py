@@ -106,7 +106,7 @@ def test_tab_completes_commands_and_applications() -> None:
 @pytest.mark.usefixtures("folder")
 def test_tab_completes_policies_fleets_and_handlers() -> None:
     assert completed("up", "--policy", "k") == ["keda", "knative"]
-    assert completed("up", "--fleet", "") == ["process", "docker", "kubernetes"]
+    assert completed("up", "--fleet", "") == ["process", "docker", "swarm", "kubernetes"]
     assert completed("worker", "--handler", "s") == ["simulate"]
     assert completed("replay", "--policy", "thr") == ["threshold"]
 

@@ -23,7 +23,8 @@ def test_the_fleet_is_the_one_that_the_settings_name(tmp_path: Path) -> None:
 
 
 def test_a_missing_docker_client_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "docker", None)
+    monkeypatch.setitem(sys.modules, "aiodocker", None)
+    monkeypatch.delitem(sys.modules, "upswell.fleets.engine", raising=False)
     monkeypatch.delitem(sys.modules, "upswell.fleets.docker", raising=False)
     with pytest.raises(SettingsError, match=r"fleet docker needs the extra docker \(.*pip install "):
         open_fleet(Settings(fleet="docker"))

@@ -213,7 +213,7 @@ def test_a_table_is_merged_setting_by_setting_and_an_application_overrides_it(tm
 
 def test_a_table_of_a_fleet_whose_extra_is_not_installed_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """A monitor reads the same file as the scaler, on a machine without Docker's client."""
-    monkeypatch.setitem(sys.modules, "docker", None)
+    monkeypatch.setitem(sys.modules, "aiodocker", None)
     monkeypatch.delitem(sys.modules, "upswell.fleets.docker", raising=False)
     assert load({"fleets.docker.image": "x"}, {})[0].fleets == {"docker": {"image": "x"}}
 

@@ -67,7 +67,7 @@ def test_config_check_explains_every_setting(capsys: pytest.CaptureFixture[str])
         ("[apps.e1]\nslots = 0", "apps.e1.slots must be a whole number from 1 to 1000"),
         ("[apps.'../x']", "an application's name must be"),
         ("slots = ", "the settings file is not valid TOML"),
-        ("fleet = 'zeppelin'", "fleet must be one of process, docker"),
+        ("fleet = 'zeppelin'", "fleet must be one of process, docker, swarm"),
         ("handler = 'uplaod'", "did you mean upload?"),
         ("handler = 'nowhere:function'", "handler nowhere:function: cannot import nowhere"),
         ("handler = 'os:getcwd'", "handler os:getcwd must take one argument, the request"),

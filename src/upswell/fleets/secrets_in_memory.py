@@ -1,0 +1,130 @@
+"""The workers' secrets where the engine is on this machine: a folder in memory for each worker.
+
+In: a worker's secret variables. Out: a folder to mount read-only, a file for each. It does not know Docker.
+Nothing of it is on a disk, and `docker inspect` shows the folder's name only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upswell.errors import FleetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+IN_CONTAINER = "/run/upswell/secrets"
+"""Where a worker finds them: its `UPSWELL_SECRETS`."""
+
+YOUNG_SECONDS = 300.0
+"""A start takes no longer."""
+
+_IN_MEMORY = ("tmpfs", "ramfs")
+
+
+class SecretsInMemory:
+    """The folders of one installation's workers.
+
+    Args:
+        chosen: the setting `tmpfs_dir`; empty: the first folder in memory that this user may write.
+        installation: keeps two installations apart.
+    """
+
+    def __init__(self, chosen: str, installation: str) -> None:
+        self._chosen = chosen
+        self._name = "".join(c if c.isalnum() else "_" for c in installation)[-200:]
+
+    def write(self, worker_id: str, secrets: Mapping[str, str], owner: tuple[int, int]) -> Path:
+        """Write a worker's secrets, readable for its user alone; return the folder.
+
+        Raises:
+            FleetError: there is no folder in memory, or it cannot be written.
+        """
+        folder = self._folder() / worker_id
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, mode=0o700)
+            for name, value in secrets.items():
+                descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(value.encode("utf-8", "surrogateescape"))
+                _give(folder / name, owner)
+            _give(folder, owner)
+        except OSError as error:
+            raise FleetError(f"cannot write the workers' secrets in {folder}: {error.strerror}") from error
+        return folder
+
+    def remove(self, worker_id: str) -> None:
+        """Remove a worker's secrets."""
+        if (base := self._base()) is not None:
+            shutil.rmtree(base / self._name / worker_id, ignore_errors=True)
+
+    def prune(self, known: AbstractSet[str]) -> None:
+        """Remove the secrets of workers that there are no more; one that is young may be starting."""
+        base = self._base()
+        folder = base / self._name if base else None
+        if folder is None or not folder.is_dir():
+            return
+        for entry in folder.iterdir():
+            if entry.name not in known and _age(entry) > YOUNG_SECONDS:
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _folder(self) -> Path:
+        base = self._base()
+        if base is None:
+            raise FleetError(
+                "no folder in memory (tmpfs) for the workers' secrets, such as /run/upswell: "
+                "set fleets.docker.tmpfs_dir"
+            )
+        # A worker's own folder is its user's alone; nobody may list who else there is.
+        for folder in (base, base / self._name):
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+            except OSError as error:
+                raise FleetError(
+                    f"cannot make {folder} for the workers' secrets: {error.strerror}"
+                ) from error
+        if not in_memory(base):
+            raise FleetError(f"the workers' secrets must be in memory (tmpfs), and {base} is on a disk")
+        return base / self._name
+
+    def _base(self) -> Path | None:
+        if self._chosen:
+            return Path(self._chosen)
+        user = os.getuid()
+        candidates = [Path("/run/upswell")] if user == 0 else [Path(f"/run/user/{user}/upswell")]
+        candidates.append(Path(f"/dev/shm/upswell-{user}"))  # noqa: S108 - its folder is this user's alone
+        return next((path for path in candidates if path.parent.is_dir() and in_memory(path.parent)), None)
+
+
+def in_memory(path: Path) -> bool:
+    """Return whether a folder is in memory, as the kernel's table of mounts says."""
+    resolved = path.resolve()
+    best, kind = -1, ""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        mount = Path(before.split()[4].replace("\\040", " "))
+        if resolved.is_relative_to(mount) and len(mount.parts) >= best:
+            best, kind = len(mount.parts), after.split()[0]
+    return kind in _IN_MEMORY
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _give(path: Path, owner: tuple[int, int]) -> None:
+    if os.getuid() == 0:
+        os.chown(path, *owner)

@@ -114,6 +114,12 @@ class DockerEngine:
             engine.send_signal(signal.SIGTERM)
             engine.wait(60)
 
+    def lost(self) -> None:
+        """Take note that the private engine was killed, with all it ran."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.wait(60)
+
     def resume(self) -> None:
         """Start the private engine again."""
         if self._engine is None and not self._start(self._driver):
@@ -213,7 +219,7 @@ class DockerEngine:
         setpriv = shutil.which("setpriv")
         command = [
             *([setpriv, "--pdeathsig", "TERM"] if setpriv else []),
-            *(["ip", "netns", "exec", self._netns] if self._netns else []),
+            *_in_namespace(self._netns),
             "dockerd",
             f"--data-root={self._folder / 'data'}",
             f"--exec-root={self._folder / 'exec'}",
@@ -241,6 +247,14 @@ class DockerEngine:
         self._engine.kill()
         self._engine.wait()
         return False
+
+
+def _in_namespace(name: str) -> list[str]:
+    """Return what runs a command in a network namespace, with its name as the host's."""
+    if not name:
+        return []
+    named = ("sh", "-c", 'hostname "$0"; exec "$@"', name)
+    return ["nsenter", f"--net=/run/netns/{name}", "unshare", "--uts", *named]
 
 
 class EnginePause:

@@ -18,7 +18,8 @@ LEAST_CORRUPTED = 4096
 class TcpProxy:
     """Forwards its own `port` to `target_port`; usable as a context manager."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.target_port = target_port
         self.port = 0
         self.accepted = 0
@@ -90,7 +91,7 @@ class TcpProxy:
 
     async def _start(self) -> None:
         self._flowing.set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def _close(self) -> None:

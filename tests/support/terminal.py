@@ -81,6 +81,7 @@ class Terminal:
         self._read = 0  # bytes of `_seen` that the emulator has taken
         self._begin = 0  # where the current line was typed: row, and bytes seen by then
         self._begin_bytes = 0
+        self._height = height
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         self._shell = subprocess.Popen(
@@ -130,6 +131,26 @@ class Terminal:
     def text(self) -> str:
         """The screen from the typed line on."""
         return "\n".join(self._rows(self._begin)).rstrip("\n")
+
+    @property
+    def screen(self) -> str:
+        """What a full-screen program shows: as many lines as the terminal has."""
+        rows, columns = range(self._height), range(self._emulator.columns)
+        lines = ("".join(self._emulator.buffer[row][column].data for column in columns) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the terminal another size; who runs in it is told."""
+        self._height = height
+        self._emulator.resize(_ROWS, width)
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+    def wait_for_screen(self, pattern: str, timeout: float = PATIENCE_SECONDS) -> str:
+        """Return the screen when it shows a pattern."""
+        deadline = time.monotonic() + timeout
+        while re.search(pattern, self.screen) is None:
+            self._receive(deadline, f"{pattern!r} is not on the screen:\n{self.screen}\n")
+        return self.screen
 
     def colour_of(self, text: str) -> str:
         """Return the colour of the last place where the screen, from the typed line on, shows `text`."""

@@ -22,7 +22,7 @@ ROOMS = {
     "run": ("worker", "monitor", "scaler", "keda", "up"),
     "data": ("publish", "upload", "dead", "purge", "cancel"),
     "operate": ("workers", "logs", "scale", "pause", "resume", "restart", "down"),
-    "look": ("status", "dashboard", "find", "report", "explain", "doctor", "config"),
+    "look": ("status", "top", "dashboard", "find", "report", "explain", "doctor", "config"),
     "lab": ("compare", "simulate", "replay"),
     "demo": ("demo",),
 }
@@ -38,6 +38,7 @@ COMMANDS = {
     "keda": "Give KEDA the number of workers: its external scaler.",
     "up": "Run monitor, scaler and workers in one process.",
     "status": "Show queues, response times, workers and decisions.",
+    "top": "Watch applications in the whole terminal, with charts.",
     "dashboard": "Serve the live page: see, ask what if, act.",
     "workers": "Show each worker and its uploads in hand.",
     "logs": "Print what the workers print.",

@@ -15,7 +15,19 @@ from upswell.settings.setting import Setting
 
 DECIDES, STARTS, WORKS = ("monitor", "up"), ("scaler", "up"), ("worker", "scaler", "up")
 """Commands that decide, that start workers, and that run workers themselves or through a fleet."""
-QUEUES = ("publish", "dead", "purge", "cancel", "worker", "monitor", "scaler", "up", "status", "doctor")
+QUEUES = (
+    "publish",
+    "dead",
+    "purge",
+    "cancel",
+    "worker",
+    "monitor",
+    "scaler",
+    "up",
+    "status",
+    "top",
+    "doctor",
+)
 EVERY = "every command"
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]

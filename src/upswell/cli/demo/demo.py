@@ -298,7 +298,8 @@ class Demo:
         side = self._sides.get(snapshot.app_id)
         if side is None:
             return
-        self._view.snapshot = snapshot
+        if snapshot.app_id == next(iter(self._sides)):  # of several, the view shows the first
+            self._view.take(snapshot, decision)
         if self._captions is not None:
             self._captions.see(snapshot, decision)
         if sentence := change(decision):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ EVENTS: dict[str, str] = {
     "store.parts_removed": "Unfinished multipart uploads of a key, left by an earlier attempt, were aborted.",
     "store.folder_reopened": "The destination's folder was made anew or mounted again, and is used from now on.",
     "store.leftover_removed": "An unfinished object left by a killed worker was deleted.",
+    "traces.lost": "Spans could not be sent to the collector, for the given reason; uploads go on. Said once a minute at most.",
     "webhook.dropped": "So many notices wait for the webhook's server that the oldest was dropped.",
     "webhook.failed": "A notice was given up after that many attempts; the error says why.",
     "worker.command_ignored": "A worker ignored a command that was unreadable, late, or sent after its drain began.",
@@ -144,11 +146,19 @@ EVENTS: dict[str, str] = {
 """Event name -> what it means, in one sentence."""
 
 
+TRACE_IDS: ContextVar[dict[str, str] | None] = ContextVar("TRACE_IDS", default=None)
+"""`trace_id` and `span_id` of the upload that a task works on, added to each of its events."""
+
 _chain: list[Any] = []
 """What every event passes through; changed in place, because each logger holds this very list."""
 
 _Bound = structlog.make_filtering_bound_logger(logging.NOTSET)
 _LEVELS = {**logging.getLevelNamesMapping(), "EXCEPTION": logging.ERROR}
+
+
+def _add_trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    found = TRACE_IDS.get()
+    return event if found is None else {**found, **event}
 
 
 def _plain_exceptions(
@@ -186,6 +196,7 @@ def configure(*, level: str = "info", json: bool = False) -> None:
 
     _chain[:] = [
         drop_lower,
+        _add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.format_exc_info,
@@ -218,6 +229,7 @@ def use_logging() -> None:
 
     _chain[:] = [
         drop_unwanted,
+        _add_trace,
         structlog.processors.format_exc_info,
         _plain_exceptions,
         structlog.processors.LogfmtRenderer(key_order=["event"], bool_as_flag=False),

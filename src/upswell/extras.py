@@ -25,6 +25,7 @@ EXTRAS = {
     "keda": "KEDA's external scaler",
     "kubernetes": "--fleet kubernetes",
     "metrics": "--metrics",
+    "otel": "traces",
     "plot": "--plot",
     "rules": "rules in CEL",
 }

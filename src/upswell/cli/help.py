@@ -23,8 +23,8 @@ SECTIONS = {
     "Sources and destination": (
         "source_roots", "source_origins", "source_networks", "destination", "on_conflict",
     ),
-    "State, queues, log and metrics": (
-        "state_dir", "upload_queue", "report_queue", "log_level", "log_format", "metrics",
+    "State, queues, log, metrics and traces": (
+        "state_dir", "upload_queue", "report_queue", "log_level", "log_format", "metrics", "traces",
     ),
 }  # fmt: skip
 """Heading -> settings, in the order of `--help`."""

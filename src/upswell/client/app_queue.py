@@ -27,6 +27,7 @@ from upswell.publisher.readable import check_roots
 from upswell.publisher.replies import Replies
 from upswell.publisher.sources import local_path
 from upswell.publisher.unanswered import Unanswered
+from upswell.traces import PUBLISHER, tracer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine
@@ -58,7 +59,10 @@ class AppQueue:
         self.name = settings.upload_queue_of(app_id)
         self.settings = settings
         self._broker = broker
-        self._publisher = Publisher(broker=broker, upload_queue=self.name, reply_to=reply_to)
+        self._tracer = tracer_of(settings, PUBLISHER)
+        self._publisher = Publisher(
+            broker=broker, upload_queue=self.name, reply_to=reply_to, tracer=self._tracer
+        )
         self._pending = pending
         self._waiting = 0
         self._inquiry = Inquiry(broker, self.name, settings)
@@ -128,7 +132,10 @@ class AppQueue:
         queue = reply_queue(name)
         consumer = await listen(self._broker, queue, replies.take) if wait else None
         publisher = Publisher(
-            broker=self._broker, upload_queue=self.name, reply_to=queue.name if wait else None
+            broker=self._broker,
+            upload_queue=self.name,
+            reply_to=queue.name if wait else None,
+            tracer=self._tracer,
         )
 
         def on_round(now: float) -> None:

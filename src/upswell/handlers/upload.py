@@ -7,6 +7,7 @@ knows nothing of queues.
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from upswell.errors import PermanentUploadError, TemporaryUploadError
@@ -15,13 +16,16 @@ from upswell.stores.addresses import Addresses
 from upswell.stores.rate_limit import RateLimit
 from upswell.stores.registry import SourceOpener, open_store
 from upswell.stores.sources.expected_size import held_to
+from upswell.traces.protocol import TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from upswell.handlers.threads import Threads
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
+    from upswell.traces.protocol import UploadTrace
 
 UPLOAD_TYPES = frozenset(
     {
@@ -63,12 +67,18 @@ class UploadHandler:
         stopped = threading.Event()
         again = ATTEMPT.get() > 1
         moved = MOVED.get() or MovedBytes()
+        trace = TRACE.get()
         return await self._threads.call(
-            lambda: self._upload(request, again, stopped, moved), stop=stopped.set
+            lambda: self._upload(request, again, stopped, moved, trace), stop=stopped.set
         )
 
     def _upload(
-        self, request: UploadRequest, again: bool, stopped: threading.Event, moved: MovedBytes
+        self,
+        request: UploadRequest,
+        again: bool,
+        stopped: threading.Event,
+        moved: MovedBytes,
+        trace: UploadTrace | None,
     ) -> Stored:
         def pace(count: int) -> None:
             moved.count += count
@@ -79,7 +89,7 @@ class UploadHandler:
                 self._on_bytes(count)
 
         assert request.key is not None
-        with self._sources.open(request.uri) as source:
+        with _traced(trace, "source"), self._sources.open(request.uri) as source, _traced(trace, "store"):
             stored = self._store.put(
                 request.key,
                 held_to(source, request.size_bytes),
@@ -89,6 +99,14 @@ class UploadHandler:
                 chunk_bytes=self._limit.chunk_bytes,
             )
         return Stored(request.key, stored.bytes, stored.checksum, self._addresses.of(request.key))
+
+
+def _traced(trace: UploadTrace | None, part: str) -> AbstractContextManager[None]:
+    """Return a span of a part of an upload, where it is traced: `source` is open while `store` takes."""
+    return _NOT_TRACED if trace is None else trace.span(part)
+
+
+_NOT_TRACED = nullcontext()
 
 
 def check_type(kind: str) -> None:

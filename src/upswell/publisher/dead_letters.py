@@ -15,6 +15,7 @@ from upswell.broker.topology import DIED_AT_HEADER, dead_letter_queue
 from upswell.errors import MessageError
 from upswell.messages import NO_REASON, UploadRequest, decode
 from upswell.requests import id_of_body, valid_id
+from upswell.traces.context import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,13 @@ async def retry_dead(
 
     async def publish_again(delivery: Delivery) -> None:
         body = to_retry(delivery, clock())
-        await broker.publish(Message(body=body, routing_key=queue, message_id=request_id_of(delivery)))
+        await broker.publish(
+            Message(
+                body=body,
+                routing_key=queue,
+                message_id=request_id_of(delivery),
+                headers=carried(delivery.headers) or None,  # the trace goes on
+            )
+        )
 
     return await broker.sift(dead_letter_queue(queue).name, is_wanted, publish_again)

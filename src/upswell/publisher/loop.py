@@ -14,12 +14,15 @@ from msgspec.structs import replace
 
 from upswell.broker.protocol import Message
 from upswell.messages import encode
+from upswell.traces.context import ambient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 
     from upswell.broker import Broker
     from upswell.messages import UploadRequest
+    from upswell.traces.context import Carried
+    from upswell.traces.protocol import UploadTracer
 
 WINDOW = 1000
 """Messages published and not yet confirmed: enough to hide the fsync, little to repeat."""
@@ -28,7 +31,8 @@ WINDOW = 1000
 class Publisher:
     """Publishes to one upload queue, at most `window` messages ahead of the broker's confirms.
 
-    `published` counts the confirmed ones. `reply_to` names the queue that workers copy their reports to.
+    `published` counts the confirmed ones. `reply_to` names the queue that workers copy their reports to. Each
+    message carries the context of the `tracer`'s span, or of the trace that the program around us is in.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Publisher:
         upload_queue: str,
         reply_to: str | None = None,
         window: int = WINDOW,
+        tracer: UploadTracer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.published = 0
@@ -45,6 +50,7 @@ class Publisher:
         self._upload_queue = upload_queue
         self._reply_to = reply_to
         self._clock = clock
+        self._tracer = tracer
         self._window = window
         self._unconfirmed: set[asyncio.Future[None]] = set()
         self._failure: BaseException | None = None
@@ -66,9 +72,23 @@ class Publisher:
     def send(self, request: UploadRequest) -> asyncio.Future[None]:
         """Send one request, dated now, beside all others; the future is done when it is confirmed."""
         body = encode(replace(request, published_at=self._clock()))
-        return self._broker.publish(
-            Message(body=body, routing_key=self._upload_queue, message_id=request.id, reply_to=self._reply_to)
+        headers, confirmed = (ambient(), None) if self._tracer is None else self._sent(request)
+        confirm = self._broker.publish(
+            Message(
+                body=body,
+                routing_key=self._upload_queue,
+                message_id=request.id,
+                reply_to=self._reply_to,
+                headers=headers or None,
+            )
         )
+        if confirmed is not None:
+            confirm.add_done_callback(confirmed)
+        return confirm
+
+    def _sent(self, request: UploadRequest) -> tuple[Carried, Callable[[object], None]]:
+        assert self._tracer is not None
+        return self._tracer.sent(self._upload_queue, request)
 
     async def flush(self) -> None:
         """Wait until everything published is confirmed.

@@ -24,6 +24,7 @@ from upswell.publisher.replies import Replies
 from upswell.publisher.sources import Sources, What, local_path
 from upswell.publisher.tally import Tally
 from upswell.publisher.unanswered import Unanswered
+from upswell.traces import PUBLISHER, tracer_of
 from upswell.workload.arrivals import constant
 
 if TYPE_CHECKING:
@@ -148,7 +149,12 @@ class Publishing:
         job = self.job
         waits = job.wait or job.verify
         reply_to = await self.replies.listen(broker, reply_queue(name)) if waits else None
-        publisher = Publisher(broker=broker, upload_queue=job.queue, reply_to=reply_to)
+        publisher = Publisher(
+            broker=broker,
+            upload_queue=job.queue,
+            reply_to=reply_to,
+            tracer=tracer_of(self._settings, PUBLISHER),
+        )
 
         def each_round(now: float) -> None:
             on_round(now)

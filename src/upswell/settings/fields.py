@@ -501,6 +501,23 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 200
 
+    traces: Annotated[
+        str,
+        Meta(pattern=r"\A(https?://[A-Za-z0-9.\[\]:-]+/?)?\Z", max_length=500),
+        Setting(
+            "URL of an OpenTelemetry collector (OTLP over HTTP) that gets a trace of each upload, such as http://127.0.0.1:4318 (docs/metrics.md). Empty: none.",
+            flags=("publish", *WORKS),
+            form="an http:// or https:// URL without user, password and path, or empty",
+        ),
+    ] = ""
+    traces_share: Annotated[
+        float,
+        Meta(ge=0, le=1),
+        Setting(
+            "Share of the uploads that are traced, 0 to 1; those published within a trace of their own follow that one's choice."
+        ),
+    ] = 1.0
+
     # Tables
     apps: Annotated[
         Tables,

@@ -78,6 +78,7 @@ class Acknowledger:
             attempt=upload.attempt,
             reason=reason,
             retry_seconds=round(retry_seconds, 3),
+            **upload.trace_ids,
             **_frames(error),
         )
         upload.report = encode(self._report(upload, "failed", reason=reason))
@@ -98,6 +99,7 @@ class Acknowledger:
             request_id=request_id,
             attempt=upload.attempt,
             reason=reason,
+            **upload.trace_ids,
             **_frames(error),
         )
         if app_is_valid:
@@ -183,6 +185,8 @@ class Acknowledger:
         reason: str | None = None,
         request_id: str | None = None,
     ) -> UploadReport:
+        if upload.trace is not None:
+            upload.trace.reports(outcome, reason, None if stored is None else stored.bytes)
         service_time = self._monotonic() - upload.started
         request = upload.request
         waited = None if request is None else waiting_time(request.published_at, upload.delivered_at)

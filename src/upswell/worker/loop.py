@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from upswell.handlers.protocol import Handler
     from upswell.messages import Outcome
     from upswell.settings import Settings
+    from upswell.traces.protocol import UploadTracer
 
 _log = get_logger()
 
@@ -82,6 +83,7 @@ class Worker:
         requested_at: float | None = None,
         limit: RateLimit | None = None,
         settings_hash: str | None = None,
+        tracer: UploadTracer | None = None,
         clock: Callable[[], float] = time.time,
         exit_process: Callable[[int], None] = os._exit,
     ) -> None:
@@ -99,6 +101,7 @@ class Worker:
             requested_at: when its fleet was asked for it.
             limit: its handler's rate limit.
             settings_hash: of the settings, for its status.
+            tracer: where traces are wanted.
             clock: UTC seconds since 1970.
             exit_process: ends the process where handlers hang.
 
@@ -140,6 +143,7 @@ class Worker:
             upload_queue=upload_queue,
             reports_to=report_queue,
             on_idle=self._changed.set,
+            tracer=tracer,
             clock=clock,
         )
         self._capacity = Capacity(

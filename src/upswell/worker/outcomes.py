@@ -14,6 +14,7 @@ from upswell.broker.topology import DIED_AT_HEADER, REPLY_PREFIX, TRACEBACK_HEAD
 from upswell.errors import UploadError
 from upswell.messages import MAX_URL_LENGTH
 from upswell.safe import safe
+from upswell.traces.context import carried
 
 if TYPE_CHECKING:
     import random
@@ -107,6 +108,7 @@ def dead_letter(
             "x-upswell-worker": worker_id,
             DIED_AT_HEADER: died_at,
             "x-upswell-app": app_id,
+            **carried(delivery.headers),
             **({TRACEBACK_HEADER: trace} if trace else {}),
         },
     )

@@ -8,12 +8,14 @@ from upswell.errors import MessageError
 from upswell.handlers.protocol import MovedBytes
 from upswell.messages import UploadInHand, UploadRequest, decode
 from upswell.requests import complete
+from upswell.traces.context import carried, ids
 
 if TYPE_CHECKING:
     import asyncio
 
     from upswell.broker.protocol import Delivery
     from upswell.handlers.protocol import Stored
+    from upswell.traces.protocol import UploadTrace
 
 
 class Upload:
@@ -25,7 +27,7 @@ class Upload:
 
     __slots__ = (
         "attempt", "delivered_at", "deliveries", "identity", "is_counted", "is_overdue", "is_stored",
-        "moved", "report", "request", "running_since", "started", "stored", "task", "timer",
+        "moved", "report", "request", "running_since", "started", "stored", "task", "timer", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -46,11 +48,17 @@ class Upload:
         self.report = b""
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.trace: UploadTrace | None = None  # where traces are wanted
 
     def join(self, again: Upload) -> None:
         """Take over the delivery of an upload that turned out to be this one."""
         self.deliveries += again.deliveries
         self.attempt = max(self.attempt, again.attempt)
+
+    @property
+    def trace_ids(self) -> dict[str, str]:
+        """What a log line says of its trace: this worker's, else the one that its message carries."""
+        return ids(carried(self.deliveries[0].headers)) if self.trace is None else self.trace.ids
 
     def described(self, now: float, *, runs: bool) -> UploadInHand:
         """Return what `upswell workers` shows of it at an instant of the monotonic clock."""

@@ -27,6 +27,7 @@ from upswell.events import get_logger
 from upswell.handlers.protocol import ATTEMPT, MOVED, Stored
 from upswell.messages import MAX_DESCRIBED
 from upswell.requests import identity
+from upswell.traces.context import carried
 from upswell.worker.acknowledge import Acknowledger
 from upswell.worker.outcomes import MAX_BACKOFF_SECONDS, backoff
 from upswell.worker.upload import Upload, read_request
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from upswell.handlers.protocol import Handler
     from upswell.messages import Outcome, UploadInHand, UploadRequest
     from upswell.settings import Settings
+    from upswell.traces.protocol import UploadTracer
 
 _log = get_logger()
 
@@ -62,6 +64,7 @@ class Uploads:
         upload_queue: str,
         reports_to: str,
         on_idle: Callable[[], None],
+        tracer: UploadTracer | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
@@ -74,6 +77,8 @@ class Uploads:
         self.slots = settings.initial_slots
         """How many uploads run at once; may be changed, and what runs beyond is finished."""
         self._on_idle = on_idle
+        self._tracer = tracer
+        self._queue = upload_queue
         self._clock = clock
         self._monotonic = monotonic
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
@@ -133,6 +138,9 @@ class Uploads:
         if has_own_id and self._known(upload, request):
             return
         self._held[upload] = None
+        if self._tracer is not None:
+            context = carried(delivery.headers)
+            upload.trace = self._tracer.begin(self._queue, request, context, upload.attempt, delivered_at)
         if len(self._running) < self.slots:
             self._start(upload)
         else:  # after a lost connection the broker takes all slots for free
@@ -169,6 +177,8 @@ class Uploads:
         try:
             ATTEMPT.set(upload.attempt)  # seen by this upload's task alone
             MOVED.set(upload.moved)
+            if upload.trace is not None:
+                upload.trace.enter()
             stored = await self._handler(upload.request)
         except GeneratorExit:  # the loop is closed: nobody is there any more
             raise
@@ -228,6 +238,8 @@ class Uploads:
     def _forget(self, upload: Upload) -> None:
         """Take in that an upload left the worker's hands; if it was stored, its id is remembered."""
         del self._held[upload]
+        if upload.trace is not None:
+            upload.trace.end()
         request = upload.request
         if upload.identity is not None and request and request.id:
             if self._by_id.get(request.id) is upload:
@@ -255,7 +267,12 @@ class Uploads:
             assert upload.task is not None
             assert upload.request is not None
             upload.task.cancel()
-            _log.warning("worker.upload_overdue", request_id=upload.request.id, upload_timeout=limit)
+            _log.warning(
+                "worker.upload_overdue",
+                request_id=upload.request.id,
+                upload_timeout=limit,
+                **upload.trace_ids,
+            )
 
     def hurry(self) -> None:
         """Put back what waits for a slot or for a further attempt, now and from now on: the worker drains."""

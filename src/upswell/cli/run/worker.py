@@ -29,6 +29,7 @@ def command(app: str | None, settings: Settings, standby: bool) -> None:
     from upswell.fleets.worker_settings import settings_hash, worker_settings  # noqa: PLC0415 - as above
     from upswell.handlers.registry import load_handler  # noqa: PLC0415 - as above
     from upswell.stores.rate_limit import RateLimit  # noqa: PLC0415 - as above
+    from upswell.traces import WORKER, tracer_of  # noqa: PLC0415 - as above
     from upswell.worker import Worker  # noqa: PLC0415 - as above
 
     app = app or _only_app(settings)
@@ -47,6 +48,7 @@ def command(app: str | None, settings: Settings, standby: bool) -> None:
         requested_at=requested_at,
         limit=limit,
         settings_hash=settings_hash(worker_settings(own, app)),
+        tracer=tracer_of(own, WORKER),
     )
 
     async def work() -> None:

@@ -90,6 +90,7 @@ EVENTS: dict[str, str] = {
     "monitor.stopped": "The monitor has stopped; reports is how many it received.",
     "rehearsal.chosen": "A slo policy switches to another tuning; with what the new and the previous one would have attained and cost.",
     "rehearsal.failed": "An application's rehearsal raised an error; its policy keeps its tuning, the other rehearsals continue.",
+    "rehearsal.not_kept": "Chosen tunings cannot be read or written in the state folder; a monitor that restarts rehearses again.",
     "rehearsal.past_unknown": "The journal's past cannot be read; rehearsal starts from now.",
     "scaler.action_failed": "The fleet failed to carry out an action for an application; the next round tries again.",
     "scaler.bad_message": "An unreadable scale request or status was dropped.",

@@ -156,6 +156,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
 
     `epoch` is when its monitor started, in milliseconds since 1970; the newest (`epoch`, `decided_at`)
     counts (scaler/targets.py). `by_hand`: an operator set the number, which may be below `min_workers`.
+    `standby_workers` counts where the settings leave it to the monitor ("auto"); None: it does not know.
     """
 
     app_id: AppId
@@ -164,6 +165,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
     reason: str
     epoch: Count
     by_hand: bool = False
+    standby_workers: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
 
 
 class WorkerCommand(Struct, frozen=True, kw_only=True, gc=False):

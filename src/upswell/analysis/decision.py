@@ -57,6 +57,8 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
     rejected: tuple[Reason, ...] = ()
     held: bool = False
     alarms: tuple[Alarm, ...] = ()
+    standby_workers: int | None = None
+    """To be kept connected and idle beyond those; None: as the settings say."""
 
     @classmethod
     def of(cls, who: str, before: int, after: int, why: str, inputs: Inputs = NO_INPUTS) -> Decision:
@@ -76,6 +78,7 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
             rejected=self.rejected,
             held=self.held,
             alarms=self.alarms,
+            standby_workers=self.standby_workers,
         )
 
     def alarmed(self, alarm: Alarm) -> Decision:
@@ -86,6 +89,18 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
             rejected=self.rejected,
             held=self.held,
             alarms=(*self.alarms, alarm),
+            standby_workers=self.standby_workers,
+        )
+
+    def with_standby(self, workers: int) -> Decision:
+        """Return this decision with so many workers on standby."""
+        return Decision(
+            desired_workers=self.desired_workers,
+            steps=self.steps,
+            rejected=self.rejected,
+            held=self.held,
+            alarms=self.alarms,
+            standby_workers=workers,
         )
 
     @property

@@ -1,7 +1,8 @@
-"""What an operator set by hand, kept over a restart: one small file beside the journal.
+"""What is kept of each application over a restart: one small file beside the journal.
 
-What comes in: an application's order. What goes out: the same, after any crash. It is written before the
-order is answered, whole or not at all. Must not know: what an order means.
+What comes in: an application's Struct, say what an operator set by hand, or the setting that `slo` follows.
+What goes out: the same, after any crash. It is written before `keep` returns, whole or not at all. Must not
+know: what it means.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 from upswell.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 Kept = TypeVar("Kept", bound=msgspec.Struct)
@@ -26,13 +27,14 @@ class KeptByApp(Generic[Kept]):
     Args:
         path: the file; made, with its folder, when there is something to keep.
         kind: the Struct.
+        what: is kept, in a few words, for errors.
 
     Raises:
         JournalError: the file is there and cannot be read.
     """
 
-    def __init__(self, path: Path, kind: type[Kept]) -> None:
-        self._path = path
+    def __init__(self, path: Path, kind: type[Kept], what: str = "what was set by hand") -> None:
+        self._path, self._what = path, what
         self._kept: dict[str, Kept] = {}
         try:
             self._kept = msgspec.json.decode(path.read_bytes(), type=dict[str, kind])  # type: ignore[valid-type] - known at run time
@@ -40,7 +42,7 @@ class KeptByApp(Generic[Kept]):
             return
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise JournalError(
-                f"{path} holds what was set by hand and cannot be read ({error}); remove it to go on without"
+                f"{path} holds {what} and cannot be read ({error}); remove it to go on without"
             ) from error
 
     def __iter__(self) -> Iterator[tuple[str, Kept]]:
@@ -59,13 +61,25 @@ class KeptByApp(Generic[Kept]):
         """
         if self._kept.get(app_id) == value:
             return
-        after = {**self._kept, app_id: value}
+        after = {**self._kept}
         if value is None:
             del after[app_id]
+        else:
+            after[app_id] = value
         self._write(after)
-        self._kept = after  # type: ignore[assignment] - no value is None
+        self._kept = after
 
-    def _write(self, after: dict[str, Kept | None]) -> None:
+    def keep_all(self, values: Mapping[str, Kept]) -> None:
+        """Keep these of several applications, written once.
+
+        Raises:
+            JournalError: they cannot be written; what was kept before stays.
+        """
+        after = {**self._kept, **values}
+        self._write(after)
+        self._kept = after
+
+    def _write(self, after: dict[str, Kept]) -> None:
         whole = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,4 +89,4 @@ class KeptByApp(Generic[Kept]):
                 os.fsync(file.fileno())
             whole.replace(self._path)
         except OSError as error:
-            raise JournalError(f"what is set by hand cannot be kept in {self._path}: {error}") from error
+            raise JournalError(f"{self._what} cannot be kept in {self._path}: {error}") from error

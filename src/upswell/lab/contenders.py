@@ -19,6 +19,7 @@ from upswell.errors import SettingsError
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bounds import Bounds
 from upswell.policies.registry import REGISTRY, PolicyEntry, bare_policy, guarded, policy_entry, rules_guard
+from upswell.policies.slo.staffing import family_with
 from upswell.simulator.rehearsed_policy import RehearsedPolicy
 
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ class Choice(Struct, frozen=True):
     def _bare(self, settings: Settings, mean_service: float) -> ScalingPolicy:
         if self.name == "slo":
             return RehearsedPolicy(
-                settings.decision_interval, min_workers=settings.min_workers, max_workers=settings.max_workers
+                settings.decision_interval,
+                min_workers=settings.min_workers,
+                max_workers=settings.max_workers,
+                settings=family_with(settings.standby_workers),
             )
         own: dict[str, Any] = {}
         if self.entry.mean_service:

@@ -71,7 +71,9 @@ def replay_setup(
         initial_workers=began.workers.ready + began.workers.starting,
         min_workers=settings.min_workers,
         max_workers=settings.max_workers,
-        standby_workers=settings.standby_workers,
+        standby_workers=began.workers.standby
+        if settings.standby_workers == "auto"
+        else settings.standby_workers,
         decision_interval=settings.decision_interval,
         window=max(newest.window, settings.decision_interval),
     )

@@ -58,6 +58,8 @@ class Watched:
         self.reason = ""
         """Why the number is what it is: the sentence of the decision that changed it."""
         self.policy_fails = False
+        self.standby: int | None = None
+        """Workers on standby, as decided last; None where no decision chose their number."""
 
 
 class Applications:

@@ -126,6 +126,7 @@ class Monitor:
             keep_rows=journal is not None,
         )
         self._rehearsals = Rehearsals(settings.decision_interval) if rehearsals is None else rehearsals
+        self._rehearsals.resume(self.applications)
         self._depths = DepthQueries(broker, self._clock, settings.upload_queue_of)
         self._consumers: list[Consumer] = []
         self._first_pause = max(settings.decision_interval, 3 * settings.status_interval)
@@ -201,6 +202,7 @@ class Monitor:
         """
         for app_id in self.applications.reload(settings, self._clock()):
             self._rehearsals.forget(app_id)
+        self._rehearsals.resume(self.applications)
         self._settings = settings
         self._depths.queue_of = settings.upload_queue_of
         if self._journal is not None:
@@ -260,7 +262,7 @@ class Monitor:
                 decision,
                 watched.settings.min_workers,
                 watched.settings.priority,
-                watched.settings.standby_workers,
+                watched.settings.fixed_standby,
             )
             for watched, snapshot, decision in opinions
             if watched.policy is not None
@@ -279,9 +281,11 @@ class Monitor:
         known = app_id in self._by_hand or not (watched.seen.blind and snapshot.warming_up)
         if watched.policy is not None and known:
             changed = watched.seen.decided(decision.desired_workers)
-            if changed or not watched.reason:
+            standby = watched.standby if decision.standby_workers is None else decision.standby_workers
+            if changed or standby != watched.standby or not watched.reason:
                 watched.reason = decision.reason
-            self._tell_scaler(app_id, decision, watched.reason, now)
+            watched.standby = standby
+            self._tell_scaler(app_id, decision, watched, now)
         self._tell_observer(snapshot, decision)
         return JournalEntry(
             app_id=app_id,
@@ -313,15 +317,16 @@ class Monitor:
             self._rehearsals.note(watched.family, watched.settings, snapshot)
         return decision
 
-    def _tell_scaler(self, app_id: str, decision: Decision, reason: str, now: float) -> None:
+    def _tell_scaler(self, app_id: str, decision: Decision, watched: Watched, now: float) -> None:
         """Publish the number, changed or not: the next makes good a lost one, so none is confirmed."""
         request = ScaleRequest(
             app_id=app_id,
             desired_workers=decision.desired_workers,
             decided_at=now,
-            reason=reason,
+            reason=watched.reason,
             epoch=self._epoch,
             by_hand=app_id in self._by_hand,
+            standby_workers=watched.standby,
         )
         self._broker.publish(
             Message(

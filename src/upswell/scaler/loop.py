@@ -110,7 +110,7 @@ class Scaler:
         self._ceilings = FleetCeilings()
         self._pending: dict[str, tuple[str, float]] = {}  # why a worker does not run yet, and when seen last
         self._seen: dict[str, ObservedWorker] = {}
-        self._adopted: dict[str, int] = {}
+        self._adopted: dict[str, tuple[int, int]] = {}
         self._targets: dict[str, Target] = {}
         self._listening_since = 0.0
         self._last_round_at: float | None = None
@@ -377,7 +377,9 @@ class Scaler:
         if settings is None or not self._settled(settings, seen, now):
             return None
         found = sum(worker.phase in ("ready", "starting") for worker in seen)
-        wanted = target(settings, self._request(app_id), self._adopted.setdefault(app_id, found))
+        standing = sum(worker.phase in ("standby", "starting_standby") for worker in seen)
+        adopted = self._adopted.setdefault(app_id, (found, standing))
+        wanted = target(settings, self._request(app_id), *adopted)
         if wanted != self._targets.get(app_id):
             self._targets[app_id] = wanted
             _log.info("scaler.target", app_id=app_id, ready=wanted.ready, standby=wanted.standby, found=found)

@@ -78,16 +78,21 @@ class NewestRequests:
         return self._silence
 
 
-def target(settings: Settings, request: ScaleRequest | None, adopted: int) -> Target:
+def target(settings: Settings, request: ScaleRequest | None, adopted: int, standing: int = 0) -> Target:
     """Return how many workers of an application should run, within its bounds whatever a message says.
 
     An operator may go below `min_workers`. Without a request as many as were found running (`adopted`) go on:
-    no data is not zero. Standby workers that no bound would ever let consume are not kept.
+    no data is not zero. So it is with those on standby (`standing`), where the monitor chooses their number.
+    Standby workers that no bound would ever let consume are not kept.
     """
     wanted = adopted if request is None else request.desired_workers
     least = 0 if request is not None and request.by_hand else settings.min_workers
     ready = min(max(wanted, least), settings.max_workers)
-    return Target(ready, min(settings.standby_workers, settings.max_workers - ready))
+    standby = settings.standby_workers
+    if standby == "auto":
+        chosen = None if request is None else request.standby_workers
+        standby = standing if chosen is None else chosen
+    return Target(ready, min(standby, settings.max_workers - ready))
 
 
 def is_future(request: ScaleRequest, now: float) -> bool:

@@ -78,6 +78,11 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return FIRST_SLOTS if self.slots == "auto" else self.slots
 
     @property
+    def fixed_standby(self) -> int:
+        """Workers on standby whatever happens: none where their number is chosen."""
+        return 0 if self.standby_workers == "auto" else self.standby_workers
+
+    @property
     def state_path(self) -> Path:
         """`state_dir` as a path; by default the XDG state folder."""
         if self.state_dir:
@@ -137,10 +142,7 @@ def checked(values: Mapping[str, Any], where: str = "") -> Settings:
         Slo.parse(settings.slo)
     except SettingsError as error:
         raise SettingsError(f"{where}{error}") from None
-    if settings.max_workers < settings.min_workers:
-        raise SettingsError(
-            f"{where}max_workers must be >= min_workers ({settings.min_workers}), got {settings.max_workers}"
-        )
+    _check_workers(settings, where)
     if bool(settings.keda_tls_certificate) != bool(settings.keda_tls_key) or (
         settings.keda_tls_client_ca and not settings.keda_tls_certificate
     ):
@@ -164,6 +166,18 @@ def checked(values: Mapping[str, Any], where: str = "") -> Settings:
     return settings
 
 
+def _check_workers(settings: Settings, where: str) -> None:
+    if settings.max_workers < settings.min_workers:
+        raise SettingsError(
+            f"{where}max_workers must be >= min_workers ({settings.min_workers}), got {settings.max_workers}"
+        )
+    if settings.standby_workers == "auto" and settings.policy != "slo":
+        raise SettingsError(
+            f'{where}standby_workers = "auto" needs policy = "slo", which rehearses their number, '
+            f"got {settings.policy!r}"
+        )
+
+
 def _check_apps(settings: Settings) -> None:
     queues: dict[str, str] = {}
     standby = 0
@@ -180,7 +194,7 @@ def _check_apps(settings: Settings) -> None:
                     else f"unknown{nearest(name, PER_APP)}"
                 )
                 raise SettingsError(f"apps.{app_id}.{name} cannot be set per application: {why}")
-        standby += settings.for_app(app_id).standby_workers
+        standby += settings.for_app(app_id).fixed_standby
         queue = settings.upload_queue_of(app_id)
         if queue in queues:
             raise SettingsError(

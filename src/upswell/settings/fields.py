@@ -119,9 +119,10 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 10
     standby_workers: Annotated[
-        Workers,
+        Workers | Literal["auto"],
         Setting(
-            "Extra workers kept connected but idle. One message activates them; they cost as much as other workers.",
+            'Extra workers kept connected but idle. One message activates them; they cost as much as other workers. "auto": as many as slo finds worth their cost in rehearsal.',
+            form='a whole number >= 0, or "auto"',
             app=True,
             decides=True,
             flags=("scaler", "keda", *DECIDES),

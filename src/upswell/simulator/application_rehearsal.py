@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _WAITING_SECONDS = 240.0
 _ROUNDS_AT_ONCE = 10
-_TRAFFIC_ROUNDS = 100
+TRAFFIC_ROUNDS = 100
+"""Over which traffic is averaged."""
 
 
 class SettingChoice(Struct, frozen=True):
@@ -91,7 +92,7 @@ class ApplicationRehearsal:
 
     def note(self, snapshot: Snapshot, signals: Signals) -> None:
         """Take in one round; where too many wait already, the oldest is dropped."""
-        self.traffic += (len(snapshot.recent_service_times) - self.traffic) / _TRAFFIC_ROUNDS
+        self.traffic += (len(snapshot.recent_service_times) - self.traffic) / TRAFFIC_ROUNDS
         if len(self._notes) >= self._most:
             self._notes.popleft()
             self._skipped = True

@@ -75,7 +75,10 @@ class Simulation:
     def step(self) -> None:
         """Let one decision interval pass, then decide."""
         decision = self._policy.decide(self.observe())
-        self.apply(min(max(decision.desired_workers, self.world.min_workers), self.world.max_workers))
+        self.apply(
+            min(max(decision.desired_workers, self.world.min_workers), self.world.max_workers),
+            decision.standby_workers,
+        )
 
     def observe(self) -> Snapshot:
         """Let one decision interval pass and return what the monitor sees at its end."""
@@ -92,9 +95,11 @@ class Simulation:
         pool.tick(now)
         return self._observer.look(now, ended, self.wanted, pool, pool.waiting(stream))
 
-    def apply(self, wanted: int) -> None:
-        """Scale the fleet to a number within the world's bounds."""
+    def apply(self, wanted: int, standby: int | None = None) -> None:
+        """Scale the fleet to a number within the world's bounds; None on standby: as many as now."""
         pool = self.pool
+        if standby is not None:
+            pool.stand_by(self.now, min(standby, self.world.max_workers - wanted))
         if wanted != self.wanted:
             self._scalings += 1
             self.wanted = wanted

@@ -82,7 +82,7 @@ class WorkerPool:
         self._coming: list[Coming] = []
         """Those on their way, by the instant of their request."""
         self._next_ready = math.inf
-        self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
+        self._standby = Standby(self.measured, accounts, world, begin)
         self._leaving: list[float] = []
         self.in_flight = 0
         self.due = Due(world.decision_interval)
@@ -159,6 +159,11 @@ class WorkerPool:
             accounts.draining += leave - now
             accounts.cost += leave
             accounts.stopping(leave, self._stop_delay)
+
+    def stand_by(self, now: float, count: int) -> None:
+        """Keep so many workers on standby from now on."""
+        if count != len(self._standby):
+            self._standby.resize(now, count)
 
     def tick(self, now: float) -> None:
         """Let workers become ready, and drained ones leave."""

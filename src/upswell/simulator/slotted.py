@@ -75,7 +75,7 @@ class SlottedPool:
         """When what is under way ends; kept where a bottleneck must know how many those are."""
         self._coming: list[SimulatedWorker] = []
         self.measured = Starts(world, accounts, rng)
-        self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
+        self._standby = Standby(self.measured, accounts, world, begin)
         self.in_flight = 0
         self.due = Due(world.decision_interval)
         self._now = begin
@@ -267,6 +267,11 @@ class SlottedPool:
         self._accounts.stopping(leave, self._plant.stop_delay)
         if leave > now:
             heappush(self._leaving, (leave, worker))
+
+    def stand_by(self, now: float, count: int) -> None:
+        """Keep so many workers on standby from now on."""
+        if count != len(self._standby):
+            self._standby.resize(now, count)
 
     def tick(self, now: float) -> None:
         """Let workers become ready, and drained ones leave."""

@@ -69,7 +69,9 @@ class Starts:
 class Standby:
     """Workers connected and idle beyond those wanted: called in an instant, replaced at once, billed."""
 
-    def __init__(self, starts: Starts, accounts: Accounts, count: int, begin: float) -> None:
+    def __init__(self, starts: Starts, accounts: Accounts, world: World, begin: float) -> None:
+        count = world.standby_workers
+        self._stop_delay = world.stop_delay
         self._starts = starts
         self._accounts = accounts
         self._standing: deque[float] = deque([begin] * count)
@@ -111,6 +113,18 @@ class Standby:
                 self._starts.became_ready(worker)
                 self._standing.append(worker[1])
                 self.coming.remove(worker)
+
+    def resize(self, now: float, count: int) -> None:
+        """Keep so many from now on: more are asked for; those on their way go before those that are there."""
+        while len(self) < count:
+            self.coming.append(self._starts.request(now))
+        while len(self) > count:
+            if self.coming:
+                self._starts.called_off(self.coming.pop(), now)
+            else:
+                self._accounts.standby += now - self._standing.popleft()
+            self._accounts.cost += now
+            self._accounts.stopping(now, self._stop_delay)
 
     def close(self, now: float) -> None:
         """Stop billing."""

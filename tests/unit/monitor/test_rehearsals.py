@@ -16,8 +16,9 @@ from support.processes import lognormal, poisson
 from upswell.analysis.sentence import told
 from upswell.events import capture
 from upswell.journal import Journal, ReportRow
+from upswell.monitor.applications import Applications
 from upswell.monitor.history import histories, rounds
-from upswell.monitor.rehearsals import MOST_REHEARSED, Rehearsals
+from upswell.monitor.rehearsals import MOST_REHEARSED, KeptChoice, Rehearsals, kept_choices
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY, FIRST
 from upswell.settings import Settings, Slo
@@ -295,3 +296,52 @@ def test_a_choice_names_a_member_of_the_family(traffic: list[Snapshot]) -> None:
     assert all(0 <= choice.index < len(FAMILY) for choice in choices)
     # Only the first may name the setting that is followed already.
     assert all(a.index != b.index for a, b in itertools.pairwise(choices))
+
+
+def test_a_monitor_that_restarts_follows_at_once_what_was_chosen_before(
+    tmp_path: Path, traffic: list[Snapshot]
+) -> None:
+    settings = replace(SETTINGS, apps={"e1": {}}, policy="slo")
+    first = Rehearsals(2.0, clock=Meter(), executor=AtOnce(), kept=kept_choices(tmp_path))
+    one = policy()
+    for snapshot in traffic:
+        first.follow()
+        one.decide(snapshot)
+        first.note(one, settings, snapshot)
+        first.work()
+    first.close()
+    assert one.following != FIRST
+    for slo, following in ((settings.slo, one.following), ("95% < 61s", FIRST)):
+        applications = Applications(replace(settings, slo=slo), 0.0)
+        Rehearsals(2.0, executor=AtOnce(), kept=kept_choices(tmp_path)).resume(applications)
+        watched = dict(applications)["e1"]
+        assert watched.family is not None
+        assert watched.family.following == following
+
+
+def test_choices_that_cannot_be_read_or_written_are_told_once_and_nothing_stops(tmp_path: Path) -> None:
+    (tmp_path / "monitor.choices.json").write_bytes(b"{")
+    with capture() as log:
+        assert kept_choices(tmp_path) is None
+    assert [entry["event"] for entry in log] == ["rehearsal.not_kept"]
+    (tmp_path / "monitor.choices.json").unlink()
+    rehearsals = Rehearsals(2.0, executor=AtOnce(), kept=kept_choices(tmp_path))
+    (tmp_path / "monitor.choices.new").mkdir()
+    with capture() as log:
+        for _ in range(2):
+            rehearsals._keep({"e1": KeptChoice("95% < 60s", FAMILY[0], "it did best")})
+    assert [entry["event"] for entry in log] == ["rehearsal.not_kept"]
+
+
+def test_where_there_is_no_place_a_much_busier_application_takes_that_of_the_least_busy(
+    traffic: list[Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upswell.monitor.rehearsals.MOST_REHEARSED", 2)
+    rehearsals = Rehearsals(2.0, clock=Meter(), executor=AtOnce(), share=0.0)
+    rates = {"some": 1.0, "few": 0.1, "many": 5.0}
+    apps = {app: (policy(), seen(seconds=1000.0, rate=rate, app_id=app)) for app, rate in rates.items()}
+    for number in range(400):
+        for one, snapshots in apps.values():
+            one.decide(snapshots[number])
+            rehearsals.note(one, SETTINGS, snapshots[number])
+    assert set(rehearsals._stages) == {"some", "many"}

@@ -108,6 +108,16 @@ def test_standby_workers_that_could_never_become_active_are_not_kept() -> None:
     assert target(SETTINGS, request(5), adopted=0) == Target(5, 0)
 
 
+def test_where_the_monitor_chooses_who_stands_by_its_number_counts_and_without_one_what_was_found() -> None:
+    auto = replace(SETTINGS, standby_workers="auto")
+    chosen = replace(request(1), standby_workers=3)
+    assert target(auto, chosen, adopted=0) == Target(1, 3)
+    assert target(auto, replace(chosen, standby_workers=9), adopted=0) == Target(1, 4)
+    assert target(auto, request(1), adopted=0, standing=2) == Target(1, 2)
+    assert target(auto, None, adopted=1, standing=2) == Target(1, 2)
+    assert target(SETTINGS, chosen, adopted=0) == Target(1, 2)
+
+
 @given(st.integers(0, 1_000_000))
 def test_what_is_set_by_hand_may_be_below_min_workers_and_never_above_max_workers(desired: int) -> None:
     wanted = target(SETTINGS, replace(request(desired), by_hand=True), adopted=0)

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from support.script import Script
+from upswell.analysis.decision import Decision
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.world import World
@@ -16,6 +17,7 @@ from upswell.simulator.world import World
 if TYPE_CHECKING:
     from random import Random
 
+    from upswell.analysis.snapshot import Snapshot
     from upswell.simulator.outcome import SimulatedOutcome
 
 WORLD = World(slo=Slo(0.95, 30.0), start_delay=5.0, decision_interval=1.0, window=10.0)
@@ -125,3 +127,39 @@ def test_the_start_up_of_the_initial_workers_can_be_known_from_the_beginning(slo
     outcome = run([0.0], [1.5], policy, world)
     assert {snapshot.start_delay for snapshot in policy.seen} == {5.0}
     assert (outcome.starts, outcome.cost_starting) == (0, 0.0)
+
+
+class StandBy:
+    """One worker throughout, and so many on standby from each decision on; the last number stays."""
+
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = list(numbers)
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return the next."""
+        number = self._numbers.pop(0) if len(self._numbers) > 1 else self._numbers[0]
+        return Decision.of("test", snapshot.workers.desired, 1, "so").with_standby(number)
+
+
+@POOLS
+def test_who_stands_by_is_billed_from_the_request_until_fewer_are_wanted(slots: int) -> None:
+    world = replace(WORLD, slots=slots)
+    without = run([0.0, 20.0], [0.1, 0.1], StandBy(0), world)
+    # Asked for at 1, ready at 6, gone at 9; the third is called off after a second.
+    outcome = run([0.0, 20.0], [0.1, 0.1], StandBy(2, 2, 3, 2, 2, 2, 2, 2, 0), world)
+    assert outcome.cost_starting == pytest.approx(2 * 5.0 + 1.0)
+    assert outcome.cost_standby == pytest.approx(2 * 3.0)
+    assert outcome.cost == pytest.approx(without.cost + 17.0)
+
+
+@POOLS
+def test_who_stands_by_begins_at_once(slots: int) -> None:
+    class Burst:
+        def decide(self, snapshot: Snapshot) -> Decision:
+            """Want a worker for each upload, beside two on standby."""
+            wanted = 3 if snapshot.at > 10 else 1
+            return Decision.of("test", snapshot.workers.desired, wanted, "so").with_standby(2)
+
+    arrivals, services = [0.0, *([10.5] * 3 * slots)], [0.1, *([3.0] * 3 * slots)]
+    outcome = run(arrivals, services, Burst(), replace(WORLD, slots=slots))
+    assert outcome.maximum == pytest.approx(3.5, abs=0.01)

@@ -14,6 +14,7 @@ from upswell.fleets.registry import open_fleet
 from upswell.journal import Journal, KeptByApp
 from upswell.messages import ByHand, ScaleRequest
 from upswell.monitor import Monitor
+from upswell.monitor.rehearsals import Rehearsals, kept_choices
 from upswell.scaler import Scaler
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ async def monitoring(
             name=unique_name("monitor"),
             on_decision=on_decision,
             by_hand=KeptByApp(settings.state_path / "monitor.by_hand.json", ByHand),
+            rehearsals=Rehearsals(settings.decision_interval, kept=kept_choices(settings.state_path)),
         )
         async with beating(broker, monitor.pulse.status):
             yield monitor

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 WHO = "global_limit"
 OVER = "all applications need {wanted:worker}, max_workers_total is {total}"
 STANDBY = ", {standby} of them on standby"
+STANDBY_CUT = "max_workers_total {total} leaves {granted} for standby"
 UNKNOWN_TAKEN = "; it had to be taken from applications whose need is unknown, too"
 MINIMUMS_TAKEN = "; that is less than all min_workers together"
 NOTHING_LEFT = "; nothing is left beyond what is guaranteed"
@@ -55,7 +56,8 @@ class Bid(Struct, frozen=True, gc=False):
     min_workers: int
     priority: int
     standby: int = 0
-    """Workers that the scaler keeps connected and idle beyond those decided for; they count in the total."""
+    """Workers that the settings have kept connected and idle beyond those decided for; they count in the
+    total. Those that a decision chooses besides get what is left."""
 
 
 class _Round(Struct, frozen=True):
@@ -80,17 +82,35 @@ def limited(bids: Sequence[Bid], total: int) -> list[Decision]:
 
     Time grows as (applications + workers) x log(applications).
     """
+    if total == 0:
+        return [bid.decision for bid in bids]
     wanted = sum(bid.decision.desired_workers for bid in bids)
     left = max(0, total - _standby(bids))
-    if total == 0 or wanted <= left:
-        return [bid.decision for bid in bids]
+    if wanted <= left:
+        return _with_standby([bid.decision for bid in bids], left - wanted, total)
     shares = share_out(bids, left)
-    return [
+    decisions = [
         bid.decision
         if workers == bid.decision.desired_workers
         else bid.decision.then(WHO, workers, *_why(bid, workers, shares, _Round(total, total - left, wanted)))
         for bid, workers in zip(bids, shares.workers, strict=True)
     ]
+    return _with_standby(decisions, 0, total)
+
+
+def _with_standby(decisions: list[Decision], left: int, total: int) -> list[Decision]:
+    """Return the decisions with no more workers chosen for standby than are left, in their order."""
+    within: list[Decision] = []
+    for decision in decisions:
+        chosen = decision.standby_workers or 0
+        granted = min(chosen, left)
+        left -= granted
+        if granted < chosen:
+            desired, inputs = decision.desired_workers, {"granted": granted, "total": total}
+            within.append(decision.then(WHO, desired, STANDBY_CUT, inputs).with_standby(granted))
+        else:
+            within.append(decision)
+    return within
 
 
 def below_minimums(bids: Sequence[Bid], total: int) -> int:

@@ -52,6 +52,7 @@ class RulesGuard:
             rejected=(*decision.rejected, *found.rejected),
             held=held,
             alarms=decision.alarms,
+            standby_workers=decision.standby_workers,
         )
 
     def judge(self, snapshot: Snapshot, wanted: int) -> Findings:

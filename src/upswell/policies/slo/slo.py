@@ -17,7 +17,7 @@ from upswell.analysis.decision import Decision, Reason, Step
 from upswell.analysis.sentence import escaped
 from upswell.policies.slo.scalar_staffing import RecentMost, ScalarRule
 from upswell.policies.slo.slo_formula import ASSUMED_SHARE, MOST_SLOTS, service_time
-from upswell.policies.slo.staffing import FAMILY, FIRST, Services
+from upswell.policies.slo.staffing import FAMILY, FIRST, Services, family_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +48,7 @@ NOTHING = "nothing queued, nothing running"
 MOST_NEEDED = "the most needed in the last {keep:s} was {most}"
 LAST_ONE = "the last worker stays for {keep:s}: a cold start would be late"
 UNHEARD = "new workers may run {unheard:upload} more than is known yet"
+STANDBY = "{standby:worker} on standby besides, for bursts within a start-up"
 BUSY = "{busy:worker is|workers are} busy"
 
 LOAD_DELAYS = 4
@@ -88,6 +89,7 @@ class SloPolicy:
         self._told = False
         self._last = RecentMost(1.0)
         self.why = "nothing rehearsed yet"
+        self._chooses_standby = len({setting.standby for setting in settings}) > 1
         self._rejected: tuple[Reason, ...] = ()
         self.signals: Signals | None = None
         """What the newest decision was made from; None where the depth was not known."""
@@ -113,7 +115,16 @@ class SloPolicy:
         self._services.add(tuple(service_times))
 
     def decide(self, snapshot: Snapshot) -> Decision:
-        """Return the workers that the setting followed wants."""
+        """Return the workers that the setting followed wants, and those on standby where it has a say."""
+        decision = self._workers(snapshot)
+        if not self._chooses_standby:
+            return decision
+        standby = self.settings[self.following].standby
+        if standby and not decision.held:
+            decision = decision.then(WHO, decision.desired_workers, STANDBY, {"standby": standby})
+        return decision.with_standby(standby)
+
+    def _workers(self, snapshot: Snapshot) -> Decision:
         self.signals = None
         workers = snapshot.workers
         current = workers.desired
@@ -212,7 +223,7 @@ class SloPolicy:
 
 def from_settings(settings: Settings) -> SloPolicy:
     """Return the policy of an application."""
-    return SloPolicy(settings.decision_interval)
+    return SloPolicy(settings.decision_interval, family_with(settings.standby_workers))
 
 
 def _because(  # noqa: PLR0917 - positional for speed: once a decision

@@ -22,10 +22,11 @@ from __future__ import annotations
 import math
 from array import array
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -94,6 +95,35 @@ FAMILY: tuple[StaffingSetting, ...] = tuple(
     for beta in LONG_BETAS
     for keep in LONG_KEEPS
 )
+STANDBY_LEVELS = (1, 2, 4, 8, 16, 32, 64)
+"""Workers on standby that are rehearsed where they may be chosen: what a burst needs within one start-up is
+not far from one of them."""
+STANDBY_SETTINGS = (
+    StaffingSetting(0.1, foresight=False, beta=None, keep=0.5),
+    StaffingSetting(0.4, foresight=False, beta=None, keep=0.5),
+    StaffingSetting(0.75, foresight=False, beta=None, keep=0.5),
+    StaffingSetting(0.4, foresight=True, beta=None, keep=0.5),
+    StaffingSetting(0.1, foresight=False, beta=0.0, keep=3.0),
+    StaffingSetting(0.1, foresight=False, beta=0.5, keep=1.0),
+    StaffingSetting(0.4, foresight=False, beta=0.5, keep=1.0),
+    StaffingSetting(0.1, foresight=False, beta=1.5, keep=30.0),
+)
+"""With which they are: where a burst finds workers on standby, the others can be few and go soon."""
+
+
+@cache
+def family_with(standby: int | Literal["auto"]) -> tuple[StaffingSetting, ...]:
+    """Return the family where so many workers stand by, or where their number is rehearsed as well.
+
+    Its first settings are those of `FAMILY`, in that order.
+    """
+    if standby == "auto":
+        return FAMILY + tuple(
+            replace(setting, standby=number) for number in STANDBY_LEVELS for setting in STANDBY_SETTINGS
+        )
+    return tuple(replace(setting, standby=standby) for setting in FAMILY) if standby else FAMILY
+
+
 FIRST = FAMILY.index(StaffingSetting(0.2, foresight=False, beta=0.0, keep=3.0))
 """What is followed before anything was rehearsed: early, and slow to let workers go."""
 

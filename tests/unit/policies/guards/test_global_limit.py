@@ -190,3 +190,14 @@ def test_ten_thousand_applications_share_500_workers_well_within_a_round() -> No
     assert seconds < 1.0
     many = share_out(bids, 20_000)
     assert sum(many.workers) == 20_000
+
+
+def test_those_chosen_for_standby_get_what_is_left_in_order_and_that_is_said() -> None:
+    bids = [bid("a", 3), bid("b", 4)]
+    bids = [replace(one, decision=one.decision.with_standby(2)) for one in bids]
+    cut = limited(bids, 10)
+    assert [one.desired_workers for one in cut] == [3, 4]
+    assert [one.standby_workers for one in cut] == [2, 1]
+    assert cut[1].reason.endswith("max_workers_total 10 leaves 1 for standby")
+    assert [one.standby_workers for one in limited(bids, 5)] == [0, 0]
+    assert [one.standby_workers for one in limited(bids, 0)] == [2, 2]

@@ -20,9 +20,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from regret import Regret, regret, world_of
 from upswell.lab.oracle import oracle
@@ -53,26 +55,77 @@ class Contender(Struct, frozen=True):
 
     make: Callable[[float, float], ScalingPolicy]
     interval: float = 2.0
+    settings: str = ""
+    """What stands behind the row, in the words of the policy's own project."""
 
+
+def _keda(queue_length: float, *, over_http: bool = True, behavior: bool = False) -> Contender:
+    """Return KEDA with the HPA; its loops' phases are drawn once, the same for every case."""
+    protocol = "http, depth 2 to 7 s old" if over_http else "amqp, ready messages alone"
+    return Contender(
+        lambda _mean, _slo: KedaPolicy(
+            queue_length, over_http=over_http, behavior=behavior, rng=Random(PHASES)
+        ),
+        1.0,
+        f"queueLength {queue_length:g}, protocol {protocol}, pollingInterval 30, cooldownPeriod 300, "
+        f"behavior {'of defaults' if behavior else 'not set'}; HPA: sync 15 s, tolerance 0.1",
+    )
+
+
+PHASES = 1
+"""The seed of the phases in which loops of others look; `upswell compare --repeat` shows what chance does."""
+
+TAIL_SECONDS = 600.0
+"""A run is billed until its last worker has gone, so long after the last upload at most."""
 
 CONTENDERS: dict[str, Contender] = {
-    "slo": Contender(lambda _mean, _slo: RehearsedPolicy()),
-    "slo by formula": Contender(lambda _mean, _slo: Guarded(SloFormulaPolicy(), Bounds(0, 500))),
-    "slo unrehearsed": Contender(lambda _mean, _slo: SloPolicy()),
-    "dask 5 s *": Contender(lambda mean, _slo: DaskAdaptivePolicy(5.0, mean), 1.0),
-    "dask slo/3 *": Contender(lambda mean, slo: DaskAdaptivePolicy(slo / 3, mean), 1.0),
-    "keda 2": Contender(lambda _mean, _slo: KedaPolicy(2), 5.0),
-    "keda 3": Contender(lambda _mean, _slo: KedaPolicy(3), 5.0),
-    "keda 5": Contender(lambda _mean, _slo: KedaPolicy(5), 5.0),
-    "keda 20": Contender(lambda _mean, _slo: KedaPolicy(20), 5.0),
-    "celery": Contender(lambda _mean, _slo: CeleryAutoscalePolicy(), 1.0),
-    "knative": Contender(lambda _mean, _slo: KnativePolicy()),
-    "aws *": Contender(lambda mean, _slo: AwsBacklogPolicy(mean), 20.0),
-    "flink": Contender(lambda _mean, _slo: FlinkPolicy(), 10.0),
-    "judoscale": Contender(lambda _mean, _slo: JudoscalePolicy(), 10.0),
-    "threshold": Contender(lambda _mean, _slo: Guarded(ThresholdPolicy(), Bounds(0, 500))),
-    "elasticity": Contender(lambda _mean, _slo: Guarded(ElasticityControlPolicy(), Bounds(0, 500))),
-}
+    "slo": Contender(lambda _mean, _slo: RehearsedPolicy(), settings="upswell's default, rehearsed, bare"),
+    "slo by formula": Contender(
+        lambda _mean, _slo: Guarded(SloFormulaPolicy(), Bounds(0, 500)), settings="slo_formula, bare"
+    ),
+    "slo unrehearsed": Contender(
+        lambda _mean, _slo: SloPolicy(), settings="the most cautious setting of slo's family"
+    ),
+    "dask 5 s *": Contender(
+        lambda mean, _slo: DaskAdaptivePolicy(5.0, mean), 1.0,
+        "target_duration 5 s, interval 1 s, wait_count 3; occupancy by the true mean service time",
+    ),
+    "dask slo/3 *": Contender(
+        lambda mean, slo: DaskAdaptivePolicy(slo / 3, mean), 1.0,
+        "target_duration a third of the objective, interval 1 s, wait_count 3; the true mean service time",
+    ),
+    "keda 2": _keda(2),
+    "keda 3": _keda(3),
+    "keda 5": _keda(5),
+    "keda 20": _keda(20),
+    "keda 2 behavior": _keda(2, behavior=True),
+    "keda 2 amqp": _keda(2, over_http=False),
+    "celery": Contender(
+        lambda _mean, _slo: CeleryAutoscalePolicy(), 1.0,
+        "--autoscale=500,0; prefetch of all that waits; keepalive 30 s",
+    ),
+    "knative": Contender(
+        lambda _mean, _slo: KnativePolicy(),
+        settings="target 100 x 0.7 of a container's concurrency, stable window 60 s, panic window 6 s",
+    ),
+    "aws *": Contender(
+        lambda mean, _slo: AwsBacklogPolicy(mean), 20.0,
+        "backlog per instance, acceptable latency the objective, by the true mean service time",
+    ),
+    "flink": Contender(
+        lambda _mean, _slo: FlinkPolicy(), 10.0, "utilization.target 0.7 +- 0.3, all else as published"
+    ),
+    "judoscale": Contender(
+        lambda _mean, _slo: JudoscalePolicy(), 10.0, "queue time of 1/20 to 1/4 of the objective"
+    ),
+    "threshold": Contender(
+        lambda _mean, _slo: Guarded(ThresholdPolicy(), Bounds(0, 500)), settings="upswell's threshold, bare"
+    ),
+    "elasticity": Contender(
+        lambda _mean, _slo: Guarded(ElasticityControlPolicy(), Bounds(0, 500)),
+        settings="the course's rule, bare",
+    ),
+}  # fmt: skip
 
 
 def _without(keep: Callable[[StaffingSetting], bool]) -> Contender:
@@ -110,7 +163,7 @@ def run(
 ) -> dict[str, float]:
     """Return one policy's figures on one case."""
     arrivals, services = read_jobs(folder / f"{case}.csv.gz")
-    world = world_of(facts, contender.interval)
+    world = replace(world_of(facts, contender.interval), tail=TAIL_SECONDS)
     policy = contender.make(float(services.mean()), facts["slo_s"])
     begun = time.perf_counter()
     outcome = simulate(arrivals, services, policy, world)
@@ -236,6 +289,9 @@ def main() -> None:
         if arguments.json:
             print(json.dumps({"benchmark": "regret", "cases": to_builtins(found)}))
         return
+    for name in names:
+        if table[name].settings:
+            print(f"{name:16s} {table[name].settings}")
     titles = ("policy", "case", "attained", "cost/work", "R", "peak", "scalings", "s")
     print("{:16s} {:15s} {:>8s} {:>9s} {:>8s} {:>5s} {:>8s} {:>6s}".format(*titles))
     found = {name: tried(folder, cases, name, table[name], costs) for name in names}

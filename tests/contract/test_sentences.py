@@ -22,6 +22,7 @@ from upswell.policies.peers import (
     celery_autoscale,
     dask_adaptive,
     flink,
+    hpa,
     judoscale,
     keda,
     knative,
@@ -111,10 +112,11 @@ AFTER: dict[str, Callable[[Step, Inputs], float]] = {
     judoscale.BELOW: lambda step, _: max(0, step.before - 1),
     keda.COOLED: lambda *_: 0,
     keda.FIRST: lambda *_: 1,
-    keda.TARGET: lambda _, i: max(1, math.ceil(i["depth"] / i["target"])),
-    keda.WITHIN: same,
-    keda.MOST_NEEDED: kept("most"),
-    keda.LIMITED: lambda _, i: i["limit"],
+    hpa.TARGET: lambda _, i: max(1, math.ceil(i["depth"] / i["target"])),
+    hpa.WITHIN: same,
+    hpa.MOST_NEEDED: kept("most"),
+    hpa.MOST_WANTED: lambda _, i: i["most"],
+    hpa.LIMITED: lambda _, i: i["limit"],
     knative.AVERAGE: lambda _, i: math.ceil(i["average"] / i["target"]),
     knative.RATES: lambda step, i: min(max(step.before, i["least"]), i["most"]),
     bounds.RAISED: lambda _, i: i["min_workers"],
@@ -131,11 +133,12 @@ FLOORS = {
     slo.BUSY,
     slo.LAST_ONE,
     dask_adaptive.BUSY,
-    keda.MOST_NEEDED,
+    hpa.MOST_NEEDED,
     stabilization.MOST_NEEDED,
 }
 TO_THE_PRESENT = {
-    stabilization.WARMING_UP, fail_static.BACK, flink.WITHIN, celery_autoscale.YOUNG, dask_adaptive.PROPOSED,
+    stabilization.WARMING_UP, fail_static.BACK, flink.WITHIN, celery_autoscale.YOUNG,
+    celery_autoscale.NEVER_GREW, dask_adaptive.PROPOSED,
 }  # fmt: skip
 """These lead back to the number that the decision found."""
 

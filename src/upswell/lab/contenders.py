@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -45,12 +46,15 @@ class Choice(Struct, frozen=True):
         """The policy's name in the registry."""
         return self.entry.name
 
-    def policy(self, settings: Settings, mean_service: float, *, in_wrappers: bool = False) -> ScalingPolicy:
+    def policy(
+        self, settings: Settings, mean_service: float, *, seed: int = 1, in_wrappers: bool = False
+    ) -> ScalingPolicy:
         """Return a fresh policy.
 
         Args:
             settings: those of an application: interval, bounds, `rules_file`.
             mean_service: of all uploads, in seconds; for the contenders that are given it.
+            seed: of the phases of its own loops, where it has any.
             in_wrappers: whether all guards stand around it that the monitor puts there.
 
         Raises:
@@ -60,7 +64,7 @@ class Choice(Struct, frozen=True):
         settings = replace(settings, policy=self.name, rules_file=settings.rules_file if with_rules else "")
         if with_rules and not settings.rules_file:
             raise SettingsError(f"policy {self.text} needs --rules-file, a TOML file with rules")
-        made = self._bare(settings, mean_service)
+        made = self._bare(settings, mean_service, seed)
         if in_wrappers:
             return guarded(made, settings)
         if self.guarded:
@@ -69,7 +73,7 @@ class Choice(Struct, frozen=True):
             made = Guarded(made, Bounds(settings.min_workers, settings.max_workers))
         return made
 
-    def _bare(self, settings: Settings, mean_service: float) -> ScalingPolicy:
+    def _bare(self, settings: Settings, mean_service: float, seed: int) -> ScalingPolicy:
         if self.name == "slo":
             return RehearsedPolicy(
                 settings.decision_interval,
@@ -82,6 +86,8 @@ class Choice(Struct, frozen=True):
             own[self.entry.mean_service] = mean_service
         if self.number is not None:
             own[self.entry.number] = self.number
+        if self.entry.drawn:
+            own["rng"] = Random(seed)  # noqa: S311 - chance in a model, no secret
         return bare_policy(settings, **own)
 
     def behind_rules(self) -> Choice:

@@ -176,8 +176,10 @@ def run_policy(
         world = replace(world, decision_interval=interval, window=max(world.window, interval))
     asked, note = choice.text, choice.note
     if choice.is_constant:
-        choice, world, note = _settled(traffic, world, choice)
-    policy = choice.policy(house.settings_in(world), traffic.mean_service, in_wrappers=house.wrappers)
+        choice, world, note = _settled(traffic, replace(world, tail=0.0), choice)  # it would never go
+    policy = choice.policy(
+        house.settings_in(world), traffic.mean_service, seed=world.seed, in_wrappers=house.wrappers
+    )
     recorder = Recorder(policy)
     simulation = Simulation(_chunks(traffic), recorder, world, keep_timeline=True)
     _pass_time(simulation, float(traffic.arrivals[-1]), until, on_progress)

@@ -30,7 +30,8 @@ class PolicyEntry(Entry, frozen=True, kw_only=True):
 
     `interval`: seconds between two decisions of its own controller, where it is compared; None: as often as
     the monitor. `number`: the argument that `name:number` sets. `mean_service`: the argument that takes the
-    mean service time, which it needs and does not learn. `steadies_itself`: the policy weighs the cost of
+    mean service time, which it needs and does not learn. `drawn`: it has an argument `rng`, which draws the
+    phases of its own loops. `steadies_itself`: the policy weighs the cost of
     a change, so tolerance and stabilization stand around it only where asked for. `alone`: it starts from no
     worker by its own rule, so it can be compared without bounds.
     """
@@ -38,6 +39,7 @@ class PolicyEntry(Entry, frozen=True, kw_only=True):
     interval: float | None = None
     number: str = ""
     mean_service: str = ""
+    drawn: bool = False
     steadies_itself: bool = False
     alone: bool = False
 
@@ -67,10 +69,11 @@ REGISTRY: Registry[Callable[..., ScalingPolicy]] = Registry(
             name="keda",
             factory=f"{_HERE}.peers.keda:KedaPolicy",
             settings=f"{_HERE}.peers.keda:KedaSettings",
-            interval=5.0,
+            interval=1.0,
             number="queue_length",
+            drawn=True,
             alone=True,
-            summary="20 messages",
+            summary="20 messages, over HTTP",
         ),
         PolicyEntry(
             name="knative",

@@ -52,13 +52,14 @@ class Simulation:
         self._policy = policy
         self._rng = Random(world.seed)  # noqa: S311 - chance in a model, no secret
         self.stream = JobStream(chunks)
-        self._begin = math.floor(self.stream.first)
+        self._begin = math.floor(self.stream.first) - world.phase * world.decision_interval
         self.now = float(self._begin)
         self._accounts = Accounts(world.slo.seconds)
         pool = WorkerPool if world.single else SlottedPool
         self.pool = pool(world, self._accounts, self._rng, self.now)
         self._observer = Observer(world, self._rng, self.now)
         self._number = 0
+        self._served_at: float | None = None
         self.wanted = world.initial_workers
         self._peak = world.initial_workers
         self._scalings = 0
@@ -66,11 +67,16 @@ class Simulation:
 
     @property
     def over(self) -> bool:
-        """Whether every upload has ended, or the last one's time is up."""
+        """Whether every upload has ended, or the last one's time is up; with a tail, also the fleet."""
         if not self.stream.ended:
             return False
         idle = self.stream.over and self.pool.in_flight == 0 and self.pool.waiting(self.stream) == 0
-        return idle or self.now > self.stream.last + self.world.slo.seconds
+        if not (idle or self.now > self.stream.last + self.world.slo.seconds):
+            return False
+        if self._served_at is None:
+            self._served_at = self.now
+        is_gone = idle and self.pool.billed <= self.world.min_workers
+        return is_gone or self.now >= self._served_at + self.world.tail
 
     def step(self) -> None:
         """Let one decision interval pass, then decide."""

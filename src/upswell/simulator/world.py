@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 
@@ -31,6 +32,11 @@ class World(Struct, frozen=True, kw_only=True):
     window: float = 60.0
     status_interval: float = 1.0
     """Between two statuses of a worker: a crashed one is counted until it missed three."""
+    phase: float = 0.0
+    """Share of a decision interval by which the decisions come sooner: nothing in the traffic knows it."""
+    tail: float = 0.0
+    """Seconds that a run goes on after the last upload, at most, until the fleet is down to `min_workers`:
+    what is idle then is billed. 0: a run ends with its last upload."""
     seed: int = 1
     app_id: str = "simulated"
     standby_workers: int = 0
@@ -72,16 +78,19 @@ class World(Struct, frozen=True, kw_only=True):
             )
         if not callable(self.start_delay) and self.start_delay < 0:
             raise SettingsError(f"start_delay must be >= 0 s, got {self.start_delay:g}")
-        if not 0 <= self.stop_delay < float("inf"):
-            raise SettingsError(f"stop_delay must be >= 0 s and finite, got {self.stop_delay:g}")
-        if not 0 <= self.report_lag < float("inf"):
-            raise SettingsError(f"report_lag must be >= 0 s and finite, got {self.report_lag:g}")
+        for name, number, below in (
+            ("stop_delay", self.stop_delay, math.inf),
+            ("report_lag", self.report_lag, math.inf),
+            ("late_by", self.late_by, math.inf),
+            ("tail", self.tail, math.inf),
+            ("report_loss", self.report_loss, 1.0),
+            ("phase", self.phase, 1.0),
+        ):
+            if not 0 <= number < below:
+                limit = "finite" if below == math.inf else f"< {below:g}"
+                raise SettingsError(f"{name} must be >= 0 and {limit}, got {number:g}")
         if not 0 <= self.late_reports <= 1:
             raise SettingsError(f"late_reports must be >= 0 and <= 1, got {self.late_reports:g}")
-        if not 0 <= self.late_by < float("inf"):
-            raise SettingsError(f"late_by must be >= 0 s and finite, got {self.late_by:g}")
-        if not 0 <= self.report_loss < 1:
-            raise SettingsError(f"report_loss must be >= 0 and < 1, got {self.report_loss:g}")
 
     @property
     def single(self) -> bool:

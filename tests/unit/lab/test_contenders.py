@@ -78,7 +78,7 @@ def test_a_number_after_the_colon_reaches_the_policy() -> None:
     assert choice.text == "keda:5"
     assert isinstance(made("keda:5"), KedaPolicy)
     assert choice.note == ""
-    assert choose("keda").note == "20 messages"
+    assert choose("keda").note == "20 messages, over HTTP"
     assert made("constant:7").decide(ordinary()).desired_workers == 7
 
 

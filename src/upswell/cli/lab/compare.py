@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from upswell.cli.cost import each_json, each_text
 from upswell.cli.lab.traffic_options import plot_option, traffic_options
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from upswell.lab.traffic import Traffic, TrafficSource
     from upswell.simulator.world import World
 
+TAIL_SECONDS = 600.0
+"""Longer than any policy here takes to let an idle fleet go."""
+
 
 @click.command("compare")
 @traffic_options()
@@ -30,6 +35,14 @@ if TYPE_CHECKING:
     metavar="NAMES",
     help="Comma-separated; some take a number (keda:5, constant:12). An unknown name lists all.",
 )
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Runs of each policy, in phases that chance draws; shows the least and the most of each figure.",
+)
 @click.option("--no-oracle", is_flag=True, help="Skip the clairvoyant, which may take minutes, and R.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @plot_option
@@ -38,6 +51,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     world: World,
     house: House,
     policies: str,
+    repeat: int,
     no_oracle: bool,
     as_json: bool,
     plot: str | None,
@@ -46,7 +60,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 
     R is the cost relative to a clairvoyant fleet, multiplied by the late share relative to the allowed share
     if that was exceeded; 1 is perfect. "each" is the cost of one upload in time: worker-seconds, or money
-    with --price.
+    with --price. A run is billed until its last worker has gone, at most ten minutes after the last upload.
     """
     choices = choose_all(policies, with_rules=bool(house.settings.rules_file))
     traffic = read_traffic(source)
@@ -56,19 +70,40 @@ def command(  # noqa: PLR0917 - click passes them by name
         with progress("computing the clairvoyant", known=False):
             bound = clairvoyant(traffic, world, possible)
     best = bound.result if bound else None
-    runs: list[Run] = []
+    world = replace(world, tail=TAIL_SECONDS)
+    tries: list[list[Run]] = []
     for choice in choices:
         with progress(f"simulating {choice.text}") as on_progress:
-            runs.append(run_policy(traffic, world, choice, best, house=house, on_progress=on_progress))
+            tries.append(
+                [
+                    run_policy(traffic, one, choice, best, house=house, on_progress=on_progress)
+                    for one in in_phases(world, repeat)
+                ]
+            )
+    runs = [middle(of_one, world.slo.share) for of_one in tries]
     if plot:
         from upswell.lab.plots import drawn_run, write_comparison  # noqa: PLC0415 - it needs the extra plot
 
         write_comparison(plot, traffic, world, [drawn_run(run) for run in runs], best)
-    compared = Compared(traffic, world, bound, runs, notes, house.price)
+    compared = Compared(traffic, world, bound, runs, notes, house.price, tries)
     if as_json:
         click.echo(msgspec.json.encode(_as_json(compared)).decode())
     else:
         _show(compared)
+
+
+def in_phases(world: World, count: int) -> list[World]:
+    """Return so many worlds: as it is, then with phases and seeds that chance draws, the same each time."""
+    others = [
+        replace(world, seed=seed, phase=Random(seed).random())  # noqa: S311 - chance in a model, no secret
+        for seed in range(world.seed + 1, world.seed + count)
+    ]
+    return [world, *others]
+
+
+def middle(runs: list[Run], share: float) -> Run:
+    """Return the run that is neither the best nor the worst."""
+    return sorted(runs, key=lambda run: _rank(run, share))[(len(runs) - 1) // 2]
 
 
 class Compared(NamedTuple):
@@ -80,10 +115,12 @@ class Compared(NamedTuple):
     runs: list[Run]
     notes: tuple[str, ...]
     price: float
+    tries: list[list[Run]]
+    """All runs of each policy; `runs` has the middle one of each."""
 
 
 def _as_json(compared: Compared) -> dict[str, Any]:
-    traffic, world, bound, runs, notes, price = compared
+    traffic, world, bound, runs, notes, price, tries = compared
     best = bound.result if bound else None
     return {
         "case": traffic.case,
@@ -98,7 +135,13 @@ def _as_json(compared: Compared) -> dict[str, Any]:
             "cost_over_work": best.cost_over_work,
             "lower_bound_over_work": best.lower_bound / best.work,
         },
-        "policies": {run.asked: figures(run, price) for run in runs},
+        "policies": {
+            run.asked: {
+                **figures(run, price),
+                **({"runs": [figures(one, price) for one in of_one]} if len(of_one) > 1 else {}),
+            }
+            for run, of_one in zip(runs, tries, strict=True)
+        },
     }
 
 
@@ -122,7 +165,7 @@ def figures(run: Run, price: float) -> dict[str, Any]:
 
 
 def _show(compared: Compared) -> None:
-    traffic, world, bound, runs, notes, price = compared
+    traffic, world, bound, runs, notes, price, tries = compared
     from rich.table import Table  # noqa: PLC0415 - rich is for who looks on
 
     from upswell.cli.look.status_table import console  # noqa: PLC0415 - as above
@@ -143,6 +186,7 @@ def _show(compared: Compared) -> None:
     if best is not None:
         attained, cost = _attained(best.attainment, share), f"{best.cost_over_work:.3f}"
         table.add_row("clairvoyant", attained, "", "", "", cost, "1.00", "", "", "")
+    spread = {run.asked: of_one for run, of_one in zip(runs, tries, strict=True) if len(of_one) > 1}
     for run in sorted(runs, key=lambda run: _rank(run, share)):
         outcome = run.outcome
         table.add_row(
@@ -158,6 +202,8 @@ def _show(compared: Compared) -> None:
             number(outcome.scalings),
         )
     out.print(table)
+    for asked, of_one in spread.items():
+        out.print(_spread(asked, of_one), soft_wrap=True, highlight=False, markup=False)
     for line in (
         *traffic.notes,
         *notes,
@@ -166,6 +212,18 @@ def _show(compared: Compared) -> None:
         *(f"{run.name}: {run.unfinished}" for run in runs if run.unfinished),
     ):
         out.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _spread(asked: str, runs: list[Run]) -> str:
+    """Return a line on the least and the most of a policy's runs; the table has the middle one."""
+    attained = [run.outcome.attainment for run in runs]
+    cost = [run.cost_over_work for run in runs]
+    scores = [run.r for run in runs if run.r is not None]
+    line = (
+        f"{asked}: {len(runs)} runs: attained {min(attained):.2%} to {max(attained):.2%}, "
+        f"cost/work {min(cost):.3f} to {max(cost):.3f}"
+    )
+    return f"{line}, R {min(scores):.2f} to {max(scores):.2f}" if scores else line
 
 
 def _attained(attainment: float, share: float) -> str:

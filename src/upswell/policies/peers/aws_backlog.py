@@ -1,10 +1,14 @@
 """Amazon EC2 Auto Scaling by backlog per instance, with target tracking.
 
-The target is the acceptable latency over the mean processing time. An alarm looks at one point a minute:
-three points above the target scale out, fifteen below 90 % of it scale in; either sets ceil(n x backlog per
-instance / target). That is the whole backlog over the target, so an instance's warm-up changes nothing: what
-is warming up was counted when it was asked for, and fifteen calm minutes are longer than it.
-Source: docs.aws.amazon.com/autoscaling/ec2/userguide/as-using-sqs-queue.html and its target tracking pages.
+From the user guide alone, the program is closed ("Scaling policy based on Amazon SQS" and its pages on target
+tracking, 2026): the target is the acceptable latency over the mean processing time. An alarm looks at one
+point a minute: three points above the target scale out, fifteen below 90 % of it scale in; either sets
+ceil(n x backlog per instance / target). That is the whole backlog over the target, so an instance's warm-up
+changes nothing: what is warming up was counted when it was asked for, and fifteen calm minutes are longer.
+
+Assumed: the alarms' numbers of points (3 and 15, those that its target tracking makes); the acceptable
+latency is the objective; the metric is fresh at each minute, where SQS's is approximate and up to a minute
+old.
 """
 
 from __future__ import annotations

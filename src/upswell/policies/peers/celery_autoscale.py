@@ -1,8 +1,12 @@
 """Celery's worker autoscaler: as many processes as requests are reserved.
 
-Source: celery/worker/autoscale.py. It grows at once to the number of reserved (prefetched) requests and
-shrinks to it when the last growth is older than the keepalive. With --autoscale the prefetch count is four
-times the largest number of processes, so `reserved` is the queue's depth up to that.
+From the source (Celery 5.6, celery/worker/autoscale.py and components.py): it grows at once to the number of
+reserved (prefetched) requests and shrinks to it when the last growth is older than the keepalive, and not
+before the first one. With --autoscale the prefetch count is four times the largest number of processes, so
+`reserved` is the queue's depth up to that.
+
+Assumed: it looks every second (its thread does; with an event loop it looks at each message and every 30 s);
+a process that is busy drains, where Celery's pool refuses to shrink and tries again.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ RESERVED = (
     "{reserved:request} reserved, {most:process|processes} at most "
     "= {workers:worker} of {slots_per_worker:slot}"
 )
+NEVER_GREW = "it shrinks only what it made grow"
 YOUNG = "the last growth is younger than {keepalive:s}"
 
 KEEPALIVE = 30.0
@@ -32,7 +37,7 @@ class CeleryAutoscalePolicy:
 
     def __init__(self, max_concurrency: int = 500) -> None:
         self._most = max_concurrency
-        self._grew_at = -math.inf
+        self._grew_at: float | None = None
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the number of reserved requests, in workers."""
@@ -52,7 +57,9 @@ class CeleryAutoscalePolicy:
         if wanted > current:
             self._grew_at = snapshot.at
             return decision
-        if wanted < current and snapshot.at - self._grew_at <= KEEPALIVE:
+        if wanted < current and self._grew_at is None:
+            return decision.then(WHO, current, NEVER_GREW)
+        if wanted < current and snapshot.at - (self._grew_at or 0.0) <= KEEPALIVE:
             return decision.then(WHO, current, YOUNG, {"keepalive": KEEPALIVE})
         return decision
 

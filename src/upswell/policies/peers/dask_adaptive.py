@@ -1,8 +1,11 @@
 """Dask's adaptive scaling: as many workers as finish the present work within a target duration.
 
-Source: distributed/scheduler.py (adaptive_target) and deploy/adaptive_core.py: ceil(occupancy /
-target_duration), at most one worker a task; a worker is closed when it was to be closed in `wait_count`
-recommendations running, and only if it is idle. Run it every second, Dask's interval.
+From the source (distributed 2026.7, scheduler.py adaptive_target and deploy/adaptive_core.py; constants of
+distributed.yaml): ceil(occupancy / target_duration), at most one worker a task; a worker is closed when it
+was to be closed in `wait_count` recommendations running. Run it every second, Dask's interval.
+
+Assumed: occupancy is the number of uploads times their mean service time (Dask learns it by kind of task);
+only idle workers are closed, all of them in the same three recommendations; its rule on memory never asks.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
 """Apache Flink's autoscaler (DS2): the capacity that keeps up with the input and clears the lag in time.
 
-Capacity needed = input / target utilisation + lag / catch-up + input x restart / catch-up, in uploads per
-second; a worker's true rate is its slots over the mean service time. Nothing changes while the utilisation is
-within 0.7 +- 0.3 (towards more the restart does not count, and while the lag is over 5 minutes of work none
-goes); scale-in at most by 60 %, and an hour after the first proposal. Source: flink-kubernetes-operator,
-flink-autoscaler (JobVertexScaler, ScalingMetricEvaluator, AutoScalerOptions); Kalavri, OSDI 2018 (DS2).
+From the source (flink-kubernetes-operator 1.15, flink-autoscaler: JobVertexScaler, ScalingMetricEvaluator,
+AutoScalerOptions with its defaults) and the paper (Kalavri, OSDI 2018): capacity needed = input / target
+utilisation + lag / catch-up + input x restart / catch-up, in uploads per second; a worker's true rate is its
+slots over the mean service time. Nothing changes while the utilisation is within 0.7 +- 0.3 (towards more the
+restart does not count, and while the lag is over 5 minutes of work none goes); scale-in at most by 60 %, and
+an hour after the first proposal.
+
+Assumed: one vertex; the true rate is by the mean service time of the window, not by busy time; a rescaling
+interrupts nothing, where Flink restarts the job.
 """
 
 from __future__ import annotations

@@ -1,13 +1,20 @@
-"""KEDA's queue scaler with the Horizontal Pod Autoscaler behind it.
+"""KEDA's RabbitMQ scaler with the Horizontal Pod Autoscaler behind it (hpa.py), as a real one works.
 
-KEDA polls the queue every 30 s for whether there is anything at all; a poll that finds something starts the
-first worker, one that found nothing for 300 s ends the last. Between, the autoscaler syncs every 15 s: the
-metric of type AverageValue is the depth over the workers, so ceil(depth / target) workers are wanted, unless
-that is within 10 % of the present; scale-in goes to the largest recommendation of 300 s, the number found at
-the start among them; scale-out to at most max(n + 4, 2 n): 4 pods or 100 % in 15 s. The bounds are the
-application's own.
-Sources: keda.sh (ScaledObject spec, RabbitMQ scaler), kubernetes pkg/controller/podautoscaler
-(replica_calculator.go, horizontal.go).
+From the source (KEDA 2.17, pkg/scaling, pkg/scalers/rabbitmq_scaler.go; constants of its ScaledObject): it
+polls the queue every 30 s; a poll that finds anything takes the number from 0 to 1, one that has found
+nothing for 300 s takes it to 0. Between, the autoscaler syncs every 15 s. Over HTTP the metric is ready and
+unacknowledged messages, over AMQP ready ones alone: under load such a queue may look empty, and all workers
+end.
+
+From a real KEDA 2.17.2 on Kubernetes 1.34 with RabbitMQ 4.0.5, watched for 468 syncs:
+
+- The management API renews a queue's depth every 5 s, and what the autoscaler used was 2 to 8 s old. Over
+  AMQP it is fresh.
+- Polls and syncs have one phase, which nothing in the traffic knows: after a poll that starts the first
+  worker the next sync comes at once or 15 s later.
+
+Assumed: the depth used is the newest of a grid of 5 s that is at least 2 s old; both loops keep their phase
+for good. The bounds are the application's own.
 """
 
 from __future__ import annotations
@@ -19,10 +26,13 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Struct
 
 from upswell.analysis.decision import Decision
+from upswell.policies.peers.hpa import SYNC_PERIOD, PodAutoscaler
 from upswell.settings.fields import Positive
 from upswell.settings.setting import Setting
 
 if TYPE_CHECKING:
+    from random import Random
+
     from upswell.analysis.snapshot import Snapshot
 
 WHO = "keda"
@@ -30,17 +40,12 @@ SYNCS = "the autoscaler syncs every {period:s}"
 POLLS = "the queue is polled every {interval:s}"
 COOLED = "nothing in the queue for {cooldown:s}"
 FIRST = "{depth:upload} in the queue and no worker"
-TARGET = "{depth:upload} / {target} a worker = {workers:worker}"
-WITHIN = "{depth:upload} / {target} a worker is within {tolerance:%} of {current:worker}"
-MOST_NEEDED = "the most needed in the last {window:s} was {most}"
-LIMITED = "one sync goes to {limit:worker} at most"
 
 POLLING_INTERVAL = 30.0
 COOLDOWN = 300.0
-SYNC_PERIOD = 15.0
-TOLERANCE = 0.1
-STABILIZATION = 300.0
-_SCHEDULE_SLACK = 1e-6
+DEPTH_PERIOD = 5.0
+DEPTH_LAG = 2.0
+_SLACK = 1e-6
 
 
 class KedaSettings(Struct, frozen=True, kw_only=True):
@@ -48,72 +53,119 @@ class KedaSettings(Struct, frozen=True, kw_only=True):
 
     queue_length: Annotated[Positive, Setting("Target number of messages per worker.")] = 20.0
     over_http: Annotated[
-        bool, Setting("Whether to count unacknowledged messages: KEDA does over HTTP, not over AMQP.")
+        bool,
+        Setting(
+            "Whether to ask over HTTP: unacknowledged messages count too, and the depth is some seconds old. "
+            "Over AMQP it is fresh, and what is being served does not count."
+        ),
     ] = True
+    behavior: Annotated[
+        bool,
+        Setting(
+            "Whether the ScaledObject has a behavior, of defaults: without it the greatest number of five "
+            "minutes holds for a scale-out, too."
+        ),
+    ] = False
 
 
 class KedaPolicy:
-    """`queue_length` messages a worker; over HTTP unacknowledged ones count too, over AMQP not."""
+    """`queue_length` messages a worker.
 
-    def __init__(self, queue_length: float = 20, *, over_http: bool = True) -> None:
-        self._target = queue_length
+    Args:
+        queue_length: KEDA's `queueLength`.
+        over_http: KEDA's `protocol: http`; else amqp.
+        behavior: whether the object has a `behavior`.
+        rng: draws the phases of its loops; without it they begin with the first decision.
+    """
+
+    def __init__(
+        self,
+        queue_length: float = 20,
+        *,
+        over_http: bool = True,
+        behavior: bool = False,
+        rng: Random | None = None,
+    ) -> None:
         self._over_http = over_http
-        self._polled_at = -math.inf
+        self._autoscaler = PodAutoscaler(WHO, queue_length, behavior=behavior)
+        draw = rng.random if rng is not None else lambda: 0.0
+        phase = draw()
+        self._polls = _Ticks(POLLING_INTERVAL, phase)
+        # Both loops begin together: each second sync falls on a poll, and which comes first is chance.
+        self._syncs = _Ticks(SYNC_PERIOD, phase * POLLING_INTERVAL / SYNC_PERIOD % 1.0)
+        self._syncs_after_poll = draw() < 0.5  # noqa: PLR2004 - a coin
+        self._depths = _OldDepth(draw()) if over_http else _FreshDepth()
         self._active_at = -math.inf
-        self._synced_at = -math.inf
-        self._recommendations: deque[tuple[float, int]] = deque()
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the present number between two syncs, else what the autoscaler wants."""
-        current = snapshot.workers.desired
-        depth = snapshot.queue_depth if self._over_http else snapshot.messages_ready
+        at, current = snapshot.at, snapshot.workers.desired
+        depth = self._depths.seen(at, snapshot.queue_depth if self._over_http else snapshot.messages_ready)
         if depth is None:
             return Decision.hold(WHO, current, "the queue's depth is unknown")
-        polled = self._poll(snapshot.at, depth)
-        if current == 0:
-            return self._activate(depth, polled=polled)
-        if polled and snapshot.at - self._active_at >= COOLDOWN:
-            self._recommendations.clear()
-            return Decision.of(WHO, current, 0, COOLED, {"cooldown": COOLDOWN})
-        if snapshot.at - self._synced_at < SYNC_PERIOD - _SCHEDULE_SLACK:
-            return Decision.hold(WHO, current, SYNCS, {"period": SYNC_PERIOD})
-        self._synced_at = snapshot.at
-        return self._sync(snapshot.at, current, depth)
-
-    def _poll(self, at: float, depth: int) -> bool:
-        """Look at the queue where it is time to; return whether it was."""
-        if at - self._polled_at < POLLING_INTERVAL - _SCHEDULE_SLACK:
-            return False
-        if depth > 0 or self._polled_at == -math.inf:
+        polled = self._polls.due(at)
+        if polled and (depth > 0 or self._active_at == -math.inf):
             self._active_at = at
-        self._polled_at = at
-        return True
+        synced = self._syncs.due(at)
+        if current == 0:
+            return self._activate(at, depth, polled=polled, synced=synced)
+        if polled and at - self._active_at >= COOLDOWN - _SLACK:
+            return Decision.of(WHO, current, 0, COOLED, {"cooldown": COOLDOWN})
+        if not synced:
+            return Decision.hold(WHO, current, SYNCS, {"period": SYNC_PERIOD})
+        return self._autoscaler.sync(at, current, depth)
 
-    def _activate(self, depth: int, *, polled: bool) -> Decision:
+    def _activate(self, at: float, depth: int, *, polled: bool, synced: bool) -> Decision:
         if not polled:
             return Decision.hold(WHO, 0, POLLS, {"interval": POLLING_INTERVAL})
         if depth == 0:
             return Decision.of(WHO, 0, 0, "nothing in the queue")
-        return Decision.of(WHO, 0, 1, FIRST, {"depth": depth})
+        first = Decision.of(WHO, 0, 1, FIRST, {"depth": depth})
+        if not (synced and self._syncs_after_poll):
+            return first
+        for step in self._autoscaler.sync(at, 1, depth).steps:
+            first = first.then(step.who, step.after, step.why, step.inputs)
+        return first
 
-    def _sync(self, at: float, current: int, depth: int) -> Decision:
-        ratio = depth / (self._target * current)
-        wanted = current if abs(ratio - 1) <= TOLERANCE else max(1, math.ceil(depth / self._target))
-        remembered = self._recommendations
-        if not remembered:
-            remembered.append((at, current))
-        while remembered and remembered[0][0] < at - STABILIZATION:
-            remembered.popleft()
-        remembered.append((at, wanted))
-        inputs = {"depth": depth, "target": self._target, "workers": wanted}
-        if wanted == current:
-            inputs = {"depth": depth, "target": self._target, "current": current, "tolerance": TOLERANCE}
-        decision = Decision.of(WHO, current, wanted, WITHIN if wanted == current else TARGET, inputs)
-        if wanted < current:
-            most = max(count for _, count in remembered)
-            stable = min(current, most)
-            if stable > wanted:
-                return decision.then(WHO, stable, MOST_NEEDED, {"window": STABILIZATION, "most": most})
-            return decision
-        limit = max(current + 4, 2 * current)
-        return decision.then(WHO, limit, LIMITED, {"limit": limit}) if wanted > limit else decision
+
+class _Ticks:
+    """A loop that looks every `period` seconds, from `share` of one period after its first question on."""
+
+    def __init__(self, period: float, share: float) -> None:
+        self._period = period
+        self._share = share
+        self._next: float | None = None
+
+    def due(self, at: float) -> bool:
+        """Return whether it is time to look, once for each time."""
+        if self._next is None:
+            self._next = at + self._share * self._period
+        if at < self._next - _SLACK:
+            return False
+        while self._next <= at + _SLACK:
+            self._next += self._period
+        return True
+
+
+class _FreshDepth:
+    """The depth as it is."""
+
+    def seen(self, _at: float, depth: int | None) -> int | None:
+        """Return it."""
+        return depth
+
+
+class _OldDepth:
+    """The depth as the management API tells it: sampled every 5 s, and told no sooner than 2 s later."""
+
+    def __init__(self, share: float) -> None:
+        self._samples = _Ticks(DEPTH_PERIOD, share)
+        self._known: deque[tuple[float, int | None]] = deque()
+
+    def seen(self, at: float, depth: int | None) -> int | None:
+        """Return the depth as it is told at this instant; before the first is old enough, the first one."""
+        if self._samples.due(at) or not self._known:
+            self._known.append((at, depth))
+        while len(self._known) > 1 and self._known[1][0] <= at - DEPTH_LAG + _SLACK:
+            self._known.popleft()
+        return self._known[0][1]

@@ -1,9 +1,12 @@
 """Knative's pod autoscaler (KPA): a stable window of 60 s and a panic window of 6 s over the concurrency.
 
-Source: knative/serving pkg/autoscaler/scaling/autoscaler.go; defaults from pkg/autoscaler/config. Concurrency
-here is the queue's depth: a request that waits counts, as in Knative's queue proxy and activator. Without a
-history, over a fleet of more than one, it begins in panic, so that none goes until a stable window is over.
-The scale-down delay is 0, the default.
+From the source (knative/serving, pkg/autoscaler/scaling/autoscaler.go as of 2023, which newer releases kept;
+defaults of pkg/autoscaler/config): both windows, the panic threshold and rates; without a history, over a
+fleet of more than one, it begins in panic, so that none goes until a stable window is over. The scale-down
+delay is 0, the default.
+
+Assumed: concurrency is the queue's depth, as a request that waits counts in Knative's queue proxy and
+activator; it is sampled at each decision, every 2 s.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ export class Lane {
       set(spot, { class: `spot ${all.length > 1 && kind !== "alarmed" ? "many" : kind}`, "aria-pressed": String(chosen), title: newest.headline,
         "aria-label": `${moment(newest.at)}: ${newest.headline}${all.length > 1 ? `, the newest of ${counted(all.length, "decision")}` : ""}` });
       say(spot, all.length > 1 ? `${all.length}×` : `${up ? "▲" : newest.after < newest.before ? "▼" : "•"} ${newest.after}`);
-      spot.style.left = `${Math.min(Math.max(group.x, left + 12), left + width - 12)}px`;
+      spot.style.left = `${Math.min(Math.max(group.x, left + 16), left + width - 14)}px`;
     });
   }
 }

@@ -16,7 +16,7 @@ let shown = null, view = null, session = { may_write: false, policies: [] }, cap
 const pulse = h("span", { class: "pulse", role: "status" }, h("i"), h("span", {}, "connecting"));
 const crumb = h("span", { class: "crumb", hidden: true }, h("span", {}));
 const ranges = h("div", { class: "segments", role: "group", "aria-label": "Period" }, ...RANGES.map(([name, span]) => h("button", { type: "button", "data-span": span, onclick: () => { view.span = span; view.resume(); shown.moved(); mark(); } }, name)));
-const hold = h("button", { type: "button", class: "icon", onclick: () => { if (view.live) view.pause(); else view.resume(); shown.moved(); mark(); } });
+const hold = h("button", { type: "button", class: "icon hold", onclick: () => { if (view.live) view.pause(); else view.resume(); shown.moved(); mark(); } });
 const lock = h("button", { type: "button", class: "icon", onclick: async () => { if (hasToken()) setToken(""); else await unlock(); await know(); } });
 const theme = h("button", { type: "button", class: "icon", "aria-label": "Light or dark", title: "Light or dark", onclick: turn }, icon("sun"));
 const brand = h("a", { class: "brand", href: "?", onclick: (event) => { if (event.metaKey || event.ctrlKey) return; event.preventDefault(); go({}); } }, h("img", { src: "page/mark.svg", alt: "" }), "Upswell");

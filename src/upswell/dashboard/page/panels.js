@@ -43,7 +43,7 @@ export class Notices {
 
 function tile(title, extra = "") {
   const big = h("p", { class: "big" }), below = h("div", { class: "below" });
-  return { element: h("section", { class: `card tile ${extra}`, "aria-label": title }, h("h2", {}, title), big, below), big, below };
+  return { element: h("div", { class: `card tile ${extra}`, role: "group", "aria-label": title }, h("h2", {}, title), big, below), big, below };
 }
 
 function meter(share) {

@@ -60,7 +60,7 @@ export class Uploads {
       context.fillStyle = color("quiet"); context.textAlign = "right"; context.fillText(seconds(Number((part * most).toPrecision(2))), PAD.left - 6, y(part * most) + 4);
     }
     context.textAlign = "center";
-    for (const part of [0, 15, 30, 45, 60]) context.fillText(clock(told.begin + part), Math.min(Math.max(x(told.begin + part), PAD.left + 22), width - 34), HEIGHT - 5);
+    for (const part of width < 480 ? [0, 30, 60] : [0, 15, 30, 45, 60]) context.fillText(clock(told.begin + part), Math.min(Math.max(x(told.begin + part), PAD.left + 22), width - 34), HEIGHT - 5);
     const tints = { stored: color("p95"), late: color("slo"), dead: color("bad"), failed: color("starting") };
     let late = 0;
     for (const [at, took, , , outcome] of told.uploads) {

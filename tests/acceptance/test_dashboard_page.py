@@ -1,0 +1,253 @@
+"""The page in a real Chromium: seen, clicked and typed at as a visitor does, while the real commands run."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conftest import skip_or_fail
+from support.dashboard_page import browser, missing, served_page, told_page, visit
+from support.system import System, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+WAIT = 90_000
+FILES, MISSING = 60, 3
+DEMO = ("demo", "--dashboard", "--port", "0", "--policies", "threshold,slo", "--seconds", "8")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    reason = missing()
+    if reason:
+        skip_or_fail(reason)
+    with browser() as started:
+        yield started
+
+
+def serious(page: Page) -> list[str]:
+    """Return what axe-core finds that shuts people out."""
+    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - only where a browser looks
+
+    found: list[Any] = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['nodes'][0]['target']}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def fits(page: Page) -> bool:
+    """Return whether nothing stands out of the window at the side."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+@pytest.mark.slow
+@pytest.mark.rabbitmq
+def test_an_operator_sees_asks_and_acts_on_a_real_broker(
+    chromium: Browser, rabbitmq: str, tmp_path: Path
+) -> None:
+    app = f"page-{secrets.token_hex(4)}"
+    settings = {
+        "slo": "95% < 4s", "slots": 1, "upload_rate_limit": 200_000, "window": 10, "decision_interval": 1,
+        "status_interval": 0.5, "max_workers": 4, "price_per_worker_hour": 0.1, "currency": "EUR",
+    }  # fmt: skip
+    with System(tmp_path, broker_url=rabbitmq, app_id=app, **settings) as system:
+        requests = system.make_requests(FILES, size=80_000)
+        with requests.open("a") as file:
+            file.writelines(
+                f'{{"type": "file", "uri": "file://{system.sources}/<b>{n}</b>", "key": "gone{n}"}}\n'
+                for n in range(MISSING)
+            )
+        system.start("up")
+        with served_page(system.environment, tmp_path / "dashboard.log") as served:
+            address = f"{served.url}?app={app}&span=120"
+            with visit(chromium, f"{address}#token={served.token}") as (page, wrong):
+                system.publish(requests)
+                sees_the_loop(page)
+                chooses_a_decision(page)
+                acts(page, system)
+                asks_what_if(page)
+                moves_along_the_time_axis(page)
+                assert serious(page) == []
+                assert fits(page)
+                assert wrong == []
+            for width, scheme in ((1280, "dark"), (390, "light"), (390, "dark")):
+                with visit(chromium, address, width=width, scheme=scheme) as (page, wrong):
+                    page.get_by_role("heading", level=1).get_by_text(
+                        re.compile("within|No upload")
+                    ).wait_for()
+                    page.get_by_role("button", name=re.compile(r"^Drain ")).first.wait_for()
+                    assert page.get_by_role("button", name=re.compile(r"^Drain ")).first.is_disabled()
+                    assert serious(page) == [], (width, scheme)
+                    assert fits(page), (width, scheme)
+                    assert wrong == []
+            with visit(chromium, served.url) as (page, wrong):
+                page.get_by_role("link", name=app).wait_for()
+                page.get_by_role("searchbox", name="Search applications").fill("no such")
+                page.get_by_text("No application yet").wait_for()
+                page.get_by_role("searchbox", name="Search applications").fill(app[:8])
+                page.get_by_role("link", name=app).click()
+                page.get_by_role("region", name="Charts").wait_for()
+                assert f"app={app}" in page.url
+                assert wrong == []
+
+
+def sees_the_loop(page: Page) -> None:
+    page.get_by_role("heading", level=1).get_by_text(re.compile(r"% within 4 s")).wait_for()
+    page.get_by_text("live", exact=True).wait_for()
+    for tile, words in (
+        ("Response time, p95", "error budget"),
+        ("Arrivals", "stored"),
+        ("Queue", "in flight"),
+        ("Workers", "desired"),
+        ("Cost", "EUR"),
+    ):
+        page.get_by_role("group", name=tile, exact=True).get_by_text(re.compile(words)).first.wait_for()
+    for chart in ("Response time", "Arrivals", "Queue", "Workers"):
+        page.get_by_role("img", name=re.compile(f"^{chart}")).wait_for()
+    workers = page.get_by_role("figure").filter(has=page.get_by_role("heading", name="Workers"))
+    workers.get_by_text("As a table").click()
+    workers.get_by_role("columnheader", name="demand").wait_for()
+    workers.get_by_role("row").nth(1).wait_for()
+    page.get_by_role("region", name="Workers").get_by_role("cell", name=re.compile("ready")).first.wait_for()
+    page.get_by_role("region", name="Uploads of one minute").get_by_text(
+        re.compile("stored")
+    ).first.wait_for()
+
+
+def chooses_a_decision(page: Page) -> None:
+    spot = page.get_by_role("group", name="Decisions, on the time axis").get_by_role("button").last
+    spot.wait_for()
+    spot.click()
+    why = page.get_by_role("region", name="Decision")
+    why.get_by_role("heading", name="Steps").wait_for()
+    why.get_by_text(re.compile(r"scale (out|in) \d+ → \d+|hold \d+")).first.wait_for()
+    assert "decision=" in page.url
+    why.get_by_role("button", name="Decision before").click()
+    why.get_by_role("button", name="Decision after").click()
+    why.get_by_role("heading", name="Steps").wait_for()
+    why.get_by_text("What it saw").click()
+    why.get_by_text("arriving").wait_for()
+
+
+def acts(page: Page, system: System) -> None:
+    dead = page.get_by_role("region", name="Dead letters")
+    dead.get_by_text(f"{MISSING} uploads").wait_for(timeout=WAIT)
+    dead.get_by_text(re.compile("does not exist")).first.wait_for()
+    dead.get_by_role("button", name=re.compile("^Retry:")).first.click()
+    page.get_by_text(re.compile("published again")).wait_for()
+    dead.get_by_text(f"{MISSING} uploads").wait_for(timeout=WAIT)
+    dead.get_by_role("button", name=re.compile("^Purge:")).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    dead.get_by_role("button", name=re.compile("^Purge:")).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_text(re.compile("dead uploads? deleted")).wait_for()
+    assert system.dead_count() == 0
+    drain = page.get_by_role("button", name=re.compile(r"^Drain ")).first
+    worker = (drain.get_attribute("aria-label") or "").removeprefix("Drain ")
+    drain.click()
+    page.get_by_text(f"{worker} finishes what it has in hand").wait_for()
+    wait_until(lambda: worker not in system.workers().values(), 90, lambda: str(system.workers()))
+
+
+def asks_what_if(page: Page) -> None:
+    what_if = page.get_by_role("region", name="What if")
+    what_if.get_by_label("Share in time, %").fill("much")
+    what_if.get_by_role("button", name="Replay").click()
+    what_if.get_by_text("must be a number").wait_for()
+    what_if.get_by_label("Share in time, %").fill("90")
+    what_if.get_by_label("Most workers").fill("2")
+    what_if.get_by_label("Cost against target").check()
+    what_if.get_by_role("button", name="Replay").click()
+    what_if.get_by_text(re.compile(r"slo at 90% < 4s: .* instead of")).wait_for(timeout=WAIT)
+    what_if.get_by_role("img", name="Cost against target").wait_for()
+    what_if.get_by_role("button", name="Clear").click()
+
+
+def moves_along_the_time_axis(page: Page) -> None:
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.get_by_text("paused", exact=True).wait_for()
+    assert "end=" in page.url
+    chart = page.get_by_role("group", name=re.compile("^Response time: arrow keys"))
+    chart.focus()
+    before = page.url
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("+")
+    assert page.url != before
+    page.keyboard.press("l")
+    page.get_by_text("live", exact=True).wait_for()
+    box = chart.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 120, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 320, box["y"] + 60, steps=5)
+    page.mouse.up()
+    page.get_by_text("paused", exact=True).wait_for()
+    page.get_by_role("button", name="Back to live").click()
+
+
+@pytest.mark.slow
+def test_a_class_watches_two_policies_meet_the_same_burst(chromium: Browser, tmp_path: Path) -> None:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("UPSWELL_", "AMQPURL"))}
+    log = tmp_path / "demo.log"
+    with log.open("wb") as output:
+        demo = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "upswell",
+                "demo",
+                "--dashboard",
+                "--port",
+                "0",
+                "--policies",
+                "threshold,slo",
+                "--seconds",
+                "8",
+            ],
+            env={**inherited, "TMPDIR": str(tmp_path)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        served = told_page(log, demo)
+        with visit(chromium, served.url) as (page, wrong):
+            page.get_by_role("heading", name="The same burst, side by side").wait_for()
+            for policy in ("threshold", "slo"):
+                side = page.get_by_role("region", name=policy, exact=True)
+                side.get_by_text("worker-seconds").wait_for()
+                side.get_by_role("img", name=re.compile("^Workers")).wait_for()
+            caption = page.get_by_role("complementary", name="Lecture")
+            caption.get_by_role("heading", name=re.compile("Burst|scale out", re.IGNORECASE)).wait_for(
+                timeout=WAIT
+            )
+            caption.get_by_role("button", name="Pause the lecture").click()
+            caption.get_by_role("button", name="Step back").click()
+            stood = caption.get_by_role("heading").inner_text()
+            caption.get_by_role("button", name="Step back").click()
+            page.wait_for_function(
+                "([old]) => document.querySelector('.caption h2').innerText !== old", arg=[stood]
+            )
+            caption.get_by_role("button", name="Back to live").click()
+            caption.get_by_role("heading", name="The end").wait_for(timeout=WAIT)
+            assert serious(page) == []
+            assert wrong == []
+        wait_until(lambda: "the page stays" in log.read_text(), 90, log.read_text)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(90) == 0, log.read_text()
+        assert "have the SHA-256 of their source" in log.read_text()
+    finally:
+        demo.kill()
+        demo.wait()

@@ -50,6 +50,7 @@ TYPES = {
 LONGEST_BODY = 16_384
 LONGEST_PERIOD = 400 * 86_400.0
 MOST_MINUTES = 10
+LIST_TICK_SECONDS = 2.0
 _POLICY = re.compile(r"[a-z_]{1,40}(:[0-9.]{1,12})?\Z")
 
 
@@ -72,6 +73,7 @@ class Routes:
         self.views = Views(settings, PageJournal(self._journal_path), live, lecture)
         self.actions = Actions(settings, live)
         self.hub = Hub()
+        self.list_hub = Hub(LIST_TICK_SECONDS)
         self.what_ifs = WhatIfs()
         self._vendor = vendor_files()
         self._files = {path.name: path for path in PAGE.iterdir() if path.suffix in TYPES}
@@ -86,6 +88,7 @@ class Routes:
             Route("/api/session", _answering(self._session)),
             Route("/api/events", self._events),
             Route("/api/overview", _answering(self._overview)),
+            Route("/api/sparks", _answering(self._sparks)),
             Route(app, _answering(self._application)),
             Route(f"{app}/chart", _answering(self._chart)),
             Route(f"{app}/uploads", _answering(self._uploads)),
@@ -115,7 +118,7 @@ class Routes:
         return {"may_write": self._access.may_write(request.headers), "policies": REGISTRY.names()}
 
     async def _events(self, request: Request) -> Response:
-        if self.hub.is_full:
+        if self.hub.is_full or self.list_hub.is_full:
             return _json({"error": "too many pages are open"}, 503)
         query, last = request.query_params, request.headers.get("last-event-id")
         name = query.get("app")
@@ -127,10 +130,13 @@ class Routes:
         except UpswellError as error:
             return _json({"error": safe(str(error))}, 400)
         key = f"list {sort} {offset} {search}"
-        return EventStream(self.hub, key, lambda: self.views.overview(search, sort, offset), last)
+        return EventStream(self.list_hub, key, lambda: self.views.overview(search, sort, offset), last)
 
     async def _overview(self, request: Request) -> Any:
         return await self.views.overview(*_listing(request))
+
+    async def _sparks(self, request: Request) -> Any:
+        return await asyncio.to_thread(self.views.sparks, *_listing(request))
 
     async def _application(self, request: Request) -> Any:
         return await self.views.application(_app(request))

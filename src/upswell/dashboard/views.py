@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from upswell.dashboard.lecture import Lecture
     from upswell.dashboard.live import Live
     from upswell.dashboard.page_journal import PageJournal
+    from upswell.journal import JournalEntry
     from upswell.settings import Settings
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ TAIL_SECONDS = 20.0
 SLOW_SECONDS = 5.0
 """Sums of hours and the small charts of the list are read so often."""
 SPARK_SECONDS = 1800.0
+SPARKS_SECONDS = 15.0
 LEAST_LATE_SECONDS = 10.0
 LATE_INTERVALS = 4
 MOST_LISTED = 200
@@ -78,6 +80,8 @@ class Views:
         self._live = live
         self._lecture = lecture
         self._slow = Remembered(SLOW_SECONDS)
+        self._sparks = Remembered(SPARKS_SECONDS)
+        self._rounds: dict[str, tuple[float, dict[str, Any]]] = {}
         self._late_after = max(LEAST_LATE_SECONDS, LATE_INTERVALS * settings.decision_interval)
 
     async def application(self, app: str) -> dict[str, Any]:
@@ -94,23 +98,33 @@ class Views:
 
     def _application(self, app: str) -> dict[str, Any]:
         now = time.time()
-        journal = self._journal
-        entry = journal.latest(app)
+        entry = self._journal.latest(app)
         told: dict[str, Any] = {"now": now, "notices": notices(entry, now, self._late_after), "state": None}
         if entry is None:
             return told
+        return {**told, **self._round(app, entry, now)}
+
+    def _round(self, app: str, entry: JournalEntry, now: float) -> dict[str, Any]:
+        """Return what a round brought; read once, as long as there is none that is newer."""
+        at, known = self._rounds.get(app, (0.0, {}))
+        if at == entry.at:
+            return known
+        if len(self._rounds) >= _REMEMBERED:
+            self._rounds.clear()
+        journal = self._journal
         price, currency = self._slow.get(("price", app), lambda: self._price(app))
         today, day, week = self._slow.get(("totals", app), lambda: self._totals(app, now))
         tail = journal.chart(app, entry.at - TAIL_SECONDS, entry.at)
         _, newest = journal.changes(app, entry.at - TAIL_SECONDS, entry.at)
-        return {
-            **told,
+        known = {
             "state": present_state(entry, price, currency),
             "cost": cost(entry, today, day, price),
             "budget": budget(week),
             "tail": tail.columns if tail.step == STEPS[0] else None,
             "changes": [decision_line(*one) for one in newest],
         }
+        self._rounds[app] = (entry.at, known)
+        return known
 
     def _price(self, app: str) -> tuple[float, str]:
         own = self._settings.for_app(app)
@@ -138,8 +152,6 @@ class Views:
     def _overview(self, search: str, sort: str, offset: int) -> dict[str, Any]:
         now = time.time()
         listed = self._journal.listed(search, sort, offset, MOST_LISTED)
-        names = tuple(entry.app_id for entry in listed.entries)
-        sparks = self._slow.get(("sparks", names), lambda: self._journal.sparks(names, now - SPARK_SECONDS))
         apps: list[dict[str, Any]] = []
         for entry in listed.entries:
             price, currency = self._slow.get(
@@ -147,7 +159,7 @@ class Views:
             )
             state = present_state(entry, price, currency)
             old = now - entry.at > self._late_after
-            apps.append({**state, "old": old, "spark": sparks.get(entry.app_id, [])})
+            apps.append({**state, "old": old})
         return {
             "now": now,
             "found": listed.found,
@@ -158,6 +170,13 @@ class Views:
             "offset": offset,
             "apps": apps,
         }
+
+    def sparks(self, search: str, sort: str, offset: int) -> dict[str, Any]:
+        """Return the last half hour of each application on a page of the list: small, and read seldom."""
+        listed = self._journal.listed(search, sort, offset, MOST_LISTED)
+        names = tuple(entry.app_id for entry in listed.entries)
+        since = time.time() - SPARK_SECONDS
+        return self._sparks.get(names, lambda: self._journal.sparks(names, since))
 
     def chart(self, app: str, begin: float, end: float) -> dict[str, Any]:
         """Return the course of an application, and the decisions of the period."""

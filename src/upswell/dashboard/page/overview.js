@@ -1,13 +1,13 @@
 // All applications: who needs a look first. The list is searched and sorted by the server, a page at a time.
 
-import { Stream } from "./api.js";
+import { Stream, get } from "./api.js";
 import { h, keyed, say, set, svg } from "./dom.js";
 import { age, counted, money, number, percent, seconds } from "./format.js";
 import { Notices } from "./panels.js";
 
 const SORTS = [["trouble", "Trouble first"], ["queued", "Longest queue"], ["workers", "Most workers"], ["name", "Name"]];
 const WORDS = { well: "held", missed: "missed", alarm: "alarm", failing: "attempts fail", old: "no decision lately" };
-const PAGE = 200;
+const PAGE = 200, SPARKS_EVERY = 15000;
 
 export class Overview {
   constructor({ search, sort, offset, changed, open, state, told }) {
@@ -33,11 +33,13 @@ export class Overview {
 
   listen() {
     this.stream?.close();
+    this.sparks = {}; this.sparksAt = -SPARKS_EVERY;
     this.stream = new Stream({ search: this.search, sort: this.sort, offset: String(this.offset) }, { tick: (told) => this.tick(told), state: this.state });
   }
 
   tick(told) {
     this.onTold?.(told);
+    if (performance.now() - this.sparksAt > SPARKS_EVERY) this.loadSparks();
     this.notices.update(told);
     if (!told.apps) return;
     const well = told.found - told.in_alarm - told.missing;
@@ -47,6 +49,12 @@ export class Overview {
     say(this.shown, told.found > PAGE ? `${number(told.offset + 1)} to ${number(Math.min(told.found, told.offset + PAGE))} of ${number(told.found)}` : "");
     this.before.hidden = this.offset === 0; this.after.hidden = told.offset + PAGE >= told.found;
     keyed(this.body, told.apps, (one) => one.app, (one) => this.row(one), (row, one) => this.fill(row, one, told.now));
+  }
+
+  async loadSparks() {
+    this.sparksAt = performance.now();
+    try { this.sparks = await get("sparks", { search: this.search, sort: this.sort, offset: this.offset }); } catch { return; }
+    for (const row of this.body.children) row.children[3].replaceChildren(spark(this.sparks[row.dataset.key] ?? [], row.slo));
   }
 
   row(one) {
@@ -65,15 +73,15 @@ export class Overview {
     const { ready, starting, standby, draining } = one.workers, all = ready + starting + standby + draining;
     say(workers, `${number(ready)} of ${number(one.desired)}`);
     say(cost, money(all, { price: one.price, currency: one.currency }));
-    const mark = one.spark.length ? `${one.spark.length}${one.spark.at(-1)[0]}` : "";
-    if (draw.dataset.mark !== mark) { draw.dataset.mark = mark; draw.replaceChildren(spark(one)); }
+    row.slo = one.slo_seconds;
+    if (!draw.firstElementChild) draw.replaceChildren(spark(this.sparks[one.app] ?? [], one.slo_seconds));
   }
 
   repaint() {}
   destroy() { clearTimeout(this.timer); this.stream.close(); }
 }
 
-function spark({ spark: points, slo_seconds: slo }) {
+function spark(points, slo) {
   const drawn = svg("svg", { viewBox: "0 0 140 30", preserveAspectRatio: "none", "aria-hidden": "true" });
   const most = Math.max(slo * 1.4, ...points.map((point) => (point[1] ?? 0) / 1000));
   const y = (value) => 29 - value / most * 28, end = points.at(-1)?.[0] ?? 0;

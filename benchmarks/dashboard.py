@@ -18,12 +18,17 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from dashboard_journal import entry, name_of, write_past, write_rounds
-from support.dashboard_page import ServedPage, browser, missing, served_page
+from support.dashboard_page import (  # pyright: ignore[reportMissingImports] - put on the path above
+    ServedPage,
+    browser,
+    missing,
+    served_page,
+)
 from upswell.journal import Journal
 
 ROUND_SECONDS = 2.0
@@ -40,7 +45,7 @@ class LiveMonitor:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> LiveMonitor:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -66,9 +71,8 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def server_pid(page: ServedPage) -> int:
-    """Return the process that serves the page: the one whose command line has its port's parent."""
-    del page
+def server_pid() -> int:
+    """Return the process that serves the page: our child of that command."""
     mine = os.getpid()
     for found in Path("/proc").iterdir():
         if found.name.isdigit():
@@ -92,7 +96,7 @@ class Streams:
         self._over = False
         self._threads = [threading.Thread(target=self._read, args=[path], daemon=True) for path in paths]
 
-    def __enter__(self) -> Streams:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -129,7 +133,8 @@ def updates(page: Any, seconds: float) -> dict[str, float]:
 
     page.evaluate(
         "() => { window.longest = 0; new PerformanceObserver((all) => all.getEntries().forEach("
-        "(one) => { window.longest = Math.max(window.longest, one.duration); })).observe({type: 'longtask'}); }"
+        "(one) => { window.longest = Math.max(window.longest, one.duration); }))"
+        ".observe({type: 'longtask'}); }"
     )
     before = metrics()
     page.wait_for_timeout(1000 * seconds)
@@ -171,7 +176,7 @@ def measure(applications: int, many: int, minutes: float) -> dict[str, Any]:
 
 def some(page: ServedPage, chromium: Any, minutes: float) -> dict[str, Any]:
     """Return what a usual installation sees."""
-    pid = server_pid(page)
+    pid = server_pid()
     visitor = chromium.new_page(viewport={"width": 1280, "height": 900})
     app = f"{page.url}?app={name_of(3)}"
     found: dict[str, Any] = {"overview": look(visitor, page.url, ".list tbody tr:nth-child(100)")}
@@ -194,7 +199,7 @@ def some(page: ServedPage, chromium: Any, minutes: float) -> dict[str, Any]:
     look(visitor, f"{app}&span=600", ".lane + .chart .plot canvas")
     first = {**updates(visitor, 10), "server_mb": round(resident_bytes(pid) / 1e6)}
     visitor.wait_for_timeout(60_000 * minutes)
-    visitor.request_gc() if hasattr(visitor, "request_gc") else None
+    visitor.request_gc()
     last = {**updates(visitor, 10), "server_mb": round(resident_bytes(pid) / 1e6)}
     found["memory"] = {"minutes": minutes, "first": first, "last": last}
     return found

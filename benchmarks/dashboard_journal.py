@@ -1,6 +1,6 @@
-"""A journal as a monitor of many applications leaves it after a week, written in seconds; every number is fixed.
+"""A journal as a monitor of many applications leaves it after a week; every number is fixed.
 
-In: a path, how many applications, the present. Out: the file, and a writer that goes on with it round by round.
+In: a path, how many applications, the present. Out: the file.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 import sqlite3
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -20,6 +20,9 @@ from upswell.journal.hours import ADD_HOUR
 from upswell.journal.points import ADD_POINT, STEPS
 from upswell.settings import Slo
 from upswell.testing.snapshots import ordinary
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WEEK = 7 * 86_400
 KEPT_SECONDS = {STEPS[0]: 1800, STEPS[1]: 8 * 3600, STEPS[2]: WEEK}
@@ -51,9 +54,8 @@ def wave(number: int, at: float) -> float:
     return min(1.0, 0.1 + 0.5 * day + burst)
 
 
-def entry(number: int, at: float, *, price: float = 0.0, changed: bool = False) -> JournalEntry:
+def entry(number: int, at: float, *, changed: bool = False) -> JournalEntry:
     """Return the round of an application at an instant."""
-    del price
     busy = wave(number, at)
     workers = 1 + round(6 * busy)
     late = busy > 0.9 and number % 9 == 4

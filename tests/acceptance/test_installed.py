@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import pytest
 from msgspec import Struct
 
 import upswell
+from support.dashboard_page import told_page
 from upswell.extras import EXTRAS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -92,8 +97,10 @@ def test_the_distributions_hold_what_they_should_and_nothing_else(built: Distrib
     }
     with zipfile.ZipFile(built.wheel) as wheel:
         held = set(wheel.namelist())
-    sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
-    assert {path for path in held if ".dist-info/" not in path} == {*sources, "upswell/py.typed"}
+    files = [path for path in (ROOT / "src/upswell").rglob("*") if path.is_file()]
+    sources = {str(path.relative_to(ROOT / "src")) for path in files if "__pycache__" not in path.parts}
+    assert "upswell/dashboard/page/main.js" in sources
+    assert {path for path in held if ".dist-info/" not in path} == sources
 
 
 def test_the_installed_command_runs_the_demo(environment: Path, tmp_path: Path) -> None:
@@ -125,3 +132,30 @@ def test_what_is_missing_there_is_named_with_the_wheel_that_adds_it(
     command = shown.partition("to add: ")[2].replace(",".join(EXTRAS), "rules")
     run("bash", "-c", command, folder=tmp_path, PATH=f"{Path(uv()).parent}:{os.environ['PATH']}")
     assert "rules (" not in run(python, "-m", "upswell.extras", folder=tmp_path).stdout
+
+
+def test_the_page_is_served_from_the_wheel_with_its_charts(
+    environment: Path, built: Distributions, tmp_path: Path
+) -> None:
+    """Its files come with the wheel, uPlot with a package that the extra names; npm is not needed."""
+    extra = f"{built.wheel}[dashboard]"
+    run(uv(), "pip", "install", "--quiet", "--python", environment / "bin/python", extra, folder=tmp_path)
+    variables = {**os.environ, "UPSWELL_STATE_DIR": str(tmp_path / "state")}
+    log = tmp_path / "dashboard.log"
+    with log.open("wb") as output:
+        command = [str(environment / "bin/upswell"), "dashboard", "--port", "0"]
+        process = subprocess.Popen(command, env=variables, cwd=tmp_path, stdout=output, stderr=output)
+    try:
+        served = told_page(log, process)
+        page = urllib.request.urlopen(served.url, timeout=60).read().decode()
+        for path in re.findall(r'(?:src|href)="((?:page|vendor)/[^"]+)"', page):
+            with urllib.request.urlopen(served.url + path, timeout=60) as answer:
+                body = answer.read()
+            assert body, path
+            stated = re.search(rf'"{re.escape(path)}"[^>]*integrity="sha384-([^"]+)"', page)
+            if stated:
+                assert base64.b64encode(hashlib.sha384(body).digest()).decode() == stated[1], path
+        assert page.count("integrity=") == 2
+    finally:
+        process.terminate()
+        process.wait(60)

@@ -147,7 +147,7 @@ class Live:
         for part in names:
             newest = self._parts.newest(part, now)
             if newest is None:
-                words.append(f"No {part} is heard: start `upswell {part}`, or `upswell up`.")
+                words.append(f"No {part} is heard: start “upswell {part}”, or “upswell up”.")
             elif newest.state in ("failing", "waiting", "stopped"):
                 words.append(f"The {part} is {newest.state}.")
         return words

@@ -92,9 +92,19 @@ class Views:
             **told,
             "depth": depth,
             "list": workers,
-            "parts": self._live.missing_parts(),
-            "lecture": self._lecture.told() if self._lecture else None,
+            **self._about_us(),
         }
+
+    def _about_us(self) -> dict[str, Any]:
+        """Return who is missing, and the story that is told."""
+        lecture = self._lecture
+        if lecture is None:
+            return {"parts": self._live.missing_parts(), "lecture": None}
+        # After a demo's end nothing is expected to run.
+        quiet: dict[str, Any] = (
+            {"parts": [], "notices": []} if lecture.over else {"parts": self._live.missing_parts()}
+        )
+        return {**quiet, "lecture": lecture.told()}
 
     def _application(self, app: str) -> dict[str, Any]:
         now = time.time()
@@ -145,8 +155,7 @@ class Views:
         told = await asyncio.to_thread(self._overview, search, sort, offset)
         return {
             **told,
-            "parts": self._live.missing_parts(),
-            "lecture": self._lecture.told() if self._lecture else None,
+            **self._about_us(),
         }
 
     def _overview(self, search: str, sort: str, offset: int) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_the_script_draws_every_picture_of_the_page(tmp_path: Path) -> None:
     drawn = {path.name for path in tmp_path.iterdir()}
     shown = re.findall(r"\]\(pictures/([\w-]+\.svg)\)", PAGE)
     assert len(shown) == 4
-    assert drawn == set(shown) == {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert drawn == set(shown) == {path.name for path in (ROOT / "docs" / "pictures").glob("*.svg")}
     for name in shown:
         shapes = [tag.tag.rpartition("}")[2] for tag in ET.parse(tmp_path / name).iter()]
         assert shapes.count("path") > 5, f"{name} shows no data"

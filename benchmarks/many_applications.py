@@ -73,7 +73,6 @@ def rounds(applications: int, reports: int, total: int, count: int, *, journalle
             broker=NoBroker(),  # type: ignore[arg-type]
             settings=settings,
             journal=journal,
-            epoch=1,
             name="benchmark",
             clock=lambda: now[0],
             rehearsals=rehearsals,

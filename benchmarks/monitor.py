@@ -133,7 +133,7 @@ async def upswell(url: str, count: int) -> dict[str, float]:
         journal = Journal(Path(folder) / "journal.sqlite", settings.journal_max_bytes)
         broker = open_broker(settings, name="benchmark")
         await broker.connect()
-        monitor = Monitor(broker=broker, settings=settings, journal=journal, epoch=1, name="benchmark")
+        monitor = Monitor(broker=broker, settings=settings, journal=journal, name="benchmark")
         running = asyncio.create_task(monitor.run())
         while not monitor.reports_taken_in:  # noqa: ASYNC110 - a monitor has no event for what only a benchmark asks
             await asyncio.sleep(0.001)
@@ -169,7 +169,6 @@ async def rounds(url: str, broker: Any) -> dict[str, float]:
             broker=broker,
             settings=settings,
             journal=journal,
-            epoch=1,
             name="benchmark",
             clock=lambda: now[0],
             rehearsals=Rehearsals(settings.decision_interval, executor=beside),
@@ -212,7 +211,6 @@ def hear(monitor: Monitor, rng: random.Random, now: list[float], count: int, sec
 async def published_rounds(url: str) -> dict[str, float]:
     broker = open_broker(Settings(broker_url=url), name="benchmark")
     await broker.connect()
-    await broker.declare(topology.scaling_queue("upswell_report"))
     result = await rounds(url, broker)
     await broker.close()
     return result

@@ -7,6 +7,7 @@ UpswellError
         QueueInUseError         a queue that allows one consumer has one already
         UnroutableError         a mandatory message reached no queue
         NobodyListensError      no monitor, or no scaler, is there to take an order
+    NotLeadingError             what only a leader may do was asked of one that leads no more
     FleetError                  a fleet could not start, list or stop workers
         FleetFullError          the platform takes no more workers: a quota, an admission rule
     UploadFailed                an upload that was waited for is dead
@@ -54,6 +55,10 @@ class UnroutableError(BrokerError):
 
 class NobodyListensError(BrokerError):
     """No monitor, or no scaler, is there to take an order."""
+
+
+class NotLeadingError(UpswellError):
+    """What only a leader may do was asked of one that leads no more."""
 
 
 class FleetError(UpswellError):

@@ -66,7 +66,7 @@ MAX_NOTE = 500
 
 PartName = Literal["monitor", "scaler"]
 PartState = Literal["starting", "working", "failing", "waiting", "draining", "stopped"]
-"""`failing`: its rounds have not worked for a while. `waiting`: another scaler has the state folder."""
+"""`failing`: its rounds have not worked for a while. `waiting`: another one leads."""
 
 
 class UploadRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -151,11 +151,23 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     uploads: Annotated[tuple[UploadInHand, ...], Meta(max_length=MAX_DESCRIBED)] | None = None
 
 
+class ByHand(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """So many workers, whatever the policy says, until an instant (None: until the order is taken back).
+
+    0 pauses the application: nothing consumes, and everything stays in the queue.
+    """
+
+    workers: Annotated[int, Meta(ge=0, le=1_000_000)]
+    by: Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,120}\Z")]
+    until: Instant | None = None
+
+
 class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
     """This many workers should run: an absolute number, so that a lost or repeated one does no harm.
 
-    `epoch` is when its monitor started, in milliseconds since 1970; the newest (`epoch`, `decided_at`)
-    counts (scaler/targets.py). `by_hand`: an operator set the number, which may be below `min_workers`.
+    `epoch` is when its monitor began to lead, in milliseconds since 1970, or more (monitor/epochs.py); the
+    newest (`epoch`, `decided_at`) counts (scaler/targets.py). `by_hand`: an operator set the number, which
+    may be below `min_workers`; `order` is what was ordered, for monitors that may take over.
     `standby_workers` counts where the settings leave it to the monitor ("auto"); None: it does not know.
     """
 
@@ -166,6 +178,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True, gc=False):
     epoch: Count
     by_hand: bool = False
     standby_workers: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    order: ByHand | None = None
 
 
 class WorkerCommand(Struct, frozen=True, kw_only=True, gc=False):
@@ -191,17 +204,6 @@ class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workers_left: Count | None = None
     uploads_left: Count | None = None
     notes: Annotated[tuple[Annotated[str, Meta(max_length=MAX_NOTE)], ...], Meta(max_length=MAX_NOTES)] = ()
-
-
-class ByHand(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """So many workers, whatever the policy says, until an instant (None: until the order is taken back).
-
-    0 pauses the application: nothing consumes, and everything stays in the queue.
-    """
-
-    workers: Annotated[int, Meta(ge=0, le=1_000_000)]
-    by: Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,120}\Z")]
-    until: Instant | None = None
 
 
 OrderName = Literal["set", "resume", "stop", "restart", "down"]

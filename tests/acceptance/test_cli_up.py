@@ -95,7 +95,7 @@ def test_an_upload_queue_of_another_name_is_what_every_part_uses(system: System)
     assert seen["upload_queue"] == f"requests.of.{system.app_id}"
     assert seen["depth"]["messages_ready"] == 0
     assert f"requests.of.{system.app_id}.dead" in system.run("dead", "list", "--app", system.app_id).stderr
-    assert "queues: 4 declared, 0 not yet" in system.run("doctor").stdout
+    assert "queues: 3 declared, 0 not yet" in system.run("doctor").stdout
     up.send_signal(signal.SIGINT)
     assert up.wait(60) == 0
 

@@ -54,7 +54,7 @@ def request(system: System, workers: int, epoch: int) -> Message:
     forged = ScaleRequest(
         app_id=system.app_id, desired_workers=workers, decided_at=time.time(), reason="forged", epoch=epoch
     )
-    return Message(body=encode(forged), routing_key=f"{system.app_id}_report.scaling")
+    return Message(body=encode(forged), exchange=f"{system.app_id}_report.scaling")
 
 
 @pytest.mark.slow

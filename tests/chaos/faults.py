@@ -207,7 +207,7 @@ class Faults:
                 channel.basic_publish("upswell.status", "", json.dumps({**status, "state": state}).encode())
             for report in reports:
                 channel.basic_publish("", "upswell_report", json.dumps(report).encode())
-            channel.basic_publish("", "upswell_report.scaling", json.dumps(scale).encode())
+            channel.basic_publish("upswell_report.scaling", "", json.dumps(scale).encode())
         return True
 
     @contextlib.contextmanager

@@ -17,7 +17,7 @@ from support.docker_engine import engine_over_tcp
 from upswell.broker import open_broker, topology
 from upswell.broker.orders import Orders
 from upswell.broker.protocol import Broker, Message
-from upswell.errors import FleetError
+from upswell.errors import FleetError, UnroutableError
 from upswell.fleets.docker import DockerFleet, check_engine
 from upswell.fleets.environment import worker_environment
 from upswell.fleets.protocol import WorkerSpec
@@ -170,13 +170,16 @@ async def publish_files(broker: Broker, settings: Settings) -> None:
 
 
 async def ask_for(broker: Broker, settings: Settings, workers: int) -> None:
-    await broker.declare(topology.scaling_queue(settings.report_queue))
     request = ScaleRequest(
         app_id=APP, desired_workers=workers, decided_at=time.time(), reason="a test", epoch=1
     )
-    await broker.publish(
-        Message(body=encode(request), routing_key=topology.scaling_queue(settings.report_queue).name)
-    )
+    message = Message(body=encode(request), exchange=topology.scaling_exchange(settings.report_queue))
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await broker.publish(message)
+            except UnroutableError:  # the scaler does not listen yet
+                await asyncio.sleep(0.1)
 
 
 async def scale_out_and_in(settings: Settings, store: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from upswell.broker import open_broker, topology
 from upswell.broker.protocol import Broker, Delivery, Message
+from upswell.errors import UnroutableError
 from upswell.fleets.process import ProcessFleet
 from upswell.messages import ScaleRequest, UploadReport, UploadRequest, decode, encode
 from upswell.scaler import Scaler
@@ -48,7 +49,6 @@ class Load:
             topology.upload_queue(self._queue, delivery_limit=self._settings.delivery_limit)
         )
         await self._broker.declare(topology.report_queue(self._settings.report_queue))
-        await self._broker.declare(topology.scaling_queue(self._settings.report_queue))
         await self._broker.consume(self._settings.report_queue, self.on_report, prefetch_count=1000)
 
     async def keep_full(self) -> None:
@@ -89,9 +89,13 @@ async def ask_for(broker: Broker, settings: Settings, workers: int) -> None:
     request = ScaleRequest(
         app_id=APP, desired_workers=workers, decided_at=time.time(), reason="a test", epoch=1
     )
-    await broker.publish(
-        Message(body=encode(request), routing_key=topology.scaling_queue(settings.report_queue).name)
-    )
+    message = Message(body=encode(request), exchange=topology.scaling_exchange(settings.report_queue))
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await broker.publish(message)
+            except UnroutableError:  # the scaler does not listen yet
+                await asyncio.sleep(0.1)
 
 
 async def swell_and_ebb(scaler: Scaler, broker: Broker, settings: Settings) -> None:

@@ -76,6 +76,7 @@ class Plant:
         self._log = folder / "scaler.log"
         self._file = folder / "upswell.json.toml"
         self._scaler: subprocess.Popen[bytes] | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     def start_scaler(self) -> None:
         """Start `upswell scaler`."""
@@ -115,7 +116,6 @@ class Plant:
         await self.broker.declare(topology.upload_queue(queue, delivery_limit=self.settings.delivery_limit))
         reports = topology.report_queue(self.settings.report_queue)
         await self.broker.declare(reports)
-        await self.broker.declare(topology.scaling_queue(self.settings.report_queue))
         await self.broker.consume(reports.name, self._count, prefetch_count=1000)
 
     async def publish(self, count: int) -> None:
@@ -133,12 +133,21 @@ class Plant:
         await asyncio.gather(*sent)
 
     async def ask_for(self, workers: int) -> None:
-        """Decide, as a monitor does."""
-        request = ScaleRequest(
-            app_id=APP, desired_workers=workers, decided_at=time.time(), reason="a test", epoch=1
-        )
-        queue = topology.scaling_queue(self.settings.report_queue).name
-        await self.broker.publish(Message(body=encode(request), routing_key=queue))
+        """Decide, and say it again each second, as a monitor does."""
+        if self._asking is not None:
+            self._asking.cancel()
+        self._asking = asyncio.create_task(self._ask(workers))
+
+    async def _ask(self, workers: int) -> None:
+        exchange = topology.scaling_exchange(self.settings.report_queue)
+        while True:
+            request = ScaleRequest(
+                app_id=APP, desired_workers=workers, decided_at=time.time(), reason="a test", epoch=1
+            )
+            self.broker.publish(
+                Message(body=encode(request), exchange=exchange, persistent=False, mandatory=False)
+            )
+            await asyncio.sleep(1.0)
 
     async def running(self) -> list[FleetWorker]:
         """Return the workers whose task runs."""
@@ -157,6 +166,8 @@ class Plant:
 
     async def close(self) -> None:
         """End all."""
+        if self._asking is not None:
+            self._asking.cancel()
         self.end_scaler(signal.SIGKILL)
         await self.broker.close()
         await self.fleet.close()

@@ -12,6 +12,7 @@ import itertools
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
+from upswell.broker.leadership import Lease
 from upswell.broker.protocol import Delivery, Handle, IsWanted, Message, OnDelivery, QueueDepth
 from upswell.errors import UnroutableError
 
@@ -31,6 +32,26 @@ class MemoryConsumer:
         self.cancelled = True
 
 
+class MemoryLeadership(Lease):
+    """A leadership that a test gives and takes away."""
+
+    def __init__(self, *, leads: bool = True) -> None:
+        super().__init__("test", lambda: 0.0)
+        if leads:
+            self.give()
+
+    def give(self) -> None:
+        self._until = 1.0
+        self._news.set()
+
+    def take(self) -> None:
+        self._until = -1.0
+        self._news.set()
+
+    async def close(self) -> None:
+        self.take()
+
+
 class MemoryBroker:
     def __init__(self) -> None:
         self.declared: dict[str, Queue] = {}
@@ -41,6 +62,7 @@ class MemoryBroker:
         self.released: list[Delivery] = []
         self.consumers: list[MemoryConsumer] = []
         self.confirms: list[asyncio.Future[None]] = []
+        self.leaderships: dict[str, MemoryLeadership] = {}
         self.hold_confirms = False
         self.connected = False
         self._unacked: dict[int, tuple[MemoryConsumer | None, Delivery, Message]] = {}
@@ -58,8 +80,10 @@ class MemoryBroker:
     def publish(self, message: Message) -> asyncio.Future[None]:
         confirm = asyncio.get_running_loop().create_future()
         self.published.append(message)
-        if not message.exchange and message.routing_key in self.declared:
-            self.queues[message.routing_key].append((message, 1))
+        names = [name for name, queue in self.declared.items() if _takes(queue, message)]
+        if names:
+            for name in names:
+                self.queues[name].append((message, 1))
             self._deliver()
         elif message.mandatory:
             confirm.set_exception(UnroutableError(f"no queue {message.routing_key}"))
@@ -74,7 +98,14 @@ class MemoryBroker:
         while self.confirms:
             self.confirms.pop().set_result(None)
 
-    async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int) -> MemoryConsumer:
+    async def consume(
+        self,
+        queue: str,
+        on_delivery: OnDelivery,
+        *,
+        prefetch_count: int,
+        priority: int = 0,
+    ) -> MemoryConsumer:
         consumer = MemoryConsumer(queue, on_delivery, prefetch_count)
         self.consumers.append(consumer)
         self._deliver()
@@ -117,6 +148,9 @@ class MemoryBroker:
                 self.queues[queue].remove(found)
                 count += 1
         return count
+
+    async def lead(self, role: str) -> MemoryLeadership:
+        return self.leaderships.setdefault(role, MemoryLeadership())
 
     async def purge(self, queue: str) -> int:
         count = len(self.queues[queue])
@@ -178,6 +212,10 @@ class MemoryBroker:
             kept.append(delivery)
             self.queues[delivery.queue].append((message, attempt))
             self._deliver()
+
+
+def _takes(queue: Queue, message: Message) -> bool:
+    return queue.bound_to == message.exchange if message.exchange else queue.name == message.routing_key
 
 
 def _delivery(queue: str, message: Message, attempt: int, tag: int) -> Delivery:

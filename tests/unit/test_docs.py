@@ -30,7 +30,9 @@ PAGES = [
 ]
 FENCES = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPANS = re.compile(r"`([^`\n]+)`")
-EVENT = re.compile(r"\A(?:broker|decision|keda|monitor|rehearsal|scaler|store|worker)\.[a-z]+(?:_[a-z]+)*\Z")
+EVENT = re.compile(
+    r"\A(?:broker|decision|keda|leadership|monitor|rehearsal|scaler|store|worker)\.[a-z]+(?:_[a-z]+)*\Z"
+)
 NAME = re.compile(r"\A[a-z]+(?:_[a-z0-9]+)+\Z")
 OF_OTHERS = {"external_account"}
 """Names in the files of Google's and others' tools."""

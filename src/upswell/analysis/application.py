@@ -71,6 +71,10 @@ class Application:
         self._heard = False
         self._stored = self._in_time = self._dead = self._failed = 0
 
+    def begin(self, now: float) -> None:
+        """Begin the window now: until now reports went to another monitor, and only statuses were heard."""
+        self._started_at = now
+
     def expect(self, slo: Slo, slots: int) -> None:
         """Count against this objective from now on; a worker not heard of has so many slots."""
         self._slo, self._slots = slo, slots

@@ -64,6 +64,11 @@ class Pulse:
         self._worked_at: float | None = None
         self._state: PartState = "starting"
 
+    @property
+    def state(self) -> PartState:
+        """The state that was entered last."""
+        return self._state
+
     def enter(self, state: PartState) -> None:
         """Change the state; from now on a round is due within its time."""
         self._state = state
@@ -184,16 +189,32 @@ class HeardParts:
         ]
         return min(fresh, key=lambda status: _LAST.index(status.state), default=None)
 
+    def waiting(self, part: PartName, now: float) -> int:
+        """Return how many monitors, or scalers, wait to take over."""
+        return sum(
+            status.part == part and status.state == "waiting" and now - at <= SILENT_SECONDS
+            for at, status in self._heard.values()
+        )
+
     def silent_for(self, part: PartName, now: float) -> float:
         """Return how long a part has been silent: since its last heartbeat, or since we began to listen."""
         beats = [at for at, status in self._heard.values() if status.part == part]
         return now - max(beats, default=self._since)
 
+    async def wait_for_all(self, *parts: PartName) -> None:
+        """Return as `wait` does, and not before every heart has beaten once: some wait to take over."""
+        await self.wait(*parts)
+        await asyncio.sleep(max(0.0, self._since + 1.2 * HEARTBEAT_SECONDS - time.monotonic()))
+
+    def _leader_heard(self, part: PartName) -> bool:
+        newest = self.newest(part, time.monotonic())
+        return newest is not None and newest.state not in ("waiting", "stopped")
+
     async def wait(self, *parts: PartName, timeout: float = LISTEN_SECONDS) -> None:
-        """Return when each of these parts is heard, or after `timeout` seconds."""
+        """Return when each of these parts is heard, not only who waits for it, or after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
-                while not all(self.newest(part, time.monotonic()) for part in parts):
+                while not all(self._leader_heard(part) for part in parts):
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:

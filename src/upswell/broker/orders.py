@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from upswell.broker.protocol import Broker, Consumer, Delivery
     from upswell.messages import PartName
 
-    Obey = Callable[[OperatorOrder], OperatorAnswer]
+    Obey = Callable[[OperatorOrder], OperatorAnswer | None]
+    """None: another one, which leads, answers."""
 
 ANSWER_SECONDS = 10.0
 """Who does not answer within this time hangs, or its connection to the broker is lost."""
 
 
-async def take_orders(broker: Broker, part: PartName, report_queue: str, obey: Obey) -> Consumer:
+async def take_orders(broker: Broker, part: PartName, name: str, report_queue: str, obey: Obey) -> Consumer:
     """Have `obey` called with each order to a part of this installation, and send what it answers.
 
-    Raises:
-        QueueInUseError: another one of this part takes them.
+    `name` is of this one's own queue. Every monitor, or every scaler, hears the order; the leader answers.
     """
 
     def on_delivery(delivery: Delivery) -> None:
@@ -42,7 +42,7 @@ async def take_orders(broker: Broker, part: PartName, report_queue: str, obey: O
             answer = refused(str(error))
         reply_to = delivery.reply_to
         # It comes from a message, and a message is hostile: nothing is sent to any other queue.
-        if reply_to is not None and reply_to.startswith(topology.REPLY_PREFIX):
+        if answer is not None and reply_to is not None and reply_to.startswith(topology.REPLY_PREFIX):
             broker.publish(
                 Message(
                     body=encode(answer),
@@ -53,7 +53,7 @@ async def take_orders(broker: Broker, part: PartName, report_queue: str, obey: O
                 )
             )
 
-    queue = topology.orders_queue(part, report_queue)
+    queue = topology.orders_queue(part, name, report_queue)
     await broker.declare(queue)
     return await broker.consume(queue.name, on_delivery, prefetch_count=10)
 
@@ -103,7 +103,7 @@ class Orders:
                 await self._broker.publish(
                     Message(
                         body=encode(order),
-                        routing_key=topology.orders_queue(part, self._report_queue).name,
+                        exchange=topology.orders_exchange(part, self._report_queue),
                         message_id=number,
                         reply_to=self._answers.name,
                     )

@@ -13,6 +13,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     import asyncio
 
+    from upswell.broker.leadership import Leadership
     from upswell.broker.topology import Queue
 
 Headers = Mapping[str, str | int | float]
@@ -107,8 +108,12 @@ class Broker(Protocol):
         """
         ...
 
-    async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int) -> Consumer:
+    async def consume(
+        self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int, priority: int = 0
+    ) -> Consumer:
         """Call `on_delivery` with each message; at most `prefetch_count` are unacknowledged at a time.
+
+        A consumer that hangs takes nothing from one of higher `priority`.
 
         Raises:
             QueueInUseError: the queue was declared for a single consumer and has one.
@@ -152,6 +157,14 @@ class Broker(Protocol):
 
         With `handle`, each is removed once that has returned; if it raises, that message stays and so do
         those after it. The others stay as `look` leaves them.
+        """
+        ...
+
+    async def lead(self, role: str) -> Leadership:
+        """Stand for the leadership of a role: of all candidates on this broker one leads at a time.
+
+        Another takes over at once when the leader's process ends or resigns, and within five seconds when it
+        hangs or is cut off. The leader of before has stepped down by then, by its own clock.
         """
         ...
 

@@ -34,15 +34,23 @@ class KeptByApp(Generic[Kept]):
     """
 
     def __init__(self, path: Path, kind: type[Kept], what: str = "what was set by hand") -> None:
-        self._path, self._what = path, what
+        self._path, self._kind, self._what = path, kind, what
         self._kept: dict[str, Kept] = {}
+        self.read()
+
+    def read(self) -> None:
+        """Read the file again: another process may have written it.
+
+        Raises:
+            JournalError: it is there and cannot be read; what was known stays.
+        """
         try:
-            self._kept = msgspec.json.decode(path.read_bytes(), type=dict[str, kind])  # type: ignore[valid-type] - known at run time
+            self._kept = msgspec.json.decode(self._path.read_bytes(), type=dict[str, self._kind])  # type: ignore[name-defined] - known at run time
         except FileNotFoundError:
-            return
+            self._kept = {}
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise JournalError(
-                f"{path} holds {what} and cannot be read ({error}); remove it to go on without"
+                f"{self._path} holds {self._what} and cannot be read ({error}); remove it to go on without"
             ) from error
 
     def __iter__(self) -> Iterator[tuple[str, Kept]]:

@@ -190,6 +190,16 @@ class Journal(JournalReader):
         self._hours = HourCounter({app: bill.worker_seconds for app, bill in self.bills().items()})
         self._points = PointCounter()
 
+    def take_up(self) -> dict[str, Bill]:
+        """Go on from what another process recorded in this file meanwhile; return the bills.
+
+        Raises:
+            JournalError: the file cannot be read.
+        """
+        bills = self.bills()
+        self._hours = HourCounter({app: bill.worker_seconds for app, bill in bills.items()})
+        return bills
+
     def record(
         self,
         entries: Sequence[JournalEntry],

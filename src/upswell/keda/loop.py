@@ -75,6 +75,7 @@ class KedaScaler:
         self._settings = settings
         self._apps = {app_id: settings.for_app(app_id) for app_id in settings.apps}
         self._news = asyncio.Event()
+        self._name = name
         self._messaging = ScalerMessaging(broker, settings, name, changed=self._news, clock=clock)
         self._listening_since = clock()
         self._last_round_at: float | None = None
@@ -128,10 +129,10 @@ class KedaScaler:
         """Declare the queues and begin to listen.
 
         Raises:
-            BrokerError: a queue cannot be used, or a scaler of this installation uses it.
+            BrokerError: a queue cannot be used.
         """
         await self._messaging.open()
-        await take_orders(self._broker, "scaler", self._settings.report_queue, _refuse)
+        await take_orders(self._broker, "scaler", self._name, self._settings.report_queue, _refuse)
         self._listening_since = self._clock()
 
     async def run(self) -> None:

@@ -126,7 +126,9 @@ METRICS: dict[str, Metric] = {
     "upswell_last_round_timestamp_seconds": Metric(
         "gauge", "When the part's last round worked, in seconds since 1970.", ("part",)
     ),
-    "upswell_ready": Metric("gauge", "1 while the part works, as /readyz says.", ("part",)),
+    "upswell_ready": Metric(
+        "gauge", "1 while the part works or waits to take over, as /readyz says.", ("part",)
+    ),
     "upswell_build_info": Metric("gauge", "Always 1; the version of Upswell.", ("version",)),
 }
 """Name -> metric, in the order of the page."""

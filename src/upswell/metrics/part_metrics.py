@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from upswell.messages import PartStatus
-    from upswell.monitor import Monitor
+    from upswell.monitor import MonitorCandidate
     from upswell.scaler import Scaler
     from upswell.settings import Settings
     from upswell.worker import Worker
@@ -31,9 +31,9 @@ class Readiness(Struct, frozen=True):
 
 
 def part_readiness(status: Callable[[], PartStatus]) -> Readiness:
-    """Return whether a monitor or a scaler works; a scaler that waits to take over does not."""
+    """Return whether a monitor or a scaler does its part: it works, or waits to take over."""
     present = status()
-    return Readiness(present.part, present.state == "working", present.state)
+    return Readiness(present.part, present.state in ("working", "waiting"), present.state)
 
 
 def worker_readiness(worker: Worker) -> Readiness:
@@ -56,7 +56,7 @@ def round_figures(status: PartStatus) -> Iterator[Figure]:
         yield Figure("upswell_last_round_timestamp_seconds", (status.part,), at)
 
 
-def report_figures(monitor: Monitor) -> Iterator[Figure]:
+def report_figures(monitor: MonitorCandidate) -> Iterator[Figure]:
     """Give how many reports a monitor took in and refused."""
     yield Figure("upswell_reports_total", ("taken",), monitor.reports_taken_in)
     yield Figure("upswell_reports_total", ("refused",), monitor.messages_refused)

@@ -84,6 +84,13 @@ class Applications:
         self._known = 0
         self.reload(settings, started_at)
 
+    def begin(self, now: float, bills: Mapping[str, Bill]) -> None:
+        """Begin all windows now, and go on from these bills: another monitor led until now."""
+        self._bills = bills
+        for app_id, watched in self._watched.items():
+            watched.seen.begin(now)
+            watched.ledger = Billing(bills.get(app_id))
+
     def reload(self, settings: Settings, now: float) -> set[str]:
         """Go on with other settings; return the applications whose policy is another from now on.
 

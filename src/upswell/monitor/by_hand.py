@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.journal import KeptByApp
-    from upswell.messages import ByHand, OperatorOrder
+    from upswell.messages import ByHand, OperatorOrder, ScaleRequest
     from upswell.monitor.applications import Applications, Watched
 
 _log = get_logger()
@@ -55,6 +55,33 @@ class OrdersByHand:
     def __contains__(self, app_id: str) -> bool:
         """Return whether an application's workers are set by hand."""
         return app_id in self._orders
+
+    def order(self, app_id: str) -> ByHand | None:
+        """Return what was ordered for an application, None: nothing."""
+        return self._orders.get(app_id)
+
+    def recall(self) -> None:
+        """Take up what the monitor that led before kept in the same folder, or told from another one."""
+        if self._kept is not None:
+            try:
+                self._kept.read()
+            except JournalError as error:
+                _log.error("monitor.by_hand_not_kept", error=error)
+            self._orders = dict(self._kept)
+
+    def follow(self, request: ScaleRequest) -> None:
+        """Keep what the leader was ordered, in case that this monitor takes over from it."""
+        known = {app_id for app_id, watched in self._applications() if watched.policy is not None}
+        if request.order == self._orders.get(request.app_id) or request.app_id not in known:
+            return
+        try:
+            self._keep(request.app_id, request.order)
+        except JournalError as error:
+            _log.error("monitor.by_hand_not_kept", error=error)
+        if request.order is None:
+            del self._orders[request.app_id]
+        else:
+            self._orders[request.app_id] = request.order
 
     def decide(self, watched: Watched, snapshot: Snapshot, decision: Decision) -> Decision:
         """Return a decision as it was ordered, the policy's own where nothing was, or its time is over."""

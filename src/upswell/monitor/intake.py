@@ -45,6 +45,7 @@ class Intake:
         refused_queue: where invalid reports go.
         started_at: when the monitor started.
         keep_rows: whether a journal will fetch `rows`.
+        leads: whether this monitor leads: a report that comes to one that does not is put back.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Intake:
         refused_queue: str,
         started_at: float,
         keep_rows: bool,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._broker = broker
         self._applications = applications
@@ -65,6 +67,8 @@ class Intake:
         self._clocks = WorkerClocks()
         self._duplicates = Duplicates(window, _DUPLICATES_REMEMBERED)
         self._trust_clocks_until = started_at + window
+        self._window = window
+        self._leads = leads
         self._keep_rows = keep_rows
         self._rows: list[ReportRow] = []
         self._failures: list[FailureRow] = []
@@ -74,8 +78,15 @@ class Intake:
         self.duplicates = 0
         self.refused = 0
 
+    def begin(self, now: float) -> None:
+        """Take reports in from now on: for a window, the queue may hold some of workers that are gone."""
+        self._trust_clocks_until = now + self._window
+
     def on_report(self, delivery: Delivery) -> None:
         """Take one report in and ack it."""
+        if not self._leads():
+            self._broker.release(delivery)
+            return
         now = self._clock()
         try:
             report = decode(UploadReport, delivery.body)

@@ -4,7 +4,8 @@ What comes in: upload reports, worker statuses, queue depths. What goes out: sca
 numbers, and the journal. It does not know who starts workers, nor how. One process serves all applications.
 
 The thinking is pure and stands elsewhere: `analysis.application` sums up, `policies` decide. Here is the
-loop.
+loop of one candidacy: a monitor listens to statuses until it leads, then takes reports and decides until it
+leads no more. One whose term is over is done: `candidate.py` begins anew with another.
 """
 
 from __future__ import annotations
@@ -15,21 +16,26 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from upswell.analysis.decision import Decision
 from upswell.analysis.sentence import escaped
 from upswell.broker import topology
 from upswell.broker.declaring import declare_upload_queues
 from upswell.broker.heartbeat import Pulse
+from upswell.broker.leadership import SoleCandidate
+from upswell.broker.listening import listen
 from upswell.broker.orders import take_orders
 from upswell.broker.protocol import Message
-from upswell.errors import JournalError
+from upswell.errors import JournalError, MessageError
 from upswell.events import get_logger
 from upswell.journal import JournalEntry
-from upswell.messages import ScaleRequest, encode
+from upswell.messages import ScaleRequest, decode, encode
 from upswell.monitor.alarms import Alarms
 from upswell.monitor.applications import Applications
 from upswell.monitor.by_hand import OrdersByHand
 from upswell.monitor.depth_queries import DepthQueries
+from upswell.monitor.epochs import Epochs
 from upswell.monitor.intake import Intake
 from upswell.monitor.notices import Notices
 from upswell.monitor.rehearsals import Rehearsals
@@ -39,10 +45,12 @@ from upswell.policies.guards.global_limit import Bid, below_minimums, limited
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from upswell.analysis.billing import Bill
     from upswell.analysis.snapshot import Snapshot
-    from upswell.broker.protocol import Broker, Consumer
+    from upswell.broker.leadership import Leadership
+    from upswell.broker.protocol import Broker, Consumer, Delivery
     from upswell.journal import Journal, KeptByApp
-    from upswell.messages import ByHand
+    from upswell.messages import ByHand, OperatorAnswer, OperatorOrder
     from upswell.monitor.applications import Watched
     from upswell.monitor.intake import Clock
     from upswell.settings import Settings
@@ -52,6 +60,12 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 _WHO = "monitor"
+
+RETURN_SECONDS = 10.0
+"""A monitor that leads again so soon, when no other was heard, goes on where it stopped: it lost the broker
+for a moment. Later, or after another, its windows have gaps, and it begins anew."""
+
+STANDBY_ROUND_SECONDS = OUTBID_SECONDS = 1.0
 
 PREFETCH_COUNT = 2000
 """Reports are taken in at once, so a large prefetch only hides the broker's latency."""
@@ -70,7 +84,8 @@ class Monitor:
         broker: connected; the caller closes it.
         settings: `apps` are scaled; others are observed.
         journal: where rounds are recorded, or None; the caller closes it.
-        epoch: greater than that of every earlier monitor.
+        leadership: of the monitors; the caller closes it. None: there is no other.
+        epochs: what was heard of them until now.
         name: of this monitor's own status queue.
         on_decision: called with each snapshot and decision (for a live view).
         clock: our own time; a test's clock may stand still.
@@ -88,8 +103,9 @@ class Monitor:
         broker: Broker,
         settings: Settings,
         journal: Journal | None,
-        epoch: int,
         name: str,
+        leadership: Leadership | None = None,
+        epochs: Epochs | None = None,
         on_decision: OnDecision | None = None,
         clock: Clock | None = None,
         rehearsals: Rehearsals | None = None,
@@ -99,7 +115,14 @@ class Monitor:
         self._settings = settings
         self._journal = journal
         self._journal_fails = False
-        self._epoch = epoch
+        self._leadership = leadership or SoleCandidate()
+        self._epochs = epochs or Epochs()
+        self._led = False
+        self._reigns = True  # until another monitor's requests are heard
+        self._lost_at: float | None = None
+        self._waiting_since: float | None = None
+        self._sent: dict[str, ScaleRequest] = {}
+        self._outbid_at: float | None = None
         self._name = name
         self._on_decision = on_decision
         self.on_round: Callable[[list[JournalEntry]], None] | None = None
@@ -124,6 +147,7 @@ class Monitor:
             refused_queue=self._refused_queue.name,
             started_at=started_at,
             keep_rows=journal is not None,
+            leads=self._leadership.leads,
         )
         self._rehearsals = Rehearsals(settings.decision_interval) if rehearsals is None else rehearsals
         self._rehearsals.resume(self.applications)
@@ -133,57 +157,132 @@ class Monitor:
         self.pulse = Pulse("monitor", name, settings.report_queue, interval=self._first_pause)
         """The heartbeat, which the caller sends."""
 
-    async def run(self) -> None:
-        """Observe and decide until cancelled, or until an operator orders it to stop.
+    async def run(self) -> bool:
+        """Wait to lead, then observe and decide until cancelled; return whether an operator ordered the end.
+
+        If not, this monitor leads no more: another one led meanwhile, or may have.
 
         The first decision waits for three status intervals, so that every running worker was heard of: what
-        runs is what the monitor starts from.
+        runs is what the monitor starts from. One that waited to lead has heard them.
 
         Raises:
             BrokerError: a queue cannot be used.
         """
+        listening_since = time.monotonic()
         try:
             await self.start()
-            _log.info("monitor.started", name=self._name, epoch=self._epoch, apps=len(self.applications))
-            interval = self._settings.decision_interval
-            pause = self._first_pause
-            while not await self._stops_within(pause):
-                begun = time.monotonic()
-                try:
-                    await self.run_once(self._clock())
-                    self.pulse.worked()
-                except Exception:  # noqa: BLE001 - the next round may do better
-                    _log.exception("monitor.round_failed")
-                pause = max(interval / 10, interval - (time.monotonic() - begun))
+            while await self._comes_to_lead():
+                if not self._led:
+                    await self.begin_term()
+                    heard_for = time.monotonic() - listening_since
+                    await self._rounds(max(0.0, self._first_pause - heard_for))
+                else:
+                    await self._rounds(0.0)
+                if self._stopping.is_set():
+                    break
+                self._lost_at = self._clock()
+            return self._stopping.is_set()
         finally:
             await self.stop()
             self.pulse.enter("stopped")
             _log.info("monitor.stopped", reports=self._intake.reports, duplicates=self._intake.duplicates)
 
-    async def _stops_within(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        return self._stopping.is_set()
+    async def _comes_to_lead(self) -> bool:
+        """Return when this monitor leads, or False: when it is to stop, or may not go on where it stopped."""
+        self._waiting_since = None
+        while not self._leadership.leads():
+            if self._stopping.is_set() or self._is_deposed():
+                return False
+            if self._waiting_since is not None and self.pulse.state != "waiting":
+                _log.warning("monitor.waiting", name=self._name)
+                self.pulse.enter("waiting")
+            now = self._clock()
+            self._waiting_since = now if self._waiting_since is None else self._waiting_since
+            self.applications.tidy(now)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STANDBY_ROUND_SECONDS):
+                    await self._leadership.gained()
+        return not self._is_deposed()
+
+    def _is_deposed(self) -> bool:
+        """Return whether this monitor led, and what it knows may have a gap since."""
+        if self._lost_at is None:
+            return False
+        return not self._reigns or self._clock() - self._lost_at > RETURN_SECONDS
+
+    async def begin_term(self) -> None:
+        """Begin to lead: take in reports, and go on from what earlier leaders recorded and told."""
+        now = self._clock()
+        self._led = True
+        self.applications.begin(now, self._recorded_bills())
+        if self._journal is not None:
+            self._rehearsals.recollect(self._journal, now)
+        self._intake.begin(now)
+        self._by_hand.recall()
+        epoch = self._epochs.begin(now)
+        # A monitor that was stopped still has its subscription: the newest is served first.
+        self._consumers.append(
+            await self._broker.consume(
+                self._settings.report_queue,
+                self._intake.on_report,
+                prefetch_count=PREFETCH_COUNT,
+                priority=int(now),
+            )
+        )
+        self.pulse.enter("starting")
+        _log.info("monitor.started", name=self._name, epoch=epoch, apps=len(self.applications))
+
+    def _recorded_bills(self) -> dict[str, Bill]:
+        if self._journal is None:
+            return {}
+        try:
+            self._journal.remember(self._settings)
+            return self._journal.take_up()
+        except JournalError as error:
+            _log.error("monitor.journal_failed", error=error)
+            return {}
+
+    async def _rounds(self, pause: float) -> None:
+        """Decide each interval while this monitor leads."""
+        interval = self._settings.decision_interval
+        if self.pulse.state == "waiting":
+            self.pulse.enter("starting")
+        while not await self._ends_within(pause):
+            begun = time.monotonic()
+            try:
+                await self.run_once(self._clock())
+                self.pulse.worked()
+            except Exception:  # noqa: BLE001 - the next round may do better
+                _log.exception("monitor.round_failed")
+            pause = max(interval / 10, interval - (time.monotonic() - begun))
+
+    async def _ends_within(self, seconds: float) -> bool:
+        """Return whether, within these seconds, an operator ordered the end or this monitor led no more."""
+        ends = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(self._leadership.lost())]
+        try:
+            await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in ends:
+                task.cancel()
+        return self._stopping.is_set() or not self._leadership.leads()
 
     async def start(self) -> None:
-        """Make the queues, begin to listen, and to rehearse what the journal remembers."""
+        """Make the queues, and begin to listen to all but reports, which the leader takes."""
         reports = topology.report_queue(self._settings.report_queue)
         statuses = topology.status_queue("monitor", self._name)
-        scaling = topology.scaling_queue(self._settings.report_queue)
-        for queue in (reports, self._refused_queue, statuses, scaling):
+        for queue in (reports, self._refused_queue, statuses):
             await self._broker.declare(queue)
         await declare_upload_queues(self._broker, self._settings)
-        # Statuses first: they tell how wrong the workers' clocks are.
-        for queue, on_delivery in ((statuses, self._intake.on_status), (reports, self._intake.on_report)):
-            self._consumers.append(
-                await self._broker.consume(queue.name, on_delivery, prefetch_count=PREFETCH_COUNT)
-            )
-        self._consumers.append(
-            await take_orders(self._broker, "monitor", self._settings.report_queue, self._by_hand.obey)
-        )
-        if self._journal is not None:
-            self._rehearsals.recollect(self._journal, self._clock())
+        # Statuses before reports: they tell how wrong the workers' clocks are.
+        self._consumers += [
+            await self._broker.consume(statuses.name, self._intake.on_status, prefetch_count=PREFETCH_COUNT),
+            await listen(
+                self._broker,
+                topology.scaling_queue("monitor", self._name, self._settings.report_queue),
+                self._on_request,
+            ),
+            await take_orders(self._broker, "monitor", self._name, self._settings.report_queue, self._obey),
+        ]
 
     async def stop(self) -> None:
         """Listen and rehearse no more."""
@@ -193,6 +292,39 @@ class Monitor:
         await self._depths.close()
         while self._consumers:
             await self._consumers.pop().cancel()
+
+    def _obey(self, order: OperatorOrder) -> OperatorAnswer | None:
+        """Obey where this one leads; of those that wait for long, none may take over once it is to stop."""
+        if self._leadership.leads():
+            return self._by_hand.obey(order)
+        waited = 0.0 if self._waiting_since is None else self._clock() - self._waiting_since
+        if order.order == "stop" and waited > RETURN_SECONDS:
+            self._stopping.set()
+        return None
+
+    def _on_request(self, delivery: Delivery) -> None:
+        """Hear what monitors ask of the scalers, this one's own requests too."""
+        try:
+            request = decode(ScaleRequest, delivery.body)
+        except MessageError:
+            return
+        now = self._clock()
+        another = self._epochs.heard(request, now)
+        if not self._leadership.leads():
+            self._reigns = self._reigns and not (another and self._led)
+            self._by_hand.follow(request)
+        elif another and self._led:
+            self._outbid(request, now)
+
+    def _outbid(self, request: ScaleRequest, now: float) -> None:
+        """Take a greater epoch than another's, and say again at once what was decided last."""
+        if self._outbid_at is not None and now - self._outbid_at < OUTBID_SECONDS:
+            return  # the next round, or the next of these, does it
+        self._outbid_at = now
+        epoch = self._epochs.begin(now)
+        _log.warning("monitor.epoch_raised", name=self._name, heard=request.epoch, epoch=epoch)
+        for last in list(self._sent.values()):
+            self._send(msgspec.structs.replace(last, epoch=epoch, decided_at=now))
 
     def reload(self, settings: Settings) -> None:
         """Go on with other settings, from the next round on; what was observed stays.
@@ -225,7 +357,7 @@ class Monitor:
         """Make one round: ask for the depths, then decide; return what was decided."""
         known = [watched.seen for _, watched in self.applications if watched.policy is not None]
         await self._depths.refresh(known, timeout=self._settings.decision_interval / 2)
-        return self.decide(now)
+        return self.decide(now) if self._leadership.leads() else []
 
     def decide(self, now: float) -> list[JournalEntry]:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
@@ -290,7 +422,7 @@ class Monitor:
         return JournalEntry(
             app_id=app_id,
             at=now,
-            epoch=self._epoch,
+            epoch=self._epochs.own,
             changed=changed,
             snapshot=snapshot,
             decision=decision,
@@ -324,14 +456,20 @@ class Monitor:
             desired_workers=decision.desired_workers,
             decided_at=now,
             reason=watched.reason,
-            epoch=self._epoch,
+            epoch=self._epochs.own,
             by_hand=app_id in self._by_hand,
+            order=self._by_hand.order(app_id),
             standby_workers=watched.standby,
         )
+        self._sent[app_id] = request
+        self._send(request)
+
+    def _send(self, request: ScaleRequest) -> None:
+        self._epochs.sent(request.decided_at)
         self._broker.publish(
             Message(
                 body=encode(request),
-                routing_key=topology.scaling_queue(self._settings.report_queue).name,
+                exchange=topology.scaling_exchange(self._settings.report_queue),
                 persistent=False,
                 mandatory=False,
             )

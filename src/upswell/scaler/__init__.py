@@ -2,7 +2,7 @@
 
 `loop.py` observes and acts; `plan.py` says what is missing; `phases.py` how far each worker is; `targets.py`
 keeps the newest request; `messaging.py` receives and sends; `exits.py` handles crashes;
-`orders.py` is what operators want; `costs.py` counts; `lock.py` keeps a second scaler waiting.
+`orders.py` is what operators want; `costs.py` counts.
 """
 
 from upswell.scaler.loop import Scaler

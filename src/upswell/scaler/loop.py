@@ -6,7 +6,9 @@ are desired, and it never kills: only `abandon_all`, the second Ctrl-C of `upswe
 nothing for an application that is not in the settings.
 
 It holds no memory that matters: killed and started again, it finds the workers by their fleet's labels, their
-states by their next status, and its orders by the next request.
+states by their next status, and its orders by the next request. So of several scalers any may take over: one
+leads, the others hear all that it hears and touch no worker. Whether it still leads is asked just before each
+action.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from upswell.broker.heartbeat import Pulse
+from upswell.broker.leadership import SoleCandidate
 from upswell.broker.orders import take_orders
-from upswell.errors import FleetError, FleetFullError, JournalError
+from upswell.errors import FleetError, FleetFullError, JournalError, NotLeadingError
 from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
@@ -30,7 +33,6 @@ from upswell.fleets.worker_settings import remember_settings, worker_settings
 from upswell.scaler.ceilings import FleetCeilings, platform_notes
 from upswell.scaler.costs import ScalingCosts, ScalingTotals
 from upswell.scaler.exits import WorkerExits
-from upswell.scaler.lock import ScalerLock
 from upswell.scaler.messaging import ScalerMessaging
 from upswell.scaler.orders import ScalerOrders
 from upswell.scaler.phases import see
@@ -40,10 +42,11 @@ from upswell.scaler.targets import target
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from upswell.broker.leadership import Leadership
     from upswell.broker.protocol import Broker
     from upswell.fleets.protocol import Fleet, FleetWorker
     from upswell.journal import KeptByApp
-    from upswell.messages import PartStatus, ScaleRequest
+    from upswell.messages import OperatorAnswer, OperatorOrder, PartStatus, ScaleRequest
     from upswell.settings import Settings
 
 _log = get_logger()
@@ -57,8 +60,11 @@ STANDSTILL_SECONDS = 10.0
 SETTLE_INTERVALS = 3.0
 """After this many status intervals a worker that has not reported is taken for starting."""
 
-PASSIVE_SECONDS = 2.0
-"""Between two tries of a second scaler to take over."""
+START_AT_ONCE = 8
+"""Workers asked for at once: so many may still start when a scaler stopped in the midst of it wakes."""
+
+OUTSIDE_SECONDS = 10.0
+"""A scaler that has not led for so long is a standby; until then it may just have lost the broker."""
 
 ABANDON_SECONDS = 5.0
 """How long workers that must exit at once may take to put their uploads back."""
@@ -76,6 +82,7 @@ class Scaler:
         name: str,
         clock: Callable[[], float] = time.time,
         by_hand: KeptByApp[ScaleRequest] | None = None,
+        leadership: Leadership | None = None,
     ) -> None:
         """Wire a scaler.
 
@@ -87,6 +94,7 @@ class Scaler:
             clock: our own time; a test's may stand still.
             by_hand: the newest requests that operators made, kept over a restart: what they paused starts
                 nothing before the monitor is heard again.
+            leadership: of the scalers; the caller closes it. None: there is no other.
         """
         self._fleet = fleet
         self._settings = settings
@@ -103,7 +111,10 @@ class Scaler:
             on_down=self._leave,
             on_news=self._changed.set,
         )
-        self._lock = ScalerLock(settings.state_path)
+        self._name = name
+        self._leadership = leadership or SoleCandidate()
+        self._waiting_since: float | None = None
+        self._starting = asyncio.Semaphore(START_AT_ONCE)
         self._round = asyncio.Lock()
         self._costs = ScalingCosts()
         self._exits = WorkerExits(fleet, self._costs)
@@ -149,38 +160,84 @@ class Scaler:
         return self._costs.totals(self._clock())
 
     async def run(self) -> None:
-        """Reconcile until cancelled; the workers go on. While another scaler has the state folder, wait.
+        """Reconcile until cancelled; the workers go on. While another scaler leads, wait.
 
-        Ordered down by an operator it drains all workers, and returns when the last has left.
+        Ordered down by an operator it drains all workers, and returns when the last has left; one that waits
+        returns at once.
 
         Afterwards it still hears, so that `drain_all` can follow; the caller's closing the broker ends that.
 
         Raises:
             BrokerError: a queue cannot be used.
         """
-        watching: asyncio.Task[None] | None = None
+        await self.start()
+        while not (self._leaving and self._nobody_runs):
+            if self._leadership.leads():
+                await self._lead()
+            else:
+                await self._stand_by()
+        _log.info("scaler.down")
+
+    async def _lead(self) -> None:
+        """Reconcile until all have left, or another scaler may lead: then what is under way is given up."""
+        self._begin_term()
+        rounds = asyncio.create_task(self._rounds())
+        lost = asyncio.create_task(self._leadership.lost())
+        watching = asyncio.create_task(self._watch_fleet())
         try:
-            await self._take_over()
-            await self.start()
-            watching = asyncio.create_task(self._watch_fleet())
-            while not (self._leaving and self._nobody_runs):
-                try:
-                    await self.run_once(self._clock())
-                except Exception:  # noqa: BLE001 - a loop outlives whatever one round met
-                    _log.exception("scaler.round_failed")
-                await self._wait(ROUND_SECONDS)
-            _log.info("scaler.down")
+            await asyncio.wait([rounds, lost], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if watching is not None:
-                watching.cancel()
-            self._lock.release()
+            for task in (rounds, lost, watching):
+                task.cancel()
+            await asyncio.gather(rounds, lost, watching, return_exceptions=True)
+
+    def _begin_term(self) -> None:
+        """Trust nothing that was seen of the fleet before: another scaler may have led meanwhile."""
+        self._waiting_since = None
+        self._sees_fleet = self._nobody_runs = False
+        self._adopted.clear()
+        self._targets.clear()
+        if not self._leaving:
+            self._pulse.enter("starting")
+
+    async def _rounds(self) -> None:
+        while not (self._leaving and self._nobody_runs):
+            try:
+                await self.run_once(self._clock())
+            except Exception:  # noqa: BLE001 - a loop outlives whatever one round met
+                _log.exception("scaler.round_failed")
+            await self._wait(ROUND_SECONDS)
+
+    async def _stand_by(self) -> None:
+        """Wait a round's time to lead, and keep in mind since when no status can have been missed."""
+        if self._waiting_since is not None and self._pulse.state != "waiting":
+            _log.warning("scaler.waiting")
+            self._pulse.enter("waiting")
+        now = self._clock()
+        self._waiting_since = now if self._waiting_since is None else self._waiting_since
+        self._check_clock(now)
+        self._messaging.prune((), now)
+        if not await self._messaging.reachable():
+            self._listening_since = now
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ROUND_SECONDS):
+                await self._leadership.gained()
 
     async def start(self) -> None:
         """Declare the queues and begin to listen."""
         await self._messaging.open()
-        await take_orders(self._broker, "scaler", self._settings.report_queue, self._orders.obey)
+        await take_orders(self._broker, "scaler", self._name, self._settings.report_queue, self._obey)
         self._listening_since = self._clock()
         _log.info("scaler.started", fleet=self._settings.fleet, apps=sorted(self._apps))
+
+    def _obey(self, order: OperatorOrder) -> OperatorAnswer | None:
+        """Obey where this one leads; of those that wait for long, none may take over once all is down."""
+        if self._leadership.leads():
+            return self._orders.obey(order)
+        waited = 0.0 if self._waiting_since is None else self._clock() - self._waiting_since
+        if order.order == "down" and waited > OUTSIDE_SECONDS:
+            self._leaving = self._nobody_runs = True
+        return None
 
     def reload(self, settings: Settings) -> None:
         """Go on with other settings: new workers get them, and running ones keep theirs.
@@ -195,6 +252,8 @@ class Scaler:
     async def run_once(self, now: float) -> None:
         """Look at the fleet once, and do what is missing; a fleet that cannot be seen is left as it is."""
         async with self._round:
+            if not self._leadership.leads():
+                return
             self._check_clock(now)
             try:
                 workers = await self._fleet.list()
@@ -210,6 +269,8 @@ class Scaler:
             for app_id in {**self._apps, **{worker.app_id: None for worker in workers}}:
                 try:
                     await self._reconcile(app_id, now)
+                except NotLeadingError:
+                    return
                 except FleetError as error:
                     _log.error("scaler.action_failed", app_id=app_id, error=error)
             self._sees_fleet = True
@@ -222,10 +283,12 @@ class Scaler:
         Cancelled, it leaves them draining; `abandon_all` has them go at once. Another scaler's workers stay,
         and it does not wait for a fleet that it never reached.
         """
-        if not self._lock.acquire():
+        if not await self._leads_soon():
             return
         self._leave()
         while not self._nobody_runs:
+            if not await self._leads_soon():
+                return
             await self.run_once(self._clock())
             if not self._reached and self._unreachable is not None:
                 return  # it started none, and which others may run cannot be found out
@@ -243,6 +306,8 @@ class Scaler:
     async def abandon_all(self) -> None:
         """Have every worker put its uploads back and exit; kill those that have not after a few seconds."""
         self._leaving = True
+        if not self._leadership.leads():
+            return
         for _ in range(2):  # the second SIGTERM means: at once
             for worker in await self._running():
                 await self._fleet.drain(worker.worker_id)
@@ -257,15 +322,18 @@ class Scaler:
     async def _running(self) -> list[FleetWorker]:
         return [worker for worker in await self._fleet.list() if worker.state == "running"]
 
-    async def _take_over(self) -> None:
-        waiting = False
-        while not self._lock.acquire():
-            if not waiting:
-                _log.warning("scaler.waiting", state_dir=str(self._settings.state_path))
-                self._pulse.enter("waiting")
-            waiting = True
-            await asyncio.sleep(PASSIVE_SECONDS)
-        self._pulse.enter("starting")
+    async def _leads_soon(self) -> bool:
+        """Return whether this scaler leads, or does so again after a short loss of the broker."""
+        if self._waiting_since is not None and not self._leadership.leads():
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OUTSIDE_SECONDS):
+                await self._leadership.gained()
+        return self._leadership.leads()
+
+    def _check_leads(self) -> None:
+        if not self._leadership.leads():
+            raise NotLeadingError("another scaler may lead by now")
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -413,6 +481,7 @@ class Scaler:
         return all(worker.requested_at >= self._listening_since for worker in unheard)
 
     async def _act(self, action: ScalingAction, app_id: str) -> None:
+        self._check_leads()
         worker_id = action.worker_id
         if action.kind == "forget":
             await self._fleet.forget(worker_id)
@@ -447,7 +516,7 @@ class Scaler:
         ]
         with suppress(OSError):  # then `config check` says that settings differ, and not which
             remember_settings(settings.state_path, worker_settings(settings, app_id))
-        results = await asyncio.gather(*map(self._fleet.start, specs), return_exceptions=True)
+        results = await asyncio.gather(*map(self._start_one, specs), return_exceptions=True)
         failures: list[BaseException] = []
         for spec, failure in zip(specs, results, strict=True):
             if failure is not None:
@@ -462,6 +531,7 @@ class Scaler:
                 requested_at=now,
             )
             _log.info("scaler.worker_started", app_id=app_id, worker_id=spec.worker_id, standby=spec.standby)
+        self._check_leads()
         if full := next((failure for failure in failures if isinstance(failure, FleetFullError)), None):
             running = sum(worker.app_id == app_id for worker in self.workers())
             self._ceilings.refused(app_id, running, full, now)
@@ -469,3 +539,8 @@ class Scaler:
             if not isinstance(failure, FleetError):
                 raise failure
             self._exits.start_failed(app_id, failure, now)
+
+    async def _start_one(self, spec: WorkerSpec) -> None:
+        async with self._starting:
+            self._check_leads()
+            await self._fleet.start(spec)

@@ -62,7 +62,7 @@ class ScalerMessaging:
         self._broker = broker
         self._settings = settings
         self.apps = frozenset(settings.apps)
-        self._requests_from = topology.scaling_queue(settings.report_queue)
+        self._requests_from = topology.scaling_queue("scaler", name, settings.report_queue)
         self._statuses_from = topology.status_queue("scaler", name)
         self._changed = changed
         self._clock = clock

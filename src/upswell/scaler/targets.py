@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from upswell.broker.topology import REQUEST_SECONDS
 from upswell.messages import ScaleRequest
 from upswell.scaler.plan import Target
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
 
-ORDER_SECONDS = 120.0
+ORDER_SECONDS = 2 * REQUEST_SECONDS
 """A request older than the newest is ignored so long after that came: twice a request's life in its queue,
 so none is late by more. After that, one that looks older is from a monitor whose clock was set back, and
 counts."""
@@ -40,7 +41,7 @@ class NewestRequests:
     """One request for each application: the newest by (epoch, decided_at), of those not from the future.
 
     Nothing in a request keeps the true monitor out: not an epoch in the future, and an epoch of now only
-    until its sender falls silent.
+    until that monitor, which hears it too, takes the next (`monitor/epochs.py`), or its sender falls silent.
 
     Args:
         interval: seconds between two requests of a monitor.

@@ -95,13 +95,23 @@ def test_the_scaler_that_works_is_shown_before_one_that_waits_or_has_stopped() -
     assert heard.newest("scaler", 11.0) == SCALER
 
 
+def test_who_waits_beside_the_one_that_works_is_counted() -> None:
+    heard = HeardParts("r")
+    for name in ("s2", "s3"):
+        heard.take(encode(replace(SCALER, name=name, state="waiting")), now=10.0)
+    heard.take(encode(SCALER), now=10.0)
+    scaler = judged(heard, 10.5)[1]
+    assert (scaler.ok, scaler.standbys) == (True, 2)
+    assert scaler.words == "is working; 2 more wait to take over"
+
+
 @pytest.mark.parametrize(
     ("status", "ok", "words"),
     [
         (SCALER, True, "is working"),
         (replace(SCALER, state="failing", since_round=40.2), False, "no round has worked for 40 s"),
         (replace(SCALER, state="failing", since_round=None), False, "has worked since it started"),
-        (replace(SCALER, state="waiting"), False, "one waits to take over, and none works"),
+        (replace(SCALER, state="waiting"), False, "waits to take over, and none works"),
         (replace(SCALER, state="stopped"), False, "it has stopped: start `upswell scaler`"),
         (
             replace(SCALER, state="draining", workers_left=1, uploads_left=3),

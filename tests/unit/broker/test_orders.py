@@ -38,7 +38,7 @@ def test_an_order_reaches_the_part_of_its_installation_and_its_answer_the_one_wh
             heard.append(order)
             return OperatorAnswer(accepted=True, text=f"number {len(heard)}")
 
-        await take_orders(broker, "monitor", "reports", obey)
+        await take_orders(broker, "monitor", "m1", "reports", obey)
         one, other = await orders(broker), await orders(broker, "other")
         answers = await asyncio.gather(one.give("monitor", PAUSE), other.give("monitor", PAUSE))
         assert [answer.text for answer in answers] == ["number 1", "number 2"]
@@ -50,7 +50,7 @@ def test_an_order_reaches_the_part_of_its_installation_and_its_answer_the_one_wh
 def test_without_a_listener_an_order_is_refused_at_once_and_nothing_keeps_it() -> None:
     async def scenario() -> None:
         broker = MemoryBroker()
-        await take_orders(broker, "monitor", "another_installation", lambda _: pytest.fail("not for it"))
+        await take_orders(broker, "monitor", "m1", "others", lambda _: pytest.fail("not for it"))
         with pytest.raises(NobodyListensError, match=r"no monitor is connected .* start `upswell monitor`"):
             await (await orders(broker)).give("monitor", PAUSE)
         assert not any(broker.queues.values())
@@ -65,10 +65,10 @@ def test_without_a_listener_an_order_is_refused_at_once_and_nothing_keeps_it() -
 def test_a_message_that_is_no_order_is_refused_and_obeyed_by_nobody(body: bytes) -> None:
     async def scenario() -> None:
         broker = MemoryBroker()
-        await take_orders(broker, "monitor", "reports", lambda _: pytest.fail("it is no order"))
+        await take_orders(broker, "monitor", "m1", "reports", lambda _: pytest.fail("it is no order"))
         await broker.declare(topology.reply_queue("x"))
-        queue = topology.orders_queue("monitor", "reports").name
-        broker.publish(Message(body=body, routing_key=queue, reply_to="upswell.reply.x"))
+        exchange = topology.orders_exchange("monitor", "reports")
+        broker.publish(Message(body=body, exchange=exchange, reply_to="upswell.reply.x"))
         await asyncio.sleep(0)
         assert b'"accepted":false' in broker.bodies("upswell.reply.x")[0]
 
@@ -80,11 +80,13 @@ def test_an_answer_goes_to_no_queue_but_one_for_replies() -> None:
 
     async def scenario() -> None:
         broker = MemoryBroker()
-        await take_orders(broker, "monitor", "reports", lambda _: OperatorAnswer(accepted=True, text="ok"))
+        await take_orders(
+            broker, "monitor", "m1", "reports", lambda _: OperatorAnswer(accepted=True, text="ok")
+        )
         await broker.declare(topology.dead_letter_queue("a1_upload"))
-        queue = topology.orders_queue("monitor", "reports").name
+        exchange = topology.orders_exchange("monitor", "reports")
         for reply_to in ("a1_upload.dead", None):
-            broker.publish(Message(body=encode(PAUSE), routing_key=queue, reply_to=reply_to))
+            broker.publish(Message(body=encode(PAUSE), exchange=exchange, reply_to=reply_to))
         await asyncio.sleep(0)
         assert broker.bodies("a1_upload.dead") == []
 

@@ -56,7 +56,9 @@ class Stage:
             request = ScaleRequest(
                 app_id="a1", desired_workers=decided, decided_at=self.now, reason="because", epoch=1
             )
-            self._send(topology.scaling_queue(self.settings.report_queue).name, encode(request))
+            self._send(
+                topology.scaling_queue("scaler", "test", self.settings.report_queue).name, encode(request)
+            )
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         await self.scaler.run_once(self.now)

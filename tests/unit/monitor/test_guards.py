@@ -32,7 +32,6 @@ class Room:
             broker=self.broker,
             settings=self.settings,
             journal=journal,
-            epoch=7,
             name="m1",
             clock=lambda: self.now,
         )

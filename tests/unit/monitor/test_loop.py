@@ -53,7 +53,6 @@ class House:
             broker=self.broker,
             settings=self.settings,
             journal=journal,
-            epoch=7,
             name="m1",
             on_decision=self._observe,
             clock=lambda: self.now,
@@ -67,6 +66,7 @@ class House:
     async def start(self) -> House:
         """Let the monitor listen."""
         await self.monitor.start()
+        await self.monitor.begin_term()
         return self
 
     async def upload_queue(self, waiting: int, app_id: str = "e123456") -> None:
@@ -120,9 +120,11 @@ class House:
     @property
     def requests(self) -> list[ScaleRequest]:
         """What the scaler was told."""
+        exchange = topology.scaling_exchange(self.settings.report_queue)
         return [
-            decode(ScaleRequest, body)
-            for body in self.broker.bodies(topology.scaling_queue(self.settings.report_queue).name)
+            decode(ScaleRequest, message.body)
+            for message in self.broker.published
+            if message.exchange == exchange
         ]
 
 
@@ -151,7 +153,7 @@ def test_a_backlog_becomes_a_scale_request_with_an_absolute_number_and_its_reaso
         entry = await house.round()
         (request,) = house.requests
         assert request.desired_workers == entry.decision.desired_workers > 1
-        assert (request.app_id, request.epoch, request.decided_at) == ("e123456", 7, house.now)
+        assert (request.app_id, request.epoch, request.decided_at) == ("e123456", 10_000_000, house.now)
         assert request.reason == entry.decision.reason
         assert "100 uploads queued, 2 s each; to start all within" in request.reason
         assert house.observed == [(entry.snapshot, entry.decision)]
@@ -305,7 +307,7 @@ def test_a_report_that_is_none_is_put_aside_with_its_reason_and_stops_nothing(
         assert rule in str(aside[0].headers["x-upswell-reason"])
         assert aside[0].headers["x-upswell-bytes"] == len(body)
         await asyncio.sleep(0)
-        assert len(house.broker.acked) == 2
+        assert [delivery.queue for delivery in house.broker.acked].count("upswell_report") == 2
         assert not house.broker.queues["upswell_report"]
 
     run(scenario())
@@ -578,8 +580,9 @@ def test_the_monitor_runs_until_cancelled_and_then_listens_no_more(log: list[Any
             await running
         assert all(consumer.cancelled for consumer in house.broker.consumers)
         assert house.broker.declared.keys() == {
-            "upswell_report", "upswell_report.dead", "upswell.status.monitor.m1", "upswell_report.scaling",
-            "upswell.orders.monitor.upswell_report",
+            "upswell_report", "upswell_report.dead", "upswell.status.monitor.m1",
+            "upswell.scaling.monitor.m1",
+            "upswell.orders.monitor.m1",
             "e123456_upload", "e123456_upload.dead",
         }  # fmt: skip
 

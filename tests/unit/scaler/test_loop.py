@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from support.memory_broker import MemoryBroker
+from support.memory_broker import MemoryBroker, MemoryLeadership
 from support.memory_fleet import MemoryFleet
 from upswell.broker import topology
 from upswell.broker.orders import Orders
@@ -27,15 +27,15 @@ from upswell.messages import (
     decode,
     encode,
 )
-from upswell.scaler import Scaler
+from upswell.scaler import Scaler, loop
 from upswell.scaler.ceilings import ASK_AGAIN_SECONDS
-from upswell.scaler.lock import ScalerLock
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from upswell.fleets.protocol import WorkerSpec
     from upswell.messages import OrderName
 
 
@@ -50,12 +50,13 @@ class Stage:
         self.settings = Settings(state_dir=str(state_path), apps={"a1": own})
         self.scaler = self.new_scaler()
 
-    def new_scaler(self) -> Scaler:
+    def new_scaler(self, leadership: MemoryLeadership | None = None, name: str = "test") -> Scaler:
         return Scaler(
+            leadership=leadership,
             broker=self.broker,
             fleet=self.fleet,
             settings=self.settings,
-            name="test",
+            name=name,
             clock=lambda: self.now,
             by_hand=KeptByApp(self.settings.state_path / "scaler.by_hand.json", ScaleRequest),
         )
@@ -74,7 +75,8 @@ class Stage:
             epoch=1,
             by_hand=by_hand,
         )
-        self.send(topology.scaling_queue(self.settings.report_queue).name, encode(request))
+        exchange = topology.scaling_exchange(self.settings.report_queue)
+        self.broker.publish(Message(body=encode(request), exchange=exchange))
 
     def reports(self, worker_id: str, state: WorkerState = "ready", *, busy: int = 0) -> None:
         """Have a worker report; from its first report on it reads its control queue."""
@@ -284,7 +286,7 @@ def test_nothing_is_started_for_an_application_that_is_not_in_the_settings(stage
 def test_hostile_messages_are_dropped(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         for body in (b"", b"\x00", b"[]", b'{"app_id": "../x", "desired_workers": 3}', b"1" * 2_000_000):
-            stage.send(topology.scaling_queue(stage.settings.report_queue).name, body)
+            stage.send(topology.scaling_queue("scaler", "test", stage.settings.report_queue).name, body)
             stage.send("upswell.status.scaler.test", body)
         await stage.round()
         assert stage.fleet.started == []
@@ -538,30 +540,107 @@ def test_drain_all_returns_when_the_last_worker_has_left(stage: Stage) -> None:
     play(stage, story)
 
 
-def test_drain_all_leaves_the_workers_of_another_scaler_alone(stage: Stage, tmp_path: Path) -> None:
+async def until(condition: Callable[[], bool]) -> None:
+    """Let a running scaler go on until something is so."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a scaler that waits look a hundred times a second."""
+    monkeypatch.setattr(loop, "ROUND_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
+def test_drain_all_leaves_the_workers_of_another_scaler_alone(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         stage.fleet.add("w1")
         stage.reports("w1")
-        await stage.scaler.drain_all()
-        assert stage.commands("w1") == []
+        scaler = stage.new_scaler(MemoryLeadership(leads=False), "other")
+        running = asyncio.create_task(scaler.run())
+        await until(lambda: scaler.part_status().state == "waiting")
+        running.cancel()
+        await scaler.drain_all()
+        await scaler.abandon_all()
+        assert (stage.commands("w1"), stage.fleet.drained, stage.fleet.killed) == ([], [], [])
 
-    other = ScalerLock(tmp_path)
-    assert other.acquire()
     play(stage, story)
-    other.release()
 
 
-def test_a_second_scaler_waits_until_the_first_has_gone(stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("quick")
+def test_a_scaler_waits_while_another_leads_takes_over_and_waits_again(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
-        waiting = asyncio.create_task(stage.new_scaler().run())
-        await asyncio.sleep(0.05)
-        assert not waiting.done()
-        waiting.cancel()
+        leadership = MemoryLeadership(leads=False)
+        scaler = stage.new_scaler(leadership, "other")
+        running = asyncio.create_task(scaler.run())
+        await until(lambda: scaler.part_status().state == "waiting")
+        stage.request(2)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not stage.fleet.started
+        leadership.give()
+        await until(lambda: len(stage.fleet.started) == 2)
+        leadership.take()
+        await until(lambda: scaler.part_status().state == "waiting")
+        stage.now += 1
+        stage.request(3)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(stage.fleet.started) == 2
+        running.cancel()
 
-    other = ScalerLock(tmp_path)
-    assert other.acquire()
-    assert play(stage, story).count("scaler.waiting") == 1
-    other.release()
+    assert play(stage, story).count("scaler.waiting") == 2
+
+
+def test_a_scaler_that_stops_leading_in_the_midst_of_a_round_starts_no_more(tmp_path: Path) -> None:
+    """As one that was stopped by SIGSTOP and wakes: it asks before each start."""
+
+    async def story(stage: Stage) -> None:
+        leadership = MemoryLeadership()
+        scaler = stage.new_scaler(leadership, "other")
+        start = stage.fleet.start
+
+        async def stopped_after_two(worker: WorkerSpec) -> None:
+            await start(worker)
+            if len(stage.fleet.started) == 2:
+                leadership.take()
+
+        stage.fleet.start = stopped_after_two  # type: ignore[method-assign]
+        await scaler.start()
+        stage.request(20)
+        await asyncio.sleep(0)
+        await scaler.run_once(stage.now)
+        assert len(stage.fleet.started) == 2
+        await scaler.run_once(stage.now + 1)
+        assert len(stage.fleet.started) == 2
+        leadership.give()
+        await scaler.run_once(stage.now + 2)
+        assert len(stage.fleet.started) == 20
+
+    play(Stage(tmp_path, max_workers=20), story)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_scaler_that_waits_for_long_ends_when_all_is_ordered_down(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        scaler = stage.new_scaler(MemoryLeadership(leads=False), "other")
+        running = asyncio.create_task(scaler.run())
+        await until(lambda: scaler.part_status().state == "waiting")
+        down = Message(
+            body=encode(OperatorOrder(order="down")),
+            exchange=topology.orders_exchange("scaler", stage.settings.report_queue),
+        )
+        await stage.broker.publish(down)
+        await asyncio.sleep(0.02)
+        assert not running.done(), "it may be a leader that has lost the broker for a moment"
+        stage.now += 11
+        await stage.broker.publish(down)
+        async with asyncio.timeout(60):
+            await running
+
+    play(stage, story)
 
 
 def test_worker_seconds_are_billed_from_each_start_request(stage: Stage) -> None:

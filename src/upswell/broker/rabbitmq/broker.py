@@ -20,6 +20,7 @@ from upswell.broker.rabbitmq import url as rabbitmq_url
 from upswell.broker.rabbitmq.channel import NOT_FOUND, AwaitableChannel, LostError, RefusedError
 from upswell.broker.rabbitmq.connection import ReconnectingConnection
 from upswell.broker.rabbitmq.consumers import Consumers, RabbitConsumer, delivery
+from upswell.broker.rabbitmq.leadership import TickLeadership
 from upswell.broker.rabbitmq.publishing import Outgoing, PublishingChannel
 from upswell.broker.rabbitmq.queues import DeclaredQueues
 from upswell.broker.rabbitmq.sweep import Sweep, alone
@@ -67,6 +68,7 @@ class RabbitBroker:
         self._got: Callable[..., None] | None = None
         self._publishing = PublishingChannel(self._log)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leaderships: list[TickLeadership] = []
         self._consumers = Consumers(self._prepare, log=self._log, rng=self._rng)
         self._connection = ReconnectingConnection(
             partial(pika_client.open_connection, self._address, name),
@@ -132,7 +134,9 @@ class RabbitBroker:
             future.set_result(None)
         return future
 
-    async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int) -> Consumer:
+    async def consume(
+        self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int, priority: int = 0
+    ) -> Consumer:
         """Call `on_delivery` with each message, with at most `prefetch_count` unacknowledged.
 
         Until `cancel` returns, `on_delivery` may still be called.
@@ -142,7 +146,9 @@ class RabbitBroker:
             BrokerError: no such queue, or no permission.
         """
         consumer = RabbitConsumer(queue, on_delivery, prefetch_count, self._consumers)
+        consumer.priority = priority
         consumer.exclusive = self._queues.has_single_consumer(queue)
+        consumer.counts_returns = self._queues.counts_returns(queue)
         await self._connection.until_done(lambda: self._consumers.start(consumer))
         return consumer
 
@@ -238,6 +244,17 @@ class RabbitBroker:
         self._queues.forget(queue)
         await self._connection.call("queue_delete", queue=queue)
 
+    async def lead(self, role: str) -> TickLeadership:
+        """Stand for the leadership of a role; a lost connection ends it at once.
+
+        Raises:
+            BrokerError: no permission for the queue of ticks.
+        """
+        leadership = TickLeadership(self, role)
+        self._leaderships.append(leadership)
+        await leadership.start()
+        return leadership
+
     async def _restore(self, connection: Any) -> None:
         version = str(connection.server_properties.get("version", ""))
         self._nack_counts = tuple(map(int, re.findall(r"\d+", version)[:2])) < _NACK_UNCOUNTED_SINCE
@@ -255,6 +272,8 @@ class RabbitBroker:
         self._publishing.attach(channel.raw)
 
     def _on_lost(self) -> None:
+        for leadership in self._leaderships:
+            leadership.drop()
         self._publishing.detach()
         self._consumers.detach()
 

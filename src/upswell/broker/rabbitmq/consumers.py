@@ -150,6 +150,8 @@ def delivery(
 class RabbitConsumer:
     """One subscription; `tag` is the server's name for it while it runs; `exclusive` admits no other.
 
+    `counts_returns`: what is returned from it counts as an attempt, of which there may be a limited number.
+
     `unsettled` counts what it holds; in `held_back`, where that is a list, settlements wait.
     """
 
@@ -158,7 +160,9 @@ class RabbitConsumer:
     ) -> None:
         self.queue = queue
         self.prefetch_count = prefetch_count
+        self.priority = 0
         self.exclusive = False
+        self.counts_returns = True
         self.tag: str | None = None
         self.unsettled = 0
         self.held_back: list[tuple[Held, str]] | None = None
@@ -267,8 +271,8 @@ class Consumers:
         Nothing is on its way to one that holds all that it may, so its settlements are held back until then.
         One that does not fill, since the queue is nearly empty, gets a relief of higher priority, to which
         comes what comes next; and that one another, which a single message fills. Where not even that comes,
-        one in the milliseconds of the last cancel is unlikely. Queues for a single consumer need
-        none of this: they have no delivery limit.
+        one in the milliseconds of the last cancel is unlikely. Queues without a delivery limit
+        need none of this.
         """
         if consumer in self._running:
             self._running.remove(consumer)
@@ -279,7 +283,7 @@ class Consumers:
         last = [consumer]
         try:
             filled = await consumer.is_full(_FILL_SECONDS)
-            for prefetch_count in () if consumer.exclusive else _RELIEFS:
+            for prefetch_count in _RELIEFS if consumer.counts_returns else ():
                 if filled:
                     break
                 last.append(last[-1].relief(prefetch_count))
@@ -315,6 +319,7 @@ class Consumers:
                 raise LostError("the connection to RabbitMQ is lost")
             channel = self._channel
             consumer.unsettled = 0
+            priority = priority or consumer.priority
             await channel.call("basic_qos", prefetch_count=consumer.prefetch_count)
             frame = await channel.call(
                 "basic_consume",

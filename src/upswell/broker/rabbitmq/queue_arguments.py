@@ -66,6 +66,8 @@ def declaration(queue: Queue, *, compatible: bool = False) -> Declaration:
         arguments.update({"x-max-length": queue.max_length, "x-overflow": "drop-head"})
     if queue.message_ttl is not None:
         arguments["x-message-ttl"] = round(queue.message_ttl * 1000)
+    if queue.single_active:
+        arguments["x-single-active-consumer"] = True
     if queue.exclusive:
         return Declaration(durable=False, exclusive=True, auto_delete=True, arguments=arguments)
     arguments["x-queue-type"] = "quorum"

@@ -60,6 +60,11 @@ class DeclaredQueues:
         queue = self._queues.get(name)
         return queue is not None and queue.single_consumer
 
+    def counts_returns(self, name: str) -> bool:
+        """Whether a queue has, or may have, a delivery limit, and a message may be returned only so often."""
+        queue = self._queues.get(name)
+        return queue is None or queue.delivery_limit is not None
+
     async def declare(self, queue: Queue, call: Call) -> int:
         """Make a queue, its exchange and binding, and remember it; return how many consumers it has.
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import sqlite3
 import threading
 import time
@@ -24,7 +25,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from upswell import events
+from upswell.broker.machine_clock import seconds_since_start
 from upswell.broker.sqlite.connection import SqliteConnection
+from upswell.broker.sqlite.leadership import RowLeadership
 from upswell.broker.sqlite.message_rows import encode_headers
 from upswell.broker.sqlite.schema import file_error
 from upswell.broker.sqlite.transaction import ConsumerState, TurnResult
@@ -132,7 +135,14 @@ class SqliteBroker:
         self._wake_soon()
         return future
 
-    async def consume(self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int) -> SqliteConsumer:
+    async def consume(
+        self,
+        queue: str,
+        on_delivery: OnDelivery,
+        *,
+        prefetch_count: int,
+        priority: int = 0,  # noqa: ARG002 - a connection takes messages itself, so one that hangs takes none
+    ) -> SqliteConsumer:
         """Call `on_delivery` with each message, at most `prefetch_count` unacknowledged at a time."""
         state = ConsumerState(queue, on_delivery, prefetch_count)
         await self.call(lambda connection: connection.consume(state))
@@ -184,6 +194,13 @@ class SqliteBroker:
     async def delete(self, queue: str) -> None:
         """Delete a queue with what is in it."""
         await self.call(lambda connection: connection.delete(queue))
+
+    async def lead(self, role: str) -> RowLeadership:
+        """Stand for the leadership of a role, in a row of the file."""
+        self._check_open()
+        leadership = RowLeadership(self, role, f"{self._name}-{secrets.token_hex(4)}", seconds_since_start)
+        await leadership.start()
+        return leadership
 
     def call(self, function: Callable[[SqliteConnection], T]) -> asyncio.Future[T]:
         """Run a function in the thread, after all that was published and settled before."""

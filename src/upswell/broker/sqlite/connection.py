@@ -14,8 +14,9 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from upswell import events
+from upswell.broker.machine_clock import seconds_since_start
 from upswell.broker.protocol import Delivery
-from upswell.broker.sqlite import message_rows, queue_rows
+from upswell.broker.sqlite import leadership, message_rows, queue_rows
 from upswell.broker.sqlite.database import BrokerDatabase
 from upswell.broker.sqlite.transaction import ConsumerState, Publish, Settlement, Turn, TurnResult
 from upswell.broker.sqlite.wakeup import WakeupPipe, Watch, wake
@@ -36,11 +37,6 @@ T = TypeVar("T")
 
 RETRY_SECONDS = 0.5
 """Between two tries of a transaction that the disk refused."""
-
-
-def seconds_since_start() -> float:
-    """Return the time since the machine started: one clock for all its processes, that no one can set."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class _ForgottenError(Exception):
@@ -247,6 +243,19 @@ class SqliteConnection:
                 queue_rows.delete_queue(self._db, queue.id)
 
         self._transact(delete, synced=True)
+
+    def claim(self, role: str, candidate: str) -> float | None:
+        """Claim the leadership of a role; return from when on it is proved, None: another one leads."""
+        asked_at = self._now()
+
+        def claim() -> bool:
+            return leadership.claim(self._db, role, self._id, candidate, asked_at)
+
+        return asked_at if self._transact(claim, synced=False) else None
+
+    def resign(self, role: str, candidate: str) -> None:
+        """Leave a role to another candidate."""
+        self._transact(lambda: leadership.resign(self._db, role, candidate), synced=False)
 
     # Queues and consumers of this connection
 

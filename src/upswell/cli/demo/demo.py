@@ -316,7 +316,7 @@ class Demo:
                 *(topology.dead_letter_queue(queue).name for queue in own),
                 reports,
                 topology.refused_report_queue(reports).name,
-                topology.scaling_queue(reports).name,
+                *(topology.tick_queue(topology.role(part, reports)).name for part in ("monitor", "scaler")),
             ):
                 await broker.delete(queue)
 

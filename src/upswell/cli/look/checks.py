@@ -169,7 +169,7 @@ async def _round_trip(broker: Broker) -> str:
 
 async def _queues(settings: Settings, broker: Broker) -> list[CheckResult]:
     """Declare the existing queues again, which reveals those with weaker arguments."""
-    queues = [topology.report_queue(settings.report_queue), topology.scaling_queue(settings.report_queue)]
+    queues = [topology.report_queue(settings.report_queue)]
     for app in settings.apps:
         name = settings.upload_queue_of(app)
         limit = settings.for_app(app).delivery_limit

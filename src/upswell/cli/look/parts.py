@@ -22,7 +22,7 @@ PARTS: tuple[PartName, ...] = ("monitor", "scaler")
 class PartSeen(Struct, frozen=True):
     """How the monitor or the scaler is: its state (None: not heard), whether that is well, and in words.
 
-    `notes`: what its platform does not do, and why.
+    `notes`: what its platform does not do, and why. `standbys`: how many more wait to take over.
     """
 
     part: PartName
@@ -30,12 +30,13 @@ class PartSeen(Struct, frozen=True):
     ok: bool
     words: str
     notes: tuple[str, ...] = ()
+    standbys: int = 0
 
 
 async def parts_seen(broker: Broker, settings: Settings) -> list[PartSeen]:
     """Listen until monitor and scaler are heard, for at most three seconds; return how each is."""
     heard = await listen_for_parts(broker, settings)
-    await heard.wait(*PARTS)
+    await heard.wait_for_all(*PARTS)
     return judged(heard, time.monotonic())
 
 
@@ -62,12 +63,14 @@ def _judged(part: PartName, heard: HeardParts, now: float) -> PartSeen:
         since = "since it started" if status.since_round is None else f"for {status.since_round:.0f} s"
         words = f"it runs, but no round has worked {since}: see its log"
     elif status.state == "waiting":
-        words = "one waits to take over, and none works: another process hangs and holds scaler.lock"
+        words = "one waits to take over, and none works: look again in five seconds, then into its log"
     elif status.state == "stopped":
         words = f"it has stopped: {start}"
     elif status.state == "draining":
         workers, uploads = status.workers_left or 0, status.uploads_left or 0
         words = f"drains all workers: {counted(workers, 'worker')} and {counted(uploads, 'upload')} left"
-    return PartSeen(
-        part, status.state, status.state in ("starting", "working", "draining"), words, status.notes
-    )
+    standbys = heard.waiting(part, now)
+    if standbys and status.state != "waiting":
+        words += f"; {standbys} more {'waits' if standbys == 1 else 'wait'} to take over"
+    ok = status.state in ("starting", "working", "draining")
+    return PartSeen(part, status.state, ok, words, status.notes, standbys)

@@ -191,7 +191,7 @@ async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_
         await roster.listen(broker)
         heard = await listen_for_parts(broker, settings)
         listening = asyncio.create_task(asyncio.sleep(LISTEN_INTERVALS * settings.status_interval))
-        await heard.wait(*PARTS)
+        await heard.wait_for_all(*PARTS)
         await listening
 
         async def look_once() -> tuple[list[AppState], list[PartSeen]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from upswell.cli.run.reloading import Reloads
     from upswell.messages import PartStatus
     from upswell.metrics.figures import Figure
-    from upswell.monitor import Monitor
+    from upswell.monitor import MonitorCandidate
     from upswell.scaler import Scaler
     from upswell.settings import Settings
     from upswell.worker import Worker
@@ -27,7 +27,7 @@ _log = get_logger()
 
 @asynccontextmanager
 async def with_metrics(
-    settings: Settings, monitor: Monitor | None = None, scaler: Scaler | None = None
+    settings: Settings, monitor: MonitorCandidate | None = None, scaler: Scaler | None = None
 ) -> AsyncGenerator[Sequence[Reloads]]:
     """Serve a monitor's and a scaler's metrics while the context lasts; yield what reloads with them.
 
@@ -53,7 +53,7 @@ async def with_metrics(
         of_monitor = MonitorMetrics(settings)
         monitor.on_round = of_monitor.take
         figures += [of_monitor.figures, partial(report_figures, monitor)]
-        statuses.append(monitor.pulse.status)
+        statuses.append(monitor.part_status)
         reload.append(of_monitor)
     if scaler is not None:
         of_scaler = ScalerMetrics(scaler, settings)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from upswell.broker import topology
 from upswell.broker.heartbeat import beating
 from upswell.cli.connection import unique_name
 from upswell.cli.journals import journal_path
@@ -13,7 +13,8 @@ from upswell.errors import SettingsError
 from upswell.fleets.registry import open_fleet
 from upswell.journal import Journal, KeptByApp
 from upswell.messages import ByHand, ScaleRequest
-from upswell.monitor import Monitor
+from upswell.monitor import Monitor, MonitorCandidate
+from upswell.monitor.epochs import Epochs
 from upswell.monitor.rehearsals import Rehearsals, kept_choices
 from upswell.scaler import Scaler
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.broker import Broker
+    from upswell.broker.leadership import Leadership
+    from upswell.messages import PartName
     from upswell.settings import Settings
 
 
@@ -37,40 +40,59 @@ def check_apps(settings: Settings) -> None:
 @asynccontextmanager
 async def monitoring(
     settings: Settings, broker: Broker, on_decision: Callable[[Snapshot, Decision], None] | None = None
-) -> AsyncGenerator[Monitor]:
-    """Yield a monitor, not yet running; close its journal afterwards."""
+) -> AsyncGenerator[MonitorCandidate]:
+    """Yield a monitor, not yet running, that leads or waits; close its journal afterwards."""
     journal = Journal(journal_path(settings), settings.journal_max_bytes)
     try:
         journal.remember(settings)
-        monitor = Monitor(
-            broker=broker,
-            settings=settings,
-            journal=journal,
-            epoch=int(time.time() * 1000),
-            name=unique_name("monitor"),
-            on_decision=on_decision,
-            by_hand=KeptByApp(settings.state_path / "monitor.by_hand.json", ByHand),
-            rehearsals=Rehearsals(settings.decision_interval, kept=kept_choices(settings.state_path)),
-        )
-        async with beating(broker, monitor.pulse.status):
-            yield monitor
+        name, epochs = unique_name("monitor"), Epochs()
+        async with standing(broker, "monitor", settings) as leadership:
+
+            def monitor(settings: Settings) -> Monitor:
+                return Monitor(
+                    broker=broker,
+                    settings=settings,
+                    journal=journal,
+                    name=name,
+                    leadership=leadership,
+                    epochs=epochs,
+                    on_decision=on_decision,
+                    by_hand=KeptByApp(settings.state_path / "monitor.by_hand.json", ByHand),
+                    rehearsals=Rehearsals(settings.decision_interval, kept=kept_choices(settings.state_path)),
+                )
+
+            candidate = MonitorCandidate(monitor, settings)
+            async with beating(broker, candidate.part_status):
+                yield candidate
     finally:
         journal.close()
 
 
 @asynccontextmanager
 async def scaling(settings: Settings, broker: Broker) -> AsyncGenerator[Scaler]:
-    """Yield a scaler, not yet running; close its fleet afterwards, its workers keep running."""
+    """Yield a scaler, not yet running, that leads or waits; close its fleet afterwards, not its workers."""
     fleet = open_fleet(settings)
     try:
-        scaler = Scaler(
-            broker=broker,
-            fleet=fleet,
-            settings=settings,
-            name=unique_name("scaler"),
-            by_hand=KeptByApp(settings.state_path / "scaler.by_hand.json", ScaleRequest),
-        )
-        async with beating(broker, scaler.part_status):
-            yield scaler
+        async with standing(broker, "scaler", settings) as leadership:
+            scaler = Scaler(
+                broker=broker,
+                fleet=fleet,
+                settings=settings,
+                name=unique_name("scaler"),
+                by_hand=KeptByApp(settings.state_path / "scaler.by_hand.json", ScaleRequest),
+                leadership=leadership,
+            )
+            async with beating(broker, scaler.part_status):
+                yield scaler
     finally:
         await fleet.close()
+
+
+@asynccontextmanager
+async def standing(broker: Broker, part: PartName, settings: Settings) -> AsyncGenerator[Leadership]:
+    """Stand for the leadership of an installation's monitors, or of its scalers, while the context lasts."""
+    leadership = await broker.lead(topology.role(part, settings.report_queue))
+    try:
+        yield leadership
+    finally:
+        await leadership.close()

@@ -91,5 +91,5 @@ def test_where_queues_are_compatible_those_that_others_declare_have_no_arguments
             False,
             {},
         )
-    for queue in (topology.dead_letter_queue("q"), topology.scaling_queue("r"), topology.reply_queue("p")):
+    for queue in (topology.dead_letter_queue("q"), topology.tick_queue("r"), topology.reply_queue("p")):
         assert declaration(queue, compatible=True) == declaration(queue)

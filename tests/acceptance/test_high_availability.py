@@ -1,0 +1,202 @@
+"""Two monitors, two scalers, one of each active: killed, stopped or cut off under load, on both brokers.
+
+Workers are counted in /proc and objects in the store's folder, the whole time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Self
+from uuid import uuid4
+
+import pytest
+
+from support.system import System, wait_until
+from support.tcp_proxy import TcpProxy
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WORKERS, UPLOADS = 4, 250
+MOST_AT_ONCE = 2 * WORKERS - 1
+"""One that wakes in the midst of a start may finish those that it had begun; twice as many never run."""
+
+
+class Census:
+    """Counts a system's workers twenty times a second: the most, and the fewest since `settle`."""
+
+    def __init__(self, system: System) -> None:
+        self.most, self.fewest = 0, WORKERS
+        self._system = system
+        self._settled = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._count, daemon=True)
+
+    def settle(self) -> None:
+        """From now on there must be workers all the time."""
+        self._settled = True
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _count(self) -> None:
+        while not self._over.wait(0.05):
+            count = len(self._system.workers())
+            self.most = max(self.most, count)
+            if self._settled:
+                self.fewest = min(self.fewest, count)
+
+
+class Parts:
+    """Two processes of one part; `leader` is the one that leads, `standby` the other."""
+
+    def __init__(self, system: System, part: str) -> None:
+        self.system, self.part = system, part
+        self.takeovers: list[float] = []
+        self._role = f"event=leadership.gained role={part}.{system.app_id}_report"
+        self.leader = self._start()
+        self._wait_for_leaders(1)
+        self.standby = self._start()
+        wait_until(lambda: f"event={part}.waiting" in self._log(), 60, system.logs)
+
+    def replace(self) -> None:
+        """The standby leads by now: start another one in place of the leader of before."""
+        self.leader, self.standby = self.standby, self._start()
+
+    @contextmanager
+    def taken_over(self) -> Iterator[None]:
+        """Wait until the standby leads, after what the body does to the leader."""
+        count = self._leaders()
+        begun = time.monotonic()
+        yield
+        self._wait_for_leaders(count + 1)
+        self.takeovers.append(time.monotonic() - begun)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return self.system.start(self.part)
+
+    def _log(self) -> str:
+        return (self.system.folder / f"{self.part}.log").read_text()
+
+    def _leaders(self) -> int:
+        return self._log().count(self._role)
+
+    def _wait_for_leaders(self, count: int) -> None:
+        wait_until(lambda: self._leaders() >= count, 60, self.system.logs)
+
+
+def settings() -> dict[str, object]:
+    return {
+        "app_id": f"e{uuid4().hex[:8]}",
+        "fleet": "process",
+        "policy": "constant",
+        "min_workers": WORKERS,
+        "max_workers": 2 * WORKERS,
+        "decision_interval": 0.5,
+        "status_interval": 0.5,
+        "upload_rate_limit": 50_000,
+    }
+
+
+@pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
+    url = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else ""
+    with System(tmp_path, broker_url=url, **settings()) as made:  # type: ignore[arg-type]
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_monitor_and_scaler_are_killed_and_stopped_under_load(system: System) -> None:
+    requests = system.make_requests(UPLOADS, size=10_000)
+    system.publish(requests)
+    monitor = Parts(system, "monitor")
+    with Census(system) as census:
+        scaler = Parts(system, "scaler")
+        with scaler.taken_over():  # in the midst of the first scale-out, or just after it
+            wait_until(lambda: len(system.workers()) > 0, 60, system.logs)
+            scaler.leader.kill()
+        wait_until(lambda: len(system.workers()) == WORKERS, 60, system.logs)
+        census.settle()
+        scaler.replace()
+        with monitor.taken_over():
+            monitor.leader.kill()
+        monitor.replace()
+        stopped = monitor.leader
+        with monitor.taken_over():
+            stopped.send_signal(signal.SIGSTOP)
+        for pid in list(system.workers())[: WORKERS // 2]:  # so that the next leader has something to do
+            signal.pidfd_send_signal(pidfd(pid), signal.SIGKILL)
+        with scaler.taken_over():
+            scaler.leader.send_signal(signal.SIGSTOP)
+        wait_until(lambda: len(system.workers()) == WORKERS, 60, system.logs)
+        stopped.send_signal(signal.SIGCONT)
+        scaler.leader.send_signal(signal.SIGCONT)
+        wait_until(lambda: system.stored_count() == UPLOADS, 200, system.logs)
+        wait_until(lambda: len(system.workers()) == WORKERS, 60, system.logs)
+    print(f"monitor: {monitor.takeovers}, scaler: {scaler.takeovers}, most {census.most}")  # noqa: T201 - for -s
+    assert len(system.stored()) == UPLOADS
+    assert system.dead() == {}
+    assert census.most <= MOST_AT_ONCE
+    assert census.fewest >= WORKERS // 2
+    parts = {seen["part"]: seen for seen in parts_of(system)}
+    assert {name: seen["state"] for name, seen in parts.items()} == {
+        "monitor": "working", "scaler": "working",
+    }  # fmt: skip
+    assert {name: seen["standbys"] for name, seen in parts.items()} == {"monitor": 1, "scaler": 1}
+    assert "1 more waits to take over" in " ".join(system.run("status").stdout.split())
+
+
+@pytest.mark.slow
+@pytest.mark.rabbitmq
+@pytest.mark.timeout(400)
+def test_monitor_and_scaler_are_cut_off_under_load(rabbitmq: str, tmp_path: Path) -> None:
+    """Nothing passes between them and the broker any more, on connections that stay open."""
+    port = int(rabbitmq.rpartition(":")[2].partition("/")[0])
+    with ExitStack() as stack:
+        proxy = stack.enter_context(TcpProxy(port))
+        system = stack.enter_context(System(tmp_path, broker_url=rabbitmq, **settings()))  # type: ignore[arg-type]
+        system.publish(system.make_requests(UPLOADS, size=10_000))
+        direct = system.environment["AMQPURL"]
+        system.environment["AMQPURL"] = direct.replace(f":{port}", f":{proxy.port}")
+        cut_off = [system.start("monitor"), system.start("scaler")]
+        wait_until(lambda: len(system.workers()) == WORKERS, 60, system.logs)
+        system.environment["AMQPURL"] = direct
+        cut_off += [system.start("monitor"), system.start("scaler")]
+        wait_until(lambda: "event=scaler.waiting" in system.logs(), 60, system.logs)
+        with Census(system) as census:
+            census.settle()
+            proxy.stall()
+            begun = time.monotonic()
+            wait_until(lambda: states(system) == {"monitor": "working", "scaler": "working"}, 60, system.logs)
+            seen_after = time.monotonic() - begun
+            proxy.resume()
+            wait_until(lambda: system.stored_count() == UPLOADS, 200, system.logs)
+        print(f"seen working after {seen_after:.1f} s")  # noqa: T201 - for -s
+        assert len(system.stored()) == UPLOADS
+        assert census.most <= MOST_AT_ONCE
+        assert census.fewest >= WORKERS // 2
+
+
+def parts_of(system: System) -> list[dict[str, object]]:
+    return json.loads(system.run("status", "--json").stdout)["parts"]
+
+
+def states(system: System) -> dict[object, object]:
+    return {part["part"]: part["state"] for part in parts_of(system)}
+
+
+def pidfd(pid: int) -> int:
+    return os.pidfd_open(pid)

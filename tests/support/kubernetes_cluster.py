@@ -88,6 +88,7 @@ class KubernetesCluster:
         self.private = not EXTERNAL
         self.kubeconfig = EXTERNAL or str(self.folder / "state/conf/admin.kubeconfig")
         self._has_image = not self.private
+        self._api: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the private cluster."""
@@ -101,6 +102,8 @@ class KubernetesCluster:
         programs = place()
         if self.private and programs is not None and (self.folder / "state/conf/env").exists():
             self._kill()
+            if self._api is not None:
+                self._api.wait()
             self._script(programs / "stop-kubernetes")
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -111,7 +114,7 @@ class KubernetesCluster:
             input=given,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         if check and done.returncode != 0:
@@ -121,6 +124,17 @@ class KubernetesCluster:
     def get(self, *arguments: str) -> Any:
         """Return what `kubectl get` shows, decoded."""
         return json.loads(self.kubectl("get", *arguments, "--output", "json"))
+
+    def evict(self, namespace: str, pod: str) -> None:
+        """Ask the eviction API, as a node's drain and autoscalers do."""
+        new = "policy/v1" in self.kubectl("api-versions").split()
+        eviction = {
+            "apiVersion": "policy/v1" if new else "policy/v1beta1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": namespace},
+        }
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+        self.kubectl("create", "--raw", path, "-f", "-", given=json.dumps(eviction))
 
     @contextlib.contextmanager
     def namespace(self) -> Iterator[str]:
@@ -161,6 +175,8 @@ class KubernetesCluster:
         pid = self._pid("apiserver")
         command = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
         os.kill(pid, signal.SIGKILL)
+        if self._api is not None:
+            self._api.wait()
         return command
 
     def start_api(self, command: Sequence[str]) -> None:
@@ -168,7 +184,7 @@ class KubernetesCluster:
         state = self.folder / "state"
         group = f"/sys/fs/cgroup/pids/{self._env()['id']}/cgroup.procs"
         with (state / "log/apiserver.log").open("ab") as log:
-            server = subprocess.Popen(
+            server = self._api = subprocess.Popen(
                 ["sh", "-c", f'echo $$ >{group}; exec "$@"', "sh", *command],
                 cwd=state,
                 stdin=subprocess.DEVNULL,
@@ -182,10 +198,6 @@ class KubernetesCluster:
         while "ok" not in self.kubectl("get", "--raw", "/readyz", check=False):
             assert time.monotonic() < deadline, "the API server does not come back"
             time.sleep(0.2)
-
-    def freeze_api(self, *, frozen: bool) -> None:
-        """Have the API server stand still: its connections stay open, and say nothing."""
-        os.kill(self._pid("apiserver"), signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def address(self) -> str:
         """Return the API server's host and port."""
@@ -232,9 +244,16 @@ class KubernetesCluster:
         self.stop()
 
 
+def helm() -> str | None:
+    """Return the program helm, if it is here."""
+    own = ROOT / ".servers/helm"
+    return str(own) if own.exists() else shutil.which("helm")
+
+
 def worker_archive() -> Path:
     """Return an archive of an image with Upswell as it is now; made once for each state of the sources."""
-    wanted = hashlib.sha256((ROOT / "uv.lock").read_bytes() + base_archive().name.encode())
+    wanted = hashlib.sha256((ROOT / "uv.lock").read_bytes() + Path(__file__).read_bytes())
+    wanted.update(base_archive().name.encode())
     for path in sorted((ROOT / "src").rglob("*.py")):
         wanted.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -254,11 +273,13 @@ def _make_archive(kept: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="upswell-image.", dir="/var/tmp") as folder:
         root = Path(folder) / "root"
         _unpack_base(root)
-        _install(root / "opt/upswell", root)
+        _install(root / "usr/lib/python3/dist-packages", root)
+        command = root / "usr/local/bin/upswell"
+        command.write_text('#!/bin/sh\nPYTHONUNBUFFERED=1 exec python3 -m upswell "$@"\n')
+        command.chmod(0o755)
         part = Path(folder) / "image.tar"
-        start = 'PYTHONPATH=/opt/upswell PYTHONUNBUFFERED=1 exec python3 -m upswell "$@"'
         subprocess.run(
-            [sys.executable, programs / "make-image", IMAGE, root, part, "/bin/sh", "-c", start, "upswell"],
+            [sys.executable, programs / "make-image", IMAGE, root, part, "upswell"],
             check=True,
             timeout=300,
         )

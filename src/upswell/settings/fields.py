@@ -405,7 +405,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fleet: Annotated[
         str,
         Setting(
-            "How workers run: process, docker, swarm, or your own package.module:Class.",
+            "How workers run: process, docker, swarm, kubernetes, or your own package.module:Class.",
             flags=(*STARTS, "doctor"),
         ),
     ] = "process"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +54,11 @@ class Server:
         self._answers = list(answers)
         config = KubeConfig.from_one(cluster=Cluster(server="http://api:8080"), user=User(token="t"))
         transport = httpx2.MockTransport(self._answer)
-        client = functools.partial(lightkube.AsyncClient, transport=transport)
-        monkeypatch.setattr(lightkube, "AsyncClient", lambda **given: client(**{**given, "config": config}))
+        client = lightkube.AsyncClient
+        monkeypatch.setattr(
+            lightkube, "AsyncClient", lambda **given: client(**{**given, "transport": transport})
+        )
+        monkeypatch.setattr(KubeConfig, "from_env", lambda: config)
 
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)

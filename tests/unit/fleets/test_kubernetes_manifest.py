@@ -58,6 +58,7 @@ def test_no_secret_stands_in_a_pod() -> None:
 def test_what_restrains_a_pod_is_strict_until_the_template_says_otherwise() -> None:
     spec = made()["spec"]
     assert spec["automountServiceAccountToken"] is False
+    assert spec["shareProcessNamespace"] is True
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert worker_container(made())["securityContext"] == {

@@ -29,7 +29,7 @@ class ScriptedApi:
     """Answers each list and each watch with the next thing of its script; then a watch is silent."""
 
     def __init__(self) -> None:
-        self.lists: list[list[SeenPod] | FleetError] = []
+        self.lists: list[list[SeenPod] | Exception] = []
         self.watches: list[list[WatchEvent | FleetError]] = []
         self.versions: list[str] = []
         self.listed = 0
@@ -38,7 +38,7 @@ class ScriptedApi:
         assert labels == {"upswell/installation": "i"}
         self.listed += 1
         answer = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
-        if isinstance(answer, FleetError):
+        if isinstance(answer, Exception):
             raise answer
         return answer, str(self.listed)
 
@@ -175,6 +175,24 @@ def test_while_the_api_is_away_it_is_unknown_which_workers_run(monkeypatch: pyte
         await followed.until(lambda: api.listed == 3)
         await followed.reflector.known()
         assert followed.names() == {"w1": "running"}
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_is_not_understood_makes_the_workers_unknown_until_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        api = ScriptedApi()
+        api.lists = [TypeError("a pod without a name"), [pod("w1")]]
+        followed = Followed(api, monkeypatch)
+        running = asyncio.create_task(followed.reflector.run())
+        with pytest.raises(FleetError, match="is not understood: TypeError"):
+            await followed.reflector.known()
+        await followed.until(lambda: api.listed == 2)
+        await followed.reflector.known()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

@@ -88,7 +88,7 @@ def test_a_label_without_process_id_is_completed_from_the_running_process(tmp_pa
 def test_a_worker_that_cannot_be_started_says_what_must_hold(tmp_path: Path) -> None:
     async def scenario() -> None:
         fleet = ProcessFleet(tmp_path, command=("/no/such/python",))
-        spec = WorkerSpec(worker_id="w1", app_id="a1", standby=False, requested_at=1.0, environment={})
+        spec = WorkerSpec(worker_id="unstarted", app_id="a1", standby=False, requested_at=1.0, environment={})
         with pytest.raises(FleetError, match="cannot start a worker \\(/no/such/python"):
             await fleet.start(spec)
         assert await fleet.list() == []

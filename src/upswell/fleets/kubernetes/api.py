@@ -15,9 +15,11 @@ import ssl
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
+from urllib.request import getproxies
 
 import httpx2
 import lightkube
+from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core import decoders as _decoders
 from lightkube.core.exceptions import ApiError, ConfigError
@@ -276,12 +278,27 @@ class KubernetesApi:
     def _open(self) -> Any:
         """Return the client; `Any`, for its overloads name more types than its types do."""
         if self._client is None:
-            context = self._chosen.context
-            config = KubeConfig.from_env().get(context) if context else None
+            config = KubeConfig.from_env().get(self._chosen.context or None)
             self._client = lightkube.AsyncClient(
-                config=config, timeout=httpx2.Timeout(ANSWER_SECONDS), field_manager=FIELD_MANAGER
+                config=config,
+                timeout=httpx2.Timeout(ANSWER_SECONDS),
+                field_manager=FIELD_MANAGER,
+                transport=_transport(config),
             )
         return self._client
+
+
+def _transport(config: Any) -> httpx2.AsyncHTTPTransport | None:
+    """Return what verifies the API server's certificate as kubectl does.
+
+    Python 3.13 also wants extensions in the cluster's own authority that older clusters have not. Behind a
+    proxy, of which only the client's own transport knows, it stays so.
+    """
+    if not config.cluster.server.startswith("https:") or "https" in getproxies():
+        return None
+    context = verify_cluster(config.cluster, config.user, config.abs_file)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return httpx2.AsyncHTTPTransport(verify=context)
 
 
 async def _events(answer: httpx2.Response) -> AsyncIterator[WatchEvent]:
@@ -331,7 +348,8 @@ def _ours(what: str, error: Exception) -> FleetError:
     if code == _THERE:
         return AlreadyThereError(message, code)
     if code in (_UNAUTHORIZED, _REFUSED, _INVALID):
-        hint = " (see docs/deploy/kubernetes.md, Rights)" if "cannot" in message else ""
+        lacks = code == _REFUSED and ("cannot" in message or message.endswith("forbidden: "))
+        hint = " (see docs/deploy/kubernetes.md, Rights)" if lacks else ""
         return ApiRefusedError(f"the API server refuses to {what}{hint}: {message}", code)
     if code is not None:
         return ApiRefusedError(f"the API server cannot {what}: {message}", code)

@@ -130,6 +130,8 @@ def _defaults(state_dir: str) -> Tree:
             "automountServiceAccountToken": False,
             # Else a Service called upswell-... would set variables that look like our settings.
             "enableServiceLinks": False,
+            # Process 1 ignores SIGTERM until it has a handler: it would be lost on a worker that just starts.
+            "shareProcessNamespace": True,
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": USER,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from upswell.errors import FleetError
 
@@ -95,10 +95,16 @@ class Reflector:
             try:
                 version = await self._list()
                 failures += 1  # until something is heard on the watch, it may be as good as none
-                if await self._watch(version):
+                outcome = await self._watch(version)
+                if outcome != "nothing":
                     failures = 0
+                if outcome == "whole":
+                    continue  # at once: an end that nobody watches is an end without an exit code
             except FleetError:
                 failures += self._error is not None
+            except Exception as error:  # noqa: BLE001 - whatever an answer was, the next may be better
+                failures += 1
+                self._unknown(FleetError(f"an answer of the API server is not understood: {error!r}"))
             pause = min(self._first_pause * 2.0 ** min(max(failures - 1, 0), 20), LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - spreads scalers, is no secret
 
@@ -107,9 +113,7 @@ class Reflector:
             self._cache.begin_list()
             pods, version = await self._source.list_pods(self._labels)
         except FleetError as error:
-            self._error = error
-            self._answered.set()
-            self._on_change()
+            self._unknown(error)
             raise
         self._cache.put_list(pods)
         self._error = None
@@ -117,8 +121,14 @@ class Reflector:
         self._on_change()
         return version
 
-    async def _watch(self, version: str) -> bool:
-        """Follow the changes since a version; return whether the watch was of use."""
+    def _unknown(self, error: FleetError) -> None:
+        """Take note that it is not known what there is."""
+        self._error = error
+        self._answered.set()
+        self._on_change()
+
+    async def _watch(self, version: str) -> Literal["whole", "heard", "nothing"]:
+        """Follow the changes since a version; return whether it lasted its time, or was of use at least."""
         heard = False
         with suppress(TimeoutError):
             async with (
@@ -132,5 +142,5 @@ class Reflector:
                     else:
                         self._cache.put(event.pod)
                     self._on_change()
-                return heard  # ended by the server, before its time
-        return True
+                return "heard" if heard else "nothing"  # the server ended it, before its time
+        return "whole"

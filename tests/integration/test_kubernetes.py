@@ -1,0 +1,310 @@
+"""Uploads through pods of a real Kubernetes, over RabbitMQ, while everything around the pods breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from support.system import System, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.kubernetes_cluster import KubernetesCluster
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.rabbitmq, pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+APP = "pods"
+UPLOADS = 240
+SIZE = 20_000
+SECONDS = 240.0
+"""How long one step may take on a busy machine; it takes some seconds."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder at the same path on the node."""
+    with tempfile.TemporaryDirectory(prefix="upswell-pods.", dir="/var/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def system(folder: Path, kubernetes: KubernetesCluster, namespace: str, rabbitmq: str) -> Iterator[System]:
+    """One application, its workers pods that share this machine's network and two of its folders."""
+    if not kubernetes.private:
+        pytest.skip("its pods upload into folders of this machine")
+    (folder / "store").mkdir()
+    shared = {name: str(folder / name) for name in ("store", "sources")}
+    template = {
+        "spec": {
+            "hostNetwork": True,
+            # Root, who owns the folders.
+            "securityContext": {"runAsNonRoot": False, "runAsUser": 0, "runAsGroup": 0},
+            "containers": [
+                {
+                    "name": "worker",
+                    "volumeMounts": [{"name": name, "mountPath": path} for name, path in shared.items()],
+                }
+            ],
+            "volumes": [{"name": name, "hostPath": {"path": path}} for name, path in shared.items()],
+        }
+    }
+    (folder / "template.yaml").write_text(json.dumps(template))
+    with System(
+        folder, broker_url=rabbitmq, app_id=f"{APP}-{os.getpid()}",
+        fleet="kubernetes", fleets_kubernetes_image=kubernetes.worker_image(),
+        fleets_kubernetes_namespace=namespace, fleets_kubernetes_pod_template=str(folder / "template.yaml"),
+        slots=1, max_workers=4, upload_rate_limit=2 * SIZE, start_timeout=120, log_format="json",
+    ) as made:  # fmt: skip
+        made.environment["KUBECONFIG"] = kubernetes.kubeconfig
+        yield made
+
+
+class Pods:
+    """The workers' pods, looked at from outside."""
+
+    def __init__(self, kubernetes: KubernetesCluster, namespace: str, system: System) -> None:
+        self.kubernetes = kubernetes
+        self._namespace = namespace
+        self._system = system
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return every pod of the namespace."""
+        return self.kubernetes.get("--namespace", self._namespace, "pods")["items"]
+
+    def running(self) -> set[str]:
+        """Return the names of those that run and were not told to end."""
+        return {
+            pod["metadata"]["name"]
+            for pod in self.all()
+            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+        }
+
+    def until(self, count: int) -> set[str]:
+        """Return those that run, once they are so many and no others are there."""
+
+        def settled() -> bool:
+            return len(self.all()) == len(self.running()) == count
+
+        wait_until(
+            settled, SECONDS, lambda: f"{[p['metadata']['name'] for p in self.all()]}{self._system.logs()}"
+        )
+        return self.running()
+
+
+def events(system: System, name: str) -> list[dict[str, Any]]:
+    """Return the scaler's events of a name."""
+    lines = (system.folder / "scaler.log").read_text().splitlines()
+    found = [json.loads(line) for line in lines if line.startswith("{")]
+    return [event for event in found if event["event"] == name]
+
+
+def ends(system: System) -> list[dict[str, Any]]:
+    """Return the scaler's events of workers that ended and did not crash."""
+    return events(system, "scaler.worker_left") + events(system, "scaler.worker_evicted")
+
+
+@contextmanager
+def flowing(system: System) -> Iterator[None]:
+    """Uploads go on while something happens, and after it."""
+    before = system.stored_count()
+    yield
+    wait_until(lambda: system.stored_count() > before + 3, SECONDS, system.logs)
+
+
+def worker_process(worker_id: str) -> int:
+    """Return the process on this machine that a pod's worker is."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if f"UPSWELL_WORKER_ID={worker_id}".encode() in environment.split(b"\0"):
+            return int(entry.name)
+    raise AssertionError(f"no process of {worker_id}")
+
+
+def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_breaks(  # noqa: PLR0915 - a story
+    system: System, kubernetes: KubernetesCluster, namespace: str
+) -> None:
+    pods = Pods(kubernetes, namespace, system)
+    requests = system.make_requests(UPLOADS, size=SIZE)
+    system.run("config", "check")
+    system.start("monitor")
+    scaler = system.start("scaler")
+    wait_until(lambda: "scaler.started" in system.logs(), SECONDS, system.logs)
+    system.run("scale", system.app_id, "1", "--for", "1h")
+    system.publish(requests)
+    pods.until(1)
+    with flowing(system):
+        pass
+
+    # The scaler is killed in the middle of a scale-out; the next one adopts what was started.
+    system.run("scale", system.app_id, "3", "--for", "1h")
+    wait_until(lambda: len(pods.all()) > 1, SECONDS, system.logs)
+    scaler.send_signal(signal.SIGKILL)
+    scaler.wait()
+    scaler = system.start("scaler")
+    three = pods.until(3)
+
+    # The API server is away for a while; uploads go on, and so does the scaler afterwards.
+    again = kubernetes.stop_api()
+    with flowing(system):
+        pass
+    wait_until(lambda: bool(events(system, "scaler.fleet_unreachable")), SECONDS, system.logs)
+    kubernetes.start_api(again)
+    wait_until(lambda: bool(events(system, "scaler.fleet_reachable")), SECONDS, system.logs)
+    assert pods.until(3) == three
+
+    # A worker is killed: that is a crash, and it is replaced.
+    victim = min(three)
+    os.kill(worker_process(victim), signal.SIGKILL)
+    wait_until(lambda: bool(events(system, "scaler.worker_crashed")), SECONDS, system.logs)
+    (crash,) = events(system, "scaler.worker_crashed")
+    assert (crash["worker_id"], crash["exit_code"]) == (victim, 137)
+
+    # A worker is evicted: it finishes what it has in hand, is replaced, and did not crash.
+    victim = min(three & pods.until(3))
+    kubernetes.evict(namespace, victim)
+    wait_until(lambda: bool(ends(system)), SECONDS, system.logs)
+    assert [(event["worker_id"], event["exit_code"]) for event in ends(system)] == [(victim, 0)]
+    three = pods.until(3)
+
+    # The node is drained: no other takes pods, so they wait until it is back.
+    node = pods.all()[0]["spec"]["nodeName"]
+    own = f"--pod-selector=upswell/application={system.app_id}"
+    kubernetes.kubectl("drain", "--delete-emptydir-data", "--timeout=240s", node, own)
+    wait_until(lambda: bool(events(system, "scaler.worker_pending")), SECONDS, system.logs)
+    assert "Unschedulable" in events(system, "scaler.worker_pending")[0]["reason"]
+    kubernetes.kubectl("uncordon", node)
+    assert not pods.until(3) & three
+
+    wait_until(lambda: system.stored_count() == UPLOADS, SECONDS, system.logs)
+    assert system.stored() == set(system.checksums)
+    assert system.dead() == {}
+    assert len(events(system, "scaler.worker_crashed")) == 1
+
+    # And back to one, and to none: by message, each with exit code 0.
+    system.run("scale", system.app_id, "1", "--for", "1h")
+    pods.until(1)
+    system.run("down", timeout=SECONDS)
+    pods.until(0)
+    left = events(system, "scaler.worker_left")
+    # None: it ended in the very moment in which all pods were listed anew.
+    assert [event for event in left if event["exit_code"] not in (0, None)] == []
+    names = kubernetes.kubectl(
+        "--namespace", namespace, "get", "secrets,configmaps", "--output", "name"
+    ).split()
+    ours = {name for name in names if re.search("upswell", name)}
+    assert ours == {f"secret/upswell-{system.app_id}", f"configmap/upswell-{system.app_id}"}
+
+
+def blocks(section: str) -> list[str]:
+    """Return the blocks of shell lines in a section of the page."""
+    page = (ROOT / "docs/deploy/kubernetes.md").read_text()
+    text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return [part.split("```")[0] for part in text.split("```sh\n")[1:]]
+
+
+def shell(script: str, folder: Path, kubernetes: KubernetesCluster, **variables: str) -> str:
+    """Run lines of the page as an operator would; return what they print."""
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=folder,
+        env={**os.environ, "KUBECONFIG": kubernetes.kubeconfig, **variables},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def set_up(copy: Path, data: Path, image: str) -> None:
+    """Change a copy of deploy/kubernetes: image and application, as its page says, and a shared folder."""
+    mount = {"name": "data", "mountPath": str(data)}
+    spec = {
+        "hostNetwork": True,
+        "containers": [{"name": "worker", "volumeMounts": [mount]}],
+        "volumes": [{"name": "data", "hostPath": {"path": str(data)}}],
+    }
+    (copy / "pod-template.yaml").write_text(json.dumps({"spec": spec}))
+    settings = (copy / "upswell.toml").read_text()
+    settings = settings.replace("registry.example/upswell:0.2", image)
+    settings = settings.replace('"s3://uploads/e123456"', f'"{data}/store"')
+    (copy / "upswell.toml").write_text(f'source_roots = ["{data}/sources"]\n{settings}')
+    name, _, tag = image.rpartition(":")
+    kustomization = yaml.safe_load((copy / "kustomization.yaml").read_text())
+    kustomization["images"] = [{"name": "upswell", "newName": name, "newTag": tag}]
+    kustomization["patches"] = [
+        {
+            "target": {"kind": "StatefulSet", "name": f"upswell-{part}"},
+            "patch": json.dumps(
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "StatefulSet",
+                    "metadata": {"name": "any"},
+                    "spec": {
+                        "template": {
+                            "spec": {**spec, "containers": [{"name": part, "volumeMounts": [mount]}]}
+                        }
+                    },
+                }
+            ),
+        }
+        for part in ("monitor", "scaler")
+    ]
+    (copy / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+
+
+def test_the_page_installs_looks_at_it_and_uninstalls(
+    kubernetes: KubernetesCluster, folder: Path, rabbitmq: str
+) -> None:
+    if not kubernetes.private:
+        pytest.skip("its pods upload into folders of this machine")
+    folder.chmod(0o755)
+    data = folder / "data"
+    for path in (data, data / "sources", data / "store"):
+        path.mkdir()
+        path.chmod(0o777)
+    (data / "sources/photo.jpg").write_bytes(b"a photo")
+    shutil.copytree(ROOT / "deploy", folder / "deploy")
+    copied, installed = blocks("Install")
+    shell(copied, folder, kubernetes)
+    set_up(folder / "my-upswell", data, kubernetes.worker_image())
+    shell(installed, folder, kubernetes, AMQPURL=rabbitmq)
+    (looked,) = blocks("Look at it")
+    publish = ("exec", "upswell-scaler-0", "--", "upswell", "publish", "--app", "e123456", "--wait")
+    try:
+        kubernetes.kubectl(
+            "-n", "uploads", *publish, "--set", f"source_roots={data}/sources", f"{data}/sources/photo.jpg"
+        )
+        assert (data / "store/photo.jpg").read_bytes() == b"a photo"
+        seen = shell(looked, folder, kubernetes)
+    finally:
+        described = kubernetes.kubectl("-n", "uploads", "logs", "upswell-scaler-0", check=False)
+        shell(blocks("Upgrade, settings, uninstall")[0], folder, kubernetes)
+    assert "kubernetes answers" in seen, described
+    assert "e123456-" in seen
+    assert "Running" in seen
+    wait_until(
+        lambda: "No resources" in kubernetes.kubectl("-n", "uploads", "get", "pods", check=False),
+        SECONDS,
+        lambda: kubernetes.kubectl("-n", "uploads", "get", "pods", "-o", "wide", check=False),
+    )
+    left = kubernetes.kubectl("-n", "uploads", "get", "secrets,configmaps", "--output", "name")
+    assert "upswell-e123456" not in left
+    kubernetes.kubectl("delete", "namespace", "uploads", "--wait=false")

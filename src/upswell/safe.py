@@ -13,7 +13,8 @@ _JSON_ESCAPE = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|/)")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 _RESERVED = re.compile(r"[\s\x00-\x1f\x7f-\x9f/?#\[\]\\'\"<>]")
-_PLACE = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^\s:/?#@\[\]\\'\"<>]*)(:\d*)?([/?#][^\s@]*)?")
+_HOST = r"(\[[0-9A-Fa-f:.]*\]|[^\s,:/?#@\[\]\\'\"<>]*)(:\d*)?"
+_PLACE = re.compile(rf"{_HOST}(,{_HOST})*([/?#][^\s@]*)?")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 

@@ -48,9 +48,14 @@ class RabbitNode:
         self.management_port = free_port() if management else None
         self._dist_port = free_port()
         self._epmd_port = free_port()
-        self._config = config
+        self.config = config
         self._node: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called among the nodes of a cluster."""
+        return f"upswell{self.port}@localhost"
 
     @property
     def url(self) -> str:
@@ -64,6 +69,11 @@ class RabbitNode:
 
     def start(self, timeout: float = 90.0) -> None:
         """Start the node on its data and wait until it accepts connections."""
+        self.launch()
+        self.wait(timeout)
+
+    def launch(self) -> None:
+        """Start the node on its data."""
         self._write_files()
         self._start_epmd()
         with (self.folder / "stdout.log").open("ab") as output:
@@ -76,9 +86,32 @@ class RabbitNode:
                 stderr=output,
                 start_new_session=True,
             )
+
+    def wait(self, timeout: float = 90.0) -> None:
+        """Wait until the node accepts connections."""
         for port in (self.port, self.tls_port, self.management_port):
             if port is not None:
                 self._wait_for(port, time.monotonic() + timeout)
+
+    def share_names_with(self, other: RabbitNode, cookie: str) -> None:
+        """Be a node of the same cluster as another: with its name registry, which runs, and this secret."""
+        self._epmd, self._epmd_port = other._epmd, other._epmd_port
+        self.write_cookie(cookie)
+
+    def write_cookie(self, cookie: str) -> None:
+        """Have the secret by which the nodes of a cluster know each other."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / ".erlang.cookie"
+        path.write_text(cookie)
+        path.chmod(0o400)
+
+    def answers(self) -> bool:
+        """Whether the node accepts connections."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self, timeout: float = 30.0) -> None:
         """Stop the node in good order; its data stay."""
@@ -139,7 +172,7 @@ class RabbitNode:
             "RUNNING_UNDER_SYSTEMD": "true",
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"upswell{self.port}@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._dist_port),
@@ -169,7 +202,7 @@ class RabbitNode:
             lines.append(f"listeners.ssl.default = 127.0.0.1:{self.tls_port}")
             files = {"cacertfile": "ca.pem", "certfile": "server.pem", "keyfile": "server.key"}
             lines += [f"ssl_options.{option} = {self.folder / name}" for option, name in files.items()]
-        (self.folder / "rabbitmq.conf").write_text("\n".join([*lines, self._config, ""]))
+        (self.folder / "rabbitmq.conf").write_text("\n".join([*lines, self.config, ""]))
         plugins = _MANAGEMENT_PLUGINS if self.management_port else "[]."
         (self.folder / "enabled_plugins").write_text(plugins)
 

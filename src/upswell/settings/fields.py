@@ -44,7 +44,7 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     broker_url: Annotated[
         str,
         Setting(
-            "URL of RabbitMQ, amqp(s)://user:password@host:port/vhost; reserved characters in the password are percent-encoded ('/' as %2F). Empty: the embedded broker, a file in state_dir.",
+            "URL of RabbitMQ, amqp(s)://user:password@host:port/vhost, of a cluster with several host:port behind commas; reserved characters in the password are percent-encoded ('/' as %2F). Empty: the embedded broker, a file in state_dir.",
             url=True,
             variable="AMQPURL",
         ),

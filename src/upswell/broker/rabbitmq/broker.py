@@ -20,6 +20,7 @@ from upswell.broker.rabbitmq import url as rabbitmq_url
 from upswell.broker.rabbitmq.channel import NOT_FOUND, AwaitableChannel, LostError, RefusedError
 from upswell.broker.rabbitmq.connection import ReconnectingConnection
 from upswell.broker.rabbitmq.consumers import Consumers, RabbitConsumer, delivery
+from upswell.broker.rabbitmq.hosts import Hosts
 from upswell.broker.rabbitmq.leadership import TickLeadership
 from upswell.broker.rabbitmq.publishing import Outgoing, PublishingChannel
 from upswell.broker.rabbitmq.queues import DeclaredQueues
@@ -41,7 +42,7 @@ _NACK_UNCOUNTED_SINCE = (4, 3)
 
 
 class RabbitBroker:
-    """The queues of the RabbitMQ server at `url`; its connection is called `name` there.
+    """The queues of the RabbitMQ server, or cluster, at `url`; its connection is called `name` there.
 
     With `management_url` the depth of a queue includes its unacknowledged messages. `compatible`: queues that
     others declare too are declared as the simplest client does.
@@ -56,7 +57,8 @@ class RabbitBroker:
         compatible: bool = False,
         rng: random.Random | None = None,
     ) -> None:
-        self._address = rabbitmq_url.parse(url)
+        addresses = rabbitmq_url.parse_all(url)
+        self._address = addresses[0]  # its user and vhost are those of all
         self._name = name
         self._management_url = management_url
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -71,7 +73,7 @@ class RabbitBroker:
         self._leaderships: list[TickLeadership] = []
         self._consumers = Consumers(self._prepare, log=self._log, rng=self._rng)
         self._connection = ReconnectingConnection(
-            partial(pika_client.open_connection, self._address, name),
+            Hosts(addresses, name, self._rng).open,
             self._restore,
             self._on_lost,
             log=self._log,

@@ -2,6 +2,7 @@
 
 `amqp://user:password@host:port/vhost?option=value&...`, with `amqps://` for TLS. Every part but the scheme
 may be left out: guest, guest, localhost, 5672 (5671 with TLS), the vhost `/` (written `%2F` in a URL). The
+nodes of a cluster stand behind each other, `amqp://user:password@one:5672,two:5672,three:5672/vhost`. The
 options have the names that RabbitMQ gives them in its own URI specification:
 
 | option | meaning |
@@ -19,7 +20,7 @@ from __future__ import annotations
 import difflib
 import ssl
 from typing import cast
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from msgspec import Struct
 
@@ -56,8 +57,26 @@ class Address(Struct, frozen=True, kw_only=True):
         return f"{'amqps' if self.tls else 'amqp'}://***@{self.host}:{self.port}/{self.vhost}"
 
 
+def parse_all(url: str) -> list[Address]:
+    """Return the parts of an AMQP URL for each of its hosts.
+
+    Raises:
+        SettingsError: as `parse`; or a host is left out, or named twice.
+    """
+    fault = url_fault(url)
+    if fault is not None or "," not in url:
+        return [parse(url)]
+    parts = urlsplit(url)
+    user, mark, places = parts.netloc.rpartition("@")
+    hosts = places.split(",")
+    if not all(hosts) or len(set(hosts)) < len(hosts):
+        raise SettingsError(f"broker_url must name each host once, got {masked_url(url)}")
+    rest = (parts.path, parts.query, parts.fragment)
+    return [parse(urlunsplit((parts.scheme, f"{user}{mark}{host}", *rest))) for host in hosts]
+
+
 def parse(url: str) -> Address:
-    """Return the parts of an AMQP URL.
+    """Return the parts of an AMQP URL of one host.
 
     Raises:
         SettingsError: not such a URL, or an option is unknown or breaks its rule; the password is masked.

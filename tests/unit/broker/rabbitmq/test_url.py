@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from upswell.broker.rabbitmq.url import parse
+from upswell.broker.rabbitmq.url import parse, parse_all
 from upswell.errors import SettingsError
 
 
@@ -62,3 +62,29 @@ def test_a_url_that_breaks_a_rule_is_refused_without_its_password(url: str, said
 
 def test_an_address_shows_no_password() -> None:
     assert repr(parse("amqp://u:s3cret@h/v")) == "amqp://***@h:5672/v"
+
+
+def test_the_nodes_of_a_cluster_stand_behind_each_other() -> None:
+    one, two, three = parse_all("amqp://u:p%2Cw@rabbit1:5673,rabbit2,[::1]:5674/v?heartbeat=7")
+    assert [(node.host, node.port) for node in (one, two, three)] == [
+        ("rabbit1", 5673),
+        ("rabbit2", 5672),
+        ("::1", 5674),
+    ]
+    assert {(node.user, node.password, node.vhost, node.heartbeat) for node in (one, two, three)} == {
+        ("u", "p,w", "v", 7)
+    }
+    assert [node.host for node in parse_all("amqp://u:p,w@rabbit1/v")] == ["rabbit1"]
+
+
+@pytest.mark.parametrize("hosts", ["a,", ",a", "a,,b", "a:1,a:1"])
+def test_each_host_is_named_once_and_no_password_is_shown(hosts: str) -> None:
+    with pytest.raises(SettingsError, match="broker_url must name each host once") as caught:
+        parse_all(f"amqp://u:s3cret@{hosts}/v")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_port_of_one_of_several_hosts_is_checked_too() -> None:
+    with pytest.raises(SettingsError, match="a port up to 65535") as caught:
+        parse_all("amqp://u:s3cret@a:5672,b:70000/v")
+    assert "s3cret" not in str(caught.value)

@@ -73,6 +73,7 @@ class DockerFleet:
         self._engine = Engine()
         self._known = KnownWorkers(self._look)
         self._images: dict[str, WorkerImage] = {}
+        self._asking = asyncio.Lock()  # a hundred starts ask about their image once
 
     async def start(self, worker: WorkerSpec) -> None:
         """Create and start a container; its image must already exist on the engine's machine."""
@@ -245,15 +246,16 @@ class DockerFleet:
 
     async def _image(self, worker: WorkerSpec, name: str) -> WorkerImage:
         """Return what an image says of itself, asked once; FleetError where it is missing or unfit."""
-        if name not in self._images:
-            try:
-                found = await self._engine.ask(lambda docker: docker.images.inspect(name))
-            except EngineRefusalError as error:
-                if error.status != _NOT_THERE:
-                    raise
-                raise _image_missing(worker.app_id, name) from error
-            self._images[name] = _described(found.get("Config") or {})
-        image = self._images[name]
+        async with self._asking:
+            image = self._images.get(name)
+            if image is None:
+                try:
+                    found = await self._engine.ask(lambda docker: docker.images.inspect(name))
+                except EngineRefusalError as error:
+                    if error.status != _NOT_THERE:
+                        raise
+                    raise _image_missing(worker.app_id, name) from error
+                image = self._images[name] = _described(found.get("Config") or {})
         if worker.standby and not image.own:
             raise FleetError(
                 f"standby workers need an image built from Upswell's Dockerfile, but {name!r} has no label "

@@ -6,6 +6,7 @@ value; those that no worker refers to any more are removed.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, Any
@@ -31,32 +32,31 @@ class SwarmSecrets:
         self._installation = installation
         self._known: dict[str, str] = {}
         self._needed: set[str] = set()
+        self._asking = asyncio.Lock()  # a hundred starts make their secrets once
 
     async def references(self, secrets: Mapping[str, str]) -> dict[str, tuple[str, str]]:
         """Return (id, name) of each variable's secret; those that miss are made."""
         names = {variable: self._name(variable, value) for variable, value in secrets.items()}
-        self._needed |= set(names.values())
-        if not self._needed <= self._known.keys():
-            await self._list()
-        for variable, name in names.items():
-            if name not in self._known:
-                await self._make(name, secrets[variable])
-        return {variable: (self._known[name], name) for variable, name in names.items()}
+        async with self._asking:
+            self._needed |= set(names.values())
+            if not self._needed <= self._known.keys():
+                await self._list()
+            for variable, name in names.items():
+                if name not in self._known:
+                    await self._make(name, secrets[variable])
+            return {variable: (self._known[name], name) for variable, name in names.items()}
 
     async def prune(self, in_use: Collection[str]) -> None:
         """Remove our secrets that are not in use, by their names, and that no start is about to use.
 
         A secret that a start of ours asked for counts as in use until the next call.
         """
-        needed, self._needed = self._needed, set()
-        for name, identifier in list((await self._list()).items()):
-            if name not in in_use and name not in needed:
-                self._known.pop(name, None)
-                try:
-                    await self._engine.ask(lambda docker, it=identifier: docker.secrets.delete(it))
-                except EngineRefusalError as error:
-                    if error.status not in _CONFLICTS:
-                        raise
+        async with self._asking:
+            needed, self._needed = self._needed, set()
+            for name, identifier in list((await self._list()).items()):
+                if name not in in_use and name not in needed:
+                    self._known.pop(name, None)
+                    await self._delete(identifier)
 
     async def forget(self) -> None:
         """Ask anew which there are: one was refused."""
@@ -69,6 +69,13 @@ class SwarmSecrets:
         )
         self._known = {secret["Spec"]["Name"]: secret["ID"] for secret in found}
         return self._known
+
+    async def _delete(self, identifier: str) -> None:
+        try:
+            await self._engine.ask(lambda docker: docker.secrets.delete(identifier))
+        except EngineRefusalError as error:
+            if error.status not in _CONFLICTS:
+                raise
 
     async def _make(self, name: str, value: str) -> None:
         labels = {INSTALLATION: self._installation}

@@ -6,6 +6,7 @@ Nothing of it is on a disk, and `docker inspect` shows the folder's name only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -63,6 +64,8 @@ class SecretsInMemory:
         """Remove a worker's secrets."""
         if (base := self._base()) is not None:
             shutil.rmtree(base / self._name / worker_id, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                (base / self._name).rmdir()  # where it was the last one's
 
     def prune(self, known: AbstractSet[str]) -> None:
         """Remove the secrets of workers that there are no more; one that is young may be starting."""

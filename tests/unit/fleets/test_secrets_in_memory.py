@@ -32,6 +32,7 @@ def test_each_secret_is_a_file_for_its_user_alone(base: Path) -> None:
         assert young.exists()  # it may be starting
         secrets.remove("w2")
         assert not young.exists()
+        assert list(base.iterdir()) == []
     finally:
         for path in sorted(base.rglob("*"), reverse=True):
             path.rmdir()

@@ -54,6 +54,7 @@ class Bench:
 
     def __init__(self, fleet: str, url: str, folder: Path, *, standby: int = 0) -> None:
         self.fleet_name = fleet
+        self.standby = standby
         self.app_id = f"reacting-{folder.name}"  # a worker of another bench must not take its uploads
         self.settings = Settings(
             broker_url=url,
@@ -125,8 +126,7 @@ class Bench:
     async def rest(self) -> None:
         """Have no worker consume, and those that should stand by do."""
         await self.ask_for(0)
-        standby = self.settings.for_app(self.app_id).standby_workers
-        await self.until(lambda: [w.phase for w in self.scaler.workers()] == ["standby"] * standby)
+        await self.until(lambda: [w.phase for w in self.scaler.workers()] == ["standby"] * self.standby)
 
     async def close(self) -> None:
         """End the workers and the scaler."""

@@ -33,6 +33,7 @@ from support import (  # pyright: ignore[reportMissingImports]
 )
 from upswell.broker import open_broker, topology
 from upswell.broker.protocol import Message
+from upswell.errors import UnroutableError
 from upswell.events import use_logging
 from upswell.fleets.environment import worker_environment
 from upswell.fleets.registry import open_fleet
@@ -106,9 +107,13 @@ class Bench:
         request = ScaleRequest(
             app_id=self.app_id, desired_workers=workers, decided_at=time.time(), reason="a burst", epoch=1
         )
-        queue = topology.scaling_queue(self.settings.report_queue)
-        await self.broker.declare(queue)
-        await self.broker.publish(Message(body=encode(request), routing_key=queue.name))
+        exchange = topology.scaling_exchange(self.settings.report_queue)
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    return await self.broker.publish(Message(body=encode(request), exchange=exchange))
+                except UnroutableError:  # the scaler does not listen yet
+                    await asyncio.sleep(0.05)
 
     async def idle(self) -> None:
         """Wait until nobody consumes: a service that is removed drains for a moment."""
@@ -228,7 +233,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds: int = parser.parse_args().rounds
+    parser.add_argument("--only", default="process,docker,swarm,standby", help="comma-separated")
+    given = parser.parse_args()
+    rounds: int = given.rounds
+    only = set(given.only.split(","))
     use_logging()
     print("from a burst's first message to an additional worker's first finished upload, medians")
     with contextlib.ExitStack() as stack:
@@ -236,7 +244,9 @@ def main() -> None:
             rabbitmq_node.RabbitNode(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         )
         fleets, docker = ["process"], _no_docker
-        if reason := docker_engine.missing():
+        if not only & {"docker", "swarm"}:
+            pass
+        elif reason := docker_engine.missing():
             print(f"docker, swarm: left out: {reason}")
         else:
             engine = stack.enter_context(docker_engine.DockerEngine())
@@ -245,10 +255,11 @@ def main() -> None:
             if engine.host:
                 os.environ["DOCKER_HOST"] = engine.host
             fleets, docker = ["process", "docker", "swarm"], engine.docker
-        for fleet in fleets:
+        for fleet in [fleet for fleet in fleets if fleet in only]:
             ours, bare = asyncio.run(measure(fleet, node.url, rounds, docker))
             print(f"{fleet:8} {ours:6.2f} s   bare {bare:6.2f} s   ratio {ours / bare:.2f}", flush=True)
-        print(f"standby  {asyncio.run(measure_standby(node.url, rounds)) * 1000:6.1f} ms", flush=True)
+        if "standby" in only:
+            print(f"standby  {asyncio.run(measure_standby(node.url, rounds)) * 1000:6.1f} ms", flush=True)
 
 
 def _no_docker(*_: str) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-REMEMBER_ALL = Caution(late_remembered=math.inf, episodes_remembered=math.inf, late_before=math.inf)
+REMEMBER_ALL = Caution(late_remembered=math.inf, episodes_remembered=math.inf, gain=1.0)
 """Nothing is forgotten, and nothing ever chosen."""
 
 
@@ -92,7 +92,7 @@ def regret(
         if policy.policy.following != following:
             following, since, changes = policy.policy.following, simulation.now, changes + 1
     outcome = simulation.outcome()
-    costs, late, count = _kept_to_the_end(arrivals, services, world)
+    costs, late, count = kept_to_the_end(arrivals, services, world)
     all_r = [
         score(cost, oracle_cost, 1 - missed / count, world.slo.share)
         for cost, missed in zip(costs.tolist(), late.tolist(), strict=True)
@@ -112,7 +112,7 @@ def regret(
     )
 
 
-def _kept_to_the_end(arrivals: Floats, services: Floats, world: World) -> tuple[Floats, Floats, float]:
+def kept_to_the_end(arrivals: Floats, services: Floats, world: World) -> tuple[Floats, Floats, float]:
     """Return each shadow's cost and late uploads when it has seen all of a trace, and the uploads it saw."""
     policy = RehearsedPolicy(caution=REMEMBER_ALL)
     simulation = Simulation(in_chunks(arrivals, services), policy, world)

@@ -21,7 +21,7 @@ from upswell.simulator.rehearsal import Caution, Rehearsal
 from upswell.simulator.rehearsed_policy import RehearsedPolicy
 from upswell.simulator.world import World
 
-NEVER = Caution(late_before=1e9)
+NEVER = Caution(gain=1.0)
 """Rehearse, but never change the setting."""
 
 

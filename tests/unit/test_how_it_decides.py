@@ -66,19 +66,26 @@ def test_the_formula_asks_for_what_the_page_says() -> None:
 def test_the_constants_of_the_page_are_those_of_the_code() -> None:
     assert f"{len(FAMILY)} settings" in PAGE
     caution = (CAUTION.deviations, CAUTION.exponent, CAUTION.aim, CAUTION.least_budget, CAUTION.most_budget)
-    assert caution == (2.0, 2.0, 0.8, 0.3, 1.3)
-    assert (CAUTION.gain, CAUTION.late_remembered, CAUTION.late_before) == (0.02, 100.0, 3.0)
+    assert caution == (0.75, 2.0, 0.8, 0.3, 1.3)
+    assert (CAUTION.gain, CAUTION.late_remembered, CAUTION.late_before) == (0.015, 500.0, 3.0)
+    assert (CAUTION.prior, CAUTION.prior_used) == (6.0, 0.5)
 
 
 @pytest.mark.parametrize(
     ("cost", "late", "budget", "score"),
-    [(14.2, 40, 1.0, 14.2), (13.0, 90, 1.0, 15.5), (16.8, 20, 1.0, 16.8), (14.2, 40, 0.4, 24.7)],
+    [
+        (14.2, 440, 1.0, 14.2),
+        (13.0, 520, 1.0, 15.0),
+        (16.8, 300, 1.0, 16.8),
+        (14.2, 440, 0.4, 73.7),
+        (16.8, 300, 0.4, 41.2),
+    ],
 )
 def test_the_scores_of_the_page_follow_from_its_formula(
     cost: float, late: int, budget: float, score: float
 ) -> None:
-    limit = late + 2 * math.sqrt(late + 1)
-    assert cost * max(1.0, limit / (budget * 100)) ** 2 == pytest.approx(score, abs=0.05)
+    limit = late + CAUTION.deviations * math.sqrt(late + 1)
+    assert cost * max(1.0, limit / (budget * 500)) ** 2 == pytest.approx(score, abs=0.05)
 
 
 @pytest.mark.slow

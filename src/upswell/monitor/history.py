@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 UPLOADS_REMEMBERED = 10_000
-"""Of each application: what a rehearsal remembers where one in a hundred may be late."""
+"""Of each application: among them 100 may be late where one in a hundred may."""
 
 
 class History(Struct):

@@ -192,9 +192,10 @@ class Rehearsals:
             if choice.app_id not in self._policies:  # forgotten meanwhile
                 continue
             policy = self._policies[choice.app_id]
-            policy.follow(choice.index, choice.why)
-            slo = self._objectives[choice.app_id]
-            self._fresh[choice.app_id] = KeptChoice(slo, policy.settings[choice.index], choice.why)
+            policy.follow(choice.index, choice.why, rehearsed=choice.rehearsed)
+            if choice.rehearsed:
+                slo = self._objectives[choice.app_id]
+                self._fresh[choice.app_id] = KeptChoice(slo, policy.settings[choice.index], choice.why)
             _log.info("rehearsal.chosen", app=choice.app_id, reason=choice.why)
 
     def work(self) -> None:

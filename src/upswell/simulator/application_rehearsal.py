@@ -37,6 +37,8 @@ class SettingChoice(Struct, frozen=True):
     app_id: str
     index: int
     why: str
+    rehearsed: bool = True
+    """Whether enough uploads were rehearsed for it; else it rests on what is known of other traffic."""
 
 
 def has_uploads(snapshot: Snapshot) -> bool:
@@ -77,7 +79,7 @@ class ApplicationRehearsal:
         self._family, self._following = family, following
         self._slo, self._interval, self._caution = slo, interval, caution
         self._min_workers, self._max_workers = min_workers, max_workers
-        self._chosen = False
+        self._begun = self._rehearsed = False
         self.rehearsal: Rehearsal | None = None
         """None before the first round."""
         self._past: Iterator[tuple[Snapshot, Signals]] | None = None
@@ -103,7 +105,7 @@ class ApplicationRehearsal:
         self._past = past
 
     def step(self) -> SettingChoice | None:
-        """Rehearse a few rounds; return the setting to follow where it is another, or the first choice."""
+        """Rehearse a few rounds; return the setting to follow if it is another, or newly rests on uploads."""
         any_upload = False
         for _ in range(_ROUNDS_AT_ONCE):
             note = self._next()
@@ -111,13 +113,16 @@ class ApplicationRehearsal:
                 break
             any_upload = self._rehearse(note) or any_upload
         rehearsal = self.rehearsal
-        if rehearsal is None or not any_upload or not rehearsal.ready:
+        if rehearsal is None or not (any_upload or not self._begun):
             return None
-        before, first = self._following, not self._chosen
-        self._following, self._chosen = rehearsal.choose(before), True
-        if self._following == before and not first:
+        self._begun = True
+        before, newly = self._following, rehearsal.ready and not self._rehearsed
+        self._following = rehearsal.choose(before)
+        self._rehearsed = self._rehearsed or newly
+        if self._following == before and not newly:
             return None
-        return SettingChoice(self.app_id, self._following, rehearsal.compared(self._following, before))
+        why = rehearsal.compared(self._following, before)
+        return SettingChoice(self.app_id, self._following, why, self._rehearsed)
 
     def _next(self) -> array[float] | None:
         if self._past is not None:

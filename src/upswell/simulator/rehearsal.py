@@ -6,9 +6,10 @@ all have ended, so nearly all service times are known. An upload that takes long
 report comes. It reads snapshots only: nothing is known before the monitor knows it.
 
 The choice. A setting's score is its cost, times (late uploads / allowed ones) squared where these are more:
-that of `lab/score.py`, with twice the weight on lateness. Late uploads are counted at an upper limit, late +
-2 sqrt(late + 1) (two standard deviations of a Poisson count), so that few data make it cautious. How many are
-allowed depends on how the real uploads fared: an error budget. A change must gain 2 %.
+that of `lab/score.py`, with twice the weight on lateness. What was seen is added to what was expected before
+(`prior.py`), which counts as much as a few late uploads do: the first choice needs no data, and each upload
+makes it more this traffic's own. Late uploads are counted most of a standard deviation higher. How many are
+allowed depends on how the real uploads fared: an error budget. A change must gain 1.5 %.
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ import numpy as np
 from msgspec import Struct
 
 from upswell.policies.slo.staffing import Family, Services
+from upswell.simulator.prior import group_of, setting_prior
 from upswell.simulator.shadows import Shadows
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.slo import Signals
-    from upswell.policies.slo.staffing import Means, StaffingSetting
+    from upswell.policies.slo.staffing import Floats, Means, StaffingSetting
+    from upswell.simulator.prior import SettingPrior
 
 
 class Caution(Struct, frozen=True, kw_only=True):
     """How the choice weighs cost against lateness; none of it depends on the traffic."""
 
-    deviations: float = 2.0
+    deviations: float = 0.75
     """Standard deviations added to the late uploads counted."""
     exponent: float = 2.0
     """Weight of missing the objective; 1 is the score's own."""
@@ -43,21 +46,25 @@ class Caution(Struct, frozen=True, kw_only=True):
     least_budget: float = 0.3
     most_budget: float = 1.3
     """Bounds of the factor by which the real uploads' lateness changes the allowed one."""
-    gain: float = 0.02
+    gain: float = 0.015
     """Least gain for which a setting is left."""
-    late_remembered: float = 100.0
-    """Late uploads allowed within the memory, which sets its length: 100 are known to a tenth."""
+    prior: float = 6.0
+    """Late uploads allowed, as evidence: what the prior counts for."""
+    prior_used: float = 0.5
+    """Share of the error budget that real uploads are taken to have used up in it."""
+    late_remembered: float = 500.0
+    """Late uploads allowed within the memory, which sets its length: 500 are known to a twentieth."""
     bundle: float = 0.2
     """Share of a start-up that shadows let pass between two decisions, in whole intervals, one at least: a
     fleet that needs a start-up to follow gains nothing by deciding much more often."""
-    episodes_remembered: float = 100.0
+    episodes_remembered: float = 500.0
     """The memory is at least so long: uploads within an objective, or a start-up, share their fate, and many
     of them in a few seconds are little evidence."""
     episodes_before: float = 10.0
-    """Episodes that must have been rehearsed before the first choice."""
+    """Episodes that must have been rehearsed before a choice counts as rehearsed."""
     late_before: float = 3.0
-    """Late uploads allowed among those rehearsed before the first choice (the rule of three: where
-    none was late, the share allowed is kept with 95 % confidence)."""
+    """Late uploads allowed among those rehearsed before a choice counts as rehearsed (the rule of three:
+    where none was late, the share allowed is kept with 95 % confidence)."""
 
 
 CAUTION = Caution()
@@ -122,6 +129,7 @@ class Rehearsal:
         self._really_late = 0.0
         # A family of its own: the policy's may change its mind about the start-up delay meanwhile.
         self.family = Family(settings, objective, start_delay)
+        self._prior = self._expected(start_delay)
         self.shadows = shadow_fleets()(
             self.family,
             objective=objective,
@@ -143,6 +151,7 @@ class Rehearsal:
             self._bundle = self._bundled(start_delay)
             self.shadows.set_start_delay(start_delay, self._bundle * self._interval)
             self._means = None
+            self._prior = self._expected(start_delay)
         self.shadows.slots = int(slots)
         middle = (HEADER + len(one)) // 2
         responses, services = one[HEADER:middle], one[middle:]
@@ -164,6 +173,9 @@ class Rehearsal:
             if uploads is None:
                 uploads = self._uploads[max(oldest, number)] = array("d")
             uploads.extend((arrival, service))
+
+    def _expected(self, start_delay: float) -> SettingPrior:
+        return setting_prior(self.family.settings, group_of(start_delay / self._objective))
 
     def _bundled(self, start_delay: float) -> int:
         """Return the intervals between two decisions of a shadow: a few in a start-up, 4 in an objective."""
@@ -202,27 +214,38 @@ class Rehearsal:
 
     @property
     def ready(self) -> bool:
-        """Whether enough uploads were rehearsed for a choice."""
+        """Whether enough uploads were rehearsed for a choice to rest on them rather than on the prior."""
         shadows, caution = self.shadows, self._caution
         enough = shadows.count * self._allowed >= caution.late_before
         return enough and shadows.seen >= caution.episodes_before
 
     def choose(self, following: int) -> int:
         """Return the setting to follow: the best, unless it gains too little over the one followed."""
-        caution, shadows = self._caution, self.shadows
-        if not self.ready:
-            return following
-        allowed = self._allowed * shadows.count
-        used = self._really_late / allowed
-        budget = min(caution.most_budget, max(caution.least_budget, 1 + caution.aim - used))
-        late = shadows.late + caution.deviations * np.sqrt(shadows.late + 1)
-        score = shadows.cost * np.maximum(1.0, late / (budget * allowed)) ** caution.exponent
+        score = self._score()
         best = int(np.argmin(score))
-        return following if score[best] > score[following] * (1 - caution.gain) else best
+        return following if score[best] > score[following] * (1 - self._caution.gain) else best
+
+    def _score(self) -> Floats:
+        """Return each setting's cost, dearer the further its late uploads exceed those allowed."""
+        caution, shadows, expected = self._caution, self.shadows, self._prior
+        allowed = self._allowed * shadows.count + caution.prior
+        used = (self._really_late + caution.prior * caution.prior_used) / allowed
+        budget = min(caution.most_budget, max(caution.least_budget, 1 + caution.aim - used))
+        late = shadows.late + caution.prior * expected.late
+        late += caution.deviations * np.sqrt(late + 1)
+        cost = expected.cost
+        if shadows.count:
+            # The prior is what its uploads would have cost, had they cost here what these did.
+            unit = float(np.median(shadows.cost / expected.cost)) / shadows.count
+            cost = shadows.cost + unit * caution.prior / self._allowed * expected.cost
+        return cost * np.maximum(1.0, late / (budget * allowed)) ** caution.exponent
 
     def compared(self, chosen: int, before: int) -> str:
         """Return the sentence that explains a choice."""
         shadows = self.shadows
+        if not shadows.count:
+            setting = self.family.settings[chosen]
+            return f"nothing rehearsed yet: this setting ({setting}) did best on other traffic"
 
         def kept_at(index: int) -> str:
             kept = 1 - shadows.late[index] / shadows.count

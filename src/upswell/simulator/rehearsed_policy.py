@@ -67,5 +67,5 @@ class RehearsedPolicy:
         self.stage.note(snapshot, policy.signals)
         choice = self.stage.step()
         if choice is not None:
-            policy.follow(choice.index, choice.why)
+            policy.follow(choice.index, choice.why, rehearsed=choice.rehearsed)
         return decision

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -53,6 +54,8 @@ BUSY = "{busy:worker is|workers are} busy"
 
 LOAD_DELAYS = 4
 """The offered load is averaged over this many start-up delays: no fleet could follow anything faster."""
+SEEN_ROUNDS = 100
+"""Rounds of which is known what another setting would have wanted, where that is followed now."""
 LOAD_ROUNDS = 5
 """And over at least this many rounds."""
 LAST_DELAYS = 100
@@ -98,14 +101,17 @@ class SloPolicy:
         """When, and how many had come by then."""
         self._start_delay: float | None = None
         self._recent = RecentMost(1.0)
+        self._seen: deque[tuple[int, int, int, float]] = deque(maxlen=SEEN_ROUNDS)
+        """In flight, waiting, ready slots and load of the last rounds: for the setting followed next."""
+        self._applied = first
         self._rule: ScalarRule | None = None
         self._within = (0.0, 0.0)
         self._keep = self._keep_last = 0.0
 
-    def follow(self, index: int, why: str) -> None:
+    def follow(self, index: int, why: str, *, rehearsed: bool = True) -> None:
         """Follow a setting of the family from the next decision on."""
         self.following = index
-        self._told = True
+        self._told = rehearsed
         self.why = why
         self._rejected = (Reason("other settings", escaped(why)),)
         self._rule = None
@@ -143,6 +149,7 @@ class SloPolicy:
         per_worker = snapshot.slots_per_worker
         present = snapshot.ready_slots
         slots, why = rule.need(in_flight, waiting, present, load, self._within)
+        self._seen.append((in_flight, waiting, present, load))
         wanted = -(-slots // per_worker)
         most, last = self._recent.update(wanted), self._last.update(min(1, wanted))
         busy = workers.busy - workers.draining
@@ -169,15 +176,22 @@ class SloPolicy:
         return Decision(desired_workers=number, steps=steps, rejected=self._rejected)
 
     def _apply(self, snapshot: Snapshot, signals: Signals) -> ScalarRule:
-        """Return the rule under the setting followed, for what is known now.
-
-        What was wanted lately stays: workers that another setting wanted go no sooner than its own.
-        """
+        """Return the rule under the setting followed, for what is known now."""
         setting = self.settings[self.following]
         self._rule = rule = ScalarRule.of(setting, snapshot.slo.seconds, signals.start_delay)
         self._within = self._services.within_one(rule.horizon, signals.mean)
         self._keep = setting.keep * signals.start_delay
-        self._recent.resize(self._keep / self._interval)
+        steps = self._keep / self._interval
+        if self._applied == self.following:
+            self._recent.resize(steps)
+        else:
+            # What this setting would have wanted lately stays, not what the one before did.
+            self._applied = self.following
+            self._recent = RecentMost(steps)
+            lately = max(0, len(self._seen) - math.ceil(steps) - 1)
+            for seen in islice(self._seen, lately, None):
+                slots, _ = rule.need(*seen, self._within)
+                self._recent.update(-(-slots // snapshot.slots_per_worker))
         # A start-up and a mean service that take longer than the objective make a cold start late.
         late = not self._told and signals.start_delay + signals.mean > snapshot.slo.seconds
         self._keep_last = LAST_DELAYS * signals.start_delay if late else 0.0

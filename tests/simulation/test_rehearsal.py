@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from concurrent.futures import Executor, Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,9 @@ from upswell.simulator.jobs import in_chunks
 from upswell.simulator.rehearsal import Caution, Rehearsal
 from upswell.simulator.rehearsed_policy import RehearsedPolicy
 from upswell.simulator.world import World
+
+if TYPE_CHECKING:
+    from upswell.simulator.outcome import SimulatedOutcome
 
 NEVER = Caution(gain=1.0)
 """Rehearse, but never change the setting."""
@@ -93,7 +96,7 @@ def test_a_change_of_setting_says_what_each_would_have_kept_and_cost() -> None:
     while not simulation.over:
         simulation.step()
     assert policy.policy.following != FIRST
-    assert "would have kept" in policy.policy.why
+    assert "uploads would have cost" in policy.policy.why
     assert "worker-hours" in policy.policy.why
 
 
@@ -162,9 +165,11 @@ def test_the_monitor_and_the_simulated_policy_choose_the_same_from_the_same_roun
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
     settings = Settings(slo="95% < 30s", min_workers=2, max_workers=12)
     world = World(slo=settings.objective, start_delay=10.0, initial_workers=20, min_workers=2, max_workers=20)
-    simulated = RehearsedPolicy(2.0, min_workers=2, max_workers=12)
+    cost = settings.start_cost
+    simulated = RehearsedPolicy(2.0, min_workers=2, max_workers=12, start_cost=cost)
     simulation = Simulation(in_chunks(arrivals, services), simulated, world)
-    monitored, rehearsals = SloPolicy(2.0), Rehearsals(2.0, executor=AtOnce(), clock=lambda: 0.0)
+    monitored = SloPolicy(2.0, start_cost=cost)
+    rehearsals = Rehearsals(2.0, executor=AtOnce(), clock=lambda: 0.0)
     chosen: list[tuple[str, str]] = []
     while not simulation.over:
         snapshot = simulation.observe()
@@ -178,3 +183,30 @@ def test_the_monitor_and_the_simulated_policy_choose_the_same_from_the_same_roun
     assert len({why for why, _ in chosen}) > 2
     # The monitor follows at the beginning of the next round what the simulated policy follows at once.
     assert [why for why, _ in chosen[:-1]] == [why for _, why in chosen[1:]]
+
+
+def test_a_fleet_that_starts_at_once_follows_bursts_calmly() -> None:
+    """The cautious first setting went from 4 workers to 21 and back to none within half a minute here."""
+    rng = np.random.default_rng(11)
+    bursts = [120 * number + rng.random(160) * 20 for number in range(6)]
+    arrivals = np.sort(np.concatenate([*bursts, rng.random(144) * 720]))
+    services = rng.exponential(2.0, len(arrivals)).clip(0.05, 20)
+    world = World(slo=Slo(0.95, 30.0), start_delay=0.14, decision_interval=1.0, max_workers=50)
+
+    def outcome(**options: Any) -> SimulatedOutcome:
+        return simulate(arrivals, services, RehearsedPolicy(1.0, max_workers=50, **options), world)
+
+    cautious, calm = outcome(caution=NEVER), outcome(start_cost=3.0)
+    assert calm.attainment >= 0.95
+    assert calm.cost < 0.9 * cautious.cost
+    assert calm.starts < 0.6 * cautious.starts
+    assert calm.scalings < 0.8 * cautious.scalings
+    assert calm.peak_workers < 0.7 * cautious.peak_workers
+    assert calm.starts < outcome().starts
+
+
+def test_workers_are_kept_for_what_a_start_takes_or_costs_whichever_is_more() -> None:
+    fast = Family(FAMILY, 30.0, 0.1, start_cost=2.0)
+    assert fast.keep_seconds[FIRST] == 2.0 * FAMILY[FIRST].keep
+    fast.set_start_delay(20.0)
+    assert fast.keep_seconds[FIRST] == 20.0 * FAMILY[FIRST].keep

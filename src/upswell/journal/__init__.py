@@ -7,6 +7,6 @@ its own. `points.py` condenses rounds for charts.
 
 from upswell.journal.kept import KeptByApp
 from upswell.journal.recorder import Journal, JournalReader
-from upswell.journal.rows import FailureRow, JournalEntry, ReportRow
+from upswell.journal.rows import ChoiceRow, FailureRow, JournalEntry, ReportRow
 
-__all__ = ["FailureRow", "Journal", "JournalEntry", "JournalReader", "KeptByApp", "ReportRow"]
+__all__ = ["ChoiceRow", "FailureRow", "Journal", "JournalEntry", "JournalReader", "KeptByApp", "ReportRow"]

@@ -21,7 +21,15 @@ import msgspec
 from upswell.errors import JournalError
 from upswell.journal.hours import SELECT_REASONS, HourCounter, select_totals, totals_of
 from upswell.journal.points import PointCounter, standing
-from upswell.journal.rows import SELECT_FAILURES, SELECT_REPORTS, FailureRow, JournalEntry, ReportRow
+from upswell.journal.rows import (
+    SELECT_CHOICES,
+    SELECT_FAILURES,
+    SELECT_REPORTS,
+    ChoiceRow,
+    FailureRow,
+    JournalEntry,
+    ReportRow,
+)
 from upswell.journal.schema import connect, upgrade
 from upswell.journal.writer import JournalBatch, Writer
 from upswell.settings import DECIDING
@@ -136,6 +144,13 @@ class JournalReader:
         )
         return [FailureRow(*row) for _, row in self._read(query, app, request_id, limit)]
 
+    def choice_at(self, app: str, at: float) -> ChoiceRow | None:
+        """Return the newest choice of a setting for an application that was made by then, or None."""
+        if not self._has("choices"):
+            return None
+        query = f"{SELECT_CHOICES} WHERE app_id = ? AND at <= ? ORDER BY at DESC LIMIT 1"
+        return next((ChoiceRow(*row) for _, row in self._read(query, app, at)), None)
+
     def _has(self, table: str) -> bool:
         """Return whether the file has a table: one of an earlier version may be without."""
         return bool(list(self._read("SELECT 1 FROM sqlite_schema WHERE name = ?", table)))
@@ -234,6 +249,15 @@ class Journal(JournalReader):
         """
         with _named_errors(self._path):
             self._writer.keep_settings([(app, _encode(dict(own)).decode()) for app, own in settings.items()])
+
+    def record_choices(self, choices: Sequence[ChoiceRow]) -> None:
+        """Hand over settings that were chosen.
+
+        Raises:
+            JournalError: they cannot be written.
+        """
+        with _named_errors(self._path):
+            self._writer.keep_choices(list(choices))
 
     def flush(self, timeout: float = 10.0) -> None:
         """Wait until what was recorded is written, or was given up."""

@@ -49,6 +49,24 @@ class FailureRow(Struct, frozen=True, gc=False):
     reason: str
 
 
+class ChoiceRow(Struct, frozen=True, gc=False):
+    """A setting that the slo policy was told to follow, and what all of them would have cost and missed."""
+
+    app_id: str
+    at: float
+    chosen: int
+    """Index in the policy's family of settings; `before` likewise."""
+    before: int
+    setting: str
+    why: str
+    uploads: float
+    allowed: float
+    """Late uploads among them that the objective allows."""
+    costs: bytes
+    """Worker-seconds of each setting, single precision; `late` likewise uploads."""
+    late: bytes
+
+
 class ReasonCount(Struct, frozen=True, gc=False):
     """How often something happened in an hour for one reason: a failure, or a decision."""
 
@@ -74,3 +92,5 @@ ADD_REASON = (
     f"{_insert('reasons', ReasonCount)} ON CONFLICT (hour, app_id, what, reason)"
     " DO UPDATE SET count = count + excluded.count"
 )
+SELECT_CHOICES = _select("choices", ChoiceRow)
+INSERT_CHOICE = _insert("choices", ChoiceRow)

@@ -173,6 +173,24 @@ MIGRATIONS = (
         CREATE INDEX changes_of_app ON decisions (app_id, at) WHERE changed
         """
     ),
+    Migration(
+        """
+        CREATE TABLE choices (                     -- the columns are the fields of journal.ChoiceRow
+            id INTEGER PRIMARY KEY,
+            app_id TEXT NOT NULL,
+            at REAL NOT NULL,
+            chosen INTEGER NOT NULL,
+            before INTEGER NOT NULL,
+            setting TEXT NOT NULL,
+            why TEXT NOT NULL,
+            uploads REAL NOT NULL,
+            allowed REAL NOT NULL,
+            costs BLOB NOT NULL,                   -- 4 bytes a setting, little-endian
+            late BLOB NOT NULL
+        );
+        CREATE INDEX choices_of_app ON choices (app_id, at)
+        """
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -10,14 +10,22 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from msgspec import Struct
 from msgspec.structs import astuple
 
 from upswell.journal.hours import ADD_HOUR, HourSums
 from upswell.journal.points import ADD_POINT, BYTES_A_POINT, FORGET_POINTS, SHARES, STEPS, Standing
-from upswell.journal.rows import ADD_REASON, INSERT_FAILURE, INSERT_REPORT, FailureRow, ReportRow
+from upswell.journal.rows import (
+    ADD_REASON,
+    INSERT_CHOICE,
+    INSERT_FAILURE,
+    INSERT_REPORT,
+    ChoiceRow,
+    FailureRow,
+    ReportRow,
+)
 from upswell.journal.schema import connect, migrate
 
 if TYPE_CHECKING:
@@ -40,7 +48,8 @@ _FORGET_LATEST = "DELETE FROM latest WHERE at < (SELECT at FROM latest ORDER BY 
 
 _FORGET_HOURS = "DELETE FROM {} WHERE hour < (SELECT hour FROM {} ORDER BY hour DESC LIMIT 1 OFFSET ?)"
 _FORGET_FAILURES = "DELETE FROM failures WHERE id <= (SELECT max(id) FROM failures) - ?"
-_BYTES_AN_HOUR, _BYTES_A_FAILURE = 1000, 5000
+_FORGET_CHOICES = "DELETE FROM choices WHERE id <= (SELECT max(id) FROM choices) - ?"
+_BYTES_AN_HOUR, _BYTES_A_FAILURE, _BYTES_A_CHOICE = 1000, 5000, 20_000
 """The journal's bytes for each row of these tables that may stay: they fill at most a third of it."""
 
 
@@ -63,9 +72,9 @@ class Writer:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._batches: queue.SimpleQueue[JournalBatch | list[tuple[str, str]] | threading.Event] = (
-            queue.SimpleQueue()
-        )
+        self._batches: queue.SimpleQueue[
+            JournalBatch | list[tuple[str, str]] | list[ChoiceRow] | threading.Event
+        ] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._problem = ""
@@ -119,8 +128,10 @@ class Writer:
             try:
                 if isinstance(batch, JournalBatch):
                     self._write(batch)
+                elif batch and isinstance(batch[0], ChoiceRow):
+                    self._write_choices(cast("list[ChoiceRow]", batch))
                 else:
-                    self._write_settings(batch)
+                    self._write_settings(cast("list[tuple[str, str]]", batch))
             except sqlite3.Error as error:
                 self._problem = str(error)
 
@@ -142,6 +153,19 @@ class Writer:
             self._write_settings(rows)
         else:
             self._batches.put(rows)
+
+    def keep_choices(self, rows: list[ChoiceRow]) -> None:
+        """Write what settings were chosen, after the batches put so far."""
+        if self._thread is None:
+            self._write_choices(rows)
+        else:
+            self._batches.put(rows)
+
+    def _write_choices(self, rows: list[ChoiceRow]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany(INSERT_CHOICE, map(astuple, rows))
+        self._connection.execute(_FORGET_CHOICES, (self._max_bytes // _BYTES_A_CHOICE,))
+        self._connection.execute("COMMIT")
 
     def _write_settings(self, rows: list[tuple[str, str]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")

@@ -56,6 +56,7 @@ class OracleResult(Struct, frozen=True, kw_only=True):
 class _Goal(Struct, frozen=True):
     objective: float
     start_delay: float
+    start_cost: float
     step: float
 
 
@@ -158,6 +159,7 @@ def replay(
     *,
     objective: float,
     start_delay: float,
+    start_cost: float = 0.0,
 ) -> tuple[float, int]:
     """Return (cost, late uploads) of real uploads under a schedule of (instant, workers from then on).
 
@@ -179,7 +181,7 @@ def replay(
                 cost -= back - now
             else:
                 back = now
-                cost += start_delay
+                cost += start_delay + start_cost
             heappush(free, back)
         while len(free) > wanted:
             out = heappop(free)
@@ -207,6 +209,7 @@ def oracle(
     objective: float,
     share: float,
     start_delay: float,
+    start_cost: float = 0.0,
     step: float | None = None,
     rounds: int = 8,
 ) -> OracleResult:
@@ -218,6 +221,7 @@ def oracle(
         objective: seconds within which an upload must be answered.
         share: of the uploads that must.
         start_delay: seconds of start-up that each start is billed.
+        start_cost: seconds of a worker that a start costs beyond that.
         step: seconds of one step of the schedule; by default a sixteenth of the objective.
         rounds: bisections of the response time in the curves.
 
@@ -230,7 +234,7 @@ def oracle(
     best: OracleResult | None = None
     step = step or objective / 16
     for _ in range(_REFINEMENTS):
-        best = _search(arrivals, services, share, _Goal(objective, start_delay, step), rounds)
+        best = _search(arrivals, services, share, _Goal(objective, start_delay, start_cost, step), rounds)
         if best.attainment >= share:
             break
         step /= 2  # uploads shorter than a step fall between two of them
@@ -268,20 +272,28 @@ def _search(arrivals: Floats, services: Floats, share: float, goal: _Goal, round
 
 def _try(arrivals: Floats, services: Floats, aim: float, goal: _Goal) -> OracleResult:
     step, objective, start_delay = goal.step, goal.objective, goal.start_delay
+    paid = (start_delay + goal.start_cost) / step
     begin = float(np.floor(arrivals[0] / step) * step)
     end = float((arrivals + np.maximum(aim, services)).max())
     times = begin + step * np.arange(int(np.ceil((end - begin) / step)) + 2, dtype=np.float64)
     earliest = work_curve(times, arrivals, services)
     latest = work_curve(times, arrivals + np.maximum(aim - services, 0.0), services)
     low, high = _whole(latest / step, earliest / step)
-    unit = _unit(low, high, start_delay / step)
+    unit = _unit(low, high, paid)
     if unit > 1:
         low, high = _whole(latest / (step * unit), earliest / (step * unit))
-    fluid, workers = cheapest_path(low, high, start_delay / step)
+    fluid, workers = cheapest_path(low, high, paid)
     instants = np.flatnonzero(np.diff(workers, prepend=0))
     changes = [(float(times[i]), int(workers[i]) * unit) for i in instants]
     changes.append((float(times[len(workers)]), 0))
-    cost, late = replay(arrivals, services, changes, objective=objective, start_delay=start_delay)
+    cost, late = replay(
+        arrivals,
+        services,
+        changes,
+        objective=objective,
+        start_delay=start_delay,
+        start_cost=goal.start_cost,
+    )
     return OracleResult(
         cost=cost,
         lower_bound=fluid * step * unit,

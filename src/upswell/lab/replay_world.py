@@ -67,6 +67,7 @@ def replay_setup(
     world = World(
         slo=_objective(newest.slo, slo, share),
         start_delay=start_delay,
+        start_cost=settings.start_cost,
         slots=newest.slots_per_worker,
         initial_workers=began.workers.ready + began.workers.starting,
         min_workers=settings.min_workers,

@@ -227,7 +227,8 @@ def _settled(traffic: Traffic, world: World, choice: Choice) -> tuple[Choice, Wo
 def _r(outcome: SimulatedOutcome, world: World, best: OracleResult | None) -> float | None:
     if best is None:
         return None
-    return score(outcome.cost, best.cost / world.slots, outcome.attainment, world.slo.share)
+    cost = outcome.cost + world.start_cost * outcome.starts
+    return score(cost, best.cost / world.slots, outcome.attainment, world.slo.share)
 
 
 def _curve(simulation: Simulation, outcome: SimulatedOutcome) -> tuple[tuple[float, float], ...]:
@@ -274,6 +275,7 @@ def clairvoyant(traffic: Traffic, world: World, possible: float) -> Bound:
         objective=slo.seconds,
         share=slo.share,
         start_delay=world.start_delay,
+        start_cost=world.start_cost,
     )
     return Bound(result=result)
 

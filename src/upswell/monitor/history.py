@@ -55,7 +55,7 @@ def rounds(app_id: str, past: History, settings: Settings) -> Iterator[tuple[Sna
     finishes, responses, services = ended[order], (ended - arrived)[order].clip(0), service[order]
     arrivals, begins = np.sort(arrived), np.sort(ended - service)
     interval = settings.decision_interval
-    policy = SloPolicy(interval)
+    policy = SloPolicy(interval, start_cost=settings.start_cost)
     begin, done = float(arrivals[0]), 0
     for number in range(1, math.ceil((float(finishes[-1]) - begin) / interval) + 1):
         now = begin + number * interval

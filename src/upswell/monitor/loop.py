@@ -34,6 +34,7 @@ from upswell.messages import ScaleRequest, decode, encode
 from upswell.monitor.alarms import Alarms
 from upswell.monitor.applications import Applications
 from upswell.monitor.by_hand import OrdersByHand
+from upswell.monitor.choices import choice_row
 from upswell.monitor.depth_queries import DepthQueries
 from upswell.monitor.epochs import Epochs
 from upswell.monitor.intake import Intake
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from upswell.monitor.applications import Watched
     from upswell.monitor.intake import Clock
     from upswell.settings import Settings
+    from upswell.simulator.application_rehearsal import SettingChoice
 
     OnDecision = Callable[[Snapshot, Decision], None]
     Opinion = tuple[Watched, Snapshot, Decision]
@@ -362,7 +364,7 @@ class Monitor:
     def decide(self, now: float) -> list[JournalEntry]:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
         self.applications.tidy(now)
-        self._rehearsals.follow()
+        self._record_choices(self._rehearsals.follow(), now)
         # Without a limit over all, one application after the other: what it needs is in the cache once.
         opinions = (self._opinion(app_id, watched, now) for app_id, watched in self.applications)
         entries = [self._conclude(*opinion, now) for opinion in self._limited(opinions)]
@@ -428,6 +430,15 @@ class Monitor:
             decision=decision,
             bill=watched.ledger.observe(snapshot),
         )
+
+    def _record_choices(self, choices: list[SettingChoice], now: float) -> None:
+        """Hand settings that were chosen to the journal, with what all would have cost."""
+        if self._journal is None or not choices:
+            return
+        try:
+            self._journal.record_choices([choice_row(choice, now) for choice in choices])
+        except JournalError as error:
+            _log.error("monitor.journal_failed", error=error)
 
     def _ask_policy(self, app_id: str, watched: Watched, snapshot: Snapshot) -> Decision:
         """Return the policy's decision, or a hold: where it fails, nothing was heard, or there is none."""

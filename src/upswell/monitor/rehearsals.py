@@ -142,6 +142,7 @@ class Rehearsals:
                 interval=settings.decision_interval,
                 min_workers=settings.min_workers,
                 max_workers=settings.max_workers,
+                start_cost=settings.start_cost,
             )
             self._policies[app_id], self._objectives[app_id] = policy, settings.slo
             if past is not None:
@@ -185,8 +186,9 @@ class Rehearsals:
         self._policies.pop(app_id, None)
         self._objectives.pop(app_id, None)
 
-    def follow(self) -> None:
-        """Let each policy follow what was found best since the last call."""
+    def follow(self) -> list[SettingChoice]:
+        """Let each policy follow what was found best since the last call; return what was."""
+        followed: list[SettingChoice] = []
         while self._choices:
             choice = self._choices.popleft()
             if choice.app_id not in self._policies:  # forgotten meanwhile
@@ -196,7 +198,10 @@ class Rehearsals:
             if choice.rehearsed:
                 slo = self._objectives[choice.app_id]
                 self._fresh[choice.app_id] = KeptChoice(slo, policy.settings[choice.index], choice.why)
-            _log.info("rehearsal.chosen", app=choice.app_id, reason=choice.why)
+            followed.append(choice)
+            if choice.index != choice.before:
+                _log.info("rehearsal.chosen", app=choice.app_id, reason=choice.why)
+        return followed
 
     def work(self) -> None:
         """Begin to rehearse what was noted, unless the last piece of work is still under way."""

@@ -183,6 +183,16 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             app=True,
         ),
     ] = 0
+    start_cost: Annotated[
+        float,
+        Meta(ge=0, le=1e6),
+        Setting(
+            "Seconds of a worker that a start costs beyond the time it takes: processor, image, a pod's life. The slo policy weighs it against idle workers, so a fleet that starts fast stays calm. Default: what a process worker takes of a processor until it is ready (0.4 s), and as much again for those who start and stop it.",
+            app=True,
+            decides=True,
+            flags=DECIDES,
+        ),
+    ] = 0.8
     price_per_worker_hour: Annotated[
         float,
         Meta(ge=0, le=1e6),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from upswell.simulator.rehearsal import CAUTION, HEADER, Rehearsal, packed
+from upswell.simulator.rehearsal import CAUTION, HEADER, Frontier, Rehearsal, packed
 
 if TYPE_CHECKING:
     from array import array
@@ -29,6 +29,8 @@ _WAITING_SECONDS = 240.0
 _ROUNDS_AT_ONCE = 10
 TRAFFIC_ROUNDS = 100
 """Over which traffic is averaged."""
+_CONFIRMED_EVERY = 3600.0
+"""Seconds after which a choice that has not changed is told again, with what is known by then."""
 
 
 class SettingChoice(Struct, frozen=True):
@@ -39,6 +41,10 @@ class SettingChoice(Struct, frozen=True):
     why: str
     rehearsed: bool = True
     """Whether enough uploads were rehearsed for it; else it rests on what is known of other traffic."""
+    before: int = 0
+    """Followed until now; the same index where the choice was only confirmed."""
+    frontier: Frontier | None = None
+    """What every setting would have cost and missed; None before anything was rehearsed."""
 
 
 def has_uploads(snapshot: Snapshot) -> bool:
@@ -58,6 +64,7 @@ class ApplicationRehearsal:
         interval: seconds between two rounds.
         min_workers: that a shadow fleet keeps.
         max_workers: that a shadow fleet may have.
+        start_cost: seconds of a worker that a start costs beyond the time it takes.
         caution: how the choice weighs cost against lateness.
     """
 
@@ -71,6 +78,7 @@ class ApplicationRehearsal:
         interval: float,
         min_workers: int,
         max_workers: int,
+        start_cost: float = 0.0,
         caution: Caution = CAUTION,
     ) -> None:
         self.app_id = app_id
@@ -79,7 +87,9 @@ class ApplicationRehearsal:
         self._family, self._following = family, following
         self._slo, self._interval, self._caution = slo, interval, caution
         self._min_workers, self._max_workers = min_workers, max_workers
+        self._start_cost = start_cost
         self._begun = self._rehearsed = False
+        self._told_at = -math.inf
         self.rehearsal: Rehearsal | None = None
         """None before the first round."""
         self._past: Iterator[tuple[Snapshot, Signals]] | None = None
@@ -119,10 +129,18 @@ class ApplicationRehearsal:
         before, newly = self._following, rehearsal.ready and not self._rehearsed
         self._following = rehearsal.choose(before)
         self._rehearsed = self._rehearsed or newly
-        if self._following == before and not newly:
+        confirm = rehearsal.now >= self._told_at + _CONFIRMED_EVERY
+        if self._following == before and not newly and not confirm:
             return None
-        why = rehearsal.compared(self._following, before)
-        return SettingChoice(self.app_id, self._following, why, self._rehearsed)
+        self._told_at = rehearsal.now
+        return SettingChoice(
+            self.app_id,
+            self._following,
+            rehearsal.compared(self._following, before),
+            self._rehearsed,
+            before,
+            rehearsal.frontier(),
+        )
 
     def _next(self) -> array[float] | None:
         if self._past is not None:
@@ -147,6 +165,7 @@ class ApplicationRehearsal:
                 workers=min(self._max_workers, max(self._min_workers, int(ready))),
                 min_workers=self._min_workers,
                 max_workers=self._max_workers,
+                start_cost=self._start_cost,
                 caution=self._caution,
             )
         if self._skipped:

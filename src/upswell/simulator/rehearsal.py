@@ -8,8 +8,8 @@ report comes. It reads snapshots only: nothing is known before the monitor knows
 The choice. A setting's score is its cost, times (late uploads / allowed ones) squared where these are more:
 that of `lab/score.py`, with twice the weight on lateness. What was seen is added to what was expected before
 (`prior.py`), which counts as much as a few late uploads do: the first choice needs no data, and each upload
-makes it more this traffic's own. Late uploads are counted most of a standard deviation higher. How many are
-allowed depends on how the real uploads fared: an error budget. A change must gain 1.5 %.
+makes it more this traffic's own. Late uploads are counted one standard deviation higher. How many are
+allowed depends on how the real uploads fared: an error budget. A change must gain 2 %.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Caution(Struct, frozen=True, kw_only=True):
     """How the choice weighs cost against lateness; none of it depends on the traffic."""
 
-    deviations: float = 0.75
+    deviations: float = 1.0
     """Standard deviations added to the late uploads counted."""
     exponent: float = 2.0
     """Weight of missing the objective; 1 is the score's own."""
@@ -46,7 +46,7 @@ class Caution(Struct, frozen=True, kw_only=True):
     least_budget: float = 0.3
     most_budget: float = 1.3
     """Bounds of the factor by which the real uploads' lateness changes the allowed one."""
-    gain: float = 0.015
+    gain: float = 0.02
     """Least gain for which a setting is left."""
     prior: float = 6.0
     """Late uploads allowed, as evidence: what the prior counts for."""
@@ -96,6 +96,18 @@ def shadow_fleets() -> type[Shadows]:
     return CompiledShadows
 
 
+class Frontier(Struct, frozen=True, gc=False):
+    """What the rehearsed uploads would have cost and missed under each setting; entry i is setting i's."""
+
+    uploads: float
+    """Rehearsed; old ones count less."""
+    allowed: float
+    """Late uploads among them that the objective allows."""
+    costs: tuple[float, ...]
+    """Worker-seconds, with what the starts cost."""
+    late: tuple[float, ...]
+
+
 class Rehearsal:
     """The shadows of one application and the choice among them."""
 
@@ -111,9 +123,10 @@ class Rehearsal:
         workers: int,
         min_workers: int = 0,
         max_workers: int,
+        start_cost: float = 0.0,
         caution: Caution = CAUTION,
     ) -> None:
-        self._caution = caution
+        self._caution, self._start_cost = caution, start_cost
         self._allowed = 1 - share
         self._objective, self._interval = objective, interval
         self._bundle = self._bundled(start_delay)
@@ -126,9 +139,11 @@ class Rehearsal:
         self._services = Services()
         self._means: Means | None = None
         self._number = 0
+        self.now = -math.inf
+        """The newest instant rehearsed."""
         self._really_late = 0.0
         # A family of its own: the policy's may change its mind about the start-up delay meanwhile.
-        self.family = Family(settings, objective, start_delay)
+        self.family = Family(settings, objective, start_delay, start_cost)
         self._prior = self._expected(start_delay)
         self.shadows = shadow_fleets()(
             self.family,
@@ -189,6 +204,7 @@ class Rehearsal:
             before = self._rounds[0][0] - self._interval
             bundle = [self._rounds.popleft() for _ in range(self._bundle)]
             now, _, _, load = bundle[-1][:4]
+            self.now = now
             newest = self._number - len(self._rounds)
             uploads = array("d")
             for number in range(newest - self._bundle + 1, newest + 1):
@@ -236,25 +252,40 @@ class Rehearsal:
         cost = expected.cost
         if shadows.count:
             # The prior is what its uploads would have cost, had they cost here what these did.
-            unit = float(np.median(shadows.cost / expected.cost)) / shadows.count
-            cost = shadows.cost + unit * caution.prior / self._allowed * expected.cost
+            paid = self._paid()
+            unit = float(np.median(paid / expected.cost)) / shadows.count
+            cost = paid + unit * caution.prior / self._allowed * expected.cost
         return cost * np.maximum(1.0, late / (budget * allowed)) ** caution.exponent
+
+    def _paid(self) -> Floats:
+        """Return each shadow's worker-seconds, with what its starts cost beyond their time."""
+        return self.shadows.cost + self._start_cost * self.shadows.starts
+
+    def frontier(self) -> Frontier | None:
+        """Return what every setting would have cost and missed; None before an upload was rehearsed."""
+        shadows = self.shadows
+        if not shadows.count:
+            return None
+        allowed = self._allowed * shadows.count
+        return Frontier(shadows.count, allowed, tuple(self._paid().tolist()), tuple(shadows.late.tolist()))
 
     def compared(self, chosen: int, before: int) -> str:
         """Return the sentence that explains a choice."""
-        shadows = self.shadows
+        shadows, settings = self.shadows, self.family.settings
         if not shadows.count:
-            setting = self.family.settings[chosen]
-            return f"nothing rehearsed yet: this setting ({setting}) did best on other traffic"
+            return f"nothing rehearsed yet: this setting ({settings[chosen]}) did best on other traffic"
+        paid = self._paid()
 
-        def kept_at(index: int) -> str:
-            kept = 1 - shadows.late[index] / shadows.count
-            return f"{kept:.2%} at {shadows.cost[index] / 3600:.3g} worker-hours"
+        def cost(index: int) -> str:
+            return f"{paid[index] / 3600:.3g} worker-hours with {shadows.late[index]:,.0f} late"
 
+        uploads = f"the last {shadows.count:,.0f} uploads would have cost"
+        allowed = f"{self._allowed * shadows.count:,.0f} may be late"
+        if chosen == before:
+            return f"{uploads} {cost(chosen)} under this setting ({settings[chosen]}); {allowed}"
         return (
-            f"in the last {shadows.count:.0f} uploads this setting ({self.family.settings[chosen]}) "
-            f"would have kept "
-            f"{kept_at(chosen)}; the one before: {kept_at(before)}"
+            f"{uploads} {cost(chosen)} under this setting ({settings[chosen]}), "
+            f"{cost(before)} under the one before ({settings[before]}); {allowed}"
         )
 
 

@@ -26,6 +26,7 @@ class RehearsedPolicy:
         interval: seconds between two decisions.
         min_workers: that the fleet keeps.
         max_workers: that the fleet may have.
+        start_cost: seconds of a worker that a start costs beyond the time it takes.
         caution: how the choice weighs cost against lateness.
         settings: the family that is rehearsed.
         first: index of the setting that is followed until the first choice.
@@ -37,13 +38,15 @@ class RehearsedPolicy:
         *,
         min_workers: int = 0,
         max_workers: int = 500,
+        start_cost: float = 0.0,
         caution: Caution = CAUTION,
         settings: tuple[StaffingSetting, ...] = FAMILY,
         first: int = FIRST,
     ) -> None:
         self._interval, self._caution = interval, caution
         self._min_workers, self._max_workers = min_workers, max_workers
-        self.policy = SloPolicy(interval, settings, first)
+        self._start_cost = start_cost
+        self.policy = SloPolicy(interval, settings, first, start_cost=start_cost)
         self.stage: ApplicationRehearsal | None = None
         """None before the first upload."""
 
@@ -62,6 +65,7 @@ class RehearsedPolicy:
                 interval=self._interval,
                 min_workers=self._min_workers,
                 max_workers=self._max_workers,
+                start_cost=self._start_cost,
                 caution=self._caution,
             )
         self.stage.note(snapshot, policy.signals)

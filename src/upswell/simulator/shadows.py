@@ -69,7 +69,7 @@ class Shadows:
         self._cohorts: list[tuple[float, Ints, Ints]] = []
         """Slots that were asked for: when they will be ready, how many of each row, and for its standby."""
         self._asleep = 0
-        self._recent = RecentMaximum(family.keep * family.start_delay / interval, max_workers)
+        self._recent = RecentMaximum(family.keep_seconds / interval, max_workers)
         self._arrivals: Floats = np.full(1, np.inf)
         self._services: Floats = np.zeros(1)
         self._heads = np.zeros(rows, dtype=np.int32)
@@ -137,7 +137,7 @@ class Shadows:
         """Take the start-up delay as measured from now on, and another interval between two decisions."""
         self._interval = interval
         self._family.set_start_delay(start_delay)
-        self._recent.resize(self._family.keep * start_delay / self._interval)
+        self._recent.resize(self._family.keep_seconds / self._interval)
 
     def forget_waiting(self) -> None:
         """Drop the uploads that wait: rounds are missing before the next one."""

@@ -20,6 +20,8 @@ class World(Struct, frozen=True, kw_only=True):
 
     slo: Slo
     start_delay: StartDelay = 30.0
+    start_cost: float = 0.0
+    """Seconds of a worker that a start costs beyond the time it takes. It is part of R, not of the cost."""
     stop_delay: float = 0.0
     """Seconds that a drained worker is still billed after its last upload: it disconnects and exits."""
     slots: int = 1
@@ -79,6 +81,7 @@ class World(Struct, frozen=True, kw_only=True):
         if not callable(self.start_delay) and self.start_delay < 0:
             raise SettingsError(f"start_delay must be >= 0 s, got {self.start_delay:g}")
         for name, number, below in (
+            ("start_cost", self.start_cost, math.inf),
             ("stop_delay", self.stop_delay, math.inf),
             ("report_lag", self.report_lag, math.inf),
             ("late_by", self.late_by, math.inf),

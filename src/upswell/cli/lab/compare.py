@@ -58,9 +58,10 @@ def command(  # noqa: PLR0917 - click passes them by name
 ) -> None:
     """Simulate every policy on the same uploads in virtual time, and show its attainment and cost.
 
-    R is the cost relative to a clairvoyant fleet, multiplied by the late share relative to the allowed share
-    if that was exceeded; 1 is perfect. "each" is the cost of one upload in time: worker-seconds, or money
-    with --price. A run is billed until its last worker has gone, at most ten minutes after the last upload.
+    R is the cost, with what the starts cost, relative to a clairvoyant fleet, multiplied by the late share
+    relative to the allowed share if that was exceeded; 1 is perfect. "each" is the cost of one upload in
+    time: worker-seconds, or money with --price. A run is billed until its last worker has gone, at most ten
+    minutes after the last upload.
     """
     choices = choose_all(policies, with_rules=bool(house.settings.rules_file))
     traffic = read_traffic(source)
@@ -157,6 +158,7 @@ def figures(run: Run, price: float) -> dict[str, Any]:
         "p99": outcome.p99,
         "peak_workers": outcome.peak_workers,
         "scalings": outcome.scalings,
+        "starts": outcome.starts,
         "worker_seconds": outcome.cost,
         **each_json(run.bill, price),
         "late": outcome.late,

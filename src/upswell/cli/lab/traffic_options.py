@@ -58,8 +58,10 @@ def traffic_options() -> Callable[[Command], Command]:
                 seed=given["seed"],
             )
             _check(source)
+            start_cost = given.pop("start_cost")
             world = World(
                 slo=slo,
+                start_cost=start_cost,
                 start_delay=given.pop("start_delay"),
                 slots=given.pop("slots"),
                 initial_workers=given.pop("initial"),
@@ -69,7 +71,9 @@ def traffic_options() -> Callable[[Command], Command]:
             )
             world.check()
             settings = Settings(
-                rules_file=given.pop("rules_file") or "", price_per_worker_hour=given.pop("price")
+                rules_file=given.pop("rules_file") or "",
+                price_per_worker_hour=given.pop("price"),
+                start_cost=start_cost,
             )
             house = House(settings, given.pop("wrappers"))
             return function(source=source, world=world, house=house, **given)
@@ -187,6 +191,14 @@ def _options() -> list[Callable[[Any], Any]]:
             default=0.0,
             callback=finite,
             help="Price of a worker per hour; costs are then shown in your currency.",
+        ),
+        click.option(
+            "--start-cost",
+            type=click.FloatRange(0),
+            default=Settings().start_cost,
+            show_default=True,
+            callback=finite,
+            help="Seconds of a worker that a start costs beyond its time: for slo, the clairvoyant and R.",
         ),
         click.option(
             "--wrappers/--bare",

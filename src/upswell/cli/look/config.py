@@ -8,12 +8,15 @@ import click
 import msgspec
 
 from upswell import events
+from upswell.analysis.cold_start import cold_start
 from upswell.cli.connection import run
 from upswell.cli.help import CommandGroup
+from upswell.cli.journals import journal_path
 from upswell.cli.look.running_settings import differences
 from upswell.cli.options import config_option, load_settings
 from upswell.fleets.registry import REGISTRY as FLEETS
 from upswell.handlers.registry import check_handler
+from upswell.journal import JournalReader
 from upswell.policies.registry import policy_for
 from upswell.safe import safe
 from upswell.settings import SETTINGS, Settings, variable
@@ -51,6 +54,8 @@ def check(config: str | None, as_json: bool, explain: bool, offline: bool) -> No
         policy_for(own)  # also reads the rules file
     for overlap in overlapping_destinations(settings):
         click.echo(f"warning: {overlap}", err=True)
+    for sentence in _cold_starts(settings):
+        click.echo(f"warning: {sentence}", err=True)
     events.configure(level="error")  # that the broker is away is told once, below
     for difference in [] if offline else run(differences(settings)):
         click.echo(f"warning: {difference}", err=True)
@@ -66,6 +71,16 @@ def check(config: str | None, as_json: bool, explain: bool, offline: bool) -> No
         click.echo(f"{name:<{width}}  {_text(value):<{value_width}}  ({origin})")
         if explain:
             click.echo(f"{'':<{width}}  {text} [{environment}]")
+
+
+def _cold_starts(settings: Settings) -> Iterator[str]:
+    """Give what is out of reach for each application, by the start-up that the journal last measured."""
+    journal = JournalReader(journal_path(settings))
+    for app in settings.apps:
+        latest = journal.latest(app)
+        sentence = cold_start(settings.for_app(app), latest.snapshot.start_delay if latest else None)
+        if sentence:
+            yield f"{app}: {sentence}"
 
 
 def _rows(settings: Settings) -> Iterator[tuple[str, Any, str, str]]:

@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 
 from upswell.analysis.sentence import headline, quantities, told
 from upswell.cli.journals import application, open_journal, parse_time
+from upswell.cli.look.choice_view import choice_lines, numbers
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted, duration, moment, number, seconds, wrapped
 from upswell.errors import JournalError
@@ -18,7 +19,7 @@ from upswell.safe import safe
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
-    from upswell.journal import JournalEntry
+    from upswell.journal import JournalEntry, JournalReader
     from upswell.settings import Settings
 
 
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     help="2026-11-24T14:03:20 (local unless it has a zone), 14:03:20, -5min, seconds since 1970, or latest.",
 )
 @app_option(required=False, help="Application; optional if the journal has only one.")
+@click.option("--choice", is_flag=True, help="Show what slo follows, and what all its settings would cost.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_settings("explain", quiet="warning")
-def command(journal: str | None, at: str, app: str | None, settings: Settings, as_json: bool) -> None:
+def command(  # noqa: PLR0917 - click passes them by name
+    journal: str | None, at: str, app: str | None, settings: Settings, choice: bool, as_json: bool
+) -> None:
     """Explain the decision in force at TIME.
 
     It reads JOURNAL: its file, or a state folder (default: state_dir).
@@ -44,6 +48,9 @@ def command(journal: str | None, at: str, app: str | None, settings: Settings, a
     newest = reader.latest(app)
     assert newest is not None  # the journal has this application
     instant = parse_time(at, newest.at, time.time())
+    if choice:
+        _show_choice(reader, app, instant, as_json=as_json)
+        return
     entry = reader.decision_at(app, instant)
     if entry is None:
         oldest = reader.oldest(app)
@@ -54,6 +61,22 @@ def command(journal: str | None, at: str, app: str | None, settings: Settings, a
         return
     for line in explanation(entry, instant):
         click.echo(wrapped(line))
+
+
+def _show_choice(reader: JournalReader, app: str, instant: float, *, as_json: bool) -> None:
+    row = reader.choice_at(app, instant)
+    if row is None:
+        raise JournalError(
+            f"no choice of a setting for {app} by {moment(instant)}: only the policy slo makes one, "
+            "once uploads have come"
+        )
+    if as_json:
+        click.echo(
+            msgspec.json.encode({**asdict(row), "costs": numbers(row.costs), "late": numbers(row.late)})
+        )
+        return
+    for line in choice_lines(row):
+        click.echo(line)
 
 
 def explanation(entry: JournalEntry, instant: float) -> list[str]:

@@ -14,6 +14,7 @@ import click
 import msgspec
 from msgspec import Struct
 
+from upswell.analysis.cold_start import cold_start
 from upswell.analysis.decision import BY_HAND
 from upswell.analysis.sentence import told
 from upswell.broker import QueueDepth, topology
@@ -63,6 +64,8 @@ class AppState(Struct, frozen=True, kw_only=True):
     decisions: list[JournalEntry]
     price_per_worker_hour: float = 0.0
     currency: str = ""
+    cold_start: str = ""
+    """Why an upload that finds no worker is late whatever is decided; empty where it need not be."""
     old: bool = False
     """Whether the newest decision is older than a monitor that works would let it become."""
 
@@ -128,6 +131,7 @@ async def _look_at(
         decisions=journal.decisions(app, limit=DECISIONS, changed_only=True),
         price_per_worker_hour=settings.for_app(app).price_per_worker_hour,
         currency=settings.for_app(app).currency,
+        cold_start=cold_start(settings.for_app(app), latest.snapshot.start_delay if latest else None),
         old=latest is not None
         and time.time() - latest.at > max(LEAST_OLD_SECONDS, OLD_INTERVALS * settings.decision_interval),
     )
@@ -180,6 +184,8 @@ def problems(state: AppState, now: float) -> list[StatusProblem]:
     if state.dead:
         how = f"upswell dead list --app {state.app_id}"
         found.append(StatusProblem(f"{counted(state.dead, 'dead upload')}, see: {how}"))
+    if state.cold_start:
+        found.append(StatusProblem(state.cold_start, warning=True))
     if state.unheard:
         found.append(StatusProblem(f"{counted(state.unheard, 'consumer')} without a status", warning=True))
     return found

@@ -18,7 +18,7 @@ from upswell.analysis.decision import Decision, Reason, Step
 from upswell.analysis.sentence import escaped
 from upswell.policies.slo.scalar_staffing import RecentMost, ScalarRule
 from upswell.policies.slo.slo_formula import ASSUMED_SHARE, MOST_SLOTS, service_time
-from upswell.policies.slo.staffing import FAMILY, FIRST, Services, family_with
+from upswell.policies.slo.staffing import FAMILY, FIRST, Services, family_with, kept_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,12 +81,18 @@ class SloPolicy:
         interval: seconds between two decisions.
         settings: the family.
         first: which of them is followed until another is chosen.
+        start_cost: seconds of a worker that a start costs beyond the time it takes.
     """
 
     def __init__(
-        self, interval: float = 2.0, settings: tuple[StaffingSetting, ...] = FAMILY, first: int = FIRST
+        self,
+        interval: float = 2.0,
+        settings: tuple[StaffingSetting, ...] = FAMILY,
+        first: int = FIRST,
+        *,
+        start_cost: float = 0.0,
     ) -> None:
-        self._interval = interval
+        self._interval, self._start_cost = interval, start_cost
         self.settings = settings
         self.following = first
         self._told = False
@@ -180,9 +186,10 @@ class SloPolicy:
         setting = self.settings[self.following]
         self._rule = rule = ScalarRule.of(setting, snapshot.slo.seconds, signals.start_delay)
         self._within = self._services.within_one(rule.horizon, signals.mean)
-        self._keep = setting.keep * signals.start_delay
+        self._keep = setting.keep * kept_for(signals.start_delay, self._start_cost)
         steps = self._keep / self._interval
-        if self._applied == self.following:
+        if self._applied == self.following or steps > SEEN_ROUNDS:
+            self._applied = self.following
             self._recent.resize(steps)
         else:
             # What this setting would have wanted lately stays, not what the one before did.
@@ -205,7 +212,9 @@ class SloPolicy:
         mean = self._mean(snapshot)
         # Nor do busy slots change faster than uploads end; and of a few rounds chance makes the most.
         seconds = max(
-            LOAD_DELAYS * start_delay, min(snapshot.slo.seconds, mean), LOAD_ROUNDS * self._interval
+            LOAD_DELAYS * kept_for(start_delay, self._start_cost),
+            min(snapshot.slo.seconds, mean),
+            LOAD_ROUNDS * self._interval,
         )
         now, counts = snapshot.at, self._arrivals
         if not counts:
@@ -237,7 +246,9 @@ class SloPolicy:
 
 def from_settings(settings: Settings) -> SloPolicy:
     """Return the policy of an application."""
-    return SloPolicy(settings.decision_interval, family_with(settings.standby_workers))
+    return SloPolicy(
+        settings.decision_interval, family_with(settings.standby_workers), start_cost=settings.start_cost
+    )
 
 
 def _because(  # noqa: PLR0917 - positional for speed: once a decision

@@ -58,7 +58,7 @@ class StaffingSetting(Struct, frozen=True):
     beta: float | None
     """Slots above the offered load, in its square roots; None: no such floor."""
     keep: float
-    """Start-up delays for which the most that was wanted stays."""
+    """Start-up delays (or what a start costs, if that is more) for which the most that was wanted stays."""
     standby: int = 0
     """Workers kept connected and idle beyond those wanted."""
 
@@ -229,8 +229,15 @@ def _columns(
 class Family:
     """The rule under many settings at once; entry i of every result belongs to setting i."""
 
-    def __init__(self, settings: tuple[StaffingSetting, ...], objective: float, start_delay: float) -> None:
+    def __init__(
+        self,
+        settings: tuple[StaffingSetting, ...],
+        objective: float,
+        start_delay: float,
+        start_cost: float = 0.0,
+    ) -> None:
         self.settings = settings
+        self._start_cost = start_cost
         columns = _columns(settings)
         self.keep, self._patience, self._foresight, self.beta, self.unfloored, self.standby = columns
         self._objective = objective
@@ -239,6 +246,7 @@ class Family:
     def set_start_delay(self, start_delay: float) -> None:
         """Take the start-up delay as measured now."""
         self.start_delay = start_delay
+        self.keep_seconds: Floats = self.keep * kept_for(start_delay, self._start_cost)
         self.delay: Floats = np.where(self._foresight, start_delay, 0.0)
         self.horizons: Floats = self._patience * self._objective + self.delay
         self.distinct, inverse = np.unique(self.horizons, return_inverse=True)
@@ -270,6 +278,11 @@ class Family:
             floor[self.unfloored] = 0.0
             wanted = np.maximum(wanted, floor)
         return wanted.astype(np.int64)
+
+
+def kept_for(start_delay: float, start_cost: float) -> float:
+    """Return the seconds that a setting keeps workers for, at `keep` 1: what a start takes, or costs."""
+    return max(start_delay, start_cost)
 
 
 class RecentMaximum:

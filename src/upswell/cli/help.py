@@ -14,7 +14,7 @@ SECTIONS = {
     "Number of workers": (
         "min_workers", "max_workers", "standby_workers", "max_workers_total", "tolerance",
         "stabilization_window", "max_scale_out_factor", "max_scale_in_share", "bottleneck_check",
-        "price_per_worker_hour",
+        "start_cost", "price_per_worker_hour",
     ),
     "Workers": (
         "fleet", "start_timeout", "handler", "slots", "upload_rate_limit", "app_rate_limit",

@@ -9,7 +9,6 @@ from array import array
 from typing import TYPE_CHECKING
 
 from upswell.journal import ChoiceRow
-from upswell.policies.slo.staffing import FAMILY
 
 if TYPE_CHECKING:
     from upswell.simulator.application_rehearsal import SettingChoice
@@ -23,7 +22,7 @@ def choice_row(choice: SettingChoice, at: float) -> ChoiceRow:
         at=at,
         chosen=choice.index,
         before=choice.before,
-        setting=str(FAMILY[choice.index]),
+        setting=choice.setting,
         why=choice.why,
         uploads=frontier.uploads if frontier else 0.0,
         allowed=frontier.allowed if frontier else 0.0,

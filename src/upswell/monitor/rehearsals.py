@@ -143,6 +143,7 @@ class Rehearsals:
                 min_workers=settings.min_workers,
                 max_workers=settings.max_workers,
                 start_cost=settings.start_cost,
+                resumed=policy.rehearsed,
             )
             self._policies[app_id], self._objectives[app_id] = policy, settings.slo
             if past is not None:

@@ -41,6 +41,7 @@ class SettingChoice(Struct, frozen=True):
     why: str
     rehearsed: bool = True
     """Whether enough uploads were rehearsed for it; else it rests on what is known of other traffic."""
+    setting: str = ""
     before: int = 0
     """Followed until now; the same index where the choice was only confirmed."""
     frontier: Frontier | None = None
@@ -65,6 +66,7 @@ class ApplicationRehearsal:
         min_workers: that a shadow fleet keeps.
         max_workers: that a shadow fleet may have.
         start_cost: seconds of a worker that a start costs beyond the time it takes.
+        resumed: whether `following` was chosen from this application's uploads, before a restart.
         caution: how the choice weighs cost against lateness.
     """
 
@@ -79,6 +81,7 @@ class ApplicationRehearsal:
         min_workers: int,
         max_workers: int,
         start_cost: float = 0.0,
+        resumed: bool = False,
         caution: Caution = CAUTION,
     ) -> None:
         self.app_id = app_id
@@ -88,6 +91,7 @@ class ApplicationRehearsal:
         self._slo, self._interval, self._caution = slo, interval, caution
         self._min_workers, self._max_workers = min_workers, max_workers
         self._start_cost = start_cost
+        self._resumed = resumed
         self._begun = self._rehearsed = False
         self._told_at = -math.inf
         self.rehearsal: Rehearsal | None = None
@@ -125,6 +129,8 @@ class ApplicationRehearsal:
         rehearsal = self.rehearsal
         if rehearsal is None or not (any_upload or not self._begun):
             return None
+        if self._resumed and not rehearsal.ready:
+            return None
         self._begun = True
         before, newly = self._following, rehearsal.ready and not self._rehearsed
         self._following = rehearsal.choose(before)
@@ -138,6 +144,7 @@ class ApplicationRehearsal:
             self._following,
             rehearsal.compared(self._following, before),
             self._rehearsed,
+            str(self._family[self._following]),
             before,
             rehearsal.frontier(),
         )

@@ -154,7 +154,7 @@ def test_what_did_best_on_other_traffic_is_followed_until_enough_was_rehearsed_a
         decision = one.decide(snapshot)
         if decision.rejected:
             whys.append(told(decision.rejected[0]))
-        if rehearsed_at is None and one._told:
+        if rehearsed_at is None and one.rehearsed:
             rehearsed_at = number
         rehearsals.note(one, SETTINGS, snapshot)
         rehearsals.work()

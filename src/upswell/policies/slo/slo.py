@@ -95,7 +95,7 @@ class SloPolicy:
         self._interval, self._start_cost = interval, start_cost
         self.settings = settings
         self.following = first
-        self._told = False
+        self.rehearsed = False
         self._last = RecentMost(1.0)
         self.why = "nothing rehearsed yet"
         self._chooses_standby = len({setting.standby for setting in settings}) > 1
@@ -117,7 +117,7 @@ class SloPolicy:
     def follow(self, index: int, why: str, *, rehearsed: bool = True) -> None:
         """Follow a setting of the family from the next decision on."""
         self.following = index
-        self._told = rehearsed
+        self.rehearsed = rehearsed
         self.why = why
         self._rejected = (Reason("other settings", escaped(why)),)
         self._rule = None
@@ -200,7 +200,7 @@ class SloPolicy:
                 slots, _ = rule.need(*seen, self._within)
                 self._recent.update(-(-slots // snapshot.slots_per_worker))
         # A start-up and a mean service that take longer than the objective make a cold start late.
-        late = not self._told and signals.start_delay + signals.mean > snapshot.slo.seconds
+        late = not self.rehearsed and signals.start_delay + signals.mean > snapshot.slo.seconds
         self._keep_last = LAST_DELAYS * signals.start_delay if late else 0.0
         self._last.resize(self._keep_last / self._interval)
         return rule

@@ -68,7 +68,7 @@ def test_the_constants_of_the_page_are_those_of_the_code() -> None:
     caution = (CAUTION.deviations, CAUTION.exponent, CAUTION.aim, CAUTION.least_budget, CAUTION.most_budget)
     assert caution == (1.0, 2.0, 0.8, 0.3, 1.3)
     assert (CAUTION.gain, CAUTION.late_remembered, CAUTION.late_before) == (0.02, 500.0, 3.0)
-    assert (CAUTION.prior, CAUTION.prior_used) == (6.0, 0.5)
+    assert (CAUTION.prior, CAUTION.prior_episodes, CAUTION.prior_used) == (6.0, 5.0, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,9 @@ class Caution(Struct, frozen=True, kw_only=True):
     """Least gain for which a setting is left."""
     prior: float = 6.0
     """Late uploads allowed, as evidence: what the prior counts for."""
+    prior_episodes: float = 5.0
+    """And at least so many episodes: a storm of a thousand uploads right at the start is one, and little
+    evidence."""
     prior_used: float = 0.5
     """Share of the error budget that real uploads are taken to have used up in it."""
     late_remembered: float = 500.0
@@ -244,17 +247,21 @@ class Rehearsal:
     def _score(self) -> Floats:
         """Return each setting's cost, dearer the further its late uploads exceed those allowed."""
         caution, shadows, expected = self._caution, self.shadows, self._prior
-        allowed = self._allowed * shadows.count + caution.prior
-        used = (self._really_late + caution.prior * caution.prior_used) / allowed
+        prior = caution.prior
+        if shadows.seen:
+            an_episode = self._allowed * shadows.count / shadows.seen
+            prior = max(prior, caution.prior_episodes * an_episode)
+        allowed = self._allowed * shadows.count + prior
+        used = (self._really_late + prior * caution.prior_used) / allowed
         budget = min(caution.most_budget, max(caution.least_budget, 1 + caution.aim - used))
-        late = shadows.late + caution.prior * expected.late
+        late = shadows.late + prior * expected.late
         late += caution.deviations * np.sqrt(late + 1)
         cost = expected.cost
         if shadows.count:
             # The prior is what its uploads would have cost, had they cost here what these did.
             paid = self._paid()
             unit = float(np.median(paid / expected.cost)) / shadows.count
-            cost = paid + unit * caution.prior / self._allowed * expected.cost
+            cost = paid + unit * prior / self._allowed * expected.cost
         return cost * np.maximum(1.0, late / (budget * allowed)) ** caution.exponent
 
     def _paid(self) -> Floats:

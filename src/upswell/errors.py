@@ -57,6 +57,10 @@ class NobodyListensError(BrokerError):
     """No monitor, or no scaler, is there to take an order."""
 
 
+class NoAnswerError(BrokerError):
+    """A monitor, or a scaler, took an order and did not answer in time; it may have ended meanwhile."""
+
+
 class NotLeadingError(UpswellError):
     """What only a leader may do was asked of one that leads no more."""
 

@@ -288,10 +288,12 @@ def engine_over_tcp(address: str) -> Iterator[str]:
             if target.can_write_eof():
                 target.write_eof()
 
-        with contextlib.suppress(OSError):
-            await asyncio.gather(copy(reader, ours), copy(theirs, writer))
-        for stream in (ours, writer):
-            stream.close()
+        try:
+            with contextlib.suppress(OSError):
+                await asyncio.gather(copy(reader, ours), copy(theirs, writer))
+        finally:  # cancelled, too
+            for stream in (ours, writer):
+                stream.transport.abort()
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -313,7 +315,7 @@ async def _end(server: asyncio.Server) -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.sleep(0)  # closed transports say so
+    await asyncio.sleep(0.1)  # aborted transports close their sockets in the loop's next turns
 
 
 def _answers(host: str | None) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from upswell.broker import topology
 from upswell.broker.listening import listen
 from upswell.broker.protocol import Message
-from upswell.errors import BrokerError, MessageError, NobodyListensError, UnroutableError
+from upswell.errors import MessageError, NoAnswerError, NobodyListensError, UnroutableError
 from upswell.messages import OperatorAnswer, OperatorOrder, decode, encode
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Orders:
 
         Raises:
             NobodyListensError: there is none, so nothing has changed.
-            BrokerError: it did not answer in time.
+            NoAnswerError: it did not answer in time.
         """
         self._sent += 1
         number = str(self._sent)
@@ -115,7 +115,7 @@ class Orders:
                 f"changed: start `upswell {part}`, or `upswell up`"
             ) from None
         except TimeoutError:
-            raise BrokerError(
+            raise NoAnswerError(
                 f"the {part} did not answer within {ANSWER_SECONDS:g} s: `upswell status` shows if it obeys"
             ) from None
         finally:

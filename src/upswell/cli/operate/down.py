@@ -14,7 +14,7 @@ from upswell.cli.operate.orders import obeyed
 from upswell.cli.options import with_settings
 from upswell.cli.text import counted
 from upswell.client.roster import LISTEN_INTERVALS, Roster, tell
-from upswell.errors import NobodyListensError, UpswellError
+from upswell.errors import NoAnswerError, NobodyListensError, UpswellError
 from upswell.lab.traffic import parse_duration
 from upswell.messages import OperatorOrder
 
@@ -96,6 +96,10 @@ class _Down:
             answer = obeyed(await self._orders.give("scaler", OperatorOrder(order="down")))
         except NobodyListensError:
             return 0, 0, False
+        except NoAnswerError:
+            if "scaler" not in self._stopped:
+                raise
+            return 0, 0, True  # it ended with the order in its hands: the next one finds nobody
         self._note("scaler")
         return answer.workers_left, answer.uploads_left, True
 

@@ -13,16 +13,17 @@ import msgspec
 import pytest
 
 from support import s3_server
+from support.asking import ask_for_workers
 from support.docker_engine import engine_over_tcp
 from upswell.broker import open_broker, topology
 from upswell.broker.orders import Orders
 from upswell.broker.protocol import Broker, Message
-from upswell.errors import FleetError, UnroutableError
+from upswell.errors import FleetError
 from upswell.fleets.docker import DockerFleet, check_engine
 from upswell.fleets.environment import worker_environment
 from upswell.fleets.protocol import WorkerSpec
 from upswell.fleets.secrets_in_memory import in_memory
-from upswell.messages import OperatorOrder, ScaleRequest, UploadRequest, encode
+from upswell.messages import OperatorOrder, UploadRequest, encode
 from upswell.scaler import Scaler
 from upswell.settings import Settings
 
@@ -172,19 +173,6 @@ async def publish_files(broker: Broker, settings: Settings) -> None:
         await broker.publish(Message(body=encode(request), routing_key=queue, message_id=f"r{number}"))
 
 
-async def ask_for(broker: Broker, settings: Settings, workers: int) -> None:
-    request = ScaleRequest(
-        app_id=APP, desired_workers=workers, decided_at=time.time(), reason="a test", epoch=1
-    )
-    message = Message(body=encode(request), exchange=topology.scaling_exchange(settings.report_queue))
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await broker.publish(message)
-            except UnroutableError:  # the scaler does not listen yet
-                await asyncio.sleep(0.1)
-
-
 async def scale_out_and_in(settings: Settings, store: Path) -> None:
     broker, first_broker = open_broker(settings, name="test"), open_broker(settings, name="first")
     await broker.connect()
@@ -194,7 +182,7 @@ async def scale_out_and_in(settings: Settings, store: Path) -> None:
     scaling = asyncio.create_task(first.run())
     try:
         await publish_files(broker, settings)
-        await ask_for(broker, settings, 2)
+        await ask_for_workers(broker, settings, APP, 2)
         await until(lambda: [worker.phase for worker in first.workers()] == ["ready", "ready"], first.workers)
         await until(lambda: len(list(store.glob("*"))) >= FILES, lambda: list(store.glob("*")))
         ids = {worker.worker_id for worker in first.workers()}
@@ -209,7 +197,7 @@ async def scale_out_and_in(settings: Settings, store: Path) -> None:
         )
         await fleet.kill(min(ids))
         await until(lambda: second.totals().starts == 1, second.workers)
-        await ask_for(broker, settings, 0)
+        await ask_for_workers(broker, settings, APP, 0)
         await second.drain_all()
         assert second.workers() == []
         assert second.totals().crashes == 1
@@ -250,7 +238,7 @@ async def restart_and_go_down(settings: Settings) -> None:
 
     try:
         await orders.listen()
-        await ask_for(asking, settings, 3)
+        await ask_for_workers(asking, settings, APP, 3)
         await until(lambda: all_are("ready"), scaler.workers)
         old = {worker.worker_id for worker in scaler.workers()}
         answer = await orders.give("scaler", OperatorOrder(order="restart", app_id=APP))

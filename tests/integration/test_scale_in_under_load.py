@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.asking import ask_for_workers
 from upswell.broker import open_broker, topology
 from upswell.broker.protocol import Broker, Delivery, Message
-from upswell.errors import UnroutableError
 from upswell.fleets.process import ProcessFleet
-from upswell.messages import ScaleRequest, UploadReport, UploadRequest, decode, encode
+from upswell.messages import UploadReport, UploadRequest, decode, encode
 from upswell.scaler import Scaler
 from upswell.settings import Settings
 
@@ -85,19 +85,6 @@ async def until(condition: Callable[[], bool], timeout: float, what: Callable[[]
         await asyncio.sleep(0.02)
 
 
-async def ask_for(broker: Broker, settings: Settings, workers: int) -> None:
-    request = ScaleRequest(
-        app_id=APP, desired_workers=workers, decided_at=time.time(), reason="a test", epoch=1
-    )
-    message = Message(body=encode(request), exchange=topology.scaling_exchange(settings.report_queue))
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await broker.publish(message)
-            except UnroutableError:  # the scaler does not listen yet
-                await asyncio.sleep(0.1)
-
-
 async def swell_and_ebb(scaler: Scaler, broker: Broker, settings: Settings) -> None:
     """Go from few workers to many and back until as many scale-ins have been made as are wanted."""
 
@@ -105,9 +92,9 @@ async def swell_and_ebb(scaler: Scaler, broker: Broker, settings: Settings) -> N
         return sum(worker.phase == "ready" for worker in scaler.workers())
 
     while scaler.totals().drains < SCALE_INS:
-        await ask_for(broker, settings, MANY)
+        await ask_for_workers(broker, settings, APP, MANY)
         await until(lambda: active() == MANY, 60, scaler.workers)
-        await ask_for(broker, settings, FEW)
+        await ask_for_workers(broker, settings, APP, FEW)
         await until(lambda: active() == FEW, 60, scaler.workers)
     await until(lambda: len(scaler.workers()) == FEW, 60, scaler.workers)
 

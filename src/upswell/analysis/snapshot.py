@@ -24,6 +24,17 @@ class Workers(Struct, frozen=True, kw_only=True, gc=False):
     standby: int = 0
     draining: int = 0
 
+    def by_state(self) -> dict[str, int]:
+        """Return how many are in each state, each worker in one: one that drains is not busy here."""
+        busy = min(self.ready, max(0, self.busy - self.draining))
+        return {
+            "starting": self.starting,
+            "standby": self.standby,
+            "idle": self.ready - busy,
+            "busy": busy,
+            "draining": self.draining,
+        }
+
 
 class Percentiles(Struct, frozen=True, kw_only=True, gc=False):
     """A duration's distribution over the window, in seconds; `count` values went into it."""

@@ -19,7 +19,7 @@ from upswell.broker.machine_clock import seconds_since_start
 from upswell.events import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 _log = get_logger()
 
@@ -57,6 +57,7 @@ class Lease:
         self._leading = False
         self._news = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._candidacy: asyncio.Task[None] | None = None
 
     def leads(self) -> bool:
         """Return whether this candidate leads at this moment."""
@@ -81,6 +82,17 @@ class Lease:
         """Lead no more: the connection is lost, or this candidate leaves."""
         self._until = -math.inf
         self._look()
+
+    def stand(self, candidacy: Coroutine[None, None, None]) -> None:
+        """Have a broker's part of the election run until `stand_down`."""
+        self._candidacy = asyncio.create_task(candidacy)
+
+    async def stand_down(self) -> None:
+        """Stand no more, and lead no more."""
+        if self._candidacy is not None:
+            self._candidacy.cancel()
+            await asyncio.wait([self._candidacy])
+        self.drop()
 
     async def _wait(self) -> None:
         self._look()

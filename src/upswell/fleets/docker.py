@@ -26,14 +26,13 @@ from upswell.errors import FleetError
 from upswell.fleets.container_options import container_options
 from upswell.fleets.docker_settings import DockerSettings, docker_settings
 from upswell.fleets.engine import Engine, EngineRefusalError
-from upswell.fleets.engine_logs import LAST_LINES, log_part, log_window
+from upswell.fleets.engine_logs import LAST_LINES, read_log
 from upswell.fleets.environment import identity, parted
 from upswell.fleets.known_workers import KnownWorkers
 from upswell.fleets.mounts import mounts
 from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
 from upswell.fleets.secrets_in_memory import IN_CONTAINER, SecretsInMemory
 from upswell.fleets.worker_labels import INSTALLATION, labelled, labels, platform_name
-from upswell.fleets.worker_settings import settings_hash, worker_settings
 from upswell.settings.secret_files import FROM_INPUT, SECRETS_VARIABLE
 
 if TYPE_CHECKING:
@@ -79,15 +78,7 @@ class DockerFleet:
         """Create and start a container; its image must already exist on the engine's machine."""
         chosen = docker_settings(self._settings, worker.app_id)
         image = await self._image(worker, chosen.image)
-        told = labels(
-            worker,
-            self._installation,
-            settings_hash(worker_settings(self._settings.for_app(worker.app_id), worker.app_id)),
-            reports_status=image.own,
-        )
-        known = labelled(told)
-        if known is None:
-            raise FleetError(f"not a worker: {worker.worker_id!r}")
+        told, known = labels(worker, self._installation, self._settings, reports_status=image.own)
         with self._known.starting(known):
             await self._start(worker, chosen, image, told)
 
@@ -140,18 +131,10 @@ class DockerFleet:
 
     async def read_log(self, worker_id: str, *, after: str | None = None, limit: int = 1000) -> LogPart:
         """Return lines of the container's output, which goes with the container."""
-        name, window = platform_name(worker_id), log_window(after, limit)
-        try:
-            printed = await self._engine.ask(
-                lambda docker: docker.containers.container(name).log(
-                    stdout=True, stderr=True, timestamps=True, **window
-                )
-            )
-        except EngineRefusalError as error:
-            if error.status not in (_NOT_THERE, _CONFLICT):
-                raise
-            return LogPart([], after or "")
-        return log_part(printed, after, limit)
+        name = platform_name(worker_id)
+        return await read_log(
+            self._engine, lambda docker, form: docker.containers.container(name).log(**form), after, limit
+        )
 
     async def close(self) -> None:
         """Disconnect from the engine; the containers keep running."""

@@ -1,27 +1,52 @@
-"""What a container or a service has printed, from the engine's stamped lines to a `LogPart`. Pure."""
+"""What a container or a service has printed, from the engine's stamped lines to a `LogPart`."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from upswell.fleets.engine import EngineRefusalError
 from upswell.fleets.protocol import LogPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from upswell.fleets.engine import Engine
 
 LAST_LINES = 5
 
+_NOT_THERE, _CONFLICT = 404, 409
 
-def log_window(after: str | None, limit: int) -> dict[str, str]:
-    """Return the engine's options for the lines after a position; see `Fleet.read_log`."""
+
+async def read_log(
+    engine: Engine,
+    question: Callable[[Any, dict[str, Any]], Awaitable[Iterable[str]]],
+    after: str | None,
+    limit: int,
+) -> LogPart:
+    """Return lines of a log, see `Fleet.read_log`.
+
+    `question`: asks the client for it in this form.
+    """
+    form = {"stdout": True, "stderr": True, "timestamps": True, **_window(after, limit)}
+    try:
+        printed = await engine.ask(lambda docker: question(docker, form))
+    except EngineRefusalError as error:
+        if error.status not in (_NOT_THERE, _CONFLICT):
+            raise
+        return LogPart([], after or "")
+    return _part(printed, after, limit)
+
+
+def _window(after: str | None, limit: int) -> dict[str, str]:
+    """Return the engine's options for the lines after a position."""
     if after is None:
         return {"tail": str(max(1, limit))}
     # A moment before it: the engine's clock has more digits than a float.
     return {"since": f"{_seconds(after):.3f}"} if after else {}
 
 
-def log_part(printed: Iterable[str], after: str | None, limit: int) -> LogPart:
+def _part(printed: Iterable[str], after: str | None, limit: int) -> LogPart:
     """Return lines with the newest one's timestamp as the position; timestamps have equal lengths."""
     stamped = [line.partition(" ") for line in "".join(printed).splitlines()]
     new = sorted(((at, line) for at, _, line in stamped if at > (after or "")), key=lambda line: line[0])

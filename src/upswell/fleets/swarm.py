@@ -22,22 +22,21 @@ from msgspec.structs import replace
 from upswell.errors import FleetError
 from upswell.fleets.docker_settings import SwarmSettings, swarm_settings
 from upswell.fleets.engine import Engine, EngineRefusalError
-from upswell.fleets.engine_logs import LAST_LINES, log_part, log_window
+from upswell.fleets.engine_logs import LAST_LINES, read_log
 from upswell.fleets.environment import identity, parted
 from upswell.fleets.known_workers import KnownWorkers
 from upswell.fleets.mounts import mounts
-from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
 from upswell.fleets.registry_auth import registry_auth
 from upswell.fleets.service_spec import ENDPOINT, MODE, task_template
 from upswell.fleets.swarm_secrets import SwarmSecrets
 from upswell.fleets.swarm_tasks import SwarmNode, read_node, read_worker
-from upswell.fleets.worker_labels import INSTALLATION, WORKER, labelled, labels, platform_name
-from upswell.fleets.worker_settings import settings_hash, worker_settings
+from upswell.fleets.worker_labels import INSTALLATION, WORKER, labels, platform_name
 from upswell.safe import masked_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
     from upswell.settings import Settings
 
 RELIST_SECONDS = 2.0
@@ -72,15 +71,7 @@ class SwarmFleet:
         """Create a service; whether a node has its image shows later."""
         chosen = swarm_settings(self._settings, worker.app_id)
         self._check_shared(worker.app_id)
-        told = labels(
-            worker,
-            self._installation,
-            settings_hash(worker_settings(self._settings.for_app(worker.app_id), worker.app_id)),
-            reports_status=True,
-        )
-        known = labelled(told)
-        if known is None:
-            raise FleetError(f"not a worker: {worker.worker_id!r}")
+        told, known = labels(worker, self._installation, self._settings, reports_status=True)
         shown, hidden = parted({**worker.environment, **identity(worker)})
         with self._known.starting(known):
             template = task_template(
@@ -151,16 +142,10 @@ class SwarmFleet:
 
     async def read_log(self, worker_id: str, *, after: str | None = None, limit: int = 1000) -> LogPart:
         """Return lines of the service's output, which goes with the service."""
-        name, window = platform_name(worker_id), log_window(after, limit)
-        try:
-            printed = await self._engine.ask(
-                lambda docker: docker.services.logs(name, stdout=True, stderr=True, timestamps=True, **window)
-            )
-        except EngineRefusalError as error:
-            if error.status not in (_NOT_THERE, _CONFLICT):
-                raise
-            return LogPart([], after or "")
-        return log_part(printed, after, limit)
+        name = platform_name(worker_id)
+        return await read_log(
+            self._engine, lambda docker, form: docker.services.logs(name, **form), after, limit
+        )
 
     async def close(self) -> None:
         """Disconnect from the manager; the services keep running."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from upswell.errors import FleetError
 from upswell.fleets.protocol import FleetWorker
+from upswell.fleets.worker_settings import settings_hash, worker_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from upswell.fleets.protocol import WorkerSpec
+    from upswell.settings import Settings
 
 INSTALLATION, APP, WORKER, SETTINGS = "upswell.fleet", "upswell.app", "upswell.worker", "upswell.settings"
 REQUESTED_AT, STANDBY, REPORTS_STATUS = "upswell.requested_at", "upswell.standby", "upswell.reports_status"
@@ -23,18 +26,26 @@ _MAX_NAME = 63
 
 
 def labels(
-    worker: WorkerSpec, installation: str, settings_hash: str, *, reports_status: bool
-) -> dict[str, str]:
-    """Return a worker's labels."""
-    return {
+    worker: WorkerSpec, installation: str, settings: Settings, *, reports_status: bool
+) -> tuple[dict[str, str], FleetWorker]:
+    """Return the labels of a worker to start, and the worker as they describe it.
+
+    Raises:
+        FleetError: they describe none.
+    """
+    told = {
         INSTALLATION: installation,
         APP: worker.app_id,
         WORKER: worker.worker_id,
-        SETTINGS: settings_hash,
+        SETTINGS: settings_hash(worker_settings(settings.for_app(worker.app_id), worker.app_id)),
         REQUESTED_AT: repr(worker.requested_at),
         STANDBY: str(worker.standby),
         REPORTS_STATUS: str(reports_status),
     }
+    known = labelled(told)
+    if known is None:
+        raise FleetError(f"not a worker: {worker.worker_id!r}")
+    return told, known
 
 
 def labelled(found: Mapping[str, str]) -> FleetWorker | None:

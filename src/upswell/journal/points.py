@@ -93,7 +93,7 @@ class _Interval:
                 self.counts["in_time"] += took <= slo
                 self.maximum = max(self.maximum, took)
                 self.times[_bin(took)] += 1
-        for state, count in _by_state(entry).items():
+        for state, count in entry.snapshot.workers.by_state().items():
             self.sums[state] += count
         snapshot = entry.snapshot
         for name, value in (
@@ -189,19 +189,6 @@ class PointCounter:
 def _bin(seconds: float) -> int:
     milliseconds = max(_SMALLEST_MS, 1000 * seconds)
     return math.ceil(math.log(milliseconds / _SMALLEST_MS) / math.log(_GROWTH))
-
-
-def _by_state(entry: JournalEntry) -> dict[str, int]:
-    """Return how many workers are in each state, each worker in one."""
-    workers = entry.snapshot.workers
-    busy = min(workers.ready, max(0, workers.busy - workers.draining))
-    return {
-        "starting": workers.starting,
-        "standby": workers.standby,
-        "idle": workers.ready - busy,
-        "busy": busy,
-        "draining": workers.draining,
-    }
 
 
 def demand(entry: JournalEntry) -> float | None:

@@ -24,6 +24,7 @@ from upswell.events import get_logger
 from upswell.keda.victims import HeardWorker, choose, number
 from upswell.scaler.messaging import ScalerMessaging
 from upswell.scaler.phases import ANSWER_SECONDS
+from upswell.scaler.round_clock import RoundClock
 from upswell.scaler.targets import target
 
 if TYPE_CHECKING:
@@ -45,9 +46,6 @@ SETTLE_INTERVALS = 3.0
 LEAST_SILENCE = 10.0
 SILENT_INTERVALS = 5.0
 """A worker that is not heard for so many status intervals is gone: its pod died, or is cut off."""
-
-STANDSTILL_SECONDS = 10.0
-"""A longer gap between two rounds: this process stood still or the clock was set; silence says nothing."""
 
 
 class KedaAnswer(Struct, frozen=True):
@@ -78,7 +76,7 @@ class KedaScaler:
         self._name = name
         self._messaging = ScalerMessaging(broker, settings, name, changed=self._news, clock=clock)
         self._listening_since = clock()
-        self._last_round_at: float | None = None
+        self._round_clock = RoundClock()
         self._idle_since: dict[str, float] = {}
         self._told: dict[str, int] = {}
         self._raised_at: dict[str, float] = {}
@@ -161,9 +159,7 @@ class KedaScaler:
         self.pulse.worked()
 
     def _check_clock(self, now: float) -> None:
-        last, self._last_round_at = self._last_round_at, now
-        if last is not None and not 0 <= now - last <= STANDSTILL_SECONDS:
-            _log.warning("scaler.clock_jumped", seconds=now - last)
+        if self._round_clock.jumped(now):
             self._listening_since = now
             self._messaging.restart_clock(now)
             self._idle_since = dict.fromkeys(self._idle_since, now)

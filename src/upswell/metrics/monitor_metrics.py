@@ -197,7 +197,7 @@ def _now(app_id: str, entries: Sequence[JournalEntry]) -> Iterator[Figure]:
     snapshots = [entry.snapshot for entry in entries]
     workers: dict[str, int] = dict.fromkeys(BILLED, 0)
     for snapshot in snapshots:
-        for state, count in _by_state(snapshot).items():
+        for state, count in snapshot.workers.by_state().items():
             workers[state] += count
     for state, count in workers.items():
         yield Figure("upswell_workers", (app_id, state), count)
@@ -217,19 +217,6 @@ def _now(app_id: str, entries: Sequence[JournalEntry]) -> Iterator[Figure]:
 def _is_late(entry: JournalEntry) -> bool:
     attained = entry.snapshot.attainment
     return attained is not None and attained < entry.snapshot.slo.share
-
-
-def _by_state(snapshot: Snapshot) -> dict[str, int]:
-    """Return the workers by state, each in one; `busy` counts those draining too, which finish uploads."""
-    workers = snapshot.workers
-    busy = min(workers.ready, max(0, workers.busy - workers.draining))
-    return {
-        "starting": workers.starting,
-        "standby": workers.standby,
-        "idle": workers.ready - busy,
-        "busy": busy,
-        "draining": workers.draining,
-    }
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -37,6 +37,7 @@ from upswell.scaler.messaging import ScalerMessaging
 from upswell.scaler.orders import ScalerOrders
 from upswell.scaler.phases import see
 from upswell.scaler.plan import ObservedWorker, ScalingAction, Target, plan, room
+from upswell.scaler.round_clock import RoundClock
 from upswell.scaler.targets import target
 
 if TYPE_CHECKING:
@@ -53,9 +54,6 @@ _log = get_logger()
 
 ROUND_SECONDS = 1.0
 """Between two looks at the fleet; a request or a change of a worker's state is acted on at once."""
-
-STANDSTILL_SECONDS = 10.0
-"""A longer gap between two rounds: this process stood still or the clock was set; silence says nothing."""
 
 SETTLE_INTERVALS = 3.0
 """After this many status intervals a worker that has not reported is taken for starting."""
@@ -124,7 +122,7 @@ class Scaler:
         self._adopted: dict[str, tuple[int, int]] = {}
         self._targets: dict[str, Target] = {}
         self._listening_since = 0.0
-        self._last_round_at: float | None = None
+        self._round_clock = RoundClock()
         self._leaving = False
         self._nobody_runs = False
         self._sees_fleet = False
@@ -367,9 +365,7 @@ class Scaler:
         self._unreachable = None
 
     def _check_clock(self, now: float) -> None:
-        last, self._last_round_at = self._last_round_at, now
-        if last is not None and not 0 <= now - last <= STANDSTILL_SECONDS:
-            _log.warning("scaler.clock_jumped", seconds=now - last)
+        if self._round_clock.jumped(now):
             self._listening_since = now
             self._messaging.restart_clock(now)
 

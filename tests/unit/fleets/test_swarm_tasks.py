@@ -9,9 +9,10 @@ import pytest
 from upswell.fleets.protocol import WorkerSpec
 from upswell.fleets.swarm_tasks import SwarmNode, read_node, read_worker
 from upswell.fleets.worker_labels import labels, platform_name
+from upswell.settings import Settings
 
 SPEC = WorkerSpec(worker_id="w1", app_id="a1", standby=False, requested_at=5.0, environment={})
-LABELS = labels(SPEC, "here", "abcdef012345", reports_status=True)
+LABELS, _ = labels(SPEC, "here", Settings(apps={"a1": {}}), reports_status=True)
 UP, DOWN, DRAINED = (
     SwarmNode("one", down=False, drained=False),
     SwarmNode("one", down=True, drained=False),

@@ -58,7 +58,6 @@ class TickLeadership(Lease):
         self._name = secrets.token_hex(8)
         self._stuck_since: float | None = None
         self._consumer: Consumer | None = None
-        self._candidacy: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Stand from now on.
@@ -69,14 +68,11 @@ class TickLeadership(Lease):
         await self._broker.declare(self._queue)
         # One at a time: what a stopped leader does not take stays in the queue, to be seen there.
         self._consumer = await self._broker.consume(self._queue.name, self._on_tick, prefetch_count=1)
-        self._candidacy = asyncio.create_task(self._stand())
+        self.stand(self._stand())
 
     async def close(self) -> None:
         """Stand no more."""
-        if self._candidacy is not None:
-            self._candidacy.cancel()
-            await asyncio.wait([self._candidacy])
-        self.drop()
+        await self.stand_down()
         if self._consumer is not None:
             with suppress(BrokerError):
                 await self._consumer.cancel()

@@ -70,19 +70,15 @@ class RowLeadership(Lease):
         super().__init__(role, clock)
         self._broker = broker
         self._candidate = candidate
-        self._candidacy: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Stand from now on; it leads when this returns, if nobody else does."""
         await self._claim()
-        self._candidacy = asyncio.create_task(self._stand())
+        self.stand(self._stand())
 
     async def close(self) -> None:
         """Stand no more."""
-        if self._candidacy is not None:
-            self._candidacy.cancel()
-            await asyncio.wait([self._candidacy])
-        self.drop()
+        await self.stand_down()
         with suppress(BrokerError):  # it is closed: its connection is gone, and the row free
             await self._broker.call(lambda connection: connection.resign(self._role, self._candidate))
 

@@ -10,17 +10,16 @@ real one's figures stand in docs/peers.md.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 from pathlib import Path
 from random import Random
 
-import numpy as np
 from msgspec.structs import replace
 
 from upswell.policies.peers.keda import KedaPolicy
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
+from upswell.simulator.jobs import read_jobs
 from upswell.simulator.world import World
 
 ROWS = ((2.0, True, False), (5.0, True, False), (5.0, True, True), (2.0, False, False))
@@ -41,9 +40,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--phases", type=int, default=40)
     arguments = parser.parse_args()
-    with (arguments.folder / "jobs.csv").open() as file:
-        jobs = [(float(row["arrival_s"]), float(row["service_s"])) for row in csv.DictReader(file)]
-    arrivals, services = np.array(jobs).T
+    arrivals, services = read_jobs(arguments.folder / "jobs.csv")
     for queue_length, over_http, behavior in ROWS:
         attained: list[float] = []
         costs: dict[float, list[float]] = {0.0: [], 600.0: []}

@@ -32,7 +32,7 @@ _FLAGS = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forwar
 _START_SECONDS = 60.0
 
 # Making the base takes about a minute, so its file is kept for later sessions.
-CACHE = Path(os.environ.get("XDGCACHE_HOME") or "~/.cache").expanduser() / "upswell-tests"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "upswell-tests"
 
 
 def base_archive() -> Path:

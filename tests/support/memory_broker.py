@@ -121,7 +121,7 @@ class MemoryBroker:
     def release(self, delivery: Delivery) -> None:
         self._put_back(delivery, self.released, delivery.attempt)
 
-    async def depth(self, queue: str) -> QueueDepth | None:
+    async def depth(self, queue: str, *, in_flight: bool = True) -> QueueDepth | None:
         if queue not in self.declared:
             return None
         held = sum(delivery.queue == queue for _, delivery, _ in self._unacked.values())

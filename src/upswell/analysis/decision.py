@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from upswell.analysis.sentence import sentence
 
@@ -72,36 +73,16 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
 
     def then(self, who: str, after: int, why: str, inputs: Inputs = NO_INPUTS) -> Decision:
         """Return this decision with one more step."""
-        return Decision(
-            desired_workers=after,
-            steps=(*self.steps, Step(who, self.desired_workers, after, why, inputs)),
-            rejected=self.rejected,
-            held=self.held,
-            alarms=self.alarms,
-            standby_workers=self.standby_workers,
-        )
+        step = Step(who, self.desired_workers, after, why, inputs)
+        return replace(self, desired_workers=after, steps=(*self.steps, step))
 
     def alarmed(self, alarm: Alarm) -> Decision:
         """Return this decision with one more alarm."""
-        return Decision(
-            desired_workers=self.desired_workers,
-            steps=self.steps,
-            rejected=self.rejected,
-            held=self.held,
-            alarms=(*self.alarms, alarm),
-            standby_workers=self.standby_workers,
-        )
+        return replace(self, alarms=(*self.alarms, alarm))
 
     def with_standby(self, workers: int) -> Decision:
         """Return this decision with so many workers on standby."""
-        return Decision(
-            desired_workers=self.desired_workers,
-            steps=self.steps,
-            rejected=self.rejected,
-            held=self.held,
-            alarms=self.alarms,
-            standby_workers=workers,
-        )
+        return replace(self, standby_workers=workers)
 
     @property
     def reason(self) -> str:

@@ -95,8 +95,8 @@ class Lease:
         self.drop()
 
     async def _wait(self) -> None:
-        self._look()
         self._news.clear()
+        self._look()
         await self._news.wait()
 
     def _look(self) -> None:

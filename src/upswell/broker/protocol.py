@@ -133,8 +133,11 @@ class Broker(Protocol):
         """Put a message back at once, not counted: its holder leaves and never tried it to the end."""
         ...
 
-    async def depth(self, queue: str) -> QueueDepth | None:
-        """Return a queue's depth, or None when there is no such queue."""
+    async def depth(self, queue: str, *, in_flight: bool = True) -> QueueDepth | None:
+        """Return a queue's depth, or None when there is no such queue.
+
+        `in_flight`: whether the unacknowledged messages are wanted, which may take a question of their own.
+        """
         ...
 
     async def get(self, queue: str) -> Delivery | None:

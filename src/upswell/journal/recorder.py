@@ -213,6 +213,7 @@ class Journal(JournalReader):
         """
         bills = self.bills()
         self._hours = HourCounter({app: bill.worker_seconds for app, bill in bills.items()})
+        self._points = PointCounter()  # what it counted before was another term's
         return bills
 
     def record(

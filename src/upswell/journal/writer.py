@@ -10,7 +10,8 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -29,6 +30,7 @@ from upswell.journal.rows import (
 from upswell.journal.schema import connect, migrate
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 UNCHANGED_A_ROUND = 20
@@ -72,9 +74,7 @@ class Writer:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._batches: queue.SimpleQueue[
-            JournalBatch | list[tuple[str, str]] | list[ChoiceRow] | threading.Event
-        ] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[Callable[[], None] | threading.Event] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._problem = ""
@@ -95,7 +95,7 @@ class Writer:
         if self._batches.qsize() >= _WAITING_BATCHES:
             self._dropped += 1
             return f"the disk is too slow: {self._dropped} rounds were dropped"
-        self._batches.put(batch)
+        self._batches.put(lambda: self._write(batch))
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
@@ -119,19 +119,14 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            batch = self._batches.get()
-            if isinstance(batch, threading.Event):
-                batch.set()
+            write = self._batches.get()
+            if isinstance(write, threading.Event):
+                write.set()
                 if self._closing.is_set():
                     return
                 continue
             try:
-                if isinstance(batch, JournalBatch):
-                    self._write(batch)
-                elif batch and isinstance(batch[0], ChoiceRow):
-                    self._write_choices(cast("list[ChoiceRow]", batch))
-                else:
-                    self._write_settings(cast("list[tuple[str, str]]", batch))
+                write()
             except sqlite3.Error as error:
                 self._problem = str(error)
 
@@ -149,32 +144,43 @@ class Writer:
 
     def keep_settings(self, rows: list[tuple[str, str]]) -> None:
         """Write (application, JSON of its settings): at once, or where batches were put, after them."""
-        if self._thread is None:
-            self._write_settings(rows)
-        else:
-            self._batches.put(rows)
+        self._keep(lambda: self._write_settings(rows))
 
     def keep_choices(self, rows: list[ChoiceRow]) -> None:
         """Write what settings were chosen, after the batches put so far."""
+        self._keep(lambda: self._write_choices(rows))
+
+    def _keep(self, write: Callable[[], None]) -> None:
         if self._thread is None:
-            self._write_choices(rows)
+            write()
         else:
-            self._batches.put(rows)
+            self._batches.put(write)
+
+    @contextmanager
+    def _transacting(self) -> Generator[sqlite3.Connection]:
+        """Begin a transaction and commit it; one that fails leaves nothing open for the next."""
+        run = self._connection
+        run.execute("BEGIN IMMEDIATE")
+        try:
+            yield run
+            run.execute("COMMIT")
+        except BaseException:
+            if run.in_transaction:
+                run.execute("ROLLBACK")
+            raise
 
     def _write_choices(self, rows: list[ChoiceRow]) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany(INSERT_CHOICE, map(astuple, rows))
-        self._connection.execute(_FORGET_CHOICES, (self._max_bytes // _BYTES_A_CHOICE,))
-        self._connection.execute("COMMIT")
+        with self._transacting() as run:
+            run.executemany(INSERT_CHOICE, map(astuple, rows))
+            run.execute(_FORGET_CHOICES, (self._max_bytes // _BYTES_A_CHOICE,))
 
     def _write_settings(self, rows: list[tuple[str, str]]) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany(
-            "INSERT INTO settings (app_id, settings) VALUES (?, ?)"
-            " ON CONFLICT (app_id) DO UPDATE SET settings = excluded.settings",
-            rows,
-        )
-        self._connection.execute("COMMIT")
+        with self._transacting() as run:
+            run.executemany(
+                "INSERT INTO settings (app_id, settings) VALUES (?, ?)"
+                " ON CONFLICT (app_id) DO UPDATE SET settings = excluded.settings",
+                rows,
+            )
 
     def _write(self, batch: JournalBatch) -> None:
         self._transaction(batch.entries(), batch.reports[:_REPORTS_A_TRANSACTION], batch)
@@ -184,9 +190,7 @@ class Writer:
     def _transaction(
         self, entries: list[EntryFields], reports: list[ReportRow], batch: JournalBatch | None = None
     ) -> None:
-        run = self._connection
-        run.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transacting() as run:
             run.executemany(
                 "INSERT INTO latest (app_id, at, entry, trouble, workers, queued) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (app_id) DO UPDATE SET at = excluded.at, entry = excluded.entry,"
@@ -205,11 +209,6 @@ class Writer:
                 if batch.failures:
                     run.execute(_FORGET_FAILURES, (self._max_bytes // _BYTES_A_FAILURE,))
             self._forget_oldest()
-            run.execute("COMMIT")
-        except BaseException:
-            if run.in_transaction:
-                run.execute("ROLLBACK")
-            raise
 
     def _add_sums(self, sums: HourSums) -> None:
         run = self._connection

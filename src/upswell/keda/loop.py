@@ -23,7 +23,7 @@ from upswell.broker.orders import refused, take_orders
 from upswell.events import get_logger
 from upswell.keda.victims import HeardWorker, choose, number
 from upswell.scaler.messaging import ScalerMessaging
-from upswell.scaler.phases import ANSWER_SECONDS
+from upswell.scaler.phases import as_told
 from upswell.scaler.round_clock import RoundClock
 from upswell.scaler.targets import target
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from upswell.broker.protocol import Broker
     from upswell.messages import CommandName, OperatorAnswer, OperatorOrder, PartStatus
-    from upswell.scaler.phases import ReceivedStatus, SentCommand
     from upswell.settings import Settings
 
 _log = get_logger()
@@ -176,7 +175,7 @@ class KedaScaler:
         found: defaultdict[str, list[HeardWorker]] = defaultdict(list)
         idle_since: dict[str, float] = {}
         for worker_id, status in heard.items():
-            consumes = _consumes(status, self._messaging.told.get(worker_id), now)
+            consumes = as_told(status.state, self._messaging.told.get(worker_id), now) == "ready"
             if not consumes and status.state == "standby" and not status.busy:
                 idle_since[worker_id] = self._idle_since.get(worker_id, now)
             removable = now - idle_since.get(worker_id, now) >= self._settings.keda_unready_seconds
@@ -241,13 +240,6 @@ class KedaScaler:
                     _log.info("keda.signals_back", app_id=app_id, number=answer.number)
             self._answers = dict(answers)
             self._answered.notify_all()
-
-
-def _consumes(heard: ReceivedStatus, told: SentCommand | None, now: float) -> bool:
-    """Return whether a worker takes uploads; a command that may still be on its way counts as obeyed."""
-    if told and not told.unroutable and now - told.at <= ANSWER_SECONDS:
-        return told.command == "activate"
-    return heard.state == "ready"
 
 
 def _refuse(order: OperatorOrder) -> OperatorAnswer:

@@ -71,8 +71,10 @@ class OrdersByHand:
 
     def follow(self, request: ScaleRequest) -> None:
         """Keep what the leader was ordered, in case that this monitor takes over from it."""
+        if request.order == self._orders.get(request.app_id):
+            return
         known = {app_id for app_id, watched in self._applications() if watched.policy is not None}
-        if request.order == self._orders.get(request.app_id) or request.app_id not in known:
+        if request.app_id not in known:
             return
         try:
             self._keep(request.app_id, request.order)

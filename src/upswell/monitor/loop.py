@@ -221,6 +221,7 @@ class Monitor:
             self._rehearsals.recollect(self._journal, now)
         self._intake.begin(now)
         self._by_hand.recall()
+        self._rehearsals.recall(self.applications)
         epoch = self._epochs.begin(now)
         # A monitor that was stopped still has its subscription: the newest is served first.
         self._consumers.append(

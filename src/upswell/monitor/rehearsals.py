@@ -101,7 +101,7 @@ class Rehearsals:
         self._policies: dict[str, SloPolicy] = {}
         self._objectives: dict[str, str] = {}
         self._pasts: dict[str, History] = {}
-        self._choices: deque[SettingChoice] = deque()
+        self._choices: deque[tuple[ApplicationRehearsal, SettingChoice]] = deque()
         self._working: Future[None] | None = None
         self._prepared = False
         self._kept = kept
@@ -170,6 +170,15 @@ class Rehearsals:
         self.forget(least.app_id)
         return True
 
+    def recall(self, applications: Applications) -> None:
+        """Take up what the monitor that led before kept in the same folder."""
+        if self._kept is not None:
+            try:
+                self._kept.read()
+            except JournalError as error:
+                _log.warning("rehearsal.not_kept", error=error)
+        self.resume(applications)
+
     def resume(self, applications: Applications) -> None:
         """Let each policy follow what was chosen for it before this monitor began."""
         if self._kept is None:
@@ -183,7 +192,8 @@ class Rehearsals:
 
     def forget(self, app_id: str) -> None:
         """Begin again with an application: its policy has changed."""
-        self._stages.pop(app_id, None)
+        if self._stages.pop(app_id, None) is self._least:
+            self._least = None
         self._policies.pop(app_id, None)
         self._objectives.pop(app_id, None)
 
@@ -191,8 +201,8 @@ class Rehearsals:
         """Let each policy follow what was found best since the last call; return what was."""
         followed: list[SettingChoice] = []
         while self._choices:
-            choice = self._choices.popleft()
-            if choice.app_id not in self._policies:  # forgotten meanwhile
+            stage, choice = self._choices.popleft()
+            if self._stages.get(choice.app_id) is not stage:  # forgotten meanwhile
                 continue
             policy = self._policies[choice.app_id]
             policy.follow(choice.index, choice.why, rehearsed=choice.rehearsed)
@@ -279,5 +289,5 @@ class Rehearsals:
                 _log.exception("rehearsal.failed", app=stage.app_id)
                 return worked
             if choice is not None:
-                self._choices.append(choice)
+                self._choices.append((stage, choice))
         return worked

@@ -53,6 +53,10 @@ class FleetCeilings:
         if self.known.pop(app_id, None) is not None:
             _log.info("scaler.fleet_has_room", app_id=app_id)
 
+    def unwanted(self, app_id: str) -> None:
+        """Take note that no worker is missing: whether there is room, nobody asks."""
+        self.known.pop(app_id, None)
+
     def room(self, app_id: str, now: float) -> int | None:
         """Return how many workers may be asked for now: none for a while, then one; None: no ceiling.
 

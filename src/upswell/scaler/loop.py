@@ -188,6 +188,7 @@ class Scaler:
             for task in (rounds, lost, watching):
                 task.cancel()
             await asyncio.gather(rounds, lost, watching, return_exceptions=True)
+            self._ceilings.known.clear()  # the next leader finds them
 
     def _begin_term(self) -> None:
         """Trust nothing that was seen of the fleet before: another scaler may have led meanwhile."""
@@ -406,6 +407,8 @@ class Scaler:
         """Do what turns one application's workers into its target."""
         seen = [worker for worker in self._seen.values() if worker.app_id == app_id]
         wanted = self._target(app_id, seen, now)
+        if app_id in self._ceilings.known and all(action.kind != "start" for action in plan(seen, wanted)):
+            self._ceilings.unwanted(app_id)
         may_start = self._may_start(app_id, seen, now)
         actions = plan(seen, wanted, may_start=may_start)
         for action in actions:

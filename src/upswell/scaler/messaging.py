@@ -83,7 +83,7 @@ class ScalerMessaging:
         """Return whether the broker answers: while it does not, a silent worker proves nothing."""
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                await self._broker.depth(self._requests_from.name)
+                await self._broker.depth(self._requests_from.name, in_flight=False)
         except (TimeoutError, BrokerError):
             return False
         return True

@@ -95,10 +95,10 @@ def _phase(
         return "lost"
     if heard is None or heard.state == "starting":
         return "starting_standby" if worker.standby else "starting"
-    return _as_told(heard.state, told, now)
+    return as_told(heard.state, told, now)
 
 
-def _as_told(state: WorkerState, told: SentCommand | None, now: float) -> Phase:
+def as_told(state: WorkerState, told: SentCommand | None, now: float) -> Phase:
     """Return ready or standby; a command that may still be on its way counts as obeyed."""
     if told and not told.unroutable and now - told.at <= ANSWER_SECONDS:
         return "ready" if told.command == "activate" else "standby"

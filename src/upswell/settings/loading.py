@@ -153,13 +153,12 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
             yield key, names[key], text
         elif key in removed:
             raise SettingsError(f"{key} is no longer a setting: {REMOVED[removed[key]]}")
-        elif (
-            key.startswith("UPSWELL_") and key not in INTERNAL_VARIABLES and not _SERVICE_LINK.fullmatch(key)
-        ):
+        elif key.startswith("UPSWELL_") and key not in INTERNAL_VARIABLES:
             name = dotted_of_variable(key)
-            if name is None:
+            if name is not None:
+                yield key, name, text
+            elif not _SERVICE_LINK.fullmatch(key):
                 raise SettingsError(f"unknown setting in the environment: {key}{nearest(key, names)}")
-            yield key, name, text
 
 
 def _tables_from_text(name: str, text: str) -> dict[str, Any]:

@@ -131,6 +131,7 @@ class Worker:
         self._serving: asyncio.Task[None] | None = None
         self._connected = False
         self._leaving = False
+        self._shown_ready: bool | None = None  # by the file for readiness probes
         self._signals = 0
         self._drain_deadline: asyncio.TimerHandle | None = None
         self._last_command_at = 0.0
@@ -244,6 +245,7 @@ class Worker:
         if self._leaving:
             return
         healthcheck.starts("worker")
+        self._shown_ready = False
         healthcheck.takes_uploads(ready=False)
         ticking = asyncio.create_task(self._tick())
         try:
@@ -284,7 +286,10 @@ class Worker:
             await (self._consume() if goal == "ready" else self._pause())
             self._enter(goal)
             # One that rests is ready until it has finished: of pods, those that are not ready go first.
-            healthcheck.takes_uploads(ready=goal == "ready" or self._uploads.busy > 0)
+            ready = goal == "ready" or self._uploads.busy > 0
+            if ready != self._shown_ready:
+                self._shown_ready = ready
+                healthcheck.takes_uploads(ready=ready)
             return False
         self._enter("draining")
         healthcheck.stops()

@@ -18,6 +18,7 @@ from upswell.fleets.kubernetes.api import (
     RIGHTS,
     AlreadyThereError,
     ApiRefusedError,
+    ConflictError,
     KubernetesApi,
     UnansweredError,
 )
@@ -169,6 +170,7 @@ def test_a_container_that_has_not_started_has_no_lines(code: int, monkeypatch: p
         ),
         (refusal(401, "Unauthorized"), ApiRefusedError, "refuses to create a pod: Unauthorized"),
         (refusal(409, 'pods "w1" already exists'), AlreadyThereError, "already exists"),
+        (refusal(409, "Operation cannot be fulfilled on quotas"), ConflictError, "cannot be fulfilled"),
         (refusal(500, "etcd leader changed"), ApiRefusedError, "cannot create a pod: etcd leader changed"),
         (httpx2.ConnectError("refused"), UnansweredError, "cannot reach the Kubernetes API server"),
         (httpx2.ReadTimeout(""), UnansweredError, "ReadTimeout"),

@@ -222,7 +222,7 @@ def test_a_broker_that_does_not_answer_gives_no_number_and_ends_no_worker(
         stage.worker("a")
         assert await stage.round(SETTLED, decided=1) == 1
 
-        async def gone(_queue: str) -> None:
+        async def gone(_queue: str, **_: object) -> None:
             raise BrokerError("connection lost")
 
         with monkeypatch.context() as broken:

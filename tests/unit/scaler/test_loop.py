@@ -763,6 +763,20 @@ def test_a_full_platform_is_a_ceiling_that_is_said_once_and_asked_again_later(st
     assert "scaler.crash_loop" not in events
 
 
+def test_a_ceiling_is_forgotten_when_no_more_workers_are_wanted(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fleet.holds = 2
+        stage.request(5)
+        await stage.round()
+        stage.all_report()
+        assert stage.scaler.part_status().notes
+        stage.request(2)
+        await stage.round()
+        assert stage.scaler.part_status().notes == ()
+
+    play(stage, story)
+
+
 def test_an_evicted_worker_is_no_crash_and_is_replaced_at_once(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         stage.request(1)

@@ -196,7 +196,7 @@ class RabbitBroker:
         else:
             self._copy(delivery).add_done_callback(partial(_settle_replaced, held))
 
-    async def depth(self, queue: str) -> QueueDepth | None:
+    async def depth(self, queue: str, *, in_flight: bool = True) -> QueueDepth | None:
         """Return a queue's depth, or None when there is no such queue.
 
         Unacknowledged messages are known from the management API alone; without its answer they are None.
@@ -209,7 +209,7 @@ class RabbitBroker:
             raise
         return QueueDepth(
             messages_ready=int(frame.method.message_count),
-            messages_unacknowledged=await self._unacknowledged(queue),
+            messages_unacknowledged=await self._unacknowledged(queue) if in_flight else None,
             consumers=int(frame.method.consumer_count),
         )
 

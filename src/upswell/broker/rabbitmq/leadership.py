@@ -121,7 +121,7 @@ class TickLeadership(Lease):
         """Return whether a tick waits that the active consumer should have taken."""
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                depth = await self._broker.depth(self._queue.name)
+                depth = await self._broker.depth(self._queue.name, in_flight=False)
         except TimeoutError:
             return False
         return depth is not None and depth.messages_ready > 0

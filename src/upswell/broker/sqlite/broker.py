@@ -160,7 +160,7 @@ class SqliteBroker:
         """Put a message back, not counted."""
         self._settle(("release", delivery.tag))
 
-    async def depth(self, queue: str) -> QueueDepth | None:
+    async def depth(self, queue: str, *, in_flight: bool = True) -> QueueDepth | None:  # noqa: ARG002 - always known
         """Return a queue's depth, or None when there is no such queue."""
         return await self.call(lambda connection: connection.depth(queue))
 

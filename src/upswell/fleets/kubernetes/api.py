@@ -86,6 +86,10 @@ class AlreadyThereError(ApiRefusedError):
     """A pod of that name exists."""
 
 
+class ConflictError(ApiRefusedError):
+    """Somebody else changed the same thing at once, a quota's count for one: to be asked again."""
+
+
 class UnansweredError(FleetError):
     """The API server did not answer: whether it did what it was asked is not known."""
 
@@ -346,7 +350,8 @@ def _ours(what: str, error: Exception) -> FleetError:
     if code == _REFUSED and _FULL in message:
         return FleetFullError(f"the namespace's quota is used up: {message}")
     if code == _THERE:
-        return AlreadyThereError(message, code)
+        there = "already exists" in message
+        return AlreadyThereError(message, code) if there else ConflictError(message, code)
     if code in (_UNAUTHORIZED, _REFUSED, _INVALID):
         lacks = code == _REFUSED and ("cannot" in message or message.endswith("forbidden: "))
         hint = " (see docs/deploy/kubernetes.md, Rights)" if lacks else ""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from upswell.errors import FleetError, SettingsError
 from upswell.fleets.environment import parted
-from upswell.fleets.kubernetes.api import AlreadyThereError, KubernetesApi, UnansweredError
+from upswell.fleets.kubernetes.api import AlreadyThereError, ConflictError, KubernetesApi, UnansweredError
 from upswell.fleets.kubernetes.belongings import Belongings
 from upswell.fleets.kubernetes.cache import PodCache
 from upswell.fleets.kubernetes.manifest import (
@@ -80,6 +80,7 @@ class KubernetesFleet:
         try:
             chosen = kubernetes_settings(self._settings, worker.app_id)
             template = load_template(chosen.pod_template)
+            check_mounts(settings, template)
         except SettingsError as error:
             raise FleetError(str(error)) from error
         _, hidden = parted(worker.environment)
@@ -93,10 +94,6 @@ class KubernetesFleet:
                 state_dir=str(settings.state_path),
                 hashed=settings_hash(worker_settings(settings, worker.app_id)),
             )
-            try:
-                check_mounts(settings, pod)
-            except SettingsError as error:
-                raise FleetError(str(error)) from error
             self._cache.add(await self._create(pod))
 
     async def list(self) -> list[FleetWorker]:
@@ -191,7 +188,7 @@ class KubernetesFleet:
 
     async def _create(self, pod: Tree) -> SeenPod:
         try:
-            with suppress(UnansweredError):
+            with suppress(UnansweredError, ConflictError):
                 return await self.api.create_pod(pod)
             return await self.api.create_pod(pod)
         except AlreadyThereError:

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from upswell.errors import SettingsError
+from upswell.fleets.container_options import arguments
 from upswell.fleets.environment import identity, parted
 from upswell.fleets.kubernetes.settings import dns_name
 from upswell.fleets.kubernetes.template import Tree, merged, mount_paths
 from upswell.fleets.mounts import mounts
+from upswell.fleets.secrets_in_memory import IN_CONTAINER
+from upswell.settings.secret_files import SECRETS_VARIABLE
 
 if TYPE_CHECKING:
     from upswell.fleets.kubernetes.settings import KubernetesSettings
@@ -29,7 +32,6 @@ CONTAINER = "worker"
 USER = 10001
 """The user of our Dockerfile; any does."""
 
-SECRETS_PATH = "/run/upswell/secrets"
 STANDARD_LABELS = {"app.kubernetes.io/name": "upswell", "app.kubernetes.io/managed-by": "upswell"}
 COMPONENT = "app.kubernetes.io/component"
 INSTALLATION, APPLICATION, SETTINGS_HASH = "upswell/installation", "upswell/application", "upswell/settings"
@@ -107,12 +109,15 @@ def worker_pod(
     return merged(merged(_defaults(state_dir), template), _own(worker, chosen, owner, hashed))
 
 
-def check_mounts(settings: Settings, pod: Tree) -> None:
+def check_mounts(settings: Settings, template: Tree) -> None:
     """Check that the folders which a worker shares with its clients are volumes that outlive its pod.
+
+    `template`: the operator's; nothing of our own is such a volume.
 
     Raises:
         SettingsError: uploads would be stored in the pod and go with it, or sources are not there.
     """
+    pod = merged(_defaults(str(settings.state_path)), template)
     paths = [Path(path) for path in mount_paths(pod["spec"], CONTAINER)]
     for mount in mounts(settings):
         if not any(Path(mount.path).is_relative_to(path) for path in paths):
@@ -162,8 +167,7 @@ def _defaults(state_dir: str) -> Tree:
 
 def _own(worker: WorkerSpec, chosen: KubernetesSettings, owner: Owner, hashed: str) -> Tree:
     shown, _ = parted(worker.environment)
-    variables = {**shown, **identity(worker), "UPSWELL_SECRETS": SECRETS_PATH}
-    arguments = ["worker", "--app", worker.app_id, *(["--standby"] if worker.standby else [])]
+    variables = {**shown, **identity(worker), SECRETS_VARIABLE: IN_CONTAINER}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -191,12 +195,12 @@ def _own(worker: WorkerSpec, chosen: KubernetesSettings, owner: Owner, hashed: s
                 {
                     "name": CONTAINER,
                     "image": chosen.image,
-                    "args": arguments,
+                    "args": arguments(worker),
                     # A crashed worker's last lines stand in its status then, and outlive its pod.
                     "terminationMessagePolicy": "FallbackToLogsOnError",
                     "env": [{"name": n, "value": _literal(v)} for n, v in sorted(variables.items())],
                     "volumeMounts": [
-                        {"name": "upswell-secrets", "mountPath": SECRETS_PATH, "readOnly": True}
+                        {"name": "upswell-secrets", "mountPath": IN_CONTAINER, "readOnly": True}
                     ],
                 }
             ],

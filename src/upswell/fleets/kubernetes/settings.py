@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from upswell.fleets.docker_settings import DEFAULT_IMAGE
 from upswell.settings import Setting
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class KubernetesSettings(Struct, frozen=True):
 
     image: Annotated[
         str, Setting("Image of the workers; {app_id} is replaced by the application's name.")
-    ] = "{app_id}_worker_container/dst2018:0.1"
+    ] = DEFAULT_IMAGE
     namespace: Annotated[
         str,
         Meta(pattern=r"\A([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?\Z"),

@@ -50,7 +50,6 @@ class PodAutoscaler:
         self._target = target
         self._behavior = behavior
         self._remembered: deque[tuple[float, int]] = deque()
-        self._began = False
 
     def sync(self, at: float, current: int, metric: int) -> Decision:
         """Return what it wants at one sync; it is called every 15 s, while any worker runs."""
@@ -77,8 +76,7 @@ class PodAutoscaler:
     def _most(self, at: float, current: int, wanted: int) -> int:
         """Remember what is wanted; return the greatest number remembered."""
         remembered = self._remembered
-        if not self._began:
-            self._began = True
+        if not remembered:  # the first sync
             remembered.append((at, current))
         while remembered and at - remembered[0][0] > STABILIZATION - _JITTER:
             remembered.popleft()

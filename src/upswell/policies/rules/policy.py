@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from upswell.analysis.decision import RULES, Decision, Inputs, Reason, Step
 from upswell.analysis.sentence import escaped
 from upswell.policies.rules.expressions import Scope
@@ -46,13 +48,12 @@ class RulesGuard:
         if not found.steps:
             return decision
         held = decision.held if found.workers == decision.desired_workers else not found.fired
-        return Decision(
+        return replace(
+            decision,
             desired_workers=found.workers,
             steps=(*decision.steps, *found.steps),
             rejected=(*decision.rejected, *found.rejected),
             held=held,
-            alarms=decision.alarms,
-            standby_workers=decision.standby_workers,
         )
 
     def judge(self, snapshot: Snapshot, wanted: int) -> Findings:

@@ -188,12 +188,11 @@ class SloPolicy:
         self._within = self._services.within_one(rule.horizon, signals.mean)
         self._keep = setting.keep * kept_for(signals.start_delay, self._start_cost)
         steps = self._keep / self._interval
-        if self._applied == self.following or steps > SEEN_ROUNDS:
-            self._applied = self.following
+        changed, self._applied = self._applied != self.following, self.following
+        if not changed or steps > SEEN_ROUNDS:
             self._recent.resize(steps)
         else:
             # What this setting would have wanted lately stays, not what the one before did.
-            self._applied = self.following
             self._recent = RecentMost(steps)
             lately = max(0, len(self._seen) - math.ceil(steps) - 1)
             for seen in islice(self._seen, lately, None):

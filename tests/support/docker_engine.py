@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -21,6 +20,8 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from support.server_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -263,15 +264,6 @@ class EnginePause:
     def __init__(self, engine: DockerEngine) -> None:
         self.stop = engine.halt
         self.start = engine.resume
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port that is free at present, below those that the kernel gives to anybody."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @contextlib.contextmanager

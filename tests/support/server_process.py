@@ -26,8 +26,8 @@ _PORTS = range(15_000, 32_000)
 _given: set[int] = set()
 
 
-def free_port() -> int:
-    """Return a TCP port that nobody listens on at this moment, another one each time.
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a TCP port, or of `kind`, that nobody uses at this moment, another one each time.
 
     Drawn at random: tests in several processes seldom draw the same one.
     """
@@ -35,7 +35,7 @@ def free_port() -> int:
         port = random.SystemRandom().choice(_PORTS)
         if port in _given:
             continue
-        with socket.socket() as listener, contextlib.suppress(OSError):
+        with socket.socket(socket.AF_INET, kind) as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             _given.add(port)
             return port

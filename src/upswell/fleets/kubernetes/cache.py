@@ -44,10 +44,12 @@ class PodCache:
         self._forgotten &= self._pods.keys()
         self._told &= self._pods.keys() | self._gone.keys()
 
-    def put(self, pod: SeenPod) -> None:
-        """Take a pod as a watch shows it."""
-        if pod.uid not in self._gone:
-            self._pods[pod.uid] = pod
+    def put(self, pod: SeenPod) -> bool:
+        """Take a pod as a watch shows it; return whether that is news: a kubelet says much that is none."""
+        if pod.uid in self._gone or self._pods.get(pod.uid) == pod:
+            return False
+        self._pods[pod.uid] = pod
+        return True
 
     def add(self, pod: SeenPod) -> None:
         """Add a pod that was just created; where the watch was faster, it knows more."""

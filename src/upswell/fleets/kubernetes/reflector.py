@@ -139,8 +139,8 @@ class Reflector:
                     heard = True
                     if event.kind == "DELETED":
                         self._cache.delete(event.pod)
-                    else:
-                        self._cache.put(event.pod)
+                    elif not self._cache.put(event.pod):
+                        continue
                     self._on_change()
                 return "heard" if heard else "nothing"  # the server ended it, before its time
         return "whole"

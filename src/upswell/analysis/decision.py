@@ -18,6 +18,9 @@ RULES = "rules"
 BY_HAND = "by_hand"
 """Who an operator is that set the number."""
 
+REHEARSED = "other settings"
+"""Who the other settings of `slo` are, of which a rejected option says what the rehearsal found."""
+
 Inputs = Mapping[str, float]
 NO_INPUTS: Inputs = {}
 

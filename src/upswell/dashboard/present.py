@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from upswell.analysis.decision import BY_HAND
+from upswell.analysis.decision import BY_HAND, REHEARSED
 from upswell.analysis.sentence import headline, quantities, told
 from upswell.safe import safe
 
@@ -67,8 +67,8 @@ def _reason(reason: Reason | Step) -> dict[str, Any]:
 
 
 def _is_rehearsal(option: Reason) -> bool:
-    """Return whether an option is what the rehearsal of `slo` compared (simulator/rehearsal.py)."""
-    return "would have kept" in option.why
+    """Return whether an option is what the rehearsal of `slo` compared (policies/slo/slo.py)."""
+    return option.who == REHEARSED
 
 
 def _signals(entry: JournalEntry) -> dict[str, Any]:

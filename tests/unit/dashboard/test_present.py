@@ -15,6 +15,7 @@ from upswell.dashboard.page_journal import PageJournal
 from upswell.dashboard.present import budget, cost, decision_whole, notices, present_state
 from upswell.dashboard.views import Remembered
 from upswell.journal import Journal, JournalEntry
+from upswell.policies.slo.slo import SloPolicy
 from upswell.testing.snapshots import ordinary
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def entry(decision: Decision | None = None, **seen: object) -> JournalEntry:
 
 
 def test_a_decision_is_told_with_steps_numbers_rejected_and_rehearsal() -> None:
+    policy = SloPolicy()
+    policy.follow(0, "the last 99 uploads would have cost 1.5 worker-hours with 3 late under this setting")
     decision = Decision(
         desired_workers=3,
         steps=Decision.of("slo", 2, 4, "{n:upload} queued, {s:s} each", {"n": 7.0, "s": 2.1})
@@ -44,7 +47,7 @@ def test_a_decision_is_told_with_steps_numbers_rejected_and_rehearsal() -> None:
         .steps,
         rejected=(
             Reason("slo", "to start all at once takes {n:worker}", {"n": 9.0}),
-            Reason("rehearsal", "in the last 99 uploads this setting would have kept 97%"),
+            *policy.decide(ordinary(at=BEGIN)).rejected,
         ),
     )
     told = decision_whole(5, entry(decision))
@@ -55,7 +58,8 @@ def test_a_decision_is_told_with_steps_numbers_rejected_and_rehearsal() -> None:
     ]
     assert told["steps"][0]["numbers"] == [["n", "7"], ["s", "2.1 s"]]
     assert [option["why"] for option in told["rejected"]] == ["to start all at once takes 9 workers"]
-    assert told["rehearsal"] == "in the last 99 uploads this setting would have kept 97%"
+    said = "the last 99 uploads would have cost 1.5 worker-hours with 3 late under this setting"
+    assert told["rehearsal"] == said
 
 
 def test_hostile_text_is_made_safe_before_it_leaves() -> None:

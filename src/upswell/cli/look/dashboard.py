@@ -34,7 +34,7 @@ PORT = 8765
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="PageAddress to listen on. With another than loopback, whoever looks needs the token.",
+    help="Address to listen on. With another than loopback, whoever looks needs the token.",
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port; 0 takes a free one."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from upswell.analysis.decision import Decision, Reason, Step
+from upswell.analysis.decision import REHEARSED, Decision, Reason, Step
 from upswell.analysis.sentence import escaped
 from upswell.policies.slo.scalar_staffing import RecentMost, ScalarRule
 from upswell.policies.slo.slo_formula import ASSUMED_SHARE, MOST_SLOTS, service_time
@@ -119,7 +119,7 @@ class SloPolicy:
         self.following = index
         self.rehearsed = rehearsed
         self.why = why
-        self._rejected = (Reason("other settings", escaped(why)),)
+        self._rejected = (Reason(REHEARSED, escaped(why)),)
         self._rule = None
 
     def learn(self, service_times: Iterable[float]) -> None:

@@ -32,10 +32,19 @@ def safe(text: str | bytes, limit: int | None = 1000) -> str:
     """
     if isinstance(text, bytes):
         text = _JSON_ESCAPE.sub(_unescape, text.decode("utf-8", "backslashreplace"))
-    text = _URL.sub(lambda url: f"{url[1]}?***" if url[2] else url[0], text)
-    text = _CREDENTIALS.sub("***@", text)  # before truncation: half a password would not match
-    text = _NOT_PRINTABLE.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
+    text = printable(masked(text))  # masked before truncation: half a password would not match
     return text if limit is None or len(text) <= limit else f"{text[:limit]}…"
+
+
+def masked(text: str) -> str:
+    """Return `text` with the user and password of every URL masked, and the query of a web URL."""
+    text = _URL.sub(lambda url: f"{url[1]}?***" if url[2] else url[0], text)
+    return _CREDENTIALS.sub("***@", text)
+
+
+def printable(text: str) -> str:
+    """Return `text` with its control characters as JSON escapes."""
+    return _NOT_PRINTABLE.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
 
 
 def masked_url(url: str) -> str:

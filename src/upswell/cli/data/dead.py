@@ -13,6 +13,7 @@ from upswell.broker.topology import DIED_AT_HEADER, TRACEBACK_HEADER, dead_lette
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.help import CommandGroup
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.safe_json import safe_json
 from upswell.cli.text import counted, instant
 from upswell.errors import UpswellError
 from upswell.messages import MAX_EXCERPT_BYTES
@@ -154,7 +155,7 @@ def _json(delivery: Delivery) -> str:
         "headers": {safe(name): _plain(value) for name, value in delivery.headers.items()},
         "body": safe(delivery.body, None),
     }
-    return safe(msgspec.json.encode(fields).decode(), None)
+    return safe_json(fields)
 
 
 def _plain(value: str | float) -> str | float:

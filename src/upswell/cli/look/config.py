@@ -14,6 +14,7 @@ from upswell.cli.help import CommandGroup
 from upswell.cli.journals import journal_path
 from upswell.cli.look.running_settings import differences
 from upswell.cli.options import config_option, load_settings
+from upswell.cli.safe_json import safe_json
 from upswell.fleets.registry import REGISTRY as FLEETS
 from upswell.handlers.registry import check_handler
 from upswell.journal import JournalReader
@@ -62,7 +63,7 @@ def check(config: str | None, as_json: bool, explain: bool, offline: bool) -> No
     rows = list(_rows(settings))
     if as_json:
         both = {name: {"value": value, "origin": origins.get(name, "default")} for name, value, *_ in rows}
-        click.echo(safe(msgspec.json.encode(both).decode(), None))
+        click.echo(safe_json(both))
         return
     width = max(len(name) for name, *_ in rows)
     value_width = min(40, max(len(_text(value)) for _, value, *_ in rows))

@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.journals import journal_path
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.safe_json import safe_json
 from upswell.cli.text import counted, moment, rough, size, wrapped
 from upswell.client.roster import describe_uploads
 from upswell.errors import JournalError, UpswellError
@@ -53,7 +53,7 @@ def command(wanted: str, app: tuple[str, ...], settings: Settings, as_json: bool
     ]
     if as_json:
         told = {"at": time.time(), "found": found, "notes": notes}
-        click.echo(safe(msgspec.json.encode(told).decode(), None))
+        click.echo(safe_json(told))
         return 0 if found else 1
     now = time.time()
     for sighting in found:

@@ -10,6 +10,7 @@ import msgspec
 
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.safe_json import safe_json
 from upswell.cli.text import counted, rough, size
 from upswell.client.roster import describe_uploads
 from upswell.safe import safe
@@ -43,7 +44,7 @@ def command(app: tuple[str, ...], settings: Settings, as_json: bool) -> None:
         found.sort(key=lambda worker: (worker.app_id, worker.worker_id))
         if as_json:
             told = {"at": time.time(), "workers": [_json(worker, roster) for worker in found]}
-            click.echo(safe(msgspec.json.encode(told).decode(), None))
+            click.echo(safe_json(told))
         elif found:
             for line in lines(found, roster, time.time()):
                 click.echo(line)

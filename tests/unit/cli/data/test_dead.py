@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from upswell.broker import Delivery
@@ -30,7 +30,13 @@ LETTERS = st.builds(
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+ACROSS_FIELDS = Delivery(
+    body=b"", queue="q.dead", attempt=1, tag=None, message_id="://", headers={"x-upswell-reason": "@"}
+)
+
+
 @given(LETTERS)
+@example(ACROSS_FIELDS)
 def test_no_letter_breaks_the_list_or_steers_the_terminal(delivery: Delivery) -> None:
     for line in (_line(delivery), _json(delivery), *_letter(delivery)):
         assert not CONTROL.search(line)

@@ -24,6 +24,11 @@ class Workers(Struct, frozen=True, kw_only=True, gc=False):
     standby: int = 0
     draining: int = 0
 
+    @property
+    def running(self) -> int:
+        """How many there are, in any state."""
+        return self.starting + self.ready + self.standby + self.draining
+
     def by_state(self) -> dict[str, int]:
         """Return how many are in each state, each worker in one: one that drains is not busy here."""
         busy = min(self.ready, max(0, self.busy - self.draining))
@@ -126,6 +131,11 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     stale: tuple[str, ...] = ()
     warming_up: bool = False
     """The monitor has not yet watched one full window."""
+
+    @property
+    def misses(self) -> bool:
+        """Whether the objective is missed, as far as is known."""
+        return self.attainment is not None and self.attainment < self.slo.share
 
     @property
     def ready_slots(self) -> int:

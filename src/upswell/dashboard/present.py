@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from upswell.analysis.billing import HOUR
 from upswell.analysis.decision import BY_HAND, REHEARSED
 from upswell.analysis.sentence import headline, quantities, told
+from upswell.journal.points import standing
 from upswell.safe import safe
 
 if TYPE_CHECKING:
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
     from upswell.analysis.period_totals import PeriodTotals
     from upswell.journal import JournalEntry
 
-HOUR = 3600.0
 HOURS_A_MONTH = 730.0
+TROUBLES = ("well", "failing", "missed", "alarm")
+"""Names of what an application's `Standing` counts."""
 
 _ALARMS = {
     "signals_lost": "Signals are lost, so the number of workers stays as it is",
@@ -113,19 +116,10 @@ def present_state(entry: JournalEntry, price: float, currency: str) -> dict[str,
         "slots_per_worker": seen.slots_per_worker,
         "sentence": safe(decision.reason),
         "warming_up": seen.warming_up,
-        "trouble": _trouble(entry),
+        "trouble": TROUBLES[standing(entry).trouble],
         "price": price if price > 0 else None,
         "currency": currency,
     }
-
-
-def _trouble(entry: JournalEntry) -> str:
-    seen = entry.snapshot
-    if entry.decision.alarms:
-        return "alarm"
-    if seen.attainment is not None and seen.attainment < seen.slo.share:
-        return "missed"
-    return "failing" if seen.failures else "well"
 
 
 def notices(entry: JournalEntry | None, now: float, late_after: float) -> list[dict[str, str]]:
@@ -137,7 +131,7 @@ def notices(entry: JournalEntry | None, now: float, late_after: float) -> list[d
         return [_notice("warning", f"The last decision is {age} old, and so are its figures.")]
     seen, decision = entry.snapshot, entry.decision
     found = [_notice("alarm", f"{_ALARMS[alarm]}: {decision.reason}") for alarm in decision.alarms]
-    if seen.attainment is not None and seen.attainment < seen.slo.share:
+    if seen.misses:
         words = (
             f"The objective is missed: {seen.attainment:.1%} of the uploads of the last {seen.window:g} s"
             f" were stored within {seen.slo.seconds:g} s, {seen.slo.share * 100:g}% are wanted."
@@ -166,13 +160,11 @@ def cost(
 
     `month` is a month at the rate of the last 24 hours; `each` is of today's uploads that met the objective.
     """
-    workers = entry.snapshot.workers
-    now = workers.starting + workers.ready + workers.standby + workers.draining
     spent = today.worker_seconds / HOUR if today else None
     mean = last_day.worker_seconds / HOUR / max(1, last_day.hours) if last_day else None
     return {
         "price": price if price > 0 else None,
-        "now_per_hour": now,
+        "now_per_hour": entry.snapshot.workers.running,
         "today": spent,
         "month": None if mean is None else mean * HOURS_A_MONTH,
         "each": spent / today.in_time if today and spent is not None and today.in_time else None,

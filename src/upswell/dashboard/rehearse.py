@@ -143,10 +143,7 @@ def _told(replayed: Replayed, curve: list[dict[str, Any]]) -> dict[str, Any]:
             "late": len(recorded.responses) + recorded.dead - recorded.in_time(slo),
             "attainment": recorded.attainment(slo),
             "cost": paid.worker_seconds if paid else None,
-            "peak": max(
-                w.starting + w.ready + w.standby + w.draining
-                for w in (entry.snapshot.workers for entry in recorded.entries)
-            ),
+            "peak": recorded.peak_workers,
         },
         "replayed": {
             "late": run.outcome.late,

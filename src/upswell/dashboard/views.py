@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from upswell.analysis.billing import HOUR
 from upswell.dashboard.present import (
-    HOUR,
     budget,
     cost,
     decision_line,

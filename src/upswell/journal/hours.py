@@ -98,10 +98,10 @@ class HourCounter:
 
         for entry in entries:
             self._objectives[entry.app_id] = entry.snapshot.slo
-            sums, workers = of(entry.at, entry.app_id), entry.snapshot.workers
+            sums = of(entry.at, entry.app_id)
             sums["worker_seconds"] += self._newly_paid(entry)
             sums["scalings"] += entry.changed
-            sums["peak_workers"] = workers.starting + workers.ready + workers.standby + workers.draining
+            sums["peak_workers"] = entry.snapshot.workers.running
             if entry.changed or entry.decision.held:
                 what, why = told(entry.decision)
                 reasons[self._reason(entry.at, entry.app_id, what, why)] += 1

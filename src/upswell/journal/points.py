@@ -62,11 +62,9 @@ class Standing(Struct, frozen=True):
 
 def standing(entry: JournalEntry) -> Standing:
     """Return how an application stands by its newest entry."""
-    snapshot, workers = entry.snapshot, entry.snapshot.workers
-    missed = snapshot.attainment is not None and snapshot.attainment < snapshot.slo.share
-    trouble = 3 if entry.decision.alarms else 2 if missed else 1 if snapshot.failures else 0
-    count = workers.starting + workers.ready + workers.standby + workers.draining
-    return Standing(trouble, count, snapshot.messages_ready or 0)
+    snapshot = entry.snapshot
+    trouble = 3 if entry.decision.alarms else 2 if snapshot.misses else 1 if snapshot.failures else 0
+    return Standing(trouble, snapshot.workers.running, snapshot.messages_ready or 0)
 
 
 class _Interval:

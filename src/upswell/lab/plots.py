@@ -99,16 +99,12 @@ def drawn_record(recorded: Recorded, base: float, slo: Slo, slots: int) -> Drawn
     return Drawn(
         name="recorded",
         at=np.array([entry.at - base for entry in recorded.entries]),
-        workers=np.array([_present(entry.snapshot.workers) for entry in recorded.entries], dtype=np.float64),
+        workers=np.array([entry.snapshot.workers.running for entry in recorded.entries], dtype=np.float64),
         answered=list(zip(responses.tolist(), shares.tolist(), strict=True)),
         attainment=recorded.attainment(slo),
         cost_over_work=bill.worker_seconds * slots / work if bill and work else None,
         recorded=True,
     )
-
-
-def _present(workers: Any) -> int:
-    return workers.starting + workers.ready + workers.standby + workers.draining
 
 
 def write_comparison(

@@ -50,6 +50,11 @@ class Recorded(Struct, frozen=True, kw_only=True):
     billed: Bill | None
     """What the workers cost in the time of the traffic; None where the journal has no bills."""
 
+    @property
+    def peak_workers(self) -> int:
+        """The most workers that there were at a decision."""
+        return max(entry.snapshot.workers.running for entry in self.entries)
+
     def in_time(self, slo: Slo) -> int:
         """Return how many were answered in time."""
         return sum(response <= slo.seconds for response in self.responses)

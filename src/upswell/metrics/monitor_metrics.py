@@ -112,8 +112,7 @@ class MonitorMetrics:
         self._activity = defaultdict(
             float, {app: FADES * self._activity[app] for app in self._newest if app in self._prices}
         )
-        activity = {app: self._activity[app] for app in self._newest if app in self._prices}
-        self._shown = busiest(self._shown, activity, self._most)
+        self._shown = busiest(self._shown, self._activity, self._most)
         for gone in self._series.keys() - self._shown - {OTHER}:
             del self._series[gone]
         for gone in self._before.keys() - self._newest.keys():
@@ -146,7 +145,9 @@ class MonitorMetrics:
         scaled = sum(app_id in self._prices for app_id in self._newest)
         yield Figure("upswell_applications", ("scaled",), scaled)
         yield Figure("upswell_applications", ("unknown",), len(self._newest) - scaled)
-        yield Figure("upswell_late_applications", (), sum(map(_is_late, self._newest.values())))
+        yield Figure(
+            "upswell_late_applications", (), sum(entry.snapshot.misses for entry in self._newest.values())
+        )
         others: list[JournalEntry] = []
         for app_id, entry in self._newest.items():
             if app_id not in self._shown:
@@ -212,11 +213,6 @@ def _now(app_id: str, entries: Sequence[JournalEntry]) -> Iterator[Figure]:
     for alarm in ALARMS:
         count = sum(alarm in entry.decision.alarms for entry in entries)
         yield Figure("upswell_alarm", (app_id, alarm), count)
-
-
-def _is_late(entry: JournalEntry) -> bool:
-    attained = entry.snapshot.attainment
-    return attained is not None and attained < entry.snapshot.slo.share
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

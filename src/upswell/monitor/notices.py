@@ -105,7 +105,7 @@ class Notices:
         met: list[str] = []
         for entry in entries:
             snapshot, since = entry.snapshot, self._missed.get(entry.app_id)
-            if snapshot.attainment is not None and snapshot.attainment < snapshot.slo.share:
+            if snapshot.misses:
                 self._missed[entry.app_id] = now
                 if since is None:
                     missed.append(entry)

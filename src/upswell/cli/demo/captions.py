@@ -66,7 +66,7 @@ class Captions:
     def _objective(self, snapshot: Snapshot) -> None:
         if snapshot.attainment is None:
             return
-        late, before = snapshot.attainment < snapshot.slo.share, self._late.get(snapshot.app_id, False)
+        late, before = snapshot.misses, self._late.get(snapshot.app_id, False)
         self._late[snapshot.app_id] = late
         within = f"{snapshot.attainment:.0%} within {snapshot.slo.seconds:g} s"
         if late and not before:

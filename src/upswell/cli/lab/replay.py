@@ -127,7 +127,7 @@ def _as_json(replayed: Replayed) -> dict[str, Any]:
             "late": len(recorded.responses) + recorded.dead - recorded.in_time(world.slo),
             "worker_seconds": paid.worker_seconds if paid else None,
             **(each_json(paid, replayed.price) if paid else {}),
-            "peak_workers": _recorded_peak(recorded),
+            "peak_workers": recorded.peak_workers,
             "scalings": _recorded_scalings(recorded),
         },
         "replayed": {
@@ -144,11 +144,6 @@ def _as_json(replayed: Replayed) -> dict[str, Any]:
         },
         "differences": replayed.differences,
     }
-
-
-def _recorded_peak(recorded: Recorded) -> int:
-    workers = [entry.snapshot.workers for entry in recorded.entries]
-    return max(w.starting + w.ready + w.standby + w.draining for w in workers)
 
 
 def _recorded_scalings(recorded: Recorded) -> int:
@@ -176,7 +171,7 @@ def _lines(replayed: Replayed) -> list[str]:
         (
             f"{'recorded' + of:22}{recorded.attainment(world.slo):>10.2%}"
             f"{cost_text(paid, replayed.price):>30}"
-            f"{_recorded_peak(recorded):>7}{_recorded_scalings(recorded):>10}"
+            f"{recorded.peak_workers:>7}{_recorded_scalings(recorded):>10}"
         ),
         (
             f"{run.name:22}{outcome.attainment:>10.2%}{cost_text(would, replayed.price):>30}"

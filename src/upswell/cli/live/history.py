@@ -29,13 +29,12 @@ class Point(Struct, frozen=True, gc=False):
     @classmethod
     def of(cls, snapshot: Snapshot, decision: Decision) -> Point:
         """Return the point of a round."""
-        times, workers = snapshot.response_time, snapshot.workers
-        running = workers.starting + workers.standby + workers.ready + workers.draining
+        times = snapshot.response_time
         return cls(
             snapshot.at,
             times.p50 if times else None,
             times.p95 if times else None,
-            running,
+            snapshot.workers.running,
             decision.desired_workers,
             snapshot.messages_ready,
         )

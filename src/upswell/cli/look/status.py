@@ -173,9 +173,8 @@ def problems(state: AppState, now: float) -> list[StatusProblem]:
             StatusProblem(f"{safe(str(reason))} (in the last {snapshot.window:g} s)", warning=not alarms)
             for reason in snapshot.failure_reasons
         ]
-        attained = snapshot.attainment
-        if attained is not None and attained < snapshot.slo.share:
-            late = f"{attained:.1%} within {snapshot.slo.seconds:g} s"
+        if snapshot.misses:
+            late = f"{snapshot.attainment:.1%} within {snapshot.slo.seconds:g} s"
             found.append(StatusProblem(f"target missed: {late}, {snapshot.slo.share * 100:g}% wanted"))
     if state.by_hand is not None:
         found.append(StatusProblem(told(state.by_hand), warning=True))

@@ -78,7 +78,6 @@ class FailStatic:
             return (DEPTH_UNKNOWN, NO_INPUTS) if self._depth_known else None
         self._depth_known = True
         workers = snapshot.workers
-        heard = workers.starting + workers.ready + workers.standby + workers.draining
-        if "workers" in snapshot.stale and not heard:
+        if "workers" in snapshot.stale and not workers.running:
             return WORKERS_SILENT, {"workers": workers.desired}
         return None

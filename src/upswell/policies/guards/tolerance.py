@@ -35,6 +35,6 @@ class Tolerance:
 
 
 def _is_missed(snapshot: Snapshot) -> bool:
-    if snapshot.attainment is not None and snapshot.attainment < snapshot.slo.share:
+    if snapshot.misses:
         return True
     return snapshot.oldest_age is not None and snapshot.oldest_age > snapshot.slo.seconds

@@ -80,18 +80,13 @@ class JournalReader:
         since: float | None = None,
         limit: int = 1000,
         *,
+        until: float | None = None,
         changed_only: bool = False,
     ) -> list[JournalEntry]:
-        """Return the newest `limit` entries, oldest first, of one application or all, since `since`."""
-        newest_first = self._entries(
-            "SELECT entry FROM decisions WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR at >= ?2)"
-            " AND (changed OR NOT ?3) ORDER BY id DESC LIMIT ?4",
-            app,
-            since,
-            changed_only,
-            limit,
-        )
-        return newest_first[::-1]
+        """Return the newest `limit` entries, oldest first, of one application or all, `since` to `until`."""
+        where, values = _where({"app_id =": app, "at >=": since, "at <=": until}, "changed" * changed_only)
+        query = f"SELECT entry FROM decisions {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - names of columns
+        return self._entries(query, *values, limit)[::-1]
 
     def decision_at(self, app: str, at: float) -> JournalEntry | None:
         """Return the newest entry of an application that was made by then, or None."""
@@ -104,16 +99,16 @@ class JournalReader:
         return next(iter(self._entries(query, app)), None)
 
     def reports(
-        self, app: str | None = None, since: float | None = None, limit: int = -1
+        self,
+        app: str | None = None,
+        since: float | None = None,
+        limit: int = -1,
+        *,
+        until: float | None = None,
     ) -> Iterator[ReportRow]:
         """Give the attempts that ended, in the order of their reports; `limit` -1 means all."""
-        rows = self._read(
-            f"{SELECT_REPORTS} WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR finished_at >= ?2)"
-            " ORDER BY id LIMIT ?3",
-            app,
-            since,
-            limit,
-        )
+        where, values = _where({"app_id =": app, "finished_at >=": since, "finished_at <=": until})
+        rows = self._read(f"{SELECT_REPORTS} {where} ORDER BY id LIMIT ?", *values, limit)
         return (ReportRow(*row) for _, row in rows)
 
     def totals(
@@ -138,11 +133,9 @@ class JournalReader:
         """Return the newest failed attempts and dead uploads, the newest first."""
         if not self._has("failures"):
             return []
-        query = (
-            f"{SELECT_FAILURES} WHERE (?1 IS NULL OR app_id = ?1) AND (?2 IS NULL OR request_id = ?2)"
-            " ORDER BY id DESC LIMIT ?3"
-        )
-        return [FailureRow(*row) for _, row in self._read(query, app, request_id, limit)]
+        where, values = _where({"app_id =": app, "request_id =": request_id})
+        rows = self._read(f"{SELECT_FAILURES} {where} ORDER BY id DESC LIMIT ?", *values, limit)
+        return [FailureRow(*row) for _, row in rows]
 
     def choice_at(self, app: str, at: float) -> ChoiceRow | None:
         """Return the newest choice of a setting for an application that was made by then, or None."""
@@ -153,7 +146,8 @@ class JournalReader:
 
     def _has(self, table: str) -> bool:
         """Return whether the file has a table: one of an earlier version may be without."""
-        return bool(list(self._read("SELECT 1 FROM sqlite_schema WHERE name = ?", table)))
+        with self._connected() as found:
+            return found is not None and has_table(found[0], table)
 
     def settings(self, app: str) -> dict[str, Any]:
         """Return what the newest monitor scaled an application under, by name; empty where not told."""
@@ -166,21 +160,26 @@ class JournalReader:
 
     def _entries(self, query: str, *parameters: object) -> list[JournalEntry]:
         with _named_errors(self._path):
-            return [
-                _decoder.decode(upgrade(version, text)) for version, (text,) in self._read(query, *parameters)
-            ]
+            return [read_entry(version, text) for version, (text,) in self._read(query, *parameters)]
 
     def _read(self, query: str, *parameters: object) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Give the rows of a query, each with the version of the file."""
+        with self._connected() as found:
+            if found is not None:
+                connection, version = found
+                for row in connection.execute(query, parameters):
+                    yield version, row
+
+    @contextmanager
+    def _connected(self) -> Generator[tuple[sqlite3.Connection, int] | None]:
+        """Give a connection and the version of the file, None where it has no tables; errors name it."""
         if not self._path.exists():
+            yield None
             return
         with _named_errors(self._path):
             connection, version = connect(self._path)
             try:
-                if not version:  # its writer has made the file and not yet the tables
-                    return
-                for row in connection.execute(query, parameters):
-                    yield version, row
+                yield (connection, version) if version else None  # 0: its writer has made the file alone yet
             finally:
                 connection.close()
 
@@ -267,6 +266,23 @@ class Journal(JournalReader):
     def close(self) -> None:
         """Write what is left and let go of the file."""
         self._writer.close()
+
+
+def read_entry(version: int, text: str) -> JournalEntry:
+    """Return an entry from its JSON in a file of a version."""
+    return _decoder.decode(upgrade(version, text))
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Return whether the file has a table."""
+    return bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone())
+
+
+def _where(given: dict[str, object], also: str = "") -> tuple[str, list[object]]:
+    """Return the conditions whose value is given, and their values: SQLite uses an index of nothing else."""
+    known = {condition: value for condition, value in given.items() if value is not None}
+    conditions = [f"{condition} ?" for condition in known] + [also] * bool(also)
+    return f"WHERE {' AND '.join(conditions)}" if conditions else "", list(known.values())
 
 
 def _rows(entries: list[JournalEntry]) -> list[EntryFields]:

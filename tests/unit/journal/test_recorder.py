@@ -81,6 +81,7 @@ def test_decisions_are_chosen_by_application_time_number_and_change(journal: Jou
     journal.flush()
     assert [e.at for e in journal.decisions("a")] == [1000.0, 1002.0, 1004.0]
     assert [e.at for e in journal.decisions(since=1003.0)] == [1003.0, 1004.0, 1005.0]
+    assert [e.at for e in journal.decisions(since=1001.0, until=1002.0)] == [1001.0, 1002.0]
     assert [e.at for e in journal.decisions(limit=2)] == [1004.0, 1005.0]
     assert [e.at for e in journal.decisions(changed_only=True)] == [1000.0, 1001.0, 1002.0]
     latest = journal.latest("b")

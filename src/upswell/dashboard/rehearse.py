@@ -22,9 +22,8 @@ from upswell.lab.replay import replay
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from upswell.journal import JournalEntry, ReportRow
     from upswell.lab.recorded import Recorded
     from upswell.lab.replay import Replayed
     from upswell.settings import Settings, Slo
@@ -52,31 +51,14 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
     curve: bool = False
 
 
-class _Period(JournalReader):
-    """A journal of which only a period is read."""
-
-    def __init__(self, path: str, begin: float, end: float) -> None:
-        super().__init__(path)
-        self._begin, self._end = begin, end
-
-    def decisions(self, *arguments: Any, **options: Any) -> list[JournalEntry]:
-        return [one for one in super().decisions(*arguments, **options) if self._holds(one.at)]
-
-    def reports(self, *arguments: Any, **options: Any) -> Iterator[ReportRow]:
-        return (one for one in super().reports(*arguments, **options) if self._holds(one.finished_at))
-
-    def _holds(self, at: float) -> bool:
-        return self._begin <= at <= self._end
-
-
 def answer(question: Question, on_progress: Callable[[float], None]) -> dict[str, Any]:
     """Return what would have been.
 
     Raises:
         UpswellError: it cannot be replayed.
     """
-    period = _Period(question.journal, question.begin, question.end)
-    recorded = _asked(read_recorded(period, question.app), question)
+    journal = JournalReader(question.journal)
+    recorded = _asked(read_recorded(journal, question.app, question.begin, question.end), question)
     runs = 1 + (len(SHARES) if question.curve else 0)
     policy = question.policy or (recorded.settings.policy if recorded.settings else "slo")
 

@@ -71,16 +71,18 @@ class Recorded(Struct, frozen=True, kw_only=True):
         return replace(bill, stored=len(self.responses), in_time=self.in_time(slo), dead=self.dead)
 
 
-def read_recorded(journal: JournalReader, app: str) -> Recorded:
-    """Return an application's past.
+def read_recorded(
+    journal: JournalReader, app: str, begin: float | None = None, end: float | None = None
+) -> Recorded:
+    """Return an application's past, all that is there or that from `begin` to `end`.
 
     Raises:
         JournalError: the file cannot be read, or no report tells how long an upload took.
     """
-    entries = sorted(journal.decisions(app, limit=ALL), key=lambda entry: entry.at)
+    entries = sorted(journal.decisions(app, begin, ALL, until=end), key=lambda entry: entry.at)
     if not entries:
         raise JournalError(f"the journal has no decisions of {app}")
-    reports, notes = _comparable(list(journal.reports(app)), entries)
+    reports, notes = _comparable(list(journal.reports(app, begin, until=end)), entries)
     if not reports:
         raise JournalError(f"the journal has no reports of {app}")
     services, guessed = _services(reports, app)

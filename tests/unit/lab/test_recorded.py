@@ -46,3 +46,15 @@ def test_a_service_time_not_told_is_the_median_and_is_said_and_so_are_failed_att
     assert recorded.dead == 1
     assert "1 of 502 reports have no service time: the median" in recorded.traffic.notes[0]
     assert "1 attempts that were not stored" in recorded.traffic.notes[1]
+
+
+def test_of_a_period_only_what_was_decided_and_ended_in_it_is_read(tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal.sqlite")
+    journal = open_journal(str(tmp_path), Settings())
+    begin, end = BEGIN + 200, BEGIN + 300
+    period = read_recorded(journal, "e1", begin, end)
+    assert period.entries == [one for one in journal.decisions("e1") if begin <= one.at <= end]
+    ended = [one for one in journal.reports("e1") if begin <= one.finished_at <= end]
+    assert 0 < len(period.responses) <= len(ended)
+    assert begin <= period.ended == max(one.finished_at for one in ended) <= end
+    assert period.peak_workers <= read_recorded(journal, "e1").peak_workers

@@ -104,7 +104,7 @@ def test_every_file_of_the_page_is_served_under_strict_headers(page: ServedPage)
 def test_the_charts_of_a_recorded_afternoon_are_told(page: ServedPage) -> None:
     chart = told(page, "apps/photos/chart", begin=BEGIN, end=BEGIN + 700)
     assert sum(chart["columns"]["stored"]) > 450
-    assert chart["changes_found"] == len(chart["changes"]) > 3
+    assert len(chart["changes"]) > 3
     decision = told(page, f"apps/photos/decisions/{chart['changes'][0]['id']}")
     assert decision["steps"][0]["who"] == "threshold"
     uploads = told(page, "apps/photos/uploads", begin=BEGIN + 200, end=BEGIN + 260)["uploads"]

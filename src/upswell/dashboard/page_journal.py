@@ -12,8 +12,10 @@ from msgspec import Struct
 
 from upswell.journal import JournalEntry, JournalReader, ReportRow
 from upswell.journal.points import STEPS, WORKER_STATES
+from upswell.journal.recorder import has_table, read_entry
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
 
 MOST_ROWS = 1200
@@ -39,6 +41,9 @@ _AS_IT_IS = (
     f"SELECT {', '.join(CHART_COLUMNS)} FROM points"  # noqa: S608 - as above
     " WHERE app_id = ?1 AND step = ?2 AND at > ?3 AND at <= ?4 ORDER BY at"
 )
+
+_REPORTS_BOUNDS = "SELECT (SELECT min(id) FROM reports), (SELECT max(id) FROM reports)"
+"""Two look-ups; of both in one SELECT SQLite makes a scan."""
 
 _SORTS = {
     "trouble": "trouble DESC, queued DESC, app_id",
@@ -80,39 +85,30 @@ class PageJournal(JournalReader):
             JournalError: the file is there and cannot be read. So do all readers.
         """
         span = max(1.0, end - begin)
-        if not self._has("points"):
-            return Chart(STEPS[0], STEPS[0], {name: [] for name in CHART_COLUMNS})
-        step = self._step(app, begin, span)
-        width = max(float(step), span / MOST_ROWS)
-        if width > step:
-            rows = [row for _, row in self._read(_CONDENSED, app, step, begin, end, width)]
-        else:
-            rows = [row for _, row in self._read(_AS_IT_IS, app, step, begin, end)]
+        with self._connected() as found:
+            if found is None or not has_table(found[0], "points"):
+                return Chart(STEPS[0], STEPS[0], {name: [] for name in CHART_COLUMNS})
+            step = _step(found[0], app, begin, span)
+            width = max(float(step), span / MOST_ROWS)
+            if width > step:
+                rows = found[0].execute(_CONDENSED, (app, step, begin, end, width)).fetchall()
+            else:
+                rows = found[0].execute(_AS_IT_IS, (app, step, begin, end)).fetchall()
         columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in CHART_COLUMNS]
         return Chart(step, width, dict(zip(CHART_COLUMNS, columns, strict=True)))
 
-    def _step(self, app: str, begin: float, span: float) -> int:
-        """Return the finest step that is not too fine for the period and reaches back as far as any."""
-        query = "SELECT min(at) FROM points WHERE app_id = ? AND step = ?"
-        oldest = {step: next(iter(self._read(query, app, step)))[1][0] for step in STEPS}
-        known = [at for at in oldest.values() if at is not None]
-        reach = max(begin, min(known, default=begin)) + 0.02 * span
-        for step in STEPS:
-            at = oldest[step]
-            if span / step <= 2 * MOST_ROWS and at is not None and at - 2 * step <= reach:
-                return step
-        return STEPS[-1] if oldest[STEPS[-1]] is not None else STEPS[0]
-
-    def changes(self, app: str, begin: float, end: float) -> tuple[int, list[tuple[int, JournalEntry]]]:
-        """Return how many decisions of a period changed something, and the newest of them, oldest first."""
-        where = "FROM decisions WHERE app_id = ? AND changed AND at >= ? AND at <= ?"
-        found = next(iter(self._read(f"SELECT count(*) {where}", app, begin, end)), (0, (0,)))[1][0]
-        newest = f"SELECT id {where} ORDER BY at DESC LIMIT ?"
-        ids = [row[0] for _, row in self._read(newest, app, begin, end, MOST_DECISIONS)]
-        entries = self._entries(
-            f"SELECT entry {where} ORDER BY at DESC LIMIT ?", app, begin, end, MOST_DECISIONS
+    def changes(self, app: str, begin: float, end: float) -> list[tuple[int, JournalEntry]]:
+        """Return the newest decisions of a period that changed something, by their numbers, oldest first."""
+        query = (
+            "SELECT id, entry FROM decisions WHERE app_id = ? AND changed AND at >= ? AND at <= ?"
+            " ORDER BY at DESC LIMIT ?"
         )
-        return found, list(zip(ids, entries, strict=False))[::-1]
+        with self._connected() as found:
+            if found is None:
+                return []
+            connection, version = found
+            rows = connection.execute(query, (app, begin, end, MOST_DECISIONS))
+            return [(number, read_entry(version, text)) for number, text in rows][::-1]
 
     def decision(self, app: str, number: int) -> JournalEntry | None:
         """Return a decision by its number, or None where it is not there any more."""
@@ -121,28 +117,19 @@ class PageJournal(JournalReader):
 
     def ended(self, app: str, begin: float, end: float) -> list[ReportRow]:
         """Return the attempts that ended in a period, at most `MOST_UPLOADS`, the slowest before others."""
-        first, last = self._report_at(begin), self._report_at(end)
         query = (
             "SELECT app_id, arrived_at, finished_at, waiting_time, service_time, outcome FROM reports"
             " WHERE id BETWEEN ? AND ? AND app_id = ? AND finished_at >= ? AND finished_at < ?"
             " ORDER BY finished_at - arrived_at DESC LIMIT ?"
         )
-        rows = self._read(query, first - 5000, last + 5000, app, begin, end, MOST_UPLOADS)
-        return [ReportRow(*row) for _, row in rows]
-
-    def _report_at(self, at: float) -> int:
-        """Return the number of a report that ended about then: they are almost in the order of time."""
-        bounds = next(iter(self._read("SELECT min(id), max(id) FROM reports")), (0, (None, None)))[1]
-        low, high = bounds[0] or 0, bounds[1] or 0
-        while low < high:
-            middle = (low + high) // 2
-            query = "SELECT id, finished_at FROM reports WHERE id >= ? ORDER BY id LIMIT 1"
-            found = next(iter(self._read(query, middle)), None)
-            if found is None or found[1][1] >= at:
-                high = middle
-            else:
-                low = int(found[1][0]) + 1
-        return low
+        with self._connected() as found:
+            if found is None:
+                return []
+            connection, _ = found
+            bounds = connection.execute(_REPORTS_BOUNDS).fetchone()
+            first, last = (_report_at(connection, at, *bounds) for at in (begin, end))
+            asked = (first - 5000, last + 5000, app, begin, end, MOST_UPLOADS)
+            return [ReportRow(*row) for row in connection.execute(query, asked)]
 
     def listed(self, search: str, sort: str, offset: int, limit: int) -> ListedApps:
         """Return the applications whose names contain a text, in this order."""
@@ -173,3 +160,30 @@ class PageJournal(JournalReader):
         for _, (app, *rest) in self._read(query, *apps, since):
             found.setdefault(app, []).append(rest)
         return found
+
+
+def _step(connection: sqlite3.Connection, app: str, begin: float, span: float) -> int:
+    """Return the finest step that is not too fine for the period and reaches back as far as any."""
+    query = "SELECT min(at) FROM points WHERE app_id = ? AND step = ?"
+    oldest = {step: connection.execute(query, (app, step)).fetchone()[0] for step in STEPS}
+    known = [at for at in oldest.values() if at is not None]
+    reach = max(begin, min(known, default=begin)) + 0.02 * span
+    for step in STEPS:
+        at = oldest[step]
+        if span / step <= 2 * MOST_ROWS and at is not None and at - 2 * step <= reach:
+            return step
+    return STEPS[-1] if oldest[STEPS[-1]] is not None else STEPS[0]
+
+
+def _report_at(connection: sqlite3.Connection, at: float, lowest: int | None, highest: int | None) -> int:
+    """Return the number of a report that ended about then: they are almost in the order of time."""
+    low, high = lowest or 0, highest or 0
+    query = "SELECT id, finished_at FROM reports WHERE id >= ? ORDER BY id LIMIT 1"
+    while low < high:
+        middle = (low + high) // 2
+        found = connection.execute(query, (middle,)).fetchone()
+        if found is None or found[1] >= at:
+            high = middle
+        else:
+            low = int(found[0]) + 1
+    return low

@@ -125,7 +125,7 @@ class Views:
         price, currency = self._slow.get(("price", app), lambda: self._price(app))
         today, day, week = self._slow.get(("totals", app), lambda: self._totals(app, now))
         tail = journal.chart(app, entry.at - TAIL_SECONDS, entry.at)
-        _, newest = journal.changes(app, entry.at - TAIL_SECONDS, entry.at)
+        newest = journal.changes(app, entry.at - TAIL_SECONDS, entry.at)
         known = {
             "state": present_state(entry, price, currency),
             "cost": cost(entry, today, day, price),
@@ -190,14 +190,13 @@ class Views:
     def chart(self, app: str, begin: float, end: float) -> dict[str, Any]:
         """Return the course of an application, and the decisions of the period."""
         chart = self._journal.chart(app, begin, end)
-        found, changes = self._journal.changes(app, begin, end)
+        changes = self._journal.changes(app, begin, end)
         return {
             "begin": begin,
             "end": end,
             "step": chart.step,
             "width": chart.width,
             "columns": chart.columns,
-            "changes_found": found,
             "changes": [decision_line(*one) for one in changes],
         }
 

@@ -127,7 +127,7 @@ def test_what_is_remembered_is_made_anew_when_it_is_too_old_and_never_grows_with
 def test_a_journal_that_is_not_there_or_is_none_is_no_crash(tmp_path: Path) -> None:
     reader = PageJournal(tmp_path / "none.sqlite")
     assert reader.chart("photos", 0, BEGIN).columns["at"] == []
-    assert reader.changes("photos", 0, BEGIN) == (0, [])
+    assert reader.changes("photos", 0, BEGIN) == []
     assert reader.ended("photos", 0, BEGIN) == []
     assert reader.listed("", "trouble", 0, 10).entries == []
     assert reader.sparks(["photos"], 0) == {}

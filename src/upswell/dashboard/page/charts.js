@@ -84,7 +84,7 @@ export class Charts {
     context.restore();
   }
 
-  take(told) { this.series.replace(told); this.changes = told.changes; this.found = told.changes_found; }
+  take(told) { this.series.replace(told); this.changes = told.changes; }
 
   append(tail, changes) {
     const [begin] = this.view.period();

@@ -7,7 +7,7 @@ line: a worker must be one that is heard of, a reason only selects.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from upswell.analysis.failure_reasons import common_reason
@@ -64,15 +64,16 @@ class Actions:
         broker = self._broker()
         queue = dead_letter_queue(self._settings.upload_queue_of(app)).name
         found = await broker.look(queue, MOST_LOOKED_AT)
-        counts = Counter(_common(letter) for letter in found)
+        alike: defaultdict[str, list[Delivery]] = defaultdict(list)
+        for letter in found:
+            alike[_common(letter)].append(letter)
         groups: list[dict[str, Any]] = []
-        for reason, count in counts.most_common():
-            mine = [letter for letter in found if _common(letter) == reason]
+        for reason, mine in sorted(alike.items(), key=lambda one: -len(one[1])):
             times = [at for letter in mine if (at := died_at(letter)) is not None]
             groups.append(
                 {
                     "reason": reason,
-                    "count": count,
+                    "count": len(mine),
                     "newest_at": max(times, default=None),
                     "examples": [
                         {"id": safe(request_id_of(letter), 128), "reason": safe(reason_of(letter), 300)}

@@ -196,6 +196,10 @@ class HeardParts:
             for at, status in self._heard.values()
         )
 
+    def listened_for(self, now: float) -> float:
+        """Return how long we have listened: before every part was due, silence says nothing."""
+        return now - self._since
+
     def silent_for(self, part: PartName, now: float) -> float:
         """Return how long a part has been silent: since its last heartbeat, or since we began to listen."""
         beats = [at for at, status in self._heard.values() if status.part == part]

@@ -100,19 +100,39 @@ class AppState(Struct, frozen=True, kw_only=True):
         return None if self.depth is None else max(0, self.depth.consumers - self.workers.get("ready", 0))
 
 
-async def look(broker: Broker, settings: Settings, apps: tuple[str, ...], roster: Roster) -> list[AppState]:
-    """Return the state of the named applications, else of all in settings, journal and statuses."""
+async def look(
+    broker: Broker, settings: Settings, apps: tuple[str, ...], roster: Roster, *, decisions: int = DECISIONS
+) -> list[AppState]:
+    """Return the state of the named applications, else of all in settings, journal and statuses.
+
+    `decisions`: how many of the newest that changed something each has; 0: they are not looked for.
+    """
     journal = JournalReader(journal_path(settings))
     workers = roster.workers(time.monotonic())
-    known = {*settings.apps, *journal.applications(), *(worker.app_id for worker in workers)}
+    if not apps:
+        known = {*settings.apps, *journal.applications(), *(worker.app_id for worker in workers)}
+        apps = tuple(sorted(known))
     return [
-        await _look_at(broker, settings, journal, app, [w for w in workers if w.app_id == app])
-        for app in apps or sorted(known)
+        await _look_at(
+            broker, settings, journal, app, [w for w in workers if w.app_id == app], decisions=decisions
+        )
+        for app in apps
     ]
 
 
+def old_after(settings: Settings) -> float:
+    """Return the seconds after which a decision is old: a monitor that works has made another by then."""
+    return max(LEAST_OLD_SECONDS, OLD_INTERVALS * settings.decision_interval)
+
+
 async def _look_at(
-    broker: Broker, settings: Settings, journal: JournalReader, app: str, workers: list[WorkerStatus]
+    broker: Broker,
+    settings: Settings,
+    journal: JournalReader,
+    app: str,
+    workers: list[WorkerStatus],
+    *,
+    decisions: int,
 ) -> AppState:
     queue = settings.upload_queue_of(app)
     dead = await broker.depth(topology.dead_letter_queue(queue).name)
@@ -128,12 +148,11 @@ async def _look_at(
         busy_slots=sum(worker.busy for worker in workers),
         slots=sum(worker.slots for worker in workers if worker.state == "ready"),
         latest=latest,
-        decisions=journal.decisions(app, limit=DECISIONS, changed_only=True),
+        decisions=journal.decisions(app, limit=decisions, changed_only=True) if decisions else [],
         price_per_worker_hour=settings.for_app(app).price_per_worker_hour,
         currency=settings.for_app(app).currency,
         cold_start=cold_start(settings.for_app(app), latest.snapshot.start_delay if latest else None),
-        old=latest is not None
-        and time.time() - latest.at > max(LEAST_OLD_SECONDS, OLD_INTERVALS * settings.decision_interval),
+        old=latest is not None and time.time() - latest.at > old_after(settings),
     )
 
 

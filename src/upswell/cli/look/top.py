@@ -56,7 +56,6 @@ async def _top(settings: Settings, apps: tuple[str, ...]) -> None:
         roster = Roster()
         await roster.listen(broker)
         heard = await listen_for_parts(broker, settings)
-        listening_since = time.monotonic()
         screen = TopScreen(settings, apps)
         with Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
             looked_at = 0.0
@@ -66,7 +65,7 @@ async def _top(settings: Settings, apps: tuple[str, ...]) -> None:
                     looked_at = time.monotonic()
                     if not screen.paused:
                         # One that works is heard within this time; before, silence says nothing.
-                        listened = looked_at - listening_since > LISTEN_SECONDS
+                        listened = heard.listened_for(looked_at) > LISTEN_SECONDS
                         parts = judged(heard, looked_at)
                         screen.parts = [part for part in parts if listened or part.state is not None]
                         await _look(screen, broker, settings, roster)
@@ -91,7 +90,7 @@ async def _look(screen: TopScreen, broker: Broker, settings: Settings, roster: R
         if screen.lists:
             screen.entries = await asyncio.to_thread(screen.read_page, journal)
         elif screen.chosen is not None:
-            (state,) = await look(broker, settings, (screen.chosen,), roster)
+            (state,) = await look(broker, settings, (screen.chosen,), roster, decisions=0)
             if any(part.part == "monitor" and not part.ok for part in screen.parts):
                 state = msgspec.structs.replace(state, old=state.latest is not None)
             await asyncio.to_thread(screen.read_history, journal, now)

@@ -11,7 +11,7 @@ from rich.text import Text
 from upswell.cli.cost import cost_text, total_text
 from upswell.cli.live.history import Point, PointHistory
 from upswell.cli.live.picture import WRONG, Picture, drawn, response_text
-from upswell.cli.look.status import OLD_INTERVALS, problems
+from upswell.cli.look.status import old_after, problems
 from upswell.cli.look.status_table import WARNING, attained, in_flight, workers
 from upswell.cli.text import clock, counted, duration, number, seconds
 from upswell.safe import safe
@@ -31,7 +31,6 @@ SPANS = (60.0, 300.0, 900.0, 3600.0, 6 * 3600.0)
 MOST_READ = 20_000
 """Entries of the journal read for the charts, at most."""
 DECISIONS_SHOWN = 50
-LEAST_HOLDS = 5.0
 APP_KEYS = "left/right app   a all   p pause   +/- span   q quit"
 LIST_KEYS = "up/down choose   enter open   / find   q quit"
 
@@ -75,7 +74,7 @@ class TopScreen:
 
     def read_history(self, journal: JournalReader, now: float) -> None:
         """Read what is new in the journal of the chosen application, or all of the span."""
-        since = now - SPANS[self._span] - self._holds
+        since = now - SPANS[self._span] - old_after(self._settings)
         app, begin = self._read_from
         if app != self.chosen or since < begin:
             self._history.clear()
@@ -108,10 +107,6 @@ class TopScreen:
         if self.lists:
             return self._list(width, height)
         return drawn(self._picture(), width, height, ascii_only=ascii_only)
-
-    @property
-    def _holds(self) -> float:
-        return max(LEAST_HOLDS, OLD_INTERVALS * self._settings.decision_interval)
 
     def _press_in_view(self, key: str) -> None:
         if key in ("left", "right") and self._names:
@@ -196,7 +191,7 @@ class TopScreen:
             slo=snapshot.slo if snapshot else None,
             now=self.now,
             span=SPANS[self._span],
-            holds=self._holds,
+            holds=old_after(self._settings),
             response=response,
             workers=running,
             facts=facts,

@@ -6,8 +6,10 @@ line: a worker must be one that is heard of, a reason only selects.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from upswell.analysis.failure_reasons import common_reason
@@ -20,7 +22,7 @@ from upswell.publisher.dead_letters import died_at, ready_in, reason_of, request
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from upswell.broker import Broker, Delivery
     from upswell.dashboard.live import Live
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 
+LOOK_SECONDS = 10.0
+ACT_SECONDS = 120.0
+"""A broker has so long: to take an order or show dead uploads, and to work through all of them."""
 MOST_LOOKED_AT = 1000
 MOST_EXAMPLES = 5
 
@@ -51,7 +56,8 @@ class Actions:
             raise UpswellError(f"no worker {safe(worker_id, 80)} of {app} is heard of")
         if status.state == "draining":
             raise UpswellError(f"{worker_id} drains already")
-        await tell(broker, [worker_id], "drain")
+        async with _within(LOOK_SECONDS):
+            await tell(broker, [worker_id], "drain")
         _log.info("dashboard.acted", what="drain", app=app, worker=worker_id)
         return f"{worker_id} finishes what it has in hand and leaves; the scaler replaces it if it is needed."
 
@@ -63,7 +69,8 @@ class Actions:
         """
         broker = self._broker()
         queue = dead_letter_queue(self._settings.upload_queue_of(app)).name
-        found = await broker.look(queue, MOST_LOOKED_AT)
+        async with _within(LOOK_SECONDS):
+            found = await broker.look(queue, MOST_LOOKED_AT)
         alike: defaultdict[str, list[Delivery]] = defaultdict(list)
         for letter in found:
             alike[_common(letter)].append(letter)
@@ -91,8 +98,9 @@ class Actions:
         """
         broker, queue = self._broker(), self._settings.upload_queue_of(app)
         limit = self._settings.for_app(app).delivery_limit
-        await declare_upload_queue(broker, queue, delivery_limit=limit)
-        count = await retry_dead(broker, queue, _wanted(reason), time.time)
+        async with _within(ACT_SECONDS):
+            await declare_upload_queue(broker, queue, delivery_limit=limit)
+            count = await retry_dead(broker, queue, _wanted(reason), time.time)
         _log.info("dashboard.acted", what="retry", app=app, count=count, reason=reason or "all")
         return f"{_uploads(count)} published again."
 
@@ -104,14 +112,30 @@ class Actions:
         """
         broker = self._broker()
         queue = dead_letter_queue(self._settings.upload_queue_of(app)).name
-        count = await broker.sift(queue, _wanted(reason)) if await ready_in(broker, queue) else 0
+        async with _within(ACT_SECONDS):
+            count = await broker.sift(queue, _wanted(reason)) if await ready_in(broker, queue) else 0
         _log.info("dashboard.acted", what="purge", app=app, count=count, reason=reason or "all")
         return f"{_uploads(count)} deleted."
 
     def _broker(self) -> Broker:
-        if self._live.broker is None:
+        if self._live.broker is None or self._live.problem:
             raise BrokerError(f"the broker does not answer: {self._live.problem}")
         return self._live.broker
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncGenerator[None]:
+    """Give the broker so long.
+
+    Raises:
+        BrokerError: it was not done by then.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        words = f"the broker did not answer within {seconds:g} s: look again what is done"
+        raise BrokerError(words) from None
 
 
 def _common(letter: Delivery) -> str:

@@ -7,6 +7,7 @@ broker that is away is said, and tried again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _log = get_logger()
 
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 3.0
+"""A broker that has not said a depth by then does not answer; its management API alone may take two."""
 AGAIN_SECONDS = 5.0
 DEPTH_SECONDS = 1.0
 DESCRIBE_SECONDS = 2.5
@@ -45,7 +48,7 @@ class Live:
         self._parts = HeardParts(settings.report_queue)
         self._depths: dict[str, tuple[float, dict[str, Any]]] = {}
         self._described: dict[str, float] = {}
-        self._since = time.monotonic()
+        self._silent = asyncio.Event()
 
     async def run(self) -> None:
         """Connect, again where it fails, and listen until cancelled."""
@@ -63,15 +66,36 @@ class Live:
             try:
                 await self._roster.listen(broker)
                 await self._parts.listen(broker, unique_name("dashboard"))
-                self.broker, self.problem = broker, ""
-                self._since = time.monotonic()
-                await asyncio.get_running_loop().create_future()
+                self._answers()
+                self.broker = broker
+                await self._watch(broker)
             except UpswellError as error:
                 self.problem = safe(str(error))
                 await asyncio.sleep(AGAIN_SECONDS)
             finally:
                 self.broker = None
                 await broker.close()
+
+    async def _watch(self, broker: Broker) -> None:
+        """Ask a broker that did not answer again and again, until cancelled: it connects anew by itself."""
+        while True:
+            await self._silent.wait()
+            await asyncio.sleep(AGAIN_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    with contextlib.suppress(UpswellError):  # an answer, too
+                        await broker.depth(self._settings.report_queue)
+                self._answers()
+
+    def _answers(self) -> None:
+        self.problem = ""
+        self._silent.clear()
+
+    def _is_silent(self) -> None:
+        self.problem = f"nothing within {ANSWER_SECONDS:g} s"
+        if not self._silent.is_set():
+            self._silent.set()
+            _log.warning("dashboard.broker_away", error=self.problem)
 
     def status_of(self, app: str, worker_id: str) -> WorkerStatus | None:
         """Return a worker's newest status, None where it is not heard of."""
@@ -88,7 +112,7 @@ class Live:
 
     async def _describe(self, app: str, worker_ids: list[str]) -> None:
         now = time.monotonic()
-        if self.broker is None or now - self._described.get(app, 0.0) < DESCRIBE_SECONDS:
+        if self.broker is None or self.problem or now - self._described.get(app, 0.0) < DESCRIBE_SECONDS:
             return
         self._described[app] = now
         try:
@@ -117,14 +141,19 @@ class Live:
         at, known = self._depths.get(app, (0.0, None))
         if known is not None and now - at < DEPTH_SECONDS:
             return known
-        if self.broker is None:
+        if self.broker is None or self.problem:
             return None
         queue = self._settings.upload_queue_of(app)
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                depth = await self.broker.depth(queue)
-                dead = await self.broker.depth(topology.dead_letter_queue(queue).name)
-        except (TimeoutError, UpswellError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                depth, dead = await asyncio.gather(
+                    self.broker.depth(queue),
+                    self.broker.depth(topology.dead_letter_queue(queue).name),
+                )
+        except TimeoutError:
+            self._is_silent()
+            return None
+        except UpswellError:
             return None
         found = {
             "ready": depth.messages_ready if depth else 0,
@@ -137,10 +166,10 @@ class Live:
 
     def missing_parts(self) -> list[str]:
         """Return in words which of monitor and scaler is not heard, or does not work."""
-        if self.broker is None:
+        if self.broker is None or self.problem:
             return [f"The broker does not answer: {self.problem}. The journal is shown."]
         now = time.monotonic()
-        if now - self._since < SILENT_PART_SECONDS:
+        if self._parts.listened_for(now) < SILENT_PART_SECONDS:
             return []
         names: tuple[PartName, ...] = ("monitor", "scaler")
         words: list[str] = []

@@ -76,6 +76,8 @@ class CandidateProcess:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if not line.endswith("\n"):
+                break  # it was killed while it wrote
             at, leads = line.split()
             self.seen.append((float(at), leads == "1"))
 
@@ -99,7 +101,9 @@ async def _stand(kind: str, where: str, role: str, queue: str) -> None:
         await broker.consume(queue, lambda _: None, prefetch_count=100)
     leadership = await broker.lead(role)
     while True:
-        print(seconds_since_start(), int(leadership.leads()), flush=True)  # noqa: T201 - the parent reads it
+        # In one piece: it may be killed, or stopped, at any moment.
+        sys.stdout.write(f"{seconds_since_start()} {int(leadership.leads())}\n")
+        sys.stdout.flush()
         await asyncio.sleep(STEP_SECONDS)
 
 

@@ -1,6 +1,6 @@
 // One application: verdict, tiles, charts over one time axis, and what one may do about it.
 
-import { Stream, app as path, get } from "./api.js";
+import { Stream } from "./api.js";
 import { Charts } from "./charts.js";
 import { Dead } from "./dead.js";
 import { DecisionPanel } from "./decision.js";
@@ -9,12 +9,9 @@ import { Notices, Tiles, Verdict, Workers } from "./panels.js";
 import { Uploads } from "./uploads.js";
 import { WhatIf } from "./whatif.js";
 
-const RELOAD_LEAST = 10;
-
 export class AppView {
   constructor(name, view, { policies, changed, state, chosen, told }) {
-    this.name = name; this.view = view; this.changed = changed; this.told = told; this.loading = null; this.loadedAt = 0;
-    this.wanted = chosen; this.group = [];
+    this.name = name; this.view = view; this.changed = changed; this.told = told; this.wanted = chosen;
     const key = (event) => keys(event, this);
     this.charts = new Charts(view, { zoom: (begin, end) => { view.show(begin, end); this.moved(); }, choose: (decision) => this.choose(decision), key });
     this.panel = new DecisionPanel(name, (by) => this.step(by));
@@ -29,34 +26,24 @@ export class AppView {
   }
 
   /** The period is another: fetch it. */
-  async load() {
-    this.loading?.abort();
-    const control = this.loading = new AbortController();
-    const [begin, end] = this.view.period();
-    this.loadedAt = performance.now();
-    try {
-      this.charts.take(await get(path(this.name, "/chart"), { begin: (begin - this.view.span * 0.02).toFixed(2), end: end.toFixed(2) }, control.signal));
-      this.charts.draw();
-      this.settle();
-    } catch (error) { if (error.name !== "AbortError") this.parts[1].update({ problem: error.message }); }
+  load() { return this.shows(this.charts.load(this.name)); }
+
+  async shows(drawn) {
+    try { await drawn; this.settle(); } catch (error) { if (error.name !== "AbortError") this.parts[1].update({ problem: error.message }); }
   }
 
   tick(told) {
     this.view.tick(told.now);
-    this.latest = told;
     this.told?.(told);
     if (told.state) this.charts.slo = { seconds: told.state.slo_seconds, share: told.state.slo_share };
     for (const part of this.parts) part.update(told);
-    if (!this.view.live) return;
-    const series = this.charts.series, gone = (performance.now() - this.loadedAt) / 1000;
-    const missed = series.finest && told.tail?.at.length && series.last && told.tail.at[0] > series.last + 5;
-    if (!series.columns || missed || (!series.finest && gone > Math.max(RELOAD_LEAST, series.width))) this.load();
-    else { this.charts.append(series.finest ? told.tail : null, told.changes); this.charts.draw(); this.settle(); }
+    if (this.view.live) this.shows(this.charts.follow(told, this.name));
   }
 
   /** Show the decision that the address names, else the newest one while nobody has chosen. */
   settle() {
     const changes = this.charts.changes;
+    if (!this.charts.series.columns) return;
     if (this.wanted) { const found = changes.find((one) => one.id === this.wanted); if (found) this.charts.choose(found); this.panel.show(found ?? { id: this.wanted }); this.picked = true; this.wanted = null; }
     else if (!this.picked && changes.length) { this.charts.choose(null); this.panel.show(changes.at(-1)); }
   }
@@ -71,7 +58,7 @@ export class AppView {
 
   moved() { this.changed(this.view.query()); this.load(); }
   repaint() { this.charts.repaint(); this.uploads.draw(); }
-  destroy() { this.stream.close(); this.loading?.abort(); this.charts.destroy(); this.uploads.destroy(); }
+  destroy() { this.stream.close(); this.charts.destroy(); this.uploads.destroy(); }
 }
 
 /** The keys of the time axis. */

@@ -5,7 +5,6 @@ import { NONE, clock } from "./format.js";
 
 export const GUTTER = 48;
 const AXIS_FONT = "11px -apple-system, 'Segoe UI', Inter, Roboto, 'Noto Sans', 'Liberation Sans', sans-serif";
-export const sync = uPlot.sync("time");
 
 function mark(kind, name) {
   const shape = kind === "area" ? svg("rect", { width: 12, height: 9, rx: 2 }) : svg("line", { x1: 0, x2: 14, y1: 5, y2: 5, "stroke-width": 2.5 });
@@ -98,7 +97,6 @@ export class Chart {
     const at = this.data?.[0] ?? [];
     const shown = place ?? at.length - 1;
     this.options.keys.forEach((key, number) => { if (key.value) say(this.values[number], shown >= 0 ? key.value(shown) ?? NONE : NONE); });
-    this.hooks.cursor(place === null || place === undefined ? null : at[place]);
   }
 
   describe(text) {

@@ -1,5 +1,6 @@
 // The charts of one application over one time axis: response time, decisions, arrivals, queue, workers.
 
+import { app as path, get } from "./api.js";
 import { Chart, level, upright } from "./chart.js";
 import { color, h } from "./dom.js";
 import { clock, counted, number, percent, seconds } from "./format.js";
@@ -7,10 +8,10 @@ import { Lane } from "./lane.js";
 import { STATES, Series } from "./series.js";
 
 const stepped = uPlot.paths.stepped({ align: -1 });
-const NAMES = { busy: "busy", idle: "idle", draining: "draining", starting: "starting", standby: "standby" };
+const RELOAD_LEAST = 10;
 
 export class Charts {
-  /** view: the shared period; events: {zoom, choose(decision), cursor(at)}; compact: side by side with others. */
+  /** view: the shared period; events: {zoom, choose(decision), key(event)}; compact: side by side with others. */
   constructor(view, events, compact = false) {
     this.view = view;
     this.events = events;
@@ -20,11 +21,13 @@ export class Charts {
     this.slo = null;
     this.whatif = null;
     this.chosen = null;
+    this.loading = null;
+    this.loadedAt = 0;
     this.data = this.series.drawn();
     const hooks = {
       period: () => view.period(), zoom: events.zoom, rows: () => this.series.rows(...view.period()),
       draw: (plot) => { if (this.chosen) upright(plot, this.chosen.at, "accent"); },
-      tick: (at) => tick(at, view.span), cursor: events.cursor ?? (() => {}),
+      tick: (at) => tick(at, view.span),
     };
     const at = (name, show) => (place) => { const value = this.data[name][place]; return value === null || value === undefined ? null : show(value); };
     this.response = new Chart({
@@ -52,7 +55,7 @@ export class Charts {
     }, hooks);
     this.workers = new Chart({
       title: "Workers", height: compact ? 120 : 168, bottom: true, unit: (value) => (Number.isInteger(value) ? number(value) : ""),
-      keys: [...STATES.map((state) => ({ label: NAMES[state], color: state, kind: "area", value: at(state, number) })), { label: "desired", color: "desired", kind: "line", value: at("desired", number) }, { label: "demand", color: "demand-line", kind: "dash", value: at("demand", number) }, { label: "what if", color: "whatif", kind: "dash" }],
+      keys: [...STATES.map((state) => ({ label: state, color: state, kind: "area", value: at(state, number) })), { label: "desired", color: "desired", kind: "line", value: at("desired", number) }, { label: "demand", color: "demand-line", kind: "dash", value: at("demand", number) }, { label: "what if", color: "whatif", kind: "dash" }],
       series: [{ tint: "demand", paths: stepped, width: 0 }, ...[...STATES].reverse().map((state) => ({ tint: state, paths: stepped, width: 0 })), { line: "desired", paths: stepped, width: 1.5 }, { line: "demand-line", paths: stepped, width: 1.25, dash: [4, 3] }, { line: "whatif", paths: uPlot.paths.stepped({ align: 1 }), width: 2, dash: [6, 3] }],
       range: (_, __, max) => [0, Math.max(2, (max ?? 0) * 1.12)],
       table: { heads: ["time", "desired", "demand", ...STATES], row: (row) => [number(row.desired), number(row.demand), ...STATES.map((state) => number(row[state]))] },
@@ -82,6 +85,27 @@ export class Charts {
       if (right > left) context.fillRect(left, top, right - left + 1, height);
     });
     context.restore();
+  }
+
+  /** The period is another: fetch it; what was asked before is given up. */
+  async load(name) {
+    this.loading?.abort();
+    const control = this.loading = new AbortController();
+    const [begin, end] = this.view.period();
+    this.loadedAt = performance.now();
+    try {
+      this.take(await get(path(name, "/chart"), { begin: (begin - this.view.span * 0.02).toFixed(2), end: end.toFixed(2) }, control.signal));
+      this.draw();
+    } finally { if (this.loading === control) this.loading = null; }
+  }
+
+  /** A tick came: append what it brings, or fetch anew where rows were missed, or are longer than a tick. */
+  async follow(told, name) {
+    const series = this.series, gone = (performance.now() - this.loadedAt) / 1000;
+    if (this.loading && gone < RELOAD_LEAST) return;
+    const missed = series.finest && told.tail?.at.length && series.last && told.tail.at[0] > series.last + 5;
+    if (!series.columns || missed || (!series.finest && gone > Math.max(RELOAD_LEAST, series.width))) await this.load(name);
+    else { this.append(series.finest ? told.tail : null, told.changes); this.draw(); }
   }
 
   take(told) { this.series.replace(told); this.changes = told.changes; }
@@ -143,7 +167,7 @@ export class Charts {
   }
 
   repaint() { this.all.forEach((chart) => chart.repaint()); this.draw(); }
-  destroy() { this.resized.disconnect(); this.all.forEach((chart) => chart.destroy()); }
+  destroy() { this.loading?.abort(); this.resized.disconnect(); this.all.forEach((chart) => chart.destroy()); }
 }
 
 const ms = (value) => (value === null ? "–" : seconds(value / 1000));

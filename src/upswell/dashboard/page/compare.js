@@ -1,14 +1,15 @@
 // Side by side: the same burst under several policies, each with its score.
 
-import { Stream, app as path, get } from "./api.js";
+import { Stream } from "./api.js";
 import { Charts } from "./charts.js";
 import { keys } from "./appview.js";
 import { h, say } from "./dom.js";
-import { number, percent, seconds } from "./format.js";
+import { number, percent } from "./format.js";
+import { STATES } from "./series.js";
 
 class Side {
   constructor(name, title, view, moved, state, told) {
-    this.name = name; this.view = view; this.told = told; this.loadedAt = 0;
+    this.name = name; this.view = view; this.told = told;
     this.charts = new Charts(view, { zoom: (begin, end) => { view.show(begin, end); moved(); }, choose: (decision) => say(this.why, decision.sentence), key: (event) => keys(event, { view, moved }) }, true);
     this.score = Object.fromEntries(["in time", "late", "worker-seconds", "workers now"].map((key) => [key, h("dd", {}, "–")]));
     this.why = h("p", { class: "quiet small" });
@@ -17,11 +18,7 @@ class Side {
     this.load();
   }
 
-  async load() {
-    const [begin, end] = this.view.period();
-    this.loadedAt = performance.now();
-    try { this.charts.take(await get(path(this.name, "/chart"), { begin: begin.toFixed(2), end: end.toFixed(2) })); this.charts.draw(); } catch { /* the next tick tries again */ }
-  }
+  load() { return this.charts.load(this.name).catch(() => { /* the next tick tries again */ }); }
 
   tick(told) {
     this.view.tick(told.now);
@@ -37,11 +34,9 @@ class Side {
     say(this.score.late, number(ended - sums.in_time));
     const columns = this.charts.series.columns;
     let spent = 0;
-    (columns?.at ?? []).forEach((at, place) => { if (at >= begin && at <= end) spent += columns.seconds[place] * ["busy", "idle", "starting", "standby", "draining"].reduce((sum, name) => sum + columns[name][place], 0); });
+    (columns?.at ?? []).forEach((at, place) => { if (at >= begin && at <= end) spent += columns.seconds[place] * STATES.reduce((sum, name) => sum + columns[name][place], 0); });
     say(this.score["worker-seconds"], number(Math.round(spent)));
-    if (!this.view.live) return;
-    if (!columns || (!this.charts.series.finest && performance.now() - this.loadedAt > 10000)) this.load();
-    else { this.charts.append(told.tail, told.changes); this.charts.draw(); }
+    if (this.view.live) this.charts.follow(told, this.name).catch(() => { /* as above */ });
   }
 
   destroy() { this.stream.close(); this.charts.destroy(); }

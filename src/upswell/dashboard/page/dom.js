@@ -29,7 +29,6 @@ export function svg(tag, attributes = {}, ...children) {
 const ICONS = {
   pause: "M9 5v14M15 5v14", play: "M8 5l11 7-11 7z", sun: "M12 3v2M12 19v2M3 12h2M19 12h2M5.6 5.6l1.4 1.4M17 17l1.4 1.4M5.6 18.4L7 17M17 7l1.4-1.4M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8z",
   lock: "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3", open: "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 6.8-1", back: "M15 6l-6 6 6 6", next: "M9 6l6 6-6 6",
-  out: "M5 12h14M12 5v14", inn: "M5 12h14",
 };
 
 export function icon(name) {

@@ -4,7 +4,7 @@ export const RANGES = [["2 min", 120], ["10 min", 600], ["30 min", 1800], ["6 h"
 const SHORTEST = 10, LONGEST = 35 * 86400;
 
 export class View {
-  constructor(span = 1800, end = null) { this.span = span; this.end = end; this.now = Date.now() / 1000; this.heard = performance.now(); this.first = 0; }
+  constructor(span = 1800, end = null) { this.span = span; this.end = end; this.now = Date.now() / 1000; this.heard = performance.now(); }
 
   get live() { return this.end === null; }
 

@@ -87,7 +87,7 @@ export class WhatIf {
         h("div", {}, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, counted(answer.uploads, "upload")), h("th", { scope: "col" }, `as it was${answer.recorded_policy ? ` (${answer.recorded_policy})` : ""}`), h("th", { scope: "col" }, `what if (${answer.policy})`))),
           h("tbody", {}, row("in time", percent(recorded.attainment, 2), percent(replayed.attainment, 2)), row("late", number(recorded.late), number(replayed.late)), row("cost", recorded.cost === null ? "–" : money(recorded.cost / 3600, cost), money(replayed.cost / 3600, cost)), row("most workers", number(recorded.peak), number(replayed.peak)), row("p95", "–", seconds(replayed.p95)))),
           ...answer.notes.map((note) => h("p", { class: "quiet small" }, note))),
-        answer.curve.length ? this.curve(answer, cost) : h("div", {}, h("h3", {}, "Where they differ most"), answer.differences.length ? h("ul", { class: "rejected plainlist" }, ...answer.differences.map((one) => h("li", {}, `${clock(one.at)}: ${one.recorded} → ${one.replayed}. ${one.why}`))) : h("p", { class: "quiet small" }, "Both made the same decisions."))));
+        answer.curve.length ? this.curve(answer, cost) : h("div", {}, h("h3", {}, "Where they differ most"), answer.differences.length ? h("ul", { class: "rejected" }, ...answer.differences.map((one) => h("li", {}, `${clock(one.at)}: ${one.recorded} → ${one.replayed}. ${one.why}`))) : h("p", { class: "quiet small" }, "Both made the same decisions."))));
   }
 
   /** What each target would have cost; a target is nines, so the axis is of what may be late. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ class Roster:
         self._heard: dict[str, tuple[float, WorkerStatus]] = {}
         self._first: dict[str, WorkerStatus] = {}
         self._uploads: dict[str, tuple[UploadInHand, ...]] = {}
+        self._forgot_at = -math.inf
 
     async def listen(self, broker: Broker) -> None:
         """Start receiving statuses from a private queue."""
@@ -47,12 +49,23 @@ class Roster:
         except MessageError:
             return
         worker_id = status.worker_id
-        if worker_id not in self._heard and len(self._heard) >= MAX_HEARD:
+        if worker_id not in self._heard and len(self._heard) >= MAX_HEARD and not self._forget_silent(now):
             return
         self._heard[worker_id] = (now, status)
         self._first.setdefault(worker_id, status)
         if status.uploads is not None:
             self._uploads[worker_id] = status.uploads
+
+    def _forget_silent(self, now: float) -> bool:
+        """Forget whom nothing was heard of lately; return whether there was any."""
+        if now - self._forgot_at <= self.SILENT_SECONDS:  # at most so often: it looks at all of them
+            return False
+        self._forgot_at = now
+        silent = [worker_id for worker_id, (at, _) in self._heard.items() if now - at > self.SILENT_SECONDS]
+        for worker_id in silent:
+            del self._heard[worker_id], self._first[worker_id]
+            self._uploads.pop(worker_id, None)
+        return bool(silent)
 
     def workers(self, now: float) -> list[WorkerStatus]:
         """Return the newest status of each worker that is neither stopped nor silent."""
@@ -68,6 +81,8 @@ class Roster:
 
     def bytes_per_second(self, worker_id: str) -> float | None:
         """Return the mean rate of a worker since its first status heard; None: it did not tell."""
+        if worker_id not in self._heard:
+            return None
         first, (_, newest) = self._first[worker_id], self._heard[worker_id]
         if first.moved_bytes is None or newest.moved_bytes is None or newest.at <= first.at:
             return None

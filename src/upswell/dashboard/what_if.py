@@ -19,6 +19,8 @@ from upswell.errors import SettingsError
 from upswell.settings import Slo
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
     from upswell.dashboard.rehearse import Question
 
 MOST_SECONDS = 600.0
@@ -55,19 +57,20 @@ class WhatIf:
             self.state, self.problem = "cancelled", "cancelled"
 
     async def _run(self, question: Question) -> None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "upswell.dashboard.rehearse",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=_LONGEST_LINE,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
+        process: Process | None = None
         try:
             async with asyncio.timeout(MOST_SECONDS):
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "upswell.dashboard.rehearse",
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.DEVNULL,
+                    limit=_LONGEST_LINE,
+                )
+                assert process.stdin is not None
+                assert process.stdout is not None
                 process.stdin.write(msgspec.json.encode(question))
                 await process.stdin.drain()
                 process.stdin.close()
@@ -84,9 +87,10 @@ class WhatIf:
         except (OSError, ValueError) as error:
             self.state, self.problem = "failed", f"the replay broke off: {error}"
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(process.wait())
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await asyncio.shield(process.wait())
 
     def _take(self, told: dict[str, Any]) -> None:
         if "progress" in told:

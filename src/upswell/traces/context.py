@@ -55,6 +55,11 @@ def ambient() -> Carried:
     span = api.get_current_span().get_span_context()
     if not span.is_valid:
         return {}
+    return carried_by(span)
+
+
+def carried_by(span: Any) -> Carried:
+    """Return the context of an OpenTelemetry span, of which this is the `SpanContext`."""
     context = {TRACEPARENT: f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags):02x}"}
     state = span.trace_state.to_header() if span.trace_state else ""
     return carried({**context, TRACESTATE: state})

@@ -15,7 +15,7 @@ from upswell import __version__, events
 from upswell.errors import SettingsError
 from upswell.extras import needs
 from upswell.safe import safe
-from upswell.traces.context import TRACEPARENT, TRACESTATE, ambient, carried
+from upswell.traces.context import TRACEPARENT, TRACESTATE, ambient, carried, carried_by
 from upswell.traces.protocol import TRACE
 
 try:
@@ -95,7 +95,7 @@ class OtelTracer:
         def confirmed(_confirm: object) -> None:
             span.end()
 
-        return _carried_by(span), confirmed
+        return carried_by(span.get_span_context()), confirmed
 
     def begin(
         self, queue: str, request: UploadRequest, context: Carried, attempt: int, delivered_at: float
@@ -203,16 +203,6 @@ def _as_parent(context: Mapping[str, str]) -> otel_context.Context:
         trace_state=TraceState.from_header([context.get(TRACESTATE, "")]),
     )
     return trace.set_span_in_context(trace.NonRecordingSpan(remote), otel_context.Context())
-
-
-def _carried_by(span: Span) -> Carried:
-    found = span.get_span_context()
-    return carried(
-        {
-            TRACEPARENT: f"00-{found.trace_id:032x}-{found.span_id:016x}-{int(found.trace_flags):02x}",
-            TRACESTATE: found.trace_state.to_header(),
-        }
-    )
 
 
 def _nanoseconds(at: float) -> int:

@@ -12,9 +12,6 @@ from pathlib import Path
 from upswell.errors import SettingsError
 from upswell.extras import needs
 
-SCRIPT_HASH = "sha384-XMP23k7YSCFr13Xrkxh4IO0v1W+8fB6AP+3Vycxphp2Z0V2vocAZHyuGaFCysrtM"
-STYLE_HASH = "sha384-IfV0B7MIOYuO95kO9G5ySKPz/85zqFNOAs8iy4tkK5zd9izhJAB8b7lHrwYqqmYE"
-
 
 def vendor_files() -> dict[str, Path]:
     """Return the files of uPlot by the names that the page asks for.

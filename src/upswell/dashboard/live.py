@@ -84,7 +84,7 @@ class Live:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANSWER_SECONDS):
                     with contextlib.suppress(UpswellError):  # an answer, too
-                        await broker.depth(self._settings.report_queue)
+                        await broker.depth(self._settings.report_queue, in_flight=False)
                 self._answers()
 
     def _answers(self) -> None:
@@ -130,8 +130,6 @@ class Live:
             "slots": status.slots,
             "rate": self._roster.bytes_per_second(status.worker_id),
             "since": status.started_at or status.requested_at or status.ready_at,
-            "version": safe(status.version or "", 30),
-            "node": safe(str(getattr(status, "node", "") or ""), 80),
             "uploads": None if uploads is None else [_in_hand(one) for one in uploads[: status.busy][:10]],
         }
 
@@ -148,7 +146,7 @@ class Live:
             async with asyncio.timeout(ANSWER_SECONDS):
                 depth, dead = await asyncio.gather(
                     self.broker.depth(queue),
-                    self.broker.depth(topology.dead_letter_queue(queue).name),
+                    self.broker.depth(topology.dead_letter_queue(queue).name, in_flight=False),
                 )
         except TimeoutError:
             self._is_silent()
@@ -158,7 +156,6 @@ class Live:
         found = {
             "ready": depth.messages_ready if depth else 0,
             "in_flight": depth.messages_unacknowledged if depth else 0,
-            "consumers": depth.consumers if depth else 0,
             "dead": dead.messages_ready if dead else 0,
         }
         self._depths[app] = (now, found)
@@ -189,5 +186,4 @@ def _in_hand(upload: UploadInHand) -> dict[str, Any]:
         "size": upload.size_bytes,
         "seconds": upload.seconds,
         "attempt": upload.attempt,
-        "waits": upload.waits,
     }

@@ -78,7 +78,6 @@ def _signals(entry: JournalEntry) -> dict[str, Any]:
     seen = entry.snapshot
     return {
         "slo": str(seen.slo),
-        "window": seen.window,
         "attainment": seen.attainment,
         "arrival_rate": seen.arrival_rate,
         "throughput": seen.throughput,
@@ -98,11 +97,8 @@ def present_state(entry: JournalEntry, price: float, currency: str) -> dict[str,
     return {
         "app": entry.app_id,
         "at": entry.at,
-        "epoch": entry.epoch,
-        "slo": str(seen.slo),
         "slo_seconds": seen.slo.seconds,
         "slo_share": seen.slo.share,
-        "window": seen.window,
         "attainment": seen.attainment,
         "response": None if times is None else msgspec.structs.asdict(times),
         "arrival_rate": seen.arrival_rate,
@@ -111,11 +107,8 @@ def present_state(entry: JournalEntry, price: float, currency: str) -> dict[str,
         "in_flight": seen.messages_unacknowledged,
         "oldest_age": seen.oldest_age,
         "desired": decision.desired_workers,
-        "wanted": decision.wanted,
         "workers": msgspec.structs.asdict(workers),
-        "slots_per_worker": seen.slots_per_worker,
         "sentence": safe(decision.reason),
-        "warming_up": seen.warming_up,
         "trouble": TROUBLES[standing(entry).trouble],
         "price": price if price > 0 else None,
         "currency": currency,
@@ -168,7 +161,6 @@ def cost(
         "today": spent,
         "month": None if mean is None else mean * HOURS_A_MONTH,
         "each": spent / today.in_time if today and spent is not None and today.in_time else None,
-        "in_time_today": today.in_time if today else None,
     }
 
 

@@ -138,15 +138,10 @@ class RequestGuard:
                     headers["cache-control"] = "no-store"
             await send(message)
 
-        refused = self._access.refusal(scope["method"], _path_of(scope), Headers(scope=scope))
+        refused = self._access.refusal(scope["method"], scope["path"], Headers(scope=scope))
         if refused is not None:
             status, words = refused
             answer = JSONResponse({"error": words}, status_code=status)
             await answer(scope, receive, send_guarded)
             return
         await self._app(scope, receive, send_guarded)
-
-
-def _path_of(scope: Scope) -> str:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))

@@ -56,9 +56,6 @@ class Opened(Struct, frozen=True):
 
 
 class _PageServer(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        """Install none."""
-
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve without taking over the process's signals."""
         await self._serve(sockets)

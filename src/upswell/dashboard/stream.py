@@ -74,11 +74,10 @@ class Subscriber:
 
 
 class _Topic:
-    def __init__(self, produce: Produce, first: int) -> None:
+    def __init__(self, produce: Produce) -> None:
         self.produce = produce
         self.subscribers: set[Subscriber] = set()
         self.event: Event | None = None
-        self.number = first
         self.task: asyncio.Task[None] | None = None
 
 
@@ -105,7 +104,7 @@ class Hub:
         """Return a new subscriber of a topic, which gets the newest event at once unless it has it."""
         topic = self._topics.get(key)
         if topic is None:
-            topic = self._topics[key] = _Topic(produce, self._numbered)
+            topic = self._topics[key] = _Topic(produce)
             topic.task = asyncio.create_task(self._work(topic))
         subscriber = Subscriber(last_number)
         topic.subscribers.add(subscriber)

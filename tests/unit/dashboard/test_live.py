@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -18,7 +18,7 @@ from upswell.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from upswell.broker import Delivery, QueueDepth
+    from upswell.broker import Broker, Delivery, QueueDepth
 
 SETTINGS = Settings(apps={"photos": {}})
 
@@ -32,10 +32,10 @@ class SilentBroker(MemoryBroker):
         self.there.set()
         self.asked = 0
 
-    async def depth(self, queue: str) -> QueueDepth | None:
+    async def depth(self, queue: str, *, in_flight: bool = True) -> QueueDepth | None:
         self.asked += 1
         await self.there.wait()
-        return await super().depth(queue)
+        return await super().depth(queue, in_flight=in_flight)
 
     async def look(self, queue: str, limit: int | None = None) -> list[Delivery]:
         await self.there.wait()
@@ -93,7 +93,7 @@ def test_an_order_that_the_broker_does_not_take_ends_with_words(monkeypatch: pyt
 
     async def scenario() -> None:
         known, broker = Live(SETTINGS), SilentBroker()
-        known.broker, known.problem = broker, ""
+        known.broker, known.problem = cast("Broker", broker), ""
         broker.there.clear()
         with pytest.raises(BrokerError, match=r"did not answer within 0\.01 s"):
             await Actions(SETTINGS, known).dead("photos")

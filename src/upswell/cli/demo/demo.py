@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
-    from upswell.dashboard.lecture import Lecture
     from upswell.scaler import Scaler
     from upswell.scaler.plan import Phase
 
@@ -205,7 +204,9 @@ class Demo:
         """Open the live page where it is wanted; return whether."""
         if self._port is None:
             return False
-        lecture = _lecture(self._titles)
+        from upswell.dashboard.lecture import Lecture  # noqa: PLC0415 - only for the page
+
+        lecture = Lecture(self._titles)
         self._captions = Captions(lecture, self._titles)
         opened = await page.enter_async_context(opening(self._settings, port=self._port, lecture=lecture))
         show_page(opened)
@@ -319,17 +320,6 @@ class Demo:
                 *(topology.tick_queue(topology.role(part, reports)).name for part in ("monitor", "scaler")),
             ):
                 await broker.delete(queue)
-
-
-def _lecture(titles: dict[str, str]) -> Lecture:
-    """Return the stage.
-
-    Raises:
-        SettingsError: the extra is not installed.
-    """
-    from upswell.dashboard.lecture import Lecture  # noqa: PLC0415 - only for the page
-
-    return Lecture(titles)
 
 
 def _ready(scaler: Scaler) -> set[str]:

@@ -17,14 +17,13 @@ MOST_POINTS = 20_000
 
 
 class Point(Struct, frozen=True, gc=False):
-    """One round: response times in seconds, workers, uploads; None: not known."""
+    """One round: response times in seconds, and workers; None: not known."""
 
     at: float
     p50: float | None
     p95: float | None
     workers: int
     desired: int
-    waiting: int | None
 
     @classmethod
     def of(cls, snapshot: Snapshot, decision: Decision) -> Point:
@@ -36,7 +35,6 @@ class Point(Struct, frozen=True, gc=False):
             times.p95 if times else None,
             snapshot.workers.running,
             decision.desired_workers,
-            snapshot.messages_ready,
         )
 
 

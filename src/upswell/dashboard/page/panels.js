@@ -110,8 +110,8 @@ export class Workers {
 
   fill(row, one) {
     const [name, state, slots, rate, since, hand, act] = row.children;
-    name.title = one.node ? `${one.id} on ${one.node}` : one.id;
-    say(name, one.node ? `${one.id} @ ${one.node}` : one.id);
+    name.title = one.id;
+    say(name, one.id);
     if (state.textContent !== one.state) state.replaceChildren(h("span", { class: `state ${one.state}` }, h("i"), one.state));
     say(slots, `${one.busy} of ${one.slots}`);
     say(rate, one.rate === null ? "–" : `${bytes(one.rate)}/s`);

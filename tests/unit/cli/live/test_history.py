@@ -6,7 +6,7 @@ from upswell.cli.live.history import Point, PointHistory
 
 
 def point(at: float, p95: float | None) -> Point:
-    return Point(at, None, p95, workers=1, desired=1, waiting=None)
+    return Point(at, None, p95, workers=1, desired=1)
 
 
 def columns(points: list[Point], count: int, *, span: float = 10.0, now: float = 10.0) -> list[float | None]:

@@ -30,9 +30,7 @@ def burst() -> PointHistory:
         wish = 12 if 120 <= second < 250 else 2
         running = 2 if second < 140 or second >= 270 else 12
         known = not 40 <= second < 60
-        history.add(
-            [Point(second, height / 3 if known else None, height if known else None, running, wish, 5)]
-        )
+        history.add([Point(second, height / 3 if known else None, height if known else None, running, wish)])
     return history
 
 

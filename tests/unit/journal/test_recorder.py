@@ -89,6 +89,28 @@ def test_decisions_are_chosen_by_application_time_number_and_change(journal: Jou
     assert latest.at == 1005.0
 
 
+class _Overheard(JournalReader):
+    asked: tuple[str, tuple[object, ...]] = ("", ())
+
+    def _read(self, query: str, *parameters: object) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        self.asked = query, parameters
+        return super()._read(query, *parameters)
+
+
+@pytest.mark.parametrize("more", [{}, {"since": 1.0}, {"until": 9.0}, {"changed_only": True}])
+def test_the_decisions_of_one_application_are_found_by_an_index(
+    journal: Journal, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    journal.record([entry("a")], [])
+    journal.flush()
+    reader = _Overheard(tmp_path / "journal.sqlite")
+    reader.decisions("a", **more)
+    query, parameters = reader.asked
+    with sqlite3.connect(tmp_path / "journal.sqlite") as file:
+        plan = [row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
+    assert plan[0].startswith("SEARCH decisions USING INDEX")
+
+
 def test_the_single_response_times_stand_in_the_reports_only(journal: Journal) -> None:
     full = JournalEntry(
         app_id="e123456",

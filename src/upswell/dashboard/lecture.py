@@ -41,4 +41,4 @@ class Lecture:
 
     def told(self) -> dict[str, Any]:
         """Return the stage and its captions for JSON."""
-        return {"apps": self.apps, "captions": list(self._captions), "over": self.over}
+        return {"apps": self.apps, "captions": list(self._captions)}

@@ -113,7 +113,6 @@ def _told(replayed: Replayed, curve: list[dict[str, Any]]) -> dict[str, Any]:
     timeline = run.outcome.timeline
     every = max(1, len(timeline) // MOST_POINTS)
     return {
-        "app": recorded.app_id,
         "slo": str(slo),
         "share": slo.share,
         "policy": run.name,
@@ -132,9 +131,7 @@ def _told(replayed: Replayed, curve: list[dict[str, Any]]) -> dict[str, Any]:
             "attainment": run.outcome.attainment,
             "cost": would.worker_seconds,
             "peak": run.outcome.peak_workers,
-            "p50": run.outcome.p50,
             "p95": run.outcome.p95,
-            "p99": run.outcome.p99,
         },
         "timeline": [
             [round(replayed.base + at, 1), workers, waiting] for at, workers, waiting, _ in timeline[::every]

@@ -192,8 +192,6 @@ class Views:
         chart = self._journal.chart(app, begin, end)
         changes = self._journal.changes(app, begin, end)
         return {
-            "begin": begin,
-            "end": end,
             "step": chart.step,
             "width": chart.width,
             "columns": chart.columns,

@@ -16,7 +16,7 @@ import zlib
 from base64 import b64encode
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -130,20 +130,34 @@ def abort_uploads(bucket: str, key: str, upload_ids: Sequence[str], settings: Se
     Raises:
         UploadError: the store did not answer.
     """
-    import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
-
     client = _client_of(settings)
-    count = 0
     with _told(Asked("s3", bucket, settings.store_endpoint, key, "abort")):
-        for upload_id in upload_ids:
-            try:
-                client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
-                count += 1
-            except botocore.exceptions.ClientError as error:
-                if not _is_refusal(error):
-                    raise
+        count = sum(_abort(client, {"Bucket": bucket, "Key": key, "UploadId": one}) for one in upload_ids)
     if count:
         _log.info("store.parts_removed", bucket=bucket, key=key, uploads=count)
+
+
+def _abort(client: Any, upload: Mapping[str, Any]) -> bool:
+    """Abort a multipart upload; return whether the store did: one that has ended it refuses.
+
+    Raises:
+        ClientError, BotoCoreError: the store did not answer, or may do it later; the parts may be there.
+    """
+    import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        client.abort_multipart_upload(**upload)
+    except botocore.exceptions.ClientError as error:
+        if not _is_refusal(error):
+            raise
+        return False
+    return True
+
+
+def _is_conflict(error: BaseException) -> bool:
+    """Return whether the store answered that an object is there already."""
+    response: Any = getattr(error, "response", {})
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.PRECONDITION_FAILED
 
 
 def _is_refusal(error: Any) -> bool:
@@ -165,26 +179,31 @@ def refuses_damaged_parts(bucket: str, key: str, algorithm: str, settings: Setti
 
     It is offered one part with the right checksum and one with a wrong one, in a multipart upload of `key`
     that is never completed. Whoever ignores checksums takes both, and is taken at its ETags instead.
+
+    Raises:
+        UploadError: the store did not answer when that upload was aborted: its part may be there. The next
+            attempt at the key finds it.
     """
     import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
 
     checksum = {f"Checksum{algorithm}": _RIGHT[algorithm]}
     upload: dict[str, Any] = {"Bucket": bucket, "Key": key}
     took_the_right_one = False
+    client = _client_of(settings)
     try:
-        client = _client_of(settings)
         kind = {"ChecksumAlgorithm": algorithm, "ChecksumType": "FULL_OBJECT"}
         upload["UploadId"] = client.create_multipart_upload(**upload, **kind)["UploadId"]
-        try:
-            client.upload_part(**upload, PartNumber=1, Body=b"123456789", **checksum)
-            took_the_right_one = True
-            client.upload_part(**upload, PartNumber=2, Body=b"923456781", **checksum)
-        finally:
-            client.abort_multipart_upload(**upload)
+        client.upload_part(**upload, PartNumber=1, Body=b"123456789", **checksum)
+        took_the_right_one = True
+        client.upload_part(**upload, PartNumber=2, Body=b"923456781", **checksum)
     except botocore.exceptions.ClientError as error:
         return took_the_right_one and error.response.get("Error", {}).get("Code") in _DAMAGED_CODES
     except botocore.exceptions.BotoCoreError:
         pass
+    finally:
+        if "UploadId" in upload:
+            with _told(Asked("s3", bucket, settings.store_endpoint, key, "abort")):
+                _abort(client, upload)
     return False
 
 
@@ -247,9 +266,14 @@ def put_new_parts(
             done = client.complete_multipart_upload(
                 **upload, MultipartUpload={"Parts": sent}, IfNoneMatch="*"
             )
-        except BaseException:
-            with suppress(Exception):  # what happened before counts; a retry finds what is left
-                client.abort_multipart_upload(**upload)
+        except BaseException as error:
+            try:
+                _abort(client, upload)
+            except Exception:
+                # What happened before counts, and the next attempt finds what is left. But where an object is
+                # there that may be the right one, there may be none: then this error counts, and makes one.
+                if _is_conflict(error):
+                    raise
             raise
     return str(done["ETag"]).strip('"')
 
@@ -264,7 +288,7 @@ def _told(asked: Asked) -> Generator[None]:
     except theirs.ClientError as error:
         status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
         code = str(error.response.get("Error", {}).get("Code", ""))
-        if status == "412":
+        if _is_conflict(error):
             raise FileExistsError(asked.url) from None
         raise store_error(status, code if _CODE.match(code) else "", "", asked) from None
     except theirs.BotoCoreError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from upswell.errors import UploadError
 from upswell.events import get_logger
 from upswell.stores.clients.aws import abort_uploads, unfinished_uploads
 
@@ -71,11 +70,10 @@ def wait_for_turn(
 def remove_empty(bucket: str, key: str, settings: Settings) -> None:
     """Remove what a request began whose answer was lost: it was made again, and this one got no parts.
 
-    The object is stored by now: where the store does not answer, a lifecycle rule must remove them.
+    Raises:
+        UploadError: the store did not answer. The object is stored, and the next attempt will see that; but
+            without one nobody would ever look for what is left.
     """
-    try:
-        others = unfinished_uploads(bucket, key, settings)
-        if empty := [upload_id for upload_id, parts in others.items() if parts == 0]:
-            abort_uploads(bucket, key, empty, settings)
-    except UploadError as error:
-        _log.warning("store.leftovers_unknown", bucket=bucket, key=key, reason=type(error).__name__)
+    others = unfinished_uploads(bucket, key, settings)
+    if empty := [upload_id for upload_id, parts in others.items() if parts == 0]:
+        abort_uploads(bucket, key, empty, settings)

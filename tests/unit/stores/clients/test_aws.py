@@ -87,8 +87,74 @@ def test_an_abort_without_an_answer_fails_the_attempt_and_a_refused_one_does_not
     aws.abort_uploads("b", "k", ["one"], SETTINGS)
 
 
-def test_an_object_that_is_stored_stays_stored_where_nothing_more_can_be_asked(
+def test_where_nobody_answers_what_is_left_behind_the_attempt_is_not_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Client(monkeypatch, "list_multipart_uploads", BROKEN)
+    with pytest.raises(UploadError):
+        turns.remove_empty("b", "k", SETTINGS)
+    Client(monkeypatch, "list_multipart_uploads", answer(403, "AccessDenied"))
     turns.remove_empty("b", "k", SETTINGS)
+
+
+class Uploading(Client):
+    """Fails at some of its requests, each with an error of its own; otherwise it stores what it gets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **errors: Exception) -> None:
+        super().__init__(monkeypatch, "", BROKEN)
+        self.errors = errors
+
+    def fail(self, request: str) -> None:
+        """Fail where this request shall."""
+        if request in self.errors:
+            raise self.errors[request]
+
+    def create_multipart_upload(self, **_: Any) -> dict[str, str]:
+        """Begin it."""
+        self.fail("create")
+        return {"UploadId": "one"}
+
+    def upload_part(self, **_: Any) -> dict[str, str]:
+        """Take a part."""
+        self.fail("part")
+        return {"ETag": "e"}
+
+    def complete_multipart_upload(self, **_: Any) -> dict[str, str]:
+        """End it."""
+        self.fail("complete")
+        return {"ETag": "e"}
+
+
+THERE, GONE = answer(412, "PreconditionFailed"), answer(404, "NoSuchUpload")
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ({"complete": THERE}, FileExistsError),
+        ({"complete": THERE, "abort": GONE}, FileExistsError),
+        # The object that is there may be the right one, and then nobody looks for these parts again.
+        ({"complete": THERE, "abort": BROKEN}, UploadError),
+        ({"complete": THERE, "abort": answer(503, "SlowDown")}, UploadError),
+        ({"part": answer(404, "NoSuchBucket"), "abort": BROKEN}, UploadError),
+    ],
+)
+def test_an_object_that_is_there_is_told_once_no_parts_are_left_beside_it(
+    monkeypatch: pytest.MonkeyPatch, errors: dict[str, Exception], expected: type[Exception]
+) -> None:
+    Uploading(monkeypatch, **errors)
+    with pytest.raises(expected) as raised:
+        aws.put_new_parts("b", "k", iter([memoryview(b"part")]), {}, in_flight=3, settings=SETTINGS)
+    assert ("NoSuchBucket" in str(raised.value)) == ("part" in errors), "what happened first is told"
+
+
+@pytest.mark.parametrize("part", [None, BROKEN, answer(400, "BadDigest")])
+def test_the_part_that_tries_a_store_does_not_stay_there_unseen(
+    monkeypatch: pytest.MonkeyPatch, part: Exception | None
+) -> None:
+    errors = {} if part is None else {"part": part}
+    Uploading(monkeypatch, abort=GONE, **errors)
+    assert not aws.refuses_damaged_parts("b", "k", "CRC32", SETTINGS)
+    Uploading(monkeypatch, abort=BROKEN, **errors)
+    with pytest.raises(UploadError):
+        aws.refuses_damaged_parts("b", "k", "CRC32", SETTINGS)

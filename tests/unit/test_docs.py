@@ -111,6 +111,26 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert project["version"] == locked["version"] == newest == __version__
 
 
+def test_each_decision_page_has_a_number_of_its_own() -> None:
+    """The number in a page's name is that of its heading, and no other page has it."""
+    numbers: dict[int, str] = {}
+    for page in sorted((ROOT / "docs/decisions").glob("*.md")):
+        number = int(page.name[:4])
+        assert page.read_text("utf-8").startswith(f"# {number}. "), f"{page.name} has another number in it"
+        assert number not in numbers, f"{page.name} has the number of {numbers[number]}"
+        numbers[number] = page.name
+    assert numbers
+
+
+def test_every_decision_page_that_is_named_is_there() -> None:
+    pages = {page.name for page in (ROOT / "docs/decisions").glob("*.md")}
+    for folder in ("docs", "src", "deploy", "examples"):
+        for file in (ROOT / folder).rglob("*"):
+            if file.suffix in (".md", ".py") and file.is_file():
+                named = set(re.findall(r"decisions/(\d{4}-[\w-]+\.md)", file.read_text("utf-8")))
+                assert named <= pages, f"{file}: {sorted(named - pages)}"
+
+
 def words_of_the_code() -> set[str]:
     if not _words:
         for folder in ("src", "benchmarks", "scripts", "quickstart", "examples", "tests"):

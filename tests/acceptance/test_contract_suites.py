@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TESTS = """
+import asyncio
 import sys
 import pytest
 from upswell.fleets.process import ProcessFleet
@@ -19,6 +20,7 @@ from upswell.handlers import Stored
 from upswell.settings import Settings
 from upswell.analysis.decision import Decision
 from upswell.testing import STAND_IN, FleetContract, HandlerContract, PolicyContract
+from upswell.testing.fleets import clean
 
 
 class MyFleet(ProcessFleet):
@@ -29,7 +31,11 @@ class MyFleet(ProcessFleet):
 class TestMyFleet(FleetContract):
     @pytest.fixture
     def open_fleet(self, tmp_path):
-        return lambda: MyFleet(tmp_path, command=(sys.executable, str(STAND_IN)))
+        def open_it():
+            return MyFleet(tmp_path, command=(sys.executable, str(STAND_IN)))
+
+        yield open_it
+        asyncio.run(clean(open_it()))
 
 
 async def handler(request, context):
@@ -72,7 +78,7 @@ CHOSEN = "drained_worker or twice or permanent or (backlog and bare)"
     ("last_lines", "wanted", "failed"),
     [
         ("await super().last_lines(worker_id)", "min(depth, 40)", 0),
-        ("'started w1 cannot'", "-depth % 7", 2),
+        ("'started w1 cannot'", "max(0, 10**6 - depth)", 2),
     ],
 )
 def test_the_suites_hold_other_packages_to_the_promises(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -42,17 +43,20 @@ def states(system: System, wanted: object) -> list[str]:
 @pytest.mark.slow
 def test_an_upload_is_found_in_the_queue_in_a_workers_hand_and_in_the_store(system: System) -> None:
     requests = system.make_requests(4, size=100_000)
+    begun = time.time()
     system.publish(requests)
     told = find(system, "00003.bin")
-    if system.broker_url:  # it shows nothing without taking it
-        assert told["found"] == []
+    (queued,) = told["found"]
+    assert (queued["state"], queued["uri"]) == ("queued", f"file://{system.sources / '00003.bin'}")
+    assert begun <= queued["since"] <= time.time()
+    if system.broker_url:  # it shows nothing without taking it: the publisher's record knows what was sent
+        assert queued["by_record"] is True
         assert "4 wait in" in told["notes"][0]
     else:
-        (queued,) = told["found"]
-        assert (queued["state"], queued["position"], queued["attempt"]) == ("queued", 4, 1)
-        assert queued["uri"] == f"file://{system.sources / '00003.bin'}"
-        assert states(system, queued["request_id"]) == ["queued"]
-        assert states(system, queued["uri"]) == ["queued"]
+        assert (queued["position"], queued["attempt"]) == (4, 1)
+        assert "by_record" not in queued
+    assert states(system, queued["request_id"]) == ["queued"]
+    assert states(system, queued["uri"]) == ["queued"]
     slow = system.start("worker", "--app", system.app_id, *SLOW)
     seen: list[dict[str, Any]] = []
 
@@ -61,7 +65,7 @@ def test_an_upload_is_found_in_the_queue_in_a_workers_hand_and_in_the_store(syst
         return any(one["state"] == "running" for one in seen)
 
     wait_until(is_running, 90, system.logs)
-    (running,) = [one for one in seen if one["state"] == "running"]
+    (running,) = seen  # and not queued besides
     assert running["worker_id"]
     assert (running["key"], running["attempt"]) == ("00003.bin", 1)
     slow.kill()
@@ -71,6 +75,22 @@ def test_an_upload_is_found_in_the_queue_in_a_workers_hand_and_in_the_store(syst
     assert (stored["state"], stored["bytes"]) == ("stored", (system.store / "00003.bin").stat().st_size)
     assert stored["address"] == f"file://{system.store / '00003.bin'}"
     assert states(system, system.sources / "00003.bin") == ["stored"]
+
+
+@pytest.mark.slow
+def test_what_was_deleted_from_the_queue_or_lost_from_it_is_not_said_to_be_queued(system: System) -> None:
+    system.publish(system.make_requests(4, size=100))
+    ids = [find(system, f"0000{number}.bin")["found"][0]["request_id"] for number in range(4)]
+    system.run("cancel", "--app", system.app_id, "--yes", ids[0])
+    assert states(system, "00000.bin") == []
+    assert states(system, "00001.bin") == ["queued"]
+    record = system.folder / "state" / "stored.sqlite"
+    kept = record.read_bytes()
+    system.run("purge", "--yes", system.app_id)
+    assert states(system, "00001.bin") == []
+    record.write_bytes(kept)  # as if another machine had purged it
+    assert states(system, "00001.bin") == ["sent"]
+    assert "and was seen nowhere since" in system.run("find", "--app", system.app_id, "00001.bin").stdout
 
 
 def test_a_dead_upload_tells_why_and_looking_at_it_changes_nothing(system: System) -> None:

@@ -1,4 +1,4 @@
-"""Numbers as text for people: durations, bytes, instants."""
+"""Text for people: durations, bytes, instants, a question."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import textwrap
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+
+import click
+
+from upswell.errors import UpswellError
 
 
 def seconds(value: float | None) -> str:
@@ -98,13 +102,29 @@ def size(value: float) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def terminal_width() -> int | None:
+    """Return how many columns there are; None where nobody looks: a pipe or a file."""
+    is_seen = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return shutil.get_terminal_size().columns if is_seen else None
+
+
 def wrapped(line: str) -> str:
     """Return a line wrapped between words, and indented, to the terminal's width; unchanged without one."""
-    if not (sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()):
+    width = terminal_width()
+    if width is None:
         return line
     indent = " " * (len(line) - len(line.lstrip()) + 2)
-    width = shutil.get_terminal_size().columns
     return textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def confirm_deletion(what: str) -> None:
+    """Ask whether to delete something.
+
+    Raises:
+        UpswellError: the answer is no.
+    """
+    if not click.confirm(f"permanently delete {what}?"):
+        raise UpswellError("nothing was deleted")
 
 
 def instant(at: float) -> str:

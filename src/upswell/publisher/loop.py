@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -33,6 +34,7 @@ class Publisher:
 
     `published` counts the confirmed ones. `reply_to` names the queue that workers copy their reports to. Each
     message carries the context of the `tracer`'s span, or of the trace that the program around us is in.
+    `on_confirmed` gets each request that `publish` sent, once the broker has it.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Publisher:
         reply_to: str | None = None,
         window: int = WINDOW,
         tracer: UploadTracer | None = None,
+        on_confirmed: Callable[[UploadRequest], None] = lambda _request: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.published = 0
@@ -51,6 +54,7 @@ class Publisher:
         self._reply_to = reply_to
         self._clock = clock
         self._tracer = tracer
+        self._on_confirmed = on_confirmed
         self._window = window
         self._unconfirmed: set[asyncio.Future[None]] = set()
         self._failure: BaseException | None = None
@@ -67,7 +71,7 @@ class Publisher:
         self._check()
         confirm = self.send(request)
         self._unconfirmed.add(confirm)
-        confirm.add_done_callback(self._confirmed)
+        confirm.add_done_callback(partial(self._confirmed, request))
 
     def send(self, request: UploadRequest) -> asyncio.Future[None]:
         """Send one request, dated now, beside all others; the future is done when it is confirmed."""
@@ -126,13 +130,14 @@ class Publisher:
         await self.flush()
         return count
 
-    def _confirmed(self, confirm: asyncio.Future[None]) -> None:
+    def _confirmed(self, request: UploadRequest, confirm: asyncio.Future[None]) -> None:
         self._unconfirmed.discard(confirm)
         if confirm.cancelled():
             return
         failure = confirm.exception()
         if failure is None:
             self.published += 1
+            self._on_confirmed(request)
         else:
             self._failure = self._failure or failure
         self._progress.set()

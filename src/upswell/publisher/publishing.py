@@ -154,6 +154,7 @@ class Publishing:
             upload_queue=job.queue,
             reply_to=reply_to,
             tracer=tracer_of(self._settings, PUBLISHER),
+            on_confirmed=self._sent,
         )
 
         def each_round(now: float) -> None:
@@ -196,6 +197,10 @@ class Publishing:
         except UpswellError as error:
             await publisher.settle()
             raise type(error)(f"{error}; {publisher.published} requests were published") from error
+
+    def _sent(self, request: UploadRequest) -> None:
+        self._record.sent(request)
+        self._commit(time.monotonic())
 
     def _remember(self, report: UploadReport) -> None:
         if report.request_id:

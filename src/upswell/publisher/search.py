@@ -2,7 +2,8 @@
 
 What comes in: an id, a key or a URI as a person names it. What goes out: each place where such an upload was
 seen, and what could not be looked through. Nothing is written, and no order changes: RabbitMQ cannot show a
-message of an upload queue without counting it as an attempt, so there such a queue is left alone.
+message of an upload queue without counting it as an attempt, so there such a queue is left alone. What this
+machine sent is in its own record; what of it is in nobody's hand, not dead and not stored, still waits.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from upswell.publisher.already_stored import AlreadyStored
 from upswell.publisher.dead_letters import died_at, reason_of, request_id_of
 from upswell.publisher.items import Thing, request_of
 from upswell.publisher.sources import local_path
-from upswell.publisher.stored_record import look_up
+from upswell.publisher.stored_record import look_up, look_up_sent
 from upswell.requests import complete, key_of, split_key
 from upswell.stores.addresses import Addresses, file_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from upswell.broker import Broker, Delivery
-    from upswell.publisher.stored_record import StoredEntry
+    from upswell.publisher.stored_record import SentEntry, StoredEntry
     from upswell.settings import Settings
     from upswell.stores.protocol import StoredObject
 
@@ -37,14 +40,16 @@ LOOK_AT_MOST = 50_000
 READ_UP_TO_BYTES = 64 * 1024 * 1024
 """An object is read for its checksum where the destination does not know it, unless it is larger."""
 
-State = Literal["running", "queued", "dead", "stored", "lost", "failed"]
+State = Literal["running", "queued", "dead", "stored", "lost", "failed", "sent"]
 
 
 class Sighting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One place where an upload was seen.
 
     `position`: messages before it in the queue, and itself. `since`: when it was queued, began to run, died,
-    failed or was stored. `lost`: it was stored, as its worker reported, and is not there any more.
+    failed, was stored or sent. `lost`: it was stored, as its worker reported, and is not there any more.
+    `sent`: this machine sent it, and it was seen nowhere. `by_record`: that it is queued follows from this
+    machine's record, not from a look into the queue.
     """
 
     app_id: str
@@ -62,6 +67,7 @@ class Sighting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: str | None = None
     reason: str | None = None
     waits: bool = False
+    by_record: bool = False
 
 
 class Sought:
@@ -109,8 +115,41 @@ class Search:
         """Take the application's own settings."""
         self.sought = sought
         self.notes: list[str] = []
+        self.sees_all = True
+        """False: what a worker has in hand, or a long list of dead letters, is not known."""
+        self._sent: list[SentEntry] = []
+        self._hidden = 0  # messages of the queue that could not be looked at
         self._settings = settings
         self._is_local = broker_entry(settings).local
+
+    async def learn(self, record: Path) -> None:
+        """Learn the other names of what this machine sent; comes first."""
+        names = self.sought.ids | self.sought.keys | self.sought.uris
+        self._sent = await asyncio.to_thread(look_up_sent, record, self.sought.app_id, names)
+        for entry in self._sent:
+            self.sought.matches(entry.request_id, entry.key, entry.uri)
+
+    def sent(self, found: Iterable[Sighting]) -> list[Sighting]:
+        """Return what this machine sent and nobody has seen since; comes last.
+
+        Where the queue has messages that could not be looked at, it is one of them.
+        """
+        seen = [sighting for sighting in found if sighting.state != "failed"]
+        lost_sight = [entry for entry in self._sent if not any(_is_of(one, entry) for one in seen)]
+        waits = self._hidden > 0 and self.sees_all
+        return [
+            Sighting(
+                app_id=self.sought.app_id,
+                state="queued" if waits else "sent",
+                request_id=entry.request_id,
+                key=entry.key,
+                uri=entry.uri,
+                since=entry.at,
+                size_bytes=entry.bytes,
+                by_record=waits,
+            )
+            for entry in lost_sight
+        ]
 
     async def dead_letters(self, broker: Broker) -> list[Sighting]:
         """Look through the dead letters."""
@@ -119,6 +158,7 @@ class Search:
         if depth is None or not depth.messages_ready:
             return []
         if depth.messages_ready > LOOK_AT_MOST and not self._is_local:
+            self.sees_all = False
             self.notes.append(f"{queue} has {depth.messages_ready:,} dead letters, too many to look through")
             return []
         return [
@@ -136,6 +176,7 @@ class Search:
         if not depth.messages_ready:
             return []
         if not self._is_local:
+            self._hidden = depth.messages_ready
             self.notes.append(
                 f"{depth.messages_ready:,} wait in {queue}, and RabbitMQ cannot show them without counting "
                 "an attempt: what is nowhere else may be among them"
@@ -240,6 +281,13 @@ class Search:
             size_bytes=request.size_bytes if request else None,
             reason=reason,
         )
+
+
+def _is_of(sighting: Sighting, entry: SentEntry) -> bool:
+    """Return whether what was seen is what was sent; an object of another length is of an earlier one."""
+    if sighting.request_id is not None:
+        return sighting.request_id == entry.request_id
+    return sighting.key == entry.key and entry.bytes in {None, sighting.bytes}
 
 
 def _request(delivery: Delivery) -> UploadRequest | None:

@@ -1,9 +1,9 @@
-"""What was stored, as workers reported to this machine: a small SQLite file in the state folder.
+"""What this machine sent and what was stored of it: a small SQLite file in the state folder.
 
-What comes in: reports of stored uploads. What goes out: which ids are stored already, with which checksum.
-It is a convenience: lost or deleted, everything is published again, and the workers find it stored. So
-nothing fails where it cannot be written, on a full disk for example. Entries older than `KEEP_SECONDS` are
-forgotten.
+What comes in: requests that the broker has confirmed, and reports of stored uploads. What goes out: which ids
+are stored already, with which checksum, and when an upload was sent. It is a convenience: lost or deleted,
+everything is published again, and the workers find it stored. So nothing fails where it cannot be written, on
+a full disk for example. Entries older than `KEEP_SECONDS` are forgotten.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct
 
 from upswell.errors import UpswellError
+from upswell.requests import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Collection, Generator, Sequence
     from pathlib import Path
+
+    from upswell.messages import UploadRequest
 
 KEEP_SECONDS = 90 * 86400.0
 WAIT_SECONDS = 10.0
@@ -29,6 +32,11 @@ WAIT_SECONDS = 10.0
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS stored (
         app_id TEXT, id TEXT, bytes INTEGER, checksum TEXT, at REAL, url TEXT, PRIMARY KEY (app_id, id)
+    ) WITHOUT ROWID
+"""
+_SENT_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS sent (
+        app_id TEXT, id TEXT, key TEXT, uri TEXT, bytes INTEGER, at REAL, PRIMARY KEY (app_id, id)
     ) WITHOUT ROWID
 """
 
@@ -43,31 +51,86 @@ class StoredEntry(Struct, frozen=True):
     url: str | None
 
 
+class SentEntry(Struct, frozen=True):
+    """An upload that this machine sent: the broker has confirmed it."""
+
+    request_id: str
+    key: str
+    uri: str
+    bytes: int | None
+    at: float
+
+
 def look_up(path: Path, app_id: str, request_ids: Sequence[str]) -> list[StoredEntry]:
     """Return those of the uploads that are recorded; nothing is made or written.
 
     Raises:
         UpswellError: the file cannot be read.
     """
+    with _reading(path) as db:
+        if db is None or not (columns := _columns(db, "stored")):
+            return []
+        url = "url" if "url" in columns else "NULL"
+        rows = db.execute(
+            f"SELECT id, bytes, checksum, at, {url} FROM stored WHERE app_id = ? "  # noqa: S608 - one of two words
+            "AND id IN (SELECT value FROM json_each(?))",
+            [app_id, json.dumps(list(request_ids))],
+        ).fetchall()
+    return [StoredEntry(*row) for row in rows]
+
+
+def look_up_sent(path: Path, app_id: str, names: Collection[str]) -> list[SentEntry]:
+    """Return what was sent under any of these names, ids, keys or URIs, oldest first; nothing is written.
+
+    Raises:
+        UpswellError: the file cannot be read.
+    """
+    with _reading(path) as db:
+        if db is None or not _columns(db, "sent"):
+            return []
+        rows = db.execute(
+            "WITH names AS MATERIALIZED (SELECT value FROM json_each(?)) "
+            "SELECT id, key, uri, bytes, at FROM sent WHERE app_id = ? "
+            "AND (id IN names OR key IN names OR uri IN names) ORDER BY at",
+            [json.dumps(sorted(names)), app_id],
+        ).fetchall()
+    return [SentEntry(*row) for row in rows]
+
+
+def forget_sent(path: Path, app_id: str, request_ids: Collection[str] | None = None) -> None:
+    """Forget what was sent, all of it or these: it was deleted from the queue. No file is made.
+
+    Raises:
+        UpswellError: the file cannot be written.
+    """
     if not path.exists():
-        return []
+        return
+    every = "" if request_ids is None else " AND id IN (SELECT value FROM json_each(?))"
+    values = [app_id] if request_ids is None else [app_id, json.dumps(sorted(request_ids))]
+    try:
+        with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as db, db:
+            if _columns(db, "sent"):
+                db.execute(f"DELETE FROM sent WHERE app_id = ?{every}", values)  # noqa: S608 - one of two conditions
+    except sqlite3.Error as error:
+        raise UpswellError(f"cannot write the record of stored files {path}: {error}") from error
+
+
+@contextmanager
+def _reading(path: Path) -> Generator[sqlite3.Connection | None]:
+    if not path.exists():
+        yield None
+        return
     try:
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT_SECONDS)
         ) as db:
-            url = "url" if _has_url(db) else "NULL"
-            rows = db.execute(
-                f"SELECT id, bytes, checksum, at, {url} FROM stored WHERE app_id = ? "  # noqa: S608 - one of two words
-                "AND id IN (SELECT value FROM json_each(?))",
-                [app_id, json.dumps(list(request_ids))],
-            ).fetchall()
+            yield db
     except sqlite3.Error as error:
         raise UpswellError(f"cannot read the record of stored files {path}: {error}") from error
-    return [StoredEntry(*row) for row in rows]
 
 
-def _has_url(db: sqlite3.Connection) -> bool:
-    return any(row[1] == "url" for row in db.execute("PRAGMA table_info(stored)"))
+def _columns(db: sqlite3.Connection, table: str) -> set[str]:
+    return {str(row[1]) for row in db.execute(f"PRAGMA table_info({table})")}
 
 
 class StoredRecord:
@@ -91,9 +154,11 @@ class StoredRecord:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute(_SCHEMA)
-            if not _has_url(self._connection):  # an earlier version made it
+            self._connection.execute(_SENT_SCHEMA)
+            if "url" not in _columns(self._connection, "stored"):  # an earlier version made it
                 self._connection.execute("ALTER TABLE stored ADD COLUMN url TEXT")
-            self._connection.execute("DELETE FROM stored WHERE at < ?", [clock() - KEEP_SECONDS])
+            for table in ("stored", "sent"):
+                self._connection.execute(f"DELETE FROM {table} WHERE at < ?", [clock() - KEEP_SECONDS])  # noqa: S608 - one of two words
             self._connection.commit()
         except (OSError, sqlite3.Error) as error:
             raise UpswellError(f"cannot use the record of stored files {path}: {error}") from error
@@ -103,6 +168,14 @@ class StoredRecord:
         values = (self._app_id, request_id, size, checksum, self._clock(), url)
         with self._forgiving():
             self._connection.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def sent(self, request: UploadRequest) -> None:
+        """Add a request that the broker has confirmed; what is sent again counts from then on."""
+        if request.id is None:
+            return
+        values = (self._app_id, request.id, key_of(request), request.uri, request.size_bytes, self._clock())
+        with self._forgiving():
+            self._connection.execute("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def commit(self) -> None:
         """Write what was added to the disk."""

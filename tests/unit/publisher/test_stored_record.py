@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from upswell.errors import UpswellError
-from upswell.publisher.stored_record import KEEP_SECONDS, StoredEntry, StoredRecord, look_up
+from upswell.messages import UploadRequest
+from upswell.publisher.stored_record import (
+    KEEP_SECONDS,
+    SentEntry,
+    StoredEntry,
+    StoredRecord,
+    forget_sent,
+    look_up,
+    look_up_sent,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,3 +86,50 @@ def test_looking_up_makes_and_changes_nothing_and_reads_an_older_record(tmp_path
         record.add("b", 6, None, "s3://bucket/b")
         assert record.find(["a", "b"]) == {"a": "sha256:00", "b": None}
     assert look_up(old, "e1", ["b"]) == [StoredEntry("b", 6, None, 8.0, "s3://bucket/b")]
+
+
+def request(name: str, **other: object) -> UploadRequest:
+    return UploadRequest(app_id="e1", type="file", uri=f"file:///{name}", id=name, **other)  # type: ignore[arg-type]
+
+
+def test_what_was_sent_is_found_by_each_of_its_names_until_it_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    assert look_up_sent(path, "e1", {"a"}) == []
+    forget_sent(path, "e1")
+    assert list(tmp_path.iterdir()) == []
+    now = [1000.0]
+    with StoredRecord(path, "e1", clock=lambda: now[0]) as record:
+        record.sent(request("a", key="cats/a", size_bytes=5))
+        now[0] = 1001.0
+        record.sent(request("b"))
+        record.sent(UploadRequest(app_id="e1", type="file", uri="file:///without-an-id"))
+    a = SentEntry("a", "cats/a", "file:///a", 5, 1000.0)
+    b = SentEntry("b", "b/b", "file:///b", None, 1001.0)
+    for name in ("a", "cats/a", "file:///a"):
+        assert look_up_sent(path, "e1", {name, "nothing"}) == [a]
+    assert look_up_sent(path, "e1", {"b", "cats/a"}) == [a, b]
+    assert look_up_sent(path, "e2", {"a"}) == []
+    forget_sent(path, "e1", {"a"})
+    assert look_up_sent(path, "e1", {"a", "b"}) == [b]
+    forget_sent(path, "e1")
+    assert look_up_sent(path, "e1", {"a", "b"}) == []
+
+
+def test_what_was_sent_again_counts_from_then_on_and_is_forgotten_when_old(tmp_path: Path) -> None:
+    now = [1000.0]
+    with StoredRecord(tmp_path / "r", "e1", clock=lambda: now[0]) as record:
+        record.sent(request("a"))
+        now[0] = 2000.0
+        record.sent(request("a"))
+    assert [entry.at for entry in look_up_sent(tmp_path / "r", "e1", {"a"})] == [2000.0]
+    with StoredRecord(tmp_path / "r", "e1", clock=lambda: 2001.0 + KEEP_SECONDS):
+        pass
+    assert look_up_sent(tmp_path / "r", "e1", {"a"}) == []
+
+
+def test_a_record_of_an_earlier_version_tells_of_nothing_sent(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "r") as file:
+        file.execute("CREATE TABLE stored (app_id TEXT, id TEXT, PRIMARY KEY (app_id, id)) WITHOUT ROWID")
+    file.close()
+    assert look_up_sent(tmp_path / "r", "e1", {"a"}) == []
+    forget_sent(tmp_path / "r", "e1")

@@ -8,10 +8,11 @@ import click
 
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.text import counted
+from upswell.cli.text import confirm_deletion, counted
 from upswell.errors import SettingsError, UpswellError
 from upswell.messages import UploadReport, encode
 from upswell.publisher.dead_letters import request_id_of
+from upswell.publisher.stored_record import forget_sent
 from upswell.safe import safe
 from upswell.worker.outcomes import reply
 
@@ -37,15 +38,15 @@ def command(request_ids: tuple[str, ...], app: tuple[str, ...], settings: Settin
     if not apps:
         raise SettingsError("no application to look in: give --app X, or set UPSWELL_APPS=X")
     if not yes:
-        click.confirm(
-            f"permanently delete {', '.join(map(safe, request_ids))} of {', '.join(apps)}?", abort=True
-        )
+        confirm_deletion(f"{', '.join(map(safe, request_ids))} of {', '.join(apps)}")
     wanted, found = set(request_ids), set[str]()
 
     async def cancel() -> None:
         async with connected(settings, "cancel", patience=PATIENCE_SECONDS) as broker:
             for each in apps:
-                found.update(await _cancel(broker, each, settings.upload_queue_of(each), wanted))
+                cancelled = await _cancel(broker, each, settings.upload_queue_of(each), wanted)
+                forget_sent(settings.state_path / "stored.sqlite", each, cancelled)
+                found.update(cancelled)
 
     run(cancel())
     click.echo(f"deleted {counted(len(found), 'upload')}")

@@ -14,7 +14,7 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.help import CommandGroup
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.safe_json import safe_json
-from upswell.cli.text import counted, instant
+from upswell.cli.text import confirm_deletion, counted, instant, wrapped
 from upswell.errors import UpswellError
 from upswell.messages import MAX_EXCERPT_BYTES
 from upswell.publisher.dead_letters import (
@@ -55,7 +55,7 @@ def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
             found = await broker.look(queue)
             for delivery in found[:limit]:
-                click.echo(_json(delivery) if as_json else _line(delivery))
+                click.echo(_json(delivery) if as_json else wrapped(_line(delivery)))
             if not as_json:
                 more = f", showing the oldest {limit}" if len(found) > limit else ""
                 click.echo(f"{counted(len(found), 'request')} in {queue}{more}", err=True)
@@ -82,7 +82,7 @@ def show(app: str, settings: Settings, request_id: str) -> None:
     run(work())
 
 
-@command.command("retry")
+@command.command("retry", short_help="Publish dead-lettered requests again under the same ids.")
 @app_option()
 @click.argument("request_ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Retry all of them.")
@@ -120,7 +120,7 @@ def purge(app: str, settings: Settings, yes: bool) -> None:
             queue = dead_letter_queue(settings.upload_queue_of(app)).name
             count = await ready_in(broker, queue)
             if count and not yes:
-                click.confirm(f"permanently delete {counted(count, 'request')} from {queue}?", abort=True)
+                confirm_deletion(f"{counted(count, 'request')} from {queue}")
             purged = await broker.purge(queue) if count else 0
             click.echo(f"purged {counted(purged, 'request')} from {queue}")
 

@@ -8,9 +8,10 @@ import click
 
 from upswell.cli.connection import PATIENCE_SECONDS, connected, run
 from upswell.cli.options import app_argument, with_settings
-from upswell.cli.text import counted
+from upswell.cli.text import confirm_deletion, counted
 from upswell.errors import UpswellError
 from upswell.publisher.dead_letters import ready_in
+from upswell.publisher.stored_record import forget_sent
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
@@ -35,10 +36,12 @@ def command(app: str, settings: Settings, yes: bool) -> None:
 
     async def purge() -> int:
         async with connected(settings, "purge", patience=PATIENCE_SECONDS) as broker:
-            return await broker.purge(queue)
+            deleted = await broker.purge(queue)
+        forget_sent(settings.state_path / "stored.sqlite", app)
+        return deleted
 
     # Nobody is connected while the user thinks: a server gives up a connection that is silent.
     found = run(count())
     if found and not yes:
-        click.confirm(f"permanently delete {counted(found, 'queued upload')} of {app}?", abort=True)
+        confirm_deletion(f"{counted(found, 'queued upload')} of {app}")
     click.echo(f"deleted {counted(run(purge()) if found else 0, 'upload')} from {queue}")

@@ -68,7 +68,9 @@ def command(wanted: str, app: tuple[str, ...], settings: Settings, as_json: bool
 
 async def _find(settings: Settings, searches: list[Search]) -> list[Sighting]:
     """Return all sightings: those of the queues first, which teach the names to ask the others for."""
-    reader = JournalReader(journal_path(settings))
+    reader, record = JournalReader(journal_path(settings)), settings.state_path / "stored.sqlite"
+    for search in searches:
+        await search.learn(record)
     found: list[Sighting] = []
     async with connected(settings, "find", patience=PATIENCE_SECONDS) as broker:
         roster = await describe_uploads(broker, settings.status_interval)
@@ -77,7 +79,8 @@ async def _find(settings: Settings, searches: list[Search]) -> list[Sighting]:
             found += await search.dead_letters(broker)
             found += _in_hand(search, roster)
     for search in searches:
-        found += await search.destination(settings.state_path / "stored.sqlite")
+        found += await search.destination(record)
+        found += search.sent(found)
         found += _failed(search, reader)
     return found
 
@@ -103,6 +106,7 @@ def _in_hand(search: Search, roster: Roster) -> Iterator[Sighting]:
                     waits=upload.waits,
                 )
     if silent:
+        search.sees_all = False
         search.notes.append(f"{counted(silent, 'worker')} did not say what they have in hand")
 
 
@@ -132,6 +136,10 @@ def lines(sighting: Sighting, now: float) -> Iterator[str]:
     """Yield a sighting as lines: where and since when, then the names."""
     state = click.style(_WORDS.get(sighting.state, sighting.state), fg=_STYLES.get(sighting.state), bold=True)
     parts = [part for part in (_place(sighting), _since(sighting, now), *_progress(sighting)) if part]
+    if sighting.by_record:
+        parts.append("as the record of this machine says")
+    elif sighting.state == "sent":
+        parts.append("and was seen nowhere since")
     yield f"{sighting.app_id}: {state}{' ' if parts else ''}{', '.join(parts)}"
     named = {
         "why": sighting.reason,

@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 WAIT = 90_000
 FILES, MISSING = 60, 3
@@ -102,6 +103,132 @@ def test_an_operator_sees_asks_and_acts_on_a_real_broker(
                 page.get_by_role("region", name="Charts").wait_for()
                 assert f"app={app}" in page.url
                 assert wrong == []
+
+
+@pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
+    url = request.getfixturevalue("rabbitmq") if request.param == "rabbitmq" else ""
+    settings = {"status_interval": 0.5, "decision_interval": 1}
+    with System(tmp_path, broker_url=url, app_id=f"page-{secrets.token_hex(4)}", **settings) as made:
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_up_serves_the_page_beside_the_loop_and_ends_with_it(chromium: Browser, system: System) -> None:
+    requests = system.make_requests(12, size=20_000)
+    up = system.start("up", "--dashboard", "--dashboard-port", "0")
+    served = told_page(system.folder / "up.log", up)
+    with visit(chromium, f"{served.url}?app={system.app_id}&span=120") as (page, wrong):
+        system.publish(requests)
+        page.get_by_role("heading", level=1).get_by_text(re.compile(r"^100.*% within 30")).wait_for()
+        assert page.get_by_text(re.compile("^No (monitor|scaler) is heard")).count() == 0
+        finds_an_upload_by_its_dot(page, system)
+        assert wrong == []
+        up.send_signal(signal.SIGINT)
+        assert up.wait(120) == 0, system.logs()
+        page.get_by_text("reconnecting", exact=True).wait_for()
+    assert not system.workers()
+    assert len(system.stored()) == 12
+
+
+def finds_an_upload_by_its_dot(page: Page, system: System) -> None:
+    """The slowest have names, which are copied for `upswell find`, by the table as by the dot itself."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    uploads = page.get_by_role("region", name="Uploads of one minute")
+    uploads.get_by_text("The slowest, as a table").click()
+    copies = uploads.get_by_role("button", name=re.compile("^Copy the id "))
+    copies.first.wait_for()
+    request_id = copies.first.inner_text()
+    copies.first.click()
+    page.get_by_text(f"Copied {request_id}").first.wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == request_id
+    assert "stored" in system.run("find", "--app", system.app_id, request_id).stdout
+    page.evaluate("navigator.clipboard.writeText('nothing')")
+    stands_still_at_a_minute_with_uploads(uploads)
+    dots = uploads.get_by_role("img", name=re.compile("^Uploads by response time"))
+    dots.scroll_into_view_if_needed()
+    box = dots.bounding_box()
+    assert box is not None
+    hint = uploads.get_by_text("click to copy the id")
+    for x in range(48, int(box["width"]), 8):  # somewhere on the way there is a dot
+        for y in range(8, 170, 16):
+            page.mouse.move(box["x"] + x, box["y"] + y)
+            if hint.is_visible():
+                page.mouse.click(box["x"] + x, box["y"] + y)
+                page.wait_for_function(
+                    "() => navigator.clipboard.readText().then((text) => text !== 'nothing')"
+                )
+                copied = str(page.evaluate("navigator.clipboard.readText()"))
+                assert "stored" in system.run("find", "--app", system.app_id, copied).stdout
+                return
+    raise AssertionError("no dot tells what it is")
+
+
+def stands_still_at_a_minute_with_uploads(uploads: Locator) -> None:
+    """Go back minute by minute: the newest one moves on, and its dots with it."""
+    minute = uploads.get_by_text(re.compile(r"^\d\d:\d\d:\d\d to "))
+    for step in ("after", *["before"] * 20):
+        shown = minute.inner_text()
+        uploads.get_by_role("button", name=f"Minute {step}").click()
+        wait_until(lambda shown=shown: minute.inner_text() != shown, 60, minute.inner_text)
+        if uploads.get_by_text(re.compile(r"^[1-9]\d* uploads? stored")).count():
+            return
+    raise AssertionError("no minute has uploads")
+
+
+GAP_SECONDS = 32.0
+"""Longer than what the page takes for a monitor that is merely late: 25 s."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_page_goes_on_when_its_monitor_is_restarted_and_shows_the_gap(
+    chromium: Browser, system: System
+) -> None:
+    system.start("scaler")
+    monitor = system.start("monitor")
+    with (
+        served_page(system.environment, system.folder / "dashboard.log") as served,
+        visit(chromium, f"{served.url}?app={system.app_id}&span=600") as (page, wrong),
+    ):
+        system.publish(system.make_requests(6, size=20_000))
+        page.get_by_role("heading", level=1).get_by_text(re.compile(r"^100.*% within 30")).wait_for()
+        killed_at = time.time()
+        monitor.kill()
+        monitor.wait()
+        page.get_by_text("No monitor is heard").wait_for()
+        page.get_by_text(re.compile("^The last decision is .* old")).wait_for()
+        page.wait_for_timeout(1000 * max(0.0, GAP_SECONDS - (time.time() - killed_at)))
+        workers = page.get_by_role("figure").filter(has=page.get_by_role("heading", name="Workers"))
+        workers.get_by_text("As a table").click()
+        newest = workers.get_by_role("rowheader").last
+        stood = newest.inner_text()
+        begun_at = time.time()
+        system.start("monitor")
+        page.get_by_text("No monitor is heard").wait_for(state="hidden")
+        page.get_by_text("live", exact=True).wait_for()
+        # The page follows the new monitor without a reload.
+        wait_until(lambda: newest.inner_text() != stood, 90, system.logs)
+        gaps: list[tuple[float, float]] = page.evaluate(
+            DRAWN_GAPS, [system.app_id, killed_at - 60, begun_at + 120]
+        )
+        assert len(gaps) == 1, gaps
+        ((begin, end),) = gaps
+        assert abs(begin - killed_at) < 15, (begin - killed_at, end - begun_at)
+        assert end >= begun_at - 1, (begin - killed_at, end - begun_at)
+        assert wrong == []
+
+
+DRAWN_GAPS = """async ([app, begin, end]) => {
+  const { Series } = await import("./page/series.js");
+  const series = new Series();
+  series.replace(await (await fetch(`api/apps/${app}/chart?begin=${begin}&end=${end}`)).json());
+  const { at, busy } = series.drawn(), gaps = [];
+  at.forEach((_, place) => { if (busy[place] === null) gaps.push([at[place - 1], at[place + 1]]); });
+  return gaps;
+}"""
+"""Where the page's charts break: what is drawn of a period, by the page's own code."""
 
 
 def sees_the_loop(page: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -123,6 +124,35 @@ def test_without_colour_all_is_said_in_words(recorded: System) -> None:
         terminal.press(CTRL_C)
         assert terminal.finish().status in (0, 130)
         assert re.search(r"(?<!-)\bicanon\b", terminal.run("stty -a").text)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def test_beside_the_real_loop_it_follows_workers_queue_and_a_monitor_that_dies(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = request.getfixturevalue("rabbitmq") if kind == "rabbitmq" else ""
+    app = f"e{uuid4().hex[:8]}"
+    settings = {"status_interval": 0.5, "decision_interval": 0.5, "upload_rate_limit": 20_000}
+    with System(tmp_path, broker_url=url, app_id=app, min_workers=2, max_workers=2, **settings) as system:
+        system.start("scaler")
+        monitor = system.start("monitor")
+        requests = system.make_requests(12, size=20_000)
+        with Terminal(system.environment, system.folder, width=100, height=24) as terminal:
+            terminal.type("upswell top")
+            idle = terminal.wait_for_screen(rf"\A{app}(.|\n)*2 decided")
+            assert "NO MONITOR" not in idle
+            system.publish(requests)
+            terminal.wait_for_screen(r"[1-9]\d* in flight|[1-9]\d* busy")
+            terminal.wait_for_screen(r"p50 \d(.|\n)*p95 \d")
+            monitor.kill()
+            monitor.wait()
+            terminal.wait_for_screen("NO MONITOR")
+            system.start("monitor")
+            terminal.wait_for_screen(rf"\A(?!(.|\n)*NO MONITOR){app}")
+            terminal.press("q")
+            assert terminal.finish().status == 0
 
 
 def test_without_a_terminal_it_names_what_to_use_instead(recorded: System) -> None:

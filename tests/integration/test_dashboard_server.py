@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
 import sqlite3
 import time
@@ -110,6 +111,7 @@ def test_the_charts_of_a_recorded_afternoon_are_told(page: ServedPage) -> None:
     uploads = told(page, "apps/photos/uploads", begin=BEGIN + 200, end=BEGIN + 260)["uploads"]
     assert len(uploads) > 20
     assert [one[1] for one in uploads] == sorted((one[1] for one in uploads), reverse=True)
+    assert all(re.fullmatch(r"r\d+-\d+", one[5]) for one in uploads)
 
 
 @pytest.mark.parametrize(

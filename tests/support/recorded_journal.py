@@ -44,9 +44,15 @@ class _Recording:
         pairs = zip(snapshot.recent_response_times, snapshot.recent_service_times, strict=True)
         rows = [
             ReportRow(
-                self._app, at - response, at, response - service, service if self._told else None, "stored"
+                self._app,
+                at - response,
+                at,
+                response - service,
+                service if self._told else None,
+                "stored",
+                f"r{self._round}-{number}",
             )
-            for response, service in pairs
+            for number, (response, service) in enumerate(pairs)
         ]
         seen = replace(
             snapshot,

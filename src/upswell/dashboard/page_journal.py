@@ -13,6 +13,7 @@ from msgspec import Struct
 from upswell.journal import JournalEntry, JournalReader, ReportRow
 from upswell.journal.points import STEPS, WORKER_STATES
 from upswell.journal.recorder import has_table, read_entry
+from upswell.journal.schema import REQUEST_IDS_SINCE
 
 if TYPE_CHECKING:
     import sqlite3
@@ -118,14 +119,15 @@ class PageJournal(JournalReader):
     def ended(self, app: str, begin: float, end: float) -> list[ReportRow]:
         """Return the attempts that ended in a period, at most `MOST_UPLOADS`, the slowest before others."""
         query = (
-            "SELECT app_id, arrived_at, finished_at, waiting_time, service_time, outcome FROM reports"
+            "SELECT app_id, arrived_at, finished_at, waiting_time, service_time, outcome, {} FROM reports"
             " WHERE id BETWEEN ? AND ? AND app_id = ? AND finished_at >= ? AND finished_at < ?"
             " ORDER BY finished_at - arrived_at DESC LIMIT ?"
         )
         with self._connected() as found:
             if found is None:
                 return []
-            connection, _ = found
+            connection, version = found
+            query = query.format("request_id" if version >= REQUEST_IDS_SINCE else "NULL")
             bounds = connection.execute(_REPORTS_BOUNDS).fetchone()
             first, last = (_report_at(connection, at, *bounds) for at in (begin, end))
             asked = (first - 5000, last + 5000, app, begin, end, MOST_UPLOADS)

@@ -210,7 +210,7 @@ class Views:
         return decision_whole(number, entry)
 
     def uploads(self, app: str, begin: float, end: float) -> dict[str, Any]:
-        """Return the uploads that ended in a period: when, seconds in all, waiting, service, outcome."""
+        """Return the uploads that ended in a period: when, seconds in all, waiting, service, outcome, id."""
         rows = self._journal.ended(app, begin, end)
         return {
             "begin": begin,
@@ -222,6 +222,7 @@ class Views:
                     row.waiting_time,
                     row.service_time,
                     row.outcome,
+                    row.request_id,
                 ]
                 for row in rows
             ],

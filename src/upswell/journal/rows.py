@@ -30,6 +30,8 @@ class ReportRow(Struct, frozen=True, gc=False):
     waiting_time: float | None
     service_time: float | None
     outcome: str
+    request_id: str | None = None
+    """The page shows it; who replays the traffic is not given it."""
 
     @property
     def response_time(self) -> float:
@@ -82,11 +84,13 @@ def _insert(table: str, row: type[Struct]) -> str:
     return f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"  # noqa: S608 - names of fields
 
 
-def _select(table: str, row: type[Struct]) -> str:
-    return f"SELECT {', '.join(row.__struct_fields__)} FROM {table}"  # noqa: S608 - as above
+def _select(table: str, row: type[Struct], without: str = "") -> str:
+    fields = [name for name in row.__struct_fields__ if name != without]
+    return f"SELECT {', '.join(fields)} FROM {table}"  # noqa: S608 - as above
 
 
-INSERT_REPORT, SELECT_REPORTS = _insert("reports", ReportRow), _select("reports", ReportRow)
+INSERT_REPORT = _insert("reports", ReportRow)
+SELECT_REPORTS = _select("reports", ReportRow, without="request_id")
 INSERT_FAILURE, SELECT_FAILURES = _insert("failures", FailureRow), _select("failures", FailureRow)
 ADD_REASON = (
     f"{_insert('reasons', ReasonCount)} ON CONFLICT (hour, app_id, what, reason)"

@@ -191,9 +191,12 @@ MIGRATIONS = (
         CREATE INDEX choices_of_app ON choices (app_id, at)
         """
     ),
+    Migration("ALTER TABLE reports ADD COLUMN request_id TEXT"),
 )
 
 VERSION = len(MIGRATIONS)
+REQUEST_IDS_SINCE = 6
+"""The version from which on the table of reports names the requests."""
 
 
 def connect(path: Path) -> tuple[sqlite3.Connection, int]:

@@ -116,6 +116,7 @@ class Intake:
                         report.waiting_time,
                         report.service_time,
                         report.outcome,
+                        report.request_id,
                     )
                 )
                 if report.outcome != "stored":

@@ -39,7 +39,7 @@ def entry(
 
 def row(app_id: str = "e123456", finished_at: float = 1000.0, **fields: Any) -> ReportRow:
     return ReportRow(
-        app_id, finished_at - 3.0, finished_at, fields.get("waiting"), fields.get("service"), "stored"
+        app_id, finished_at - 3.0, finished_at, fields.get("waiting"), fields.get("service"), "stored", "r1"
     )
 
 
@@ -68,6 +68,7 @@ def test_what_was_recorded_is_read_back_whole_by_another_reader(journal: Journal
         outcome="stored",
     )
     assert (bare.waiting_time, bare.service_time) == (None, None)
+    assert bare.request_id is None, "who replays traffic is given no ids"
 
 
 @pytest.mark.usefixtures("journal")

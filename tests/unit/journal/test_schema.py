@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from upswell.analysis.sentence import sentence, told
+from upswell.dashboard.page_journal import PageJournal
 from upswell.errors import JournalError
 from upswell.journal import Journal, JournalReader, ReportRow
 from upswell.journal.schema import VERSION
@@ -89,6 +90,18 @@ def test_an_old_journal_that_was_taken_along_has_the_tables_of_a_new_one(old: Pa
     Journal(new, MB).close()
     for table in ("latest", "decisions", "reports", "settings"):
         assert columns(old, table) == columns(new, table) != []
+
+
+def test_the_page_reads_an_old_journal_of_uploads_without_ids(old: Path) -> None:
+    before = old.read_bytes()
+    rows = PageJournal(old).ended(APP, 0.0, 1e6)
+    assert len(rows) == 6
+    assert {row.request_id for row in rows} == {None}
+    assert old.read_bytes() == before
+    journal = Journal(old, MB)
+    journal.record([], [ReportRow(APP, 1e6, 1e6 + 1, None, None, "stored", "r1")])
+    journal.close()
+    assert [row.request_id for row in PageJournal(old).ended(APP, 1e6, 2e6)] == ["r1"]
 
 
 def test_the_columns_of_the_table_of_reports_are_the_fields_of_a_report(tmp_path: Path) -> None:

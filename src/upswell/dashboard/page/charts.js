@@ -9,6 +9,7 @@ import { STATES, Series } from "./series.js";
 
 const stepped = uPlot.paths.stepped({ align: -1 });
 const RELOAD_LEAST = 10;
+const ALWAYS = new Set(["busy", "idle"]);
 
 export class Charts {
   /** view: the shared period; events: {zoom, choose(decision), key(event)}; compact: side by side with others. */
@@ -136,6 +137,9 @@ export class Charts {
     this.arrivals.draw([drawn.at, drawn.arrived, drawn.stored]);
     this.queue.draw([drawn.at, queued, drawn.in_flight, waiting]);
     this.workers.draw([drawn.at, drawn.demand, ...stack, drawn.desired, drawn.demand, workers]);
+    // A state that no worker was in needs no key: eight are too many for a telephone.
+    const keys = this.workers.element.querySelector(".keys").children;
+    STATES.forEach((state, place) => { keys[place].hidden = !ALWAYS.has(state) && !drawn[state].some((count) => count > 0); });
     const has = this.whatif !== null;
     for (const chart of [this.queue, this.workers]) chart.element.querySelector(".keys").lastElementChild.hidden = !has;
     this.lane.draw(this.changes, this.response.uplot);

@@ -1,10 +1,11 @@
 // The uploads of one minute as dots, by when they ended and how long they took: to find the slow ones.
 
 import { app as path, get } from "./api.js";
-import { color, h, say } from "./dom.js";
+import { color, h, keyed, say, toast } from "./dom.js";
 import { clock, counted, number, seconds } from "./format.js";
 
-const HEIGHT = 190, PAD = { left: 48, right: 12, top: 10, bottom: 22 };
+const HEIGHT = 190, PAD = { left: 48, right: 12, top: 10, bottom: 22 }, NEAR = 14;
+const TABLE = ["ended", "took", "waiting", "service", "outcome", "request"];
 
 export class Uploads {
   constructor(app, view) {
@@ -12,17 +13,19 @@ export class Uploads {
     this.view = view;
     this.begin = null;
     this.told = null;
-    this.canvas = h("canvas", { role: "img", "aria-label": "Uploads of one minute" });
+    this.dots = [];
+    this.canvas = h("canvas", { role: "img", "aria-label": "Uploads of one minute", onpointermove: (event) => this.point(event), onpointerleave: () => { this.hint.hidden = true; }, onclick: (event) => { this.point(event); if (this.near) copy(this.near[5]); } });
+    this.hint = h("div", { class: "hint", hidden: true });
     this.sentence = h("p", { class: "quiet small" });
     this.at = h("span", { class: "small quiet" });
     this.body = h("tbody");
-    this.details = h("details", {}, h("summary", {}, "The slowest, as a table"), h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ...["ended", "took", "waiting", "service", "outcome"].map((name) => h("th", { scope: "col" }, name)))), this.body)));
+    this.details = h("details", { ontoggle: () => this.fillTable() }, h("summary", {}, "The slowest, as a table"), h("div", { class: "scroll" }, h("table", { class: "slowest" }, h("thead", {}, h("tr", {}, ...TABLE.map((name) => h("th", { scope: "col" }, name)))), this.body)));
     this.element = h("section", { class: "card", "aria-label": "Uploads of one minute" },
       h("header", {}, h("h2", {}, "One minute of uploads"), this.at, h("span", { class: "spring" }),
         h("button", { class: "icon", type: "button", "aria-label": "Minute before", onclick: () => this.move(-60) }, "‹"),
         h("button", { class: "icon", type: "button", "aria-label": "Minute after", onclick: () => this.move(60) }, "›"),
         h("button", { type: "button", onclick: () => this.show(null) }, "Now")),
-      this.canvas, this.sentence, this.details);
+      h("div", { class: "dots" }, this.canvas, this.hint), this.sentence, this.details);
     this.resized = new ResizeObserver(() => this.draw());
     this.resized.observe(this.element);
   }
@@ -63,6 +66,7 @@ export class Uploads {
     for (const part of width < 480 ? [0, 30, 60] : [0, 15, 30, 45, 60]) context.fillText(clock(told.begin + part), Math.min(Math.max(x(told.begin + part), PAD.left + 22), width - 34), HEIGHT - 5);
     const tints = { stored: color("p95"), late: color("slo"), dead: color("bad"), failed: color("starting") };
     let late = 0;
+    this.dots = told.uploads.map((one) => [x(one[0]), y(one[1]), one]);
     for (const [at, took, , , outcome] of told.uploads) {
       const kind = outcome === "stored" && this.slo && took > this.slo.seconds ? "late" : outcome;
       late += kind === "late";
@@ -79,8 +83,40 @@ export class Uploads {
     const text = told.uploads.length ? `${counted(stored, "upload")} stored, ${number(late)} late${others ? `, ${counted(others, "attempt")} failed (×)` : ""}; the slowest took ${seconds(slowest[1])}${slowest[2] === null ? "" : `, of which it waited ${seconds(slowest[2])}`}.` : "No upload ended in this minute.";
     say(this.sentence, text);
     canvas.setAttribute("aria-label", `Uploads by response time. ${text}`);
-    if (this.details.open) this.body.replaceChildren(...told.uploads.slice(0, 20).map(([at, took, waiting, service, outcome]) => h("tr", {}, ...[clock(at), seconds(took), seconds(waiting), seconds(service), outcome].map((cell) => h("td", {}, cell)))));
+    this.fillTable();
+  }
+
+  /** The slowest by name; a row stays while it is shown, so that what one selects or is about to press does not go. */
+  fillTable() {
+    if (!this.details.open || !this.told) return;
+    keyed(this.body, this.told.uploads.slice(0, 20), (one) => one.join(" "), (one) => {
+      const [at, took, waiting, service, outcome, id] = one;
+      const name = id ? h("button", { type: "button", class: "id mono", "aria-label": `Copy the id ${id}`, title: "Copy the id", onclick: () => copy(id) }, id) : h("span", { class: "quiet" }, "told no id");
+      return h("tr", {}, ...[clock(at), seconds(took), seconds(waiting), seconds(service), outcome].map((cell) => h("td", {}, cell)), h("td", {}, name));
+    }, () => {});
+  }
+
+  /** Tell of the dot under the pointer; the same is in the table, for keyboards. */
+  point({ offsetX, offsetY }) {
+    let least = NEAR;
+    this.near = null;
+    for (const [x, y, one] of this.dots) { const far = Math.hypot(x - offsetX, y - offsetY); if (far < least) { least = far; this.near = one; } }
+    this.hint.hidden = !this.near;
+    this.canvas.style.cursor = this.near?.[5] ? "pointer" : "";
+    if (!this.near) return;
+    const [at, took, waiting, , outcome, id] = this.near;
+    this.hint.replaceChildren(h("b", {}, `${seconds(took)}${waiting === null ? "" : `, of which it waited ${seconds(waiting)}`}`), h("span", {}, `${outcome} ${clock(at)}`), id ? h("span", { class: "mono" }, id) : h("span", {}, "told no id"), id ? h("span", { class: "quiet" }, "click to copy the id") : "");
+    const right = offsetX > this.canvas.clientWidth / 2;
+    this.hint.style.left = right ? "auto" : `${offsetX + 14}px`;
+    this.hint.style.right = right ? `${this.canvas.parentElement.clientWidth - offsetX + 14}px` : "auto";
+    this.hint.style.top = `${Math.max(0, Math.min(offsetY - 20, HEIGHT - 90))}px`;
   }
 
   destroy() { this.resized.disconnect(); }
+}
+
+/** Put an id where one can paste it from; `upswell find` takes it. Browsers allow it to safe origins alone. */
+async function copy(id) {
+  if (!id) return;
+  try { await navigator.clipboard.writeText(id); toast(`Copied ${id}`); } catch { toast(`This browser does not let the page copy: select ${id}`, true); }
 }

@@ -84,10 +84,16 @@ def frames_of(error: BaseException) -> list[str]:
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return an error's traceback, its last lines, without credentials; empty for an UploadError."""
+    """Return an error's traceback from the user's code on, without credentials; empty for an UploadError.
+
+    Its last lines; how Upswell called that code helps nobody.
+    """
     if isinstance(error, UploadError):
         return ""
-    lines = "".join(traceback.format_exception(error)).splitlines()
+    told = traceback.TracebackException.from_exception(error)
+    own = (at for at, frame in enumerate(told.stack) if not frame.filename.startswith(_NOT_OWN))
+    del told.stack[: next(own, 0)]
+    lines = "".join(told.format()).splitlines()
     kept = "\n".join(safe(line) for line in lines[-MAX_TRACEBACK_LINES:])
     return kept[-MAX_TRACEBACK_LENGTH:].encode("utf-8", "backslashreplace").decode()
 

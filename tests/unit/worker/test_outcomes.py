@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -85,6 +86,23 @@ def test_a_dead_letter_keeps_the_traceback_bounded_and_without_credentials() -> 
     assert trace.splitlines()[0] == "Traceback (most recent call last):"
     assert trace.splitlines()[-1] == "ValueError: amqp://***@host \\u001b[2J"
     assert "raise error" in trace
+
+
+def test_a_traceback_begins_in_the_users_code() -> None:
+
+    def handler() -> None:
+        json.loads("{")
+
+    with ThreadPoolExecutor(1) as pool:  # its frames come first, as Upswell's do
+        own, foreign = pool.submit(handler).exception(), pool.submit(json.loads, "{").exception()
+    assert isinstance(own, ValueError)
+    trace = letter(own)[TRACEBACK_HEADER].splitlines()
+    assert trace[0] == "Traceback (most recent call last):"
+    assert "test_outcomes.py" in trace[1]
+    assert any("decoder.py" in line for line in trace), "what the handler called is told"
+    assert isinstance(foreign, ValueError)
+    trace = letter(foreign)[TRACEBACK_HEADER].splitlines()
+    assert "thread.py" in trace[1], "none of it is the user's, so all is told"
 
 
 def test_an_error_that_says_itself_what_happened_has_no_traceback() -> None:

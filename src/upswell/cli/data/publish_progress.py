@@ -90,10 +90,8 @@ class Progress:
 
     @property
     def total(self) -> int | None:
-        """Total number of requests, if known."""
-        if self._known_total is not None:
-            return self._known_total
-        return self._tally.sent if self._tally.complete else None
+        """Total number of requests, if known; what was skipped is none of them."""
+        return self._tally.sent if self._tally.complete else self._known_total
 
     def lines(self, now: float) -> tuple[str, str]:
         """Return two lines for `now` (monotonic seconds): speed, and failures with response times.
@@ -163,6 +161,8 @@ class Bar(rich.progress.Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return what rich draws."""
+        if self._progress.total == 0:
+            return
         yield from super().get_renderables()
         for line in self._lines:
             yield Text(line, no_wrap=True, overflow="ellipsis")

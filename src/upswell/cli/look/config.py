@@ -15,6 +15,7 @@ from upswell.cli.journals import journal_path
 from upswell.cli.look.running_settings import differences
 from upswell.cli.options import config_option, load_settings
 from upswell.cli.safe_json import safe_json
+from upswell.cli.text import terminal_width
 from upswell.fleets.registry import REGISTRY as FLEETS
 from upswell.handlers.registry import check_handler
 from upswell.journal import JournalReader
@@ -34,7 +35,7 @@ def command() -> None:
     """Show each setting, its value and where it came from."""
 
 
-@command.command("check")
+@command.command("check", short_help="Check the settings and print each with its value and origin.")
 @config_option
 @click.option(
     "--explain", is_flag=True, help="Also print each setting's description and environment variable."
@@ -66,7 +67,13 @@ def check(config: str | None, as_json: bool, explain: bool, offline: bool) -> No
         click.echo(safe_json(both))
         return
     width = max(len(name) for name, *_ in rows)
-    value_width = min(40, max(len(_text(value)) for _, value, *_ in rows))
+    room = (
+        (terminal_width() or 1000)
+        - width
+        - max(len(safe(origin)) for origin in ("default", *origins.values()))
+        - 6
+    )
+    value_width = min(40, max(room, 0), max(len(_text(value)) for _, value, *_ in rows))
     for name, value, text, environment in rows:
         origin = safe(origins.get(name, "default"))
         click.echo(f"{name:<{width}}  {_text(value):<{value_width}}  ({origin})")

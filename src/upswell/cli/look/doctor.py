@@ -16,6 +16,7 @@ from upswell.cli.connection import run
 from upswell.cli.help import SettingsCommand
 from upswell.cli.look.checks import CheckResult, all_checks
 from upswell.cli.options import app_option, with_settings
+from upswell.cli.text import wrapped
 from upswell.safe import safe
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ async def _report(settings: Settings, *, as_json: bool) -> int:
         shown = msgspec.structs.replace(result, words=safe(result.words))
         results.append(shown)
         if not as_json:
-            click.echo(f"{'ok ' if shown.ok else 'NOT'} {shown.subject}: {shown.words}")
+            click.echo(wrapped(f"{'ok ' if shown.ok else 'NOT'} {shown.subject}: {shown.words}"))
     well = all(result.ok for result in results)
     if as_json:
         click.echo(msgspec.json.encode({"ok": well, "checks": results}).decode())

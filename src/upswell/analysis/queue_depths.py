@@ -63,8 +63,10 @@ class DepthHistory:
         samples = self._samples
         while len(samples) > 1 and samples[1].at <= now - self._window:
             samples.popleft()
-        newest = self.newest(now)
-        return None if newest is None or watched <= 0 else (newest.arrived - samples[0].arrived) / watched
+        if watched <= 0 or not samples:
+            return None
+        newest = samples[-1]
+        return None if now - newest.at > self._window else (newest.arrived - samples[0].arrived) / watched
 
     def seconds_since_empty(self, now: float) -> float | None:
         """Return how long ago nothing waited; None where the queue was never seen empty."""

@@ -110,6 +110,9 @@ class JobStream:
 
     def arrive_until(self, now: float) -> int:
         """Let all uploads up to `now` arrive and return how many did."""
+        arrivals, arrived = self.arrivals, self.arrived
+        if arrived < len(arrivals) and arrivals[arrived] > now:
+            return 0
         new = 0
         while True:
             reached = bisect_right(self.arrivals, now, self.arrived)

@@ -37,7 +37,7 @@ COST, LATE, STARTS = range(3)
 def _compiled(function: Function) -> Function:
     """Compile at the first call; keep the result for other processes where there is room for it."""
     try:
-        return njit(cache=True, nogil=True)(function)
+        return njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # neither this folder nor the user's cache can be written to
         return njit(nogil=True)(function)
 

@@ -33,6 +33,8 @@ class Observer:
     def __init__(self, world: World, rng: Random, begin: float) -> None:
         self._world = world
         self._rng = rng
+        self._objective, self._slots = world.slo, world.slots
+        self._at_once = not (world.report_lag or world.report_loss or world.late_reports)
         interval = world.decision_interval
         intervals = max(1, round(world.window / interval))
         self._window = window = SimulatedWindow(intervals, interval, world.slo.seconds)
@@ -60,12 +62,13 @@ class Observer:
             pool: whose workers are counted.
             waiting: uploads that wait.
         """
-        world, window, ages, depths = self._world, self._window, self._ages, self._depths
+        window, ages, depths, slots = self._window, self._ages, self._depths, self._slots
         measured = pool.measured
-        ends, responses, services = self._reported(now, ended)
+        ends, responses, services = ended if self._at_once else self._reported(now, ended)
         if ends:
-            ages.begun(responses[-1] - services[-1], ends[-1] + world.report_lag)
-            ages.ended(ends[-1] + world.report_lag)
+            heard_at = ends[-1] + self._world.report_lag
+            ages.begun(responses[-1] - services[-1], heard_at)
+            ages.ended(heard_at)
             self._stored += len(responses)
         self._in_time += len(responses) - window.add(responses, services)
         silent, silent_busy, unheard = pool.silent
@@ -74,12 +77,12 @@ class Observer:
         depths.add(depth)
         in_flight = depth.in_flight
         return Snapshot(
-            app_id=world.app_id,
+            app_id=self._world.app_id,
             at=now,
-            slo=world.slo,
+            slo=self._objective,
             window=window.seconds,
-            slots_per_worker=world.slots,
-            slots=ready * world.slots,
+            slots_per_worker=slots,
+            slots=ready * slots,
             # A worker's first status comes when it is ready: those that start are not heard of.
             workers=Workers(
                 desired=wanted,
@@ -96,7 +99,7 @@ class Observer:
             messages_unacknowledged=in_flight,
             unheard_in_flight=depth.unheard,
             depth_age=0.0,
-            oldest_age=ages.oldest(depth, depths.seconds_since_empty(now), now),
+            oldest_age=ages.oldest(depth, depths.seconds_since_empty(now), now) if waiting else 0.0,
             in_flight_age=ages.in_flight(in_flight, now),
             service_time=window.service_time,
             waiting_time=window.waiting_time,

@@ -42,7 +42,7 @@ class Due:
 
     def ended(self, number: int) -> Ended:
         """Return the same by the order of the ends."""
-        values = self.take(number)
+        values = self.by_interval.pop(number, None)
         return in_order(values) if values else NONE_ENDED
 
     def rest(self) -> list[float]:
@@ -182,7 +182,8 @@ class WorkerPool:
     def take_ended(self, number: int) -> Ended:
         """Return what ends in that interval."""
         ended = self.due.ended(number)
-        self.in_flight -= len(ended[0])
+        if ended is not NONE_ENDED:
+            self.in_flight -= len(ended[0])
         return ended
 
     def last_end(self) -> float:

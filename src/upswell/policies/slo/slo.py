@@ -106,6 +106,8 @@ class SloPolicy:
         self._arrivals: deque[tuple[float, int]] = deque()
         """When, and how many had come by then."""
         self._start_delay: float | None = None
+        self._load_seconds = 0.0
+        """Over which the load is averaged, at least."""
         self._recent = RecentMost(1.0)
         self._seen: deque[tuple[int, int, int, float]] = deque(maxlen=SEEN_ROUNDS)
         """In flight, waiting, ready slots and load of the last rounds: for the setting followed next."""
@@ -206,15 +208,16 @@ class SloPolicy:
 
     def _observe(self, snapshot: Snapshot, arrivals: int) -> Signals:
         """Take in one snapshot; the load is that of the uploads that came in the last seconds."""
-        start_delay = self._delay(snapshot)
-        self._services.add(snapshot.recent_service_times)
-        mean = self._mean(snapshot)
+        start_delay = self._start_delay
+        if start_delay is None or snapshot.start_delay != start_delay:
+            start_delay = self._delay(snapshot)
+        if snapshot.recent_service_times:
+            self._services.add(snapshot.recent_service_times)
+        mean = self._services.mean
+        if mean is None:
+            mean = self._assumed_mean(snapshot)
         # Nor do busy slots change faster than uploads end; and of a few rounds chance makes the most.
-        seconds = max(
-            LOAD_DELAYS * kept_for(start_delay, self._start_cost),
-            min(snapshot.slo.seconds, mean),
-            LOAD_ROUNDS * self._interval,
-        )
+        seconds = max(self._load_seconds, min(snapshot.slo.seconds, mean))
         now, counts = snapshot.at, self._arrivals
         if not counts:
             counts.append((now - self._interval, 0))
@@ -225,10 +228,8 @@ class SloPolicy:
         load = (arrivals - before) / max(seconds, now - begin) * mean
         return Signals(load, mean, start_delay)
 
-    def _mean(self, snapshot: Snapshot) -> float:
-        """Return the mean service time, from the best source there is."""
-        if self._services.mean is not None:
-            return self._services.mean
+    def _assumed_mean(self, snapshot: Snapshot) -> float:
+        """Return the mean service time where no report told it, from the best source there is."""
         known = service_time(snapshot)
         return ASSUMED_SHARE * snapshot.slo.seconds if known is None else known.mean
 
@@ -240,6 +241,8 @@ class SloPolicy:
         elif now is not None and abs(now - before) > _DELAY_TOLERANCE * before:
             before = self._start_delay = now
             self._rule = None
+        kept = kept_for(before, self._start_cost)
+        self._load_seconds = max(LOAD_DELAYS * kept, LOAD_ROUNDS * self._interval)
         return before
 
 

@@ -137,26 +137,38 @@ class Services:
         self._next = 0
         self._new = 0
         self._assumed: float | None = None
+        self._mean: float | None = None
+        """None where it is not worked out yet."""
         self.count = 0
-        self.mean: float | None = None
 
     def add(self, times: Sequence[float]) -> None:
         """Take in service times, oldest first."""
         if not times:
             return
-        new = array("d", times[-SERVICES_KEPT:])
-        if len(self._ring) < min(SERVICES_KEPT, self.count + len(new)):
-            self._grow(self.count + len(new))
-        begin = (self._next + len(times) - len(new)) % SERVICES_KEPT
-        end = begin + len(new)
-        fits = new[: SERVICES_KEPT - begin]
-        self._ring[begin : begin + len(fits)] = fits
-        if end > SERVICES_KEPT:
-            self._ring[: end - SERVICES_KEPT] = new[len(fits) :]
+        new = array("d", times if len(times) <= SERVICES_KEPT else times[-SERVICES_KEPT:])
+        count = len(new)
+        known = min(SERVICES_KEPT, self.count + count)
+        if len(self._ring) < known:
+            self._grow(self.count + count)
+        begin = (self._next + len(times) - count) % SERVICES_KEPT
+        end = begin + count
+        if end <= SERVICES_KEPT:
+            self._ring[begin:end] = new
+        else:
+            fits = SERVICES_KEPT - begin
+            self._ring[begin:] = new[:fits]
+            self._ring[: end - SERVICES_KEPT] = new[fits:]
         self._next = end % SERVICES_KEPT
-        self._new += len(new)
-        self.count = min(SERVICES_KEPT, self.count + len(new))
-        self.mean = float(np.add.reduce(self.times)) / self.count
+        self._new += count
+        self.count = known
+        self._mean = None
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the service times kept; None without any."""
+        if self._mean is None and self.count:
+            self._mean = float(np.add.reduce(self.times)) / self.count
+        return self._mean
 
     def _grow(self, least: int) -> None:
         """Make room for twice as many as before: most applications have few uploads."""

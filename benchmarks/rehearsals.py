@@ -86,7 +86,7 @@ def main() -> None:
         figures = rounds(arguments.applications, reports, 0, arguments.rounds, journalled=False)
         print(
             f"{arguments.applications:,} applications, {reports:,} reports a round: {figures.rehearsed:,} "
-            f"rehearsed with {figures.beside:.1%} of a core (goal: 10 % at most); a round took "
+            f"rehearsed with {figures.rehearsal:.1%} of a core (goal: 10 % at most); a round took "
             f"{median(figures.wall) * 1e3:.0f} ms, at worst {max(figures.wall) * 1e3:.0f} ms; between rounds "
             f"the loop's thread woke up {figures.late * 1e3:.1f} ms late at worst; "
             f"{figures.resident:.0f} MiB resident (goal: 150)",

@@ -47,10 +47,12 @@ def headline(decision: Decision) -> str:
 def told(reason: Reason | Step) -> str:
     """Return why, with its numbers."""
     inputs = reason.inputs
-    return "".join(
-        literal if name is None else literal + _quantity(inputs.get(name), unit)
-        for literal, name, unit in _parsed(reason.why)
-    )
+    words: list[str] = []
+    for literal, name, unit in _parsed(reason.why):
+        words.append(literal)
+        if name is not None:
+            words.append(_quantity(inputs.get(name), unit))
+    return "".join(words)
 
 
 def gist(reason: Reason | Step) -> str:
@@ -119,16 +121,22 @@ def _quantity(value: float | None, unit: str) -> str:
         return "unknown"
     if unit in _UNITS:
         return _UNITS[unit](value)
-    one, bar, many = unit.partition("|")
+    one, many = _forms(unit)
     shown = number(value)
-    return f"{shown} {one}" if shown == "1" else f"{shown} {many if bar else one + 's'}"
+    return f"{shown} {one}" if shown == "1" else f"{shown} {many}"
 
 
 def _unknown_quantity(unit: str) -> str:
     if unit in _UNITS:
         return {"s": "N s", "%": "N%"}.get(unit, "N")
+    return f"N {_forms(unit)[1]}"
+
+
+@lru_cache(maxsize=4096)
+def _forms(unit: str) -> tuple[str, str]:
+    """Return what one of these is called, and several."""
     one, bar, many = unit.partition("|")
-    return f"N {many if bar else one + 's'}"
+    return one, many if bar else one + "s"
 
 
 @lru_cache(maxsize=4096)

@@ -369,7 +369,7 @@ class Monitor:
         # Without a limit over all, one application after the other: what it needs is in the cache once.
         opinions = (self._opinion(app_id, watched, now) for app_id, watched in self.applications)
         entries = [self._conclude(*opinion, now) for opinion in self._limited(opinions)]
-        _tell_log(entries)
+        self._tell_log(entries)
         changes = self._alarms.tell(entries, now)
         self._record(entries)
         self._tell_round(entries)
@@ -487,6 +487,20 @@ class Monitor:
             )
         )
 
+    def _tell_log(self, entries: list[JournalEntry]) -> None:
+        log = _log.bind()  # once a round: a logger that was not bound yet costs more than a decision
+        changes, all_of_them = log.is_enabled_for(logging.INFO), log.is_enabled_for(logging.DEBUG)
+        for entry in entries:
+            if not ((entry.changed and changes) or all_of_them):
+                continue  # no sentence is made that nobody reads
+            current, desired = entry.snapshot.workers.desired, entry.decision.desired_workers
+            if entry.changed:  # then the scaler was told the same sentence
+                reason = self._sent[entry.app_id].reason
+                log.info("decision.made", app=entry.app_id, current=current, desired=desired, reason=reason)
+            else:
+                reason = entry.decision.reason
+                log.debug("decision.made", app=entry.app_id, current=current, desired=desired, reason=reason)
+
     def _tell_observer(self, snapshot: Snapshot, decision: Decision) -> None:
         if self._on_decision is None:
             return
@@ -515,17 +529,3 @@ class Monitor:
                 _log.error("monitor.journal_failed", error=error)
         else:
             self._journal_fails = False
-
-
-def _tell_log(entries: list[JournalEntry]) -> None:
-    log = _log.bind()  # once a round: a logger that was not bound yet costs more than a decision
-    all_of_them = log.is_enabled_for(logging.DEBUG)
-    for entry in entries:
-        if not (entry.changed or all_of_them):
-            continue  # no sentence is made that nobody reads
-        current, decision = entry.snapshot.workers.desired, entry.decision
-        desired, reason = decision.desired_workers, decision.reason
-        if entry.changed:
-            log.info("decision.made", app=entry.app_id, current=current, desired=desired, reason=reason)
-        else:
-            log.debug("decision.made", app=entry.app_id, current=current, desired=desired, reason=reason)

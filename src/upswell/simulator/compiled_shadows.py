@@ -12,17 +12,12 @@ import numpy as np
 
 from upswell.policies.slo.staffing import FAMILY, Family
 from upswell.simulator.kernel import (
-    BETA,
     COST,
-    DELAY,
     HEAD,
-    HORIZON,
     LATE,
     PRESENT,
-    STANDBY,
     STANDING,
     STARTS,
-    UNFLOORED,
     pass_interval,
 )
 from upswell.simulator.shadows import ABSENT, COLUMNS, Shadows
@@ -39,13 +34,14 @@ class CompiledShadows(Shadows):
 
     def __init__(self, family: Family, *, slots: int = 1, workers: int = 1, **others: Any) -> None:
         super().__init__(family, slots=slots, workers=workers, **others)
+        del self._present, self._starting, self._standing, self._heads  # the fleets have them
         rows = len(family.settings)
         self._fleets: Ints = np.zeros((rows, 4), dtype=np.int32)
         self._fleets[:, PRESENT] = workers * slots
         self._fleets[:, STANDING] = family.standby * slots
         self._ready: Floats = np.zeros(4)
         self._coming = np.zeros((rows, 4), dtype=np.int32)
-        self._resting = np.zeros((rows, 4), dtype=np.int32)
+        self._resting = np.zeros((rows if self._standby else 0, 4), dtype=np.int32)
         self._ring = np.zeros(2, dtype=np.int64)
         self._begun = self._end = 0
         """Of the uploads in `_arrivals`: the first that some fleet has not begun, and the end."""
@@ -53,8 +49,6 @@ class CompiledShadows(Shadows):
         self._services = np.empty(_FIRST_ROOM)
         self._sums: Floats = np.zeros((rows, 3))
         self.cost, self.late, self.starts = self._sums[:, COST], self._sums[:, LATE], self._sums[:, STARTS]
-        self._rules: Floats = np.zeros((rows, 5))
-        self._apply()
         self._make_room((workers + int(family.standby.max())) * slots)
 
     @classmethod
@@ -64,12 +58,6 @@ class CompiledShadows(Shadows):
         cls(family, objective=60.0, interval=2.0).advance(
             2.0, np.ones(1), np.ones(1), 1.0, (np.ones(1), np.ones(1))
         )
-
-    def _apply(self) -> None:
-        family = self._family
-        self._rules[:, HORIZON], self._rules[:, DELAY] = family.horizons, family.delay
-        self._rules[:, BETA], self._rules[:, UNFLOORED] = family.beta, family.unfloored
-        self._rules[:, STANDBY] = family.standby
 
     def advance(self, now: float, arrivals: Floats, services: Floats, load: float, means: Means) -> None:
         """Let one interval pass that ends `now`; see `Shadows.advance`."""
@@ -83,7 +71,7 @@ class CompiledShadows(Shadows):
             self.cost += (self._least + self._family.standby) * self._interval
             return
         self._wake()
-        recent = self._recent
+        family, recent = self._family, self._recent
         recent.step += 1
         if self._ring[1] == len(self._ready):
             self._make_room_on_the_way()
@@ -94,11 +82,15 @@ class CompiledShadows(Shadows):
             self._least,
             self._most,
             self._objective,
-            self._family.start_delay,
+            family.start_delay,
             float(load),
             forget,
             self._end,
-            self._rules,
+            family.horizons,
+            family.delay,
+            family.beta,
+            family.unfloored,
+            family.standby,
             means[0],
             means[1],
             self._fleets,
@@ -118,11 +110,6 @@ class CompiledShadows(Shadows):
             self._sums,
         )
         self._make_room(largest)
-
-    def set_start_delay(self, start_delay: float, interval: float) -> None:
-        """Take the start-up delay as measured from now on, and another interval between two decisions."""
-        super().set_start_delay(start_delay, interval)
-        self._apply()
 
     def forget_waiting(self) -> None:
         """Drop the uploads that wait: rounds are missing before the next one."""

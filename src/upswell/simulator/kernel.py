@@ -21,15 +21,13 @@ from numba import njit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from upswell.policies.slo.staffing import Floats, Ints
+    from upswell.policies.slo.staffing import Flags, Floats, Ints
 
 Function = TypeVar("Function", bound="Callable[..., object]")
 
 ROUNDING = 1e-9
 PRESENT, STARTING, HEAD, STANDING = range(4)
 """Columns of `fleets`: slots that are there, that were asked for; the next upload; slots on standby."""
-HORIZON, DELAY, BETA, UNFLOORED, STANDBY = range(5)
-"""Columns of `rules`."""
 COST, LATE, STARTS = range(3)
 """Columns of `sums`."""
 
@@ -75,10 +73,10 @@ def _push(heap: Floats, size: int, value: float) -> None:
 @_compiled
 def pass_interval(
     now: float, interval: float, slots: int, least: int, most: int, objective: float, start_delay: float,
-    load: float, forget: float, end: int, rules: Floats, whole: Floats, remaining: Floats, fleets: Ints,
-    free_at: Floats, ready: Floats, coming: Ints, resting: Ints, ring: Ints, arrivals: Floats,
-    services: Floats, buckets: Ints, of_distinct: Ints, length: Floats, used: Ints, current: Ints, step: int,
-    sums: Floats,
+    load: float, forget: float, end: int, horizons: Floats, delays: Floats, betas: Floats, unfloored: Flags,
+    standbys: Ints, whole: Floats, remaining: Floats, fleets: Ints, free_at: Floats, ready: Floats,
+    coming: Ints, resting: Ints, ring: Ints, arrivals: Floats, services: Floats, buckets: Ints,
+    of_distinct: Ints, length: Floats, used: Ints, current: Ints, step: int, sums: Floats,
 ) -> tuple[int, int]:  # fmt: skip
     """Let every fleet serve and decide once.
 
@@ -93,14 +91,18 @@ def pass_interval(
         load: busy slots offered.
         forget: factor on what was counted before.
         end: uploads that have arrived: those before it in `arrivals` and `services`.
-        rules: a row a fleet, see above.
+        horizons: of the rule, a fleet each, as are the four after it: see `Family`.
+        delays: what the present slots have before new ones come.
+        betas: of the floor.
+        unfloored: whether there is none.
+        standbys: workers kept on standby.
         whole: what an upload that waits adds to the work, a fleet each.
         remaining: what an upload in flight adds.
         fleets: a row a fleet, see above.
         free_at: a heap a fleet: when each slot is free.
         ready: of the slots on their way: when they are ready, a ring.
         coming: how many are, a row a fleet, a column an entry of `ready`.
-        resting: how many of them are for standby.
+        resting: how many of them are for standby; no rows where no fleet has any.
         ring: where `ready` begins, and its entries.
         arrivals: instants, rising.
         services: seconds.
@@ -132,7 +134,7 @@ def pass_interval(
     first, largest = end, 0
     floor_load, root = load > 0, math.sqrt(load) if load > 0 else 0.0
     for row in range(len(fleets)):
-        heap, fleet, rule = free_at[row], fleets[row], rules[row]
+        heap, fleet, standby = free_at[row], fleets[row], standbys[row] * slots
         present, starting, head = fleet[PRESENT], fleet[STARTING], fleet[HEAD]
         # What is ready by now joins.
         for entry in range(due):
@@ -143,8 +145,9 @@ def pass_interval(
                     present += 1
                     starting -= 1
                 coming[row, place] = 0
-                fleet[STANDING] += resting[row, place]
-                resting[row, place] = 0
+                if standby > 0:
+                    fleet[STANDING] += resting[row, place]
+                    resting[row, place] = 0
         # The oldest upload goes to the slot that is free first.
         late = 0
         if present > 0:
@@ -163,16 +166,15 @@ def pass_interval(
             if heap[place] > now:
                 busy += 1
         have = present + starting
-        standby = np.int64(rule[STANDBY]) * slots
         sums[row, COST] = sums[row, COST] * forget + (have + standby) * (interval / slots)
         sums[row, LATE] = sums[row, LATE] * forget + late
         # The rule: `Family.slots`.
-        waiting, horizon, delay = end - head, rule[HORIZON], rule[DELAY]
+        waiting, horizon, delay = end - head, horizons[row], delays[row]
         work = busy * remaining[row] + waiting * whole[row]
         done = min(float(present), work / horizon) * delay
         wanted_slots = min(math.ceil((work - done) / (horizon - delay) - ROUNDING), busy + waiting)
-        if floor_load and rule[UNFLOORED] == 0.0:
-            wanted_slots = max(wanted_slots, math.ceil(load + rule[BETA] * root - ROUNDING))
+        if floor_load and not unfloored[row]:
+            wanted_slots = max(wanted_slots, math.ceil(load + betas[row] * root - ROUNDING))
         wanted = min(max(-(-wanted_slots // slots), least), most)
         distinct = of_distinct[row]
         bucket = newest[distinct]

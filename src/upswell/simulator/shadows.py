@@ -155,7 +155,7 @@ class Shadows:
     def _wake(self) -> None:
         """Make up for the intervals in which nothing was wanted."""
         if self._asleep:
-            smallest = np.full(len(self._present), self._least)
+            smallest = np.full(len(self.cost), self._least)
             for _ in range(min(self._asleep, self._recent.longest)):
                 self._recent.update(smallest)
             self._asleep = 0

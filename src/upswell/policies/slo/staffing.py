@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -238,6 +238,18 @@ def _columns(
     )
 
 
+@lru_cache(maxsize=256)
+def _horizons(
+    settings: tuple[StaffingSetting, ...], objective: float, start_delay: float
+) -> tuple[Floats, Floats, Floats, Ints]:
+    """Return delays, horizons, the distinct ones, which is whose: once for applications that are alike."""
+    _, patience, foresight, _, _, _ = _columns(settings)
+    delay: Floats = np.where(foresight, start_delay, 0.0)
+    horizons: Floats = patience * objective + delay
+    distinct, inverse = np.unique(horizons, return_inverse=True)
+    return delay, horizons, distinct, inverse.astype(np.int16)
+
+
 class Family:
     """The rule under many settings at once; entry i of every result belongs to setting i."""
 
@@ -251,18 +263,20 @@ class Family:
         self.settings = settings
         self._start_cost = start_cost
         columns = _columns(settings)
-        self.keep, self._patience, self._foresight, self.beta, self.unfloored, self.standby = columns
+        self.keep, _, _, self.beta, self.unfloored, self.standby = columns
         self._objective = objective
         self.set_start_delay(start_delay)
 
     def set_start_delay(self, start_delay: float) -> None:
         """Take the start-up delay as measured now."""
         self.start_delay = start_delay
-        self.keep_seconds: Floats = self.keep * kept_for(start_delay, self._start_cost)
-        self.delay: Floats = np.where(self._foresight, start_delay, 0.0)
-        self.horizons: Floats = self._patience * self._objective + self.delay
-        self.distinct, inverse = np.unique(self.horizons, return_inverse=True)
-        self._of_distinct = inverse.astype(np.int16)
+        columns = _horizons(self.settings, self._objective, start_delay)
+        self.delay, self.horizons, self.distinct, self._of_distinct = columns
+
+    @property
+    def keep_seconds(self) -> Floats:
+        """How long each setting keeps workers for."""
+        return self.keep * kept_for(self.start_delay, self._start_cost)
 
     def means(self, services: Services, assumed: float) -> Means:
         """Return what an upload that waits, and one in flight, adds to the work within each horizon."""

@@ -43,7 +43,7 @@ CPU_SHARE = 0.1
 BUSIEST_SHARE = 0.75
 """Of that, for those with the most traffic; the rest is for all by turns."""
 MOST_REHEARSED = 1000
-"""Applications rehearsed, at most: each takes 40 to 80 kB."""
+"""Applications rehearsed, at most: each takes 60 to 100 kB."""
 _MOST_ROUNDS_SAVED = 5
 _DAY = 86_400.0
 _BUSIER = 2.0

@@ -63,6 +63,9 @@ MAX_DESCRIBED = 100
 
 MAX_NOTES = 20
 MAX_NOTE = 500
+MAX_LIMITS = 200
+MAX_CRASHES = 10
+MAX_LAST_LINES = 2000
 
 PartName = Literal["monitor", "scaler"]
 PartState = Literal["starting", "working", "failing", "waiting", "draining", "stopped"]
@@ -188,12 +191,38 @@ class WorkerCommand(Struct, frozen=True, kw_only=True, gc=False):
     sent_at: Instant
 
 
-class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A heartbeat of a monitor or a scaler, sent every second: for people only, nothing is decided by it.
+class PlatformLimit(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What an application's platform does not give it at present, and why, in the platform's words.
 
-    `report_queue` tells two installations on one broker apart. `since_round`: seconds since its last round
-    that worked. A draining scaler tells how many workers and uploads are left. `notes`: what its platform
-    does not do, and why: workers that are still pending, a quota.
+    `ceiling`: it refuses more workers than these (a quota, an admission rule); None: it refuses none.
+    `pending`: workers that it has taken and does not run yet (no node has room).
+    """
+
+    app_id: AppId
+    reason: Annotated[str, Meta(max_length=MAX_NOTE)]
+    ceiling: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    pending: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+
+class WorkerCrash(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A worker that exited unasked, or fell silent: as its scaler saw it, with its last lines of output."""
+
+    app_id: AppId
+    worker_id: WorkerId
+    at: Instant
+    exit_code: int | None = None
+    last_lines: Annotated[str, Meta(max_length=MAX_LAST_LINES)] = ""
+
+
+class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A heartbeat of a monitor or a scaler, sent every second, for people.
+
+    Of these a monitor hears two: `limits`, for it decides for no more workers than a platform takes (they
+    make it start fewer, never drain one, since anybody may send them), and `crashes`, told for a while each,
+    which it keeps in its journal. `report_queue` tells two installations
+    on one broker apart. `since_round`: seconds since its last round that worked. A draining scaler tells how
+    many workers and uploads are left. `notes`: what its platform does not do, and why: workers that are
+    still pending, a quota.
     """
 
     part: PartName
@@ -204,6 +233,8 @@ class PartStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workers_left: Count | None = None
     uploads_left: Count | None = None
     notes: Annotated[tuple[Annotated[str, Meta(max_length=MAX_NOTE)], ...], Meta(max_length=MAX_NOTES)] = ()
+    limits: Annotated[tuple[PlatformLimit, ...], Meta(max_length=MAX_LIMITS)] = ()
+    crashes: Annotated[tuple[WorkerCrash, ...], Meta(max_length=MAX_CRASHES)] = ()
 
 
 OrderName = Literal["set", "resume", "stop", "restart", "down"]

@@ -13,12 +13,20 @@ import pytest
 from msgspec.structs import replace
 
 from support.tcp_proxy import TcpProxy
-from upswell.errors import FleetError, FleetFullError, SettingsError
+from upswell.errors import FleetError, SettingsError
 from upswell.fleets.kubernetes.api import RIGHTS
 from upswell.fleets.kubernetes.fleet import KubernetesFleet
 from upswell.fleets.registry import check_fleet
 from upswell.settings import Settings
-from upswell.testing.fleets import STAND_IN, FleetContract, OpenFleet, spec, until, until_printed
+from upswell.testing.fleets import (
+    STAND_IN,
+    FleetContract,
+    FullPlatformContract,
+    OpenFleet,
+    spec,
+    until,
+    until_printed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -70,6 +78,15 @@ def with_template(settings: Settings, folder: Path, template: dict[str, Any]) ->
     return replace(settings, fleets={"kubernetes": own})
 
 
+def with_quota(kubernetes: KubernetesCluster, namespace: str, pods: int) -> None:
+    """Let the namespace have no more pods than these; return when that holds."""
+    kubernetes.kubectl("--namespace", namespace, "create", "quota", "q", f"--hard=pods={pods}")
+    deadline = time.monotonic() + 60
+    while "hard" not in kubernetes.get("--namespace", namespace, "quota", "q")["status"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def play(settings: Settings, story: Callable[[KubernetesFleet], Awaitable[None]]) -> KubernetesFleet:
     async def scenario() -> KubernetesFleet:
         fleet = KubernetesFleet(settings, watch_seconds=LONG)
@@ -105,6 +122,16 @@ class TestKubernetesFleet(FleetContract):
     @pytest.fixture
     def open_fleet(self, settings: Settings) -> OpenFleet:
         """Open the same fleet anew; its pods go with their namespace."""
+        return lambda: KubernetesFleet(settings, watch_seconds=LONG)
+
+
+class TestFullNamespace(FullPlatformContract):
+    """A quota is a ceiling."""
+
+    @pytest.fixture
+    def open_full(self, settings: Settings, kubernetes: KubernetesCluster, namespace: str) -> OpenFleet:
+        """Open a fleet whose namespace has room for one pod."""
+        with_quota(kubernetes, namespace, 1)
         return lambda: KubernetesFleet(settings, watch_seconds=LONG)
 
 
@@ -150,22 +177,6 @@ def test_what_belongs_to_whom_stands_on_the_pod(settings: Settings, kubernetes: 
     assert labels["upswell/application"] == "a1"
     assert len(labels["upswell/settings"]) == 12
     assert "hunter2" not in json.dumps(pod)
-
-
-def test_a_quota_is_a_ceiling(settings: Settings, kubernetes: KubernetesCluster, namespace: str) -> None:
-    kubernetes.kubectl("--namespace", namespace, "create", "quota", "q", "--hard=pods=1")
-
-    async def story(fleet: KubernetesFleet) -> None:
-        deadline = time.monotonic() + 60
-        while "hard" not in kubernetes.get("--namespace", namespace, "quota", "q")["status"]:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
-        await fleet.start(spec("w1"))
-        with pytest.raises(FleetFullError, match=r"quota is used up: .*limited: pods=1"):
-            await fleet.start(spec("w2"))
-        assert [worker.worker_id for worker in await fleet.list()] == ["w1"]
-
-    play(settings, story)
 
 
 def test_a_pod_that_admission_refuses_is_an_error_with_its_words(

@@ -15,6 +15,7 @@ from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bottleneck import BottleneckCheck
 from upswell.policies.guards.bounds import Bounds
 from upswell.policies.guards.fail_static import FailStatic
+from upswell.policies.guards.platform import within_platform
 from upswell.policies.guards.stabilization import Stabilization
 from upswell.policies.guards.step_limits import StepLimits
 from upswell.policies.guards.tolerance import Tolerance
@@ -33,6 +34,7 @@ GUARDS: dict[str, Callable[[], Guard]] = {
     "step limits": lambda: StepLimits(2.0, 0.25),
     "fail static": lambda: FailStatic(15.0),
     "bounds": lambda: Bounds(1, 50),
+    "platform": lambda: within_platform,
 }
 
 

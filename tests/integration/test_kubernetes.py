@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
     from support.kubernetes_cluster import KubernetesCluster
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.rabbitmq, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.rabbitmq, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).parents[2]
 APP = "pods"
-UPLOADS = 240
+UPLOADS = int(os.environ.get("UPSWELL_FAULT_UPLOADS", "300"))
+"""Uploads while everything breaks: a fifth of them before each fault."""
 SIZE = 20_000
 SECONDS = 240.0
 """How long one step may take on a busy machine; it takes some seconds."""
@@ -140,13 +141,13 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     system: System, kubernetes: KubernetesCluster, namespace: str
 ) -> None:
     pods = Pods(kubernetes, namespace, system)
-    requests = system.make_requests(UPLOADS, size=SIZE)
+    parts = system.split(system.make_requests(UPLOADS, size=SIZE), 5)
     system.run("config", "check")
     system.start("monitor")
     scaler = system.start("scaler")
     wait_until(lambda: "scaler.started" in system.logs(), SECONDS, system.logs)
     system.run("scale", system.app_id, "1", "--for", "1h")
-    system.publish(requests)
+    system.publish(next(parts))
     pods.until(1)
     with flowing(system):
         pass
@@ -160,6 +161,7 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     three = pods.until(3)
 
     # The API server is away for a while; uploads go on, and so does the scaler afterwards.
+    system.publish(next(parts))
     again = kubernetes.stop_api()
     with flowing(system):
         pass
@@ -169,13 +171,23 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     assert pods.until(3) == three
 
     # A worker is killed: that is a crash, and it is replaced.
+    system.publish(next(parts))
     victim = min(three)
     os.kill(worker_process(victim), signal.SIGKILL)
     wait_until(lambda: bool(events(system, "scaler.worker_crashed")), SECONDS, system.logs)
     (crash,) = events(system, "scaler.worker_crashed")
     assert (crash["worker_id"], crash["exit_code"]) == (victim, 137)
 
+    def kept() -> str:
+        return system.run("logs", "--worker", victim, check=False).stdout
+
+    # Its pod goes; its last lines stay in the journal.
+    wait_until(lambda: "crashed" in kept(), SECONDS, lambda: f"{kept()}{system.logs()}")
+    assert "exit code 137:" in kept()
+    assert "worker.started" in kept()
+
     # A worker is evicted: it finishes what it has in hand, is replaced, and did not crash.
+    system.publish(next(parts))
     victim = min(three & pods.until(3))
     kubernetes.evict(namespace, victim)
     wait_until(lambda: bool(ends(system)), SECONDS, system.logs)
@@ -183,6 +195,7 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     three = pods.until(3)
 
     # The node is drained: no other takes pods, so they wait until it is back.
+    system.publish(next(parts))
     node = pods.all()[0]["spec"]["nodeName"]
     own = f"--pod-selector=upswell/application={system.app_id}"
     kubernetes.kubectl("drain", "--delete-emptydir-data", "--timeout=240s", node, own)
@@ -191,7 +204,7 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     kubernetes.kubectl("uncordon", node)
     assert not pods.until(3) & three
 
-    wait_until(lambda: system.stored_count() == UPLOADS, SECONDS, system.logs)
+    wait_until(lambda: system.stored_count() == UPLOADS, UPLOADS + SECONDS, system.logs)
     assert system.stored() == set(system.checksums)
     assert system.dead() == {}
     assert len(events(system, "scaler.worker_crashed")) == 1
@@ -209,6 +222,43 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     ).split()
     ours = {name for name in names if re.search("upswell", name)}
     assert ours == {f"secret/upswell-{system.app_id}", f"configmap/upswell-{system.app_id}"}
+
+
+def test_a_quota_limits_what_is_decided_until_it_has_room_again(
+    system: System, kubernetes: KubernetesCluster, namespace: str
+) -> None:
+    kubernetes.kubectl("--namespace", namespace, "create", "quota", "q", "--hard=pods=2")
+    quota = ("--namespace", namespace, "quota", "q")
+    wait_until(lambda: "hard" in kubernetes.get(*quota)["status"], SECONDS, system.logs)
+    pods = Pods(kubernetes, namespace, system)
+    system.start("monitor")
+    system.start("scaler")
+    wait_until(lambda: "scaler.started" in system.logs(), SECONDS, system.logs)
+    system.run("scale", system.app_id, "4", "--for", "1h")
+    pods.until(2)
+
+    def decision() -> tuple[int, list[str], list[str]]:
+        (app,) = json.loads(system.run("status", "--json", check=False).stdout)["apps"]
+        return app["desired_workers"], app["alarms"], app["problems"]
+
+    wait_until(lambda: decision()[1] == ["fleet_full"], SECONDS, lambda: f"{decision()}{system.logs()}")
+    desired, _, problems = decision()
+    assert desired == 2
+    reason = problems[0]
+    assert "limited to 2: the platform refuses more (the namespace's quota is used up: " in reason
+    assert "limited: pods=2" in reason
+
+    # Uploads go on with the two, and the others come as soon as there is room.
+    requests = system.make_requests(20, size=SIZE)
+    system.publish(requests)
+    kubernetes.kubectl("--namespace", namespace, "delete", "quota", "q")
+    pods.until(4)
+    wait_until(lambda: decision()[1] == [], SECONDS, lambda: f"{decision()}{system.logs()}")
+    assert decision()[0] == 4
+    wait_until(lambda: system.stored_count() == 20, SECONDS, system.logs)
+    assert not events(system, "scaler.crash_loop")
+    system.run("down", timeout=SECONDS)
+    pods.until(0)
 
 
 def blocks(section: str) -> list[str]:

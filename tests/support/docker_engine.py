@@ -129,7 +129,8 @@ class DockerEngine:
     def _stop(self, engine: subprocess.Popen[bytes]) -> None:
         running = self.docker("ps", "--quiet").split()
         if running:
-            self.docker("kill", *running)
+            with contextlib.suppress(RuntimeError):  # one has ended meanwhile
+                self.docker("kill", *running)
         engine.send_signal(signal.SIGTERM)
         try:
             engine.wait(30)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 import amqpstorm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
@@ -114,6 +114,14 @@ class System:
         if check and done.returncode != 0:
             raise AssertionError(f"upswell {' '.join(arguments)}: {done.stdout}{done.stderr}{self.logs()}")
         return done
+
+    def split(self, requests: Path, parts: int) -> Iterator[Path]:
+        """Yield request files that together are this one, to be published one after the other."""
+        lines = requests.read_text().splitlines(keepends=True)
+        for number in range(parts):
+            path = requests.with_suffix(f".{number}.jsonl")
+            path.write_text("".join(lines[number::parts]))
+            yield path
 
     def publish(self, requests: Path) -> None:
         """Publish a request file, to the end."""

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
+from upswell.messages import PlatformLimit
 from upswell.settings import Slo
 from upswell.simulator.simulated_window import SimulatedWindow
 from upswell.testing.snapshots import constant_time
@@ -66,6 +67,8 @@ class VirtualPlant:
         self._window = SimulatedWindow(round(WINDOW / INTERVAL), INTERVAL, 30.0)
         self._depth_known_at = 0.0
         self.blind = False
+        self.room: int | None = None  # the platform takes no more workers than these
+        self._refuses = False
 
     def step(self) -> Decision:
         """Let one decision interval pass, and decide."""
@@ -96,7 +99,8 @@ class VirtualPlant:
         self._window.add(reported, services)
         self.now = end
         self.decision = self._policy.decide(self._snapshot(reported))
-        self._scale(self.decision.desired_workers)
+        self._scale(self.decision.desired_workers + min(1, self.decision.refused_workers))
+        self.desired = self.decision.desired_workers
         self.history.append(self.desired)
         return self.decision
 
@@ -127,7 +131,8 @@ class VirtualPlant:
             heapq.heappush(self._running, (at + service, self._waiting.popleft(), service))
 
     def _scale(self, desired: int) -> None:
-        self.desired = desired
+        self._refuses = self.room is not None and desired > self.room
+        desired = desired if self.room is None else min(desired, self.room)
         for _ in range(desired - self.ready - len(self._starting)):
             self._starting.append(self.now + self._delay)
         while self.ready + len(self._starting) > desired and self._starting:
@@ -168,4 +173,7 @@ class VirtualPlant:
             recent_response_times=tuple(reported),
             totals=ObservedTotals(stored=self.stored, in_time=self.in_time),
             warming_up=self.now < WINDOW,
+            platform=PlatformLimit(app_id="e123456", reason="exceeded quota", ceiling=self.room)
+            if self._refuses
+            else None,
         )

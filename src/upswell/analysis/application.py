@@ -20,7 +20,7 @@ from upswell.analysis.worker_statuses import STALE_AFTER_INTERVALS, WorkerCounts
 from upswell.messages import NO_REASON
 
 if TYPE_CHECKING:
-    from upswell.messages import UploadReport, WorkerStatus
+    from upswell.messages import PlatformLimit, UploadReport, WorkerStatus
     from upswell.settings import Slo
 
 REASONS_TOLD = 3
@@ -69,6 +69,8 @@ class Application:
         self._ages = AgeEstimates(window)
         self._reasons = RecentReasons(window)
         self._heard = False
+        self.platform: PlatformLimit | None = None
+        """What the platform does not give, as the scaler told last."""
         self._stored = self._in_time = self._dead = self._failed = 0
 
     def begin(self, now: float) -> None:
@@ -193,6 +195,7 @@ class Application:
             ),
             stale=self._stale(summary, count, depth),
             warming_up=warming_up,
+            platform=self.platform,
         )
 
     def _current(self, count: WorkerCounts, depth: DepthSample | None, *, warming_up: bool) -> int:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from upswell.analysis.sentence import sentence
 
-Alarm = Literal["signals_lost", "bottleneck", "policy_failed"]
+Alarm = Literal["signals_lost", "bottleneck", "policy_failed", "fleet_full"]
 
 RULES = "rules"
 """Who the rules of the user's own are, as the policy and as a guard."""
@@ -63,6 +63,8 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
     alarms: tuple[Alarm, ...] = ()
     standby_workers: int | None = None
     """To be kept connected and idle beyond those; None: as the settings say."""
+    refused_workers: int = 0
+    """So many more are wanted, and the platform refuses them at present."""
 
     @classmethod
     def of(cls, who: str, before: int, after: int, why: str, inputs: Inputs = NO_INPUTS) -> Decision:
@@ -75,9 +77,15 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False):
         return cls(desired_workers=current, steps=(Step(who, current, current, why, inputs),), held=True)
 
     def then(self, who: str, after: int, why: str, inputs: Inputs = NO_INPUTS) -> Decision:
-        """Return this decision with one more step."""
+        """Return this decision with one more step; with fewer workers the platform refuses none."""
         step = Step(who, self.desired_workers, after, why, inputs)
-        return replace(self, desired_workers=after, steps=(*self.steps, step))
+        refused = self.refused_workers if after >= self.desired_workers else 0
+        return replace(self, desired_workers=after, steps=(*self.steps, step), refused_workers=refused)
+
+    def limited(self, who: str, most: int, why: str, inputs: Inputs = NO_INPUTS) -> Decision:
+        """Return this decision with no more than `most` workers, because the platform refuses the others."""
+        refused = self.desired_workers - most
+        return replace(self.then(who, most, why, inputs), refused_workers=refused)
 
     def alarmed(self, alarm: Alarm) -> Decision:
         """Return this decision with one more alarm."""

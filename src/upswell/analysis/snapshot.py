@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from upswell.messages import PlatformLimit
 from upswell.settings import Slo
 
 
@@ -131,6 +132,8 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     stale: tuple[str, ...] = ()
     warming_up: bool = False
     """The monitor has not yet watched one full window."""
+    platform: PlatformLimit | None = None
+    """What the platform does not give, as the scaler says; None: nothing is known of a limit."""
 
     @property
     def misses(self) -> bool:

@@ -1,7 +1,8 @@
 """The heartbeat of a monitor or a scaler: a `PartStatus` every second, to whoever listens.
 
 It goes through the broker, so it is heard wherever the parts run; nobody listens for most of the time, and
-then it costs nothing. What is heard is shown to people and decides nothing: anybody may send one.
+then it costs nothing. What is heard is shown to people; the monitor hears from the scaler's what its platform
+refuses and which workers crashed. Anybody may send one.
 """
 
 from __future__ import annotations
@@ -16,13 +17,24 @@ from upswell.broker import topology
 from upswell.broker.listening import listen
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError
-from upswell.messages import MAX_NOTE, MAX_NOTES, PartName, PartState, PartStatus, decode, encode
+from upswell.messages import (
+    MAX_LIMITS,
+    MAX_NOTE,
+    MAX_NOTES,
+    PartName,
+    PartState,
+    PartStatus,
+    PlatformLimit,
+    WorkerCrash,
+    decode,
+    encode,
+)
 from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from upswell.broker.protocol import Broker
+    from upswell.broker.protocol import Broker, Consumer
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -86,6 +98,8 @@ class Pulse:
         workers_left: int | None = None,
         uploads_left: int | None = None,
         notes: Sequence[str] = (),
+        limits: Sequence[PlatformLimit] = (),
+        crashes: Sequence[WorkerCrash] = (),
     ) -> PartStatus:
         """Return the heartbeat of this moment."""
         now = self._monotonic()
@@ -100,6 +114,8 @@ class Pulse:
             workers_left=workers_left,
             uploads_left=uploads_left,
             notes=tuple(safe(note, MAX_NOTE - 1) for note in notes[:MAX_NOTES]),
+            limits=tuple(limits[:MAX_LIMITS]),
+            crashes=tuple(crashes),
         )
 
 
@@ -156,14 +172,15 @@ class HeardParts:
         self._news = asyncio.Event()
         self._since = time.monotonic()
 
-    async def listen(self, broker: Broker, name: str) -> None:
+    async def listen(self, broker: Broker, name: str) -> Consumer:
         """Begin to hear, over a queue of this `name`."""
-        await listen(
+        consumer = await listen(
             broker,
             topology.parts_queue(name),
             lambda heartbeat: self.take(heartbeat.body, time.monotonic()),
         )
         self._since = time.monotonic()
+        return consumer
 
     def take(self, body: bytes, now: float) -> None:
         """Take a heartbeat in; what is none is let pass."""

@@ -29,6 +29,7 @@ _ALARMS = {
     "signals_lost": "Signals are lost, so the number of workers stays as it is",
     "bottleneck": "More workers do not help: something else is the bottleneck",
     "policy_failed": "The policy failed, so the number of workers stays as it is",
+    "fleet_full": "The platform refuses more workers",
 }
 
 

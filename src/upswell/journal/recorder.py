@@ -23,6 +23,7 @@ from upswell.journal.hours import SELECT_REASONS, HourCounter, select_totals, to
 from upswell.journal.points import PointCounter, standing
 from upswell.journal.rows import (
     SELECT_CHOICES,
+    SELECT_CRASHES,
     SELECT_FAILURES,
     SELECT_REPORTS,
     ChoiceRow,
@@ -32,6 +33,7 @@ from upswell.journal.rows import (
 )
 from upswell.journal.schema import connect, upgrade
 from upswell.journal.writer import JournalBatch, Writer
+from upswell.messages import WorkerCrash
 from upswell.settings import DECIDING
 
 if TYPE_CHECKING:
@@ -136,6 +138,23 @@ class JournalReader:
         where, values = _where({"app_id =": app, "request_id =": request_id})
         rows = self._read(f"{SELECT_FAILURES} {where} ORDER BY id DESC LIMIT ?", *values, limit)
         return [FailureRow(*row) for _, row in rows]
+
+    def crashes(
+        self,
+        app: str | None = None,
+        worker_id: str | None = None,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        limit: int = 100,
+    ) -> list[WorkerCrash]:
+        """Return the newest crashes of workers, the newest first."""
+        if not self._has("crashes"):
+            return []
+        where, values = _where({"app_id =": app, "worker_id =": worker_id, "at >=": since, "at <=": until})
+        rows = self._read(f"{SELECT_CRASHES} {where} ORDER BY at DESC LIMIT ?", *values, limit)
+        fields = WorkerCrash.__struct_fields__
+        return [WorkerCrash(**dict(zip(fields, row, strict=True))) for _, row in rows]
 
     def choice_at(self, app: str, at: float) -> ChoiceRow | None:
         """Return the newest choice of a setting for an application that was made by then, or None."""
@@ -258,6 +277,15 @@ class Journal(JournalReader):
         """
         with _named_errors(self._path):
             self._writer.keep_choices(list(choices))
+
+    def record_crashes(self, crashes: Sequence[WorkerCrash]) -> None:
+        """Hand over workers that crashed; one that is there already is let pass.
+
+        Raises:
+            JournalError: they cannot be written.
+        """
+        with _named_errors(self._path):
+            self._writer.keep_crashes(list(crashes))
 
     def flush(self, timeout: float = 10.0) -> None:
         """Wait until what was recorded is written, or was given up."""

@@ -7,6 +7,7 @@ from msgspec import Struct
 from upswell.analysis.billing import Bill
 from upswell.analysis.decision import Decision
 from upswell.analysis.snapshot import Snapshot
+from upswell.messages import WorkerCrash
 
 
 class JournalEntry(Struct, frozen=True, kw_only=True, gc=False):
@@ -92,6 +93,8 @@ def _select(table: str, row: type[Struct], without: str = "") -> str:
 INSERT_REPORT = _insert("reports", ReportRow)
 SELECT_REPORTS = _select("reports", ReportRow, without="request_id")
 INSERT_FAILURE, SELECT_FAILURES = _insert("failures", FailureRow), _select("failures", FailureRow)
+INSERT_CRASH = _insert("crashes", WorkerCrash).replace("INSERT", "INSERT OR IGNORE", 1)
+SELECT_CRASHES = _select("crashes", WorkerCrash)
 ADD_REASON = (
     f"{_insert('reasons', ReasonCount)} ON CONFLICT (hour, app_id, what, reason)"
     " DO UPDATE SET count = count + excluded.count"

@@ -192,6 +192,18 @@ MIGRATIONS = (
         """
     ),
     Migration("ALTER TABLE reports ADD COLUMN request_id TEXT"),
+    Migration(
+        """
+        CREATE TABLE crashes (                     -- the columns are the fields of messages.WorkerCrash
+            app_id TEXT NOT NULL,
+            worker_id TEXT PRIMARY KEY,
+            at REAL NOT NULL,
+            exit_code INTEGER,
+            last_lines TEXT NOT NULL
+        );
+        CREATE INDEX crashes_of_app ON crashes (app_id, at)
+        """
+    ),
 )
 
 VERSION = len(MIGRATIONS)

@@ -21,6 +21,7 @@ from upswell.journal.points import ADD_POINT, BYTES_A_POINT, FORGET_POINTS, SHAR
 from upswell.journal.rows import (
     ADD_REASON,
     INSERT_CHOICE,
+    INSERT_CRASH,
     INSERT_FAILURE,
     INSERT_REPORT,
     ChoiceRow,
@@ -32,6 +33,8 @@ from upswell.journal.schema import connect, migrate
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
+
+    from upswell.messages import WorkerCrash
 
 UNCHANGED_A_ROUND = 20
 """Decisions that change nothing are recorded for so many applications a round, in turn."""
@@ -51,6 +54,7 @@ _FORGET_LATEST = "DELETE FROM latest WHERE at < (SELECT at FROM latest ORDER BY 
 _FORGET_HOURS = "DELETE FROM {} WHERE hour < (SELECT hour FROM {} ORDER BY hour DESC LIMIT 1 OFFSET ?)"
 _FORGET_FAILURES = "DELETE FROM failures WHERE id <= (SELECT max(id) FROM failures) - ?"
 _FORGET_CHOICES = "DELETE FROM choices WHERE id <= (SELECT max(id) FROM choices) - ?"
+_FORGET_CRASHES = "DELETE FROM crashes WHERE rowid <= (SELECT max(rowid) FROM crashes) - ?"
 _BYTES_AN_HOUR, _BYTES_A_FAILURE, _BYTES_A_CHOICE = 1000, 5000, 20_000
 """The journal's bytes for each row of these tables that may stay: they fill at most a third of it."""
 
@@ -150,6 +154,10 @@ class Writer:
         """Write what settings were chosen, after the batches put so far."""
         self._keep(lambda: self._write_choices(rows))
 
+    def keep_crashes(self, rows: list[WorkerCrash]) -> None:
+        """Write which workers crashed, each once, after the batches put so far."""
+        self._keep(lambda: self._write_crashes(rows))
+
     def _keep(self, write: Callable[[], None]) -> None:
         if self._thread is None:
             write()
@@ -173,6 +181,11 @@ class Writer:
         with self._transacting() as run:
             run.executemany(INSERT_CHOICE, map(astuple, rows))
             run.execute(_FORGET_CHOICES, (self._max_bytes // _BYTES_A_CHOICE,))
+
+    def _write_crashes(self, rows: list[WorkerCrash]) -> None:
+        with self._transacting() as run:
+            run.executemany(INSERT_CRASH, map(astuple, rows))
+            run.execute(_FORGET_CRASHES, (self._max_bytes // _BYTES_A_FAILURE,))
 
     def _write_settings(self, rows: list[tuple[str, str]]) -> None:
         with self._transacting() as run:

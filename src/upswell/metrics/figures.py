@@ -86,7 +86,8 @@ METRICS: dict[str, Metric] = {
     ),
     "upswell_alarm": Metric(
         "gauge",
-        "1 while an alarm lasts: signals_lost, bottleneck, policy_failed; of _other: how many applications.",
+        "1 while an alarm lasts: signals_lost, bottleneck, policy_failed, fleet_full; of _other: how many "
+        "applications.",
         ("app", "alarm"),
     ),
     "upswell_worker_seconds_total": Metric(

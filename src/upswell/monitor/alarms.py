@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 
-ALARMS: tuple[Alarm, ...] = ("signals_lost", "bottleneck", "policy_failed")
+ALARMS: tuple[Alarm, ...] = ("signals_lost", "bottleneck", "policy_failed", "fleet_full")
 
 
 class AlarmChange(Struct, frozen=True):
@@ -83,6 +83,8 @@ def _come(alarm: Alarm, **facts: int | str) -> None:
             _log.warning("monitor.bottleneck_found", **facts)
         case "policy_failed":
             _log.warning("monitor.policy_failed", **facts)
+        case "fleet_full":
+            _log.warning("monitor.fleet_full", **facts)
 
 
 def _gone(alarm: Alarm, **facts: float | str) -> None:
@@ -93,3 +95,5 @@ def _gone(alarm: Alarm, **facts: float | str) -> None:
             _log.info("monitor.bottleneck_gone", **facts)
         case "policy_failed":
             _log.info("monitor.policy_works", **facts)
+        case "fleet_full":
+            _log.info("monitor.fleet_has_room", **facts)

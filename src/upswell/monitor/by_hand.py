@@ -15,6 +15,7 @@ from upswell.errors import JournalError
 from upswell.events import get_logger
 from upswell.messages import OperatorAnswer
 from upswell.policies.guards.by_hand import set_by_hand
+from upswell.policies.guards.platform import within_platform
 
 if TYPE_CHECKING:
     import asyncio
@@ -97,7 +98,7 @@ class OrdersByHand:
             with suppress(JournalError):  # one that stays in the file is over after a restart, too
                 self._keep(app_id, None)
             return decision
-        return set_by_hand(decision, order, watched.settings.max_workers)
+        return within_platform(snapshot, set_by_hand(decision, order, watched.settings.max_workers))
 
     def obey(self, order: OperatorOrder) -> OperatorAnswer:
         """Do what is ordered and say what became of it."""

@@ -22,7 +22,7 @@ from upswell.analysis.decision import Decision
 from upswell.analysis.sentence import escaped
 from upswell.broker import topology
 from upswell.broker.declaring import declare_upload_queues
-from upswell.broker.heartbeat import Pulse
+from upswell.broker.heartbeat import HeardParts, Pulse
 from upswell.broker.leadership import SoleCandidate
 from upswell.broker.listening import listen
 from upswell.broker.orders import take_orders
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from upswell.broker.leadership import Leadership
     from upswell.broker.protocol import Broker, Consumer, Delivery
     from upswell.journal import Journal, KeptByApp
-    from upswell.messages import ByHand, OperatorAnswer, OperatorOrder
+    from upswell.messages import ByHand, OperatorAnswer, OperatorOrder, WorkerCrash
     from upswell.monitor.applications import Watched
     from upswell.monitor.intake import Clock
     from upswell.settings import Settings
@@ -155,6 +155,8 @@ class Monitor:
         self._rehearsals.resume(self.applications)
         self._depths = DepthQueries(broker, self._clock, settings.upload_queue_of)
         self._consumers: list[Consumer] = []
+        self._parts = HeardParts(settings.report_queue)
+        self._crashes: tuple[WorkerCrash, ...] = ()  # told in the heartbeat before
         self._first_pause = max(settings.decision_interval, 3 * settings.status_interval)
         self.pulse = Pulse("monitor", name, settings.report_queue, interval=self._first_pause)
         """The heartbeat, which the caller sends."""
@@ -284,6 +286,7 @@ class Monitor:
                 topology.scaling_queue("monitor", self._name, self._settings.report_queue),
                 self._on_request,
             ),
+            await self._parts.listen(self._broker, f"monitor.{self._name}"),
             await take_orders(self._broker, "monitor", self._name, self._settings.report_queue, self._obey),
         ]
 
@@ -365,6 +368,7 @@ class Monitor:
     def decide(self, now: float) -> list[JournalEntry]:
         """Decide for each application from what is known at this moment, tell the scaler, record."""
         self.applications.tidy(now)
+        self._hear_scaler()
         self._record_choices(self._rehearsals.follow(), now)
         # Without a limit over all, one application after the other: what it needs is in the cache once.
         opinions = (self._opinion(app_id, watched, now) for app_id, watched in self.applications)
@@ -384,6 +388,21 @@ class Monitor:
         snapshot = watched.seen.snapshot(now)
         decision = self._ask_policy(app_id, watched, snapshot)
         return watched, snapshot, self._by_hand.decide(watched, snapshot, decision)
+
+    def _hear_scaler(self) -> None:
+        """Take in what the platform gives and who crashed; a scaler that falls silent tells nothing."""
+        scaler = self._parts.newest("scaler", time.monotonic())
+        limits = {limit.app_id: limit for limit in scaler.limits} if scaler is not None else {}
+        for app_id, watched in self.applications:
+            watched.seen.platform = limits.get(app_id)
+        crashes = [crash for crash in scaler.crashes if crash not in self._crashes] if scaler else []
+        self._crashes = scaler.crashes if scaler else ()
+        if self._journal is None or not crashes:
+            return
+        try:
+            self._journal.record_crashes(crashes)
+        except JournalError as error:
+            _log.error("monitor.journal_failed", error=error)
 
     def _limited(self, opinions: Iterable[Opinion]) -> Iterable[Opinion]:
         """Return the opinions, in order, after `max_workers_total`."""
@@ -462,10 +481,13 @@ class Monitor:
         return decision
 
     def _tell_scaler(self, app_id: str, decision: Decision, watched: Watched, now: float) -> None:
-        """Publish the number, changed or not: the next makes good a lost one, so none is confirmed."""
+        """Publish the number, changed or not: the next makes good a lost one, so none is confirmed.
+
+        Of workers that the platform refuses one is asked for: whether it has room shows by asking only.
+        """
         request = ScaleRequest(
             app_id=app_id,
-            desired_workers=decision.desired_workers,
+            desired_workers=decision.desired_workers + min(1, decision.refused_workers),
             decided_at=now,
             reason=watched.reason,
             epoch=self._epochs.own,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from upswell.policies.guards.bottleneck import BottleneckCheck
 from upswell.policies.guards.bounds import Bounds
 from upswell.policies.guards.fail_static import FailStatic, lost_after
+from upswell.policies.guards.platform import within_platform
 from upswell.policies.guards.stabilization import Stabilization
 from upswell.policies.guards.step_limits import StepLimits
 from upswell.policies.guards.tolerance import Tolerance
@@ -57,4 +58,5 @@ def guards_for(settings: Settings, *, steadies_itself: bool) -> list[Guard]:
         guards.append(StepLimits(settings.max_scale_out_factor, settings.max_scale_in_share))
     guards.append(FailStatic(lost_after(settings.window, settings.decision_interval)))
     guards.append(Bounds(settings.min_workers, settings.max_workers))
+    guards.append(within_platform)
     return guards

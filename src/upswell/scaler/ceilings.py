@@ -1,7 +1,8 @@
-"""Where the platform takes no more workers: a quota, an admission rule. Pure.
+"""Where the platform takes no more workers: a quota, an admission rule, an image that is missing. Pure.
 
-What comes in: refusals and starts, with their instants. What goes out: log events, and whether to ask for
-another worker now. It must not know what is wanted. A ceiling is no crash: nothing is wrong with the worker.
+What comes in: refusals and starts, with their instants. What goes out: log events, what people and the
+monitor should know, and whether to ask for another worker now. It must not know what is wanted. A full
+platform is no crash: nothing is wrong with the worker.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from upswell.errors import FleetFullError
 from upswell.events import get_logger
+from upswell.messages import MAX_NOTE, PlatformLimit
+from upswell.safe import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from upswell.errors import FleetFullError
     from upswell.scaler.plan import ObservedWorker
 
 _log = get_logger()
@@ -26,11 +29,16 @@ ASK_AGAIN_SECONDS = 30.0
 
 
 class Ceiling(Struct, frozen=True):
-    """An application's ceiling: so many workers run, the platform's reason, and when it is asked again."""
+    """An application's ceiling: so many workers run, the platform's reason, and when it is asked again.
+
+    `full`: the platform says that it is. Else something is wrong with the start, and after how long it is
+    tried again is for the backoff of crashes to say.
+    """
 
     workers: int
     reason: str
     ask_again_at: float
+    full: bool
 
 
 class FleetCeilings:
@@ -40,32 +48,67 @@ class FleetCeilings:
         """Begin without one."""
         self.known: dict[str, Ceiling] = {}
 
-    def refused(self, app_id: str, workers: int, error: FleetFullError, now: float) -> None:
+    @property
+    def full(self) -> int:
+        """For how many applications the platform says that it takes no more."""
+        return sum(ceiling.full for ceiling in self.known.values())
+
+    def refused(self, app_id: str, workers: int, error: Exception, now: float) -> None:
         """Take note that no more than these workers are taken; say it where that is news."""
         before = self.known.get(app_id)
-        ceiling = Ceiling(workers, str(error), now + ASK_AGAIN_SECONDS)
-        self.known[app_id] = ceiling
-        if before is None or before.workers != workers:
+        full = isinstance(error, FleetFullError)
+        wait = ASK_AGAIN_SECONDS if full else 0.0
+        self.known[app_id] = Ceiling(workers, str(error), now + wait, full)
+        if full and (before is None or before.workers != workers or not before.full):
             _log.warning("scaler.fleet_full", app_id=app_id, workers=workers, error=error)
 
-    def started(self, app_id: str) -> None:
-        """Take note that a worker was taken: there is room again."""
-        if self.known.pop(app_id, None) is not None:
-            _log.info("scaler.fleet_has_room", app_id=app_id)
+    def started(self, app_id: str, workers: int) -> None:
+        """Take note that a worker was taken and so many are there now: above the ceiling there is none."""
+        ceiling = self.known.get(app_id)
+        if ceiling is not None and workers > ceiling.workers:
+            del self.known[app_id]
+            if ceiling.full:
+                _log.info("scaler.fleet_has_room", app_id=app_id)
 
     def unwanted(self, app_id: str) -> None:
         """Take note that no worker is missing: whether there is room, nobody asks."""
         self.known.pop(app_id, None)
 
-    def room(self, app_id: str, now: float) -> int | None:
-        """Return how many workers may be asked for now: none for a while, then one; None: no ceiling.
+    def room(self, app_id: str, workers: int, now: float) -> int | None:
+        """Return how many workers may be asked for now, where so many are there; None: no ceiling.
 
-        No clock that is set back makes the wait longer.
+        Those that were taken before and have gone at once, one above the ceiling after a while. No clock that
+        is set back makes the wait longer.
         """
         ceiling = self.known.get(app_id)
         if ceiling is None:
             return None
-        return 0 if now < ceiling.ask_again_at <= now + ASK_AGAIN_SECONDS else 1
+        waits = now < ceiling.ask_again_at <= now + ASK_AGAIN_SECONDS
+        return max(0 if waits else 1, ceiling.workers - workers)
+
+
+def platform_limits(
+    workers: Sequence[ObservedWorker], ceilings: Mapping[str, Ceiling]
+) -> tuple[PlatformLimit, ...]:
+    """Return what the platform does not give each application, for the monitor."""
+    pending = Counter((worker.app_id, worker.pending) for worker in workers if worker.pending)
+    limits: dict[str, PlatformLimit] = {}
+    for (app_id, reason), count in pending.items():
+        told = limits.get(app_id)
+        limits[app_id] = (
+            PlatformLimit(app_id=app_id, reason=_short(reason), pending=count)
+            if told is None
+            else PlatformLimit(app_id=app_id, reason=told.reason, pending=told.pending + count)
+        )
+    for app_id, ceiling in ceilings.items():
+        told = limits.get(app_id)
+        limits[app_id] = PlatformLimit(
+            app_id=app_id,
+            reason=_short(ceiling.reason),
+            ceiling=ceiling.workers,
+            pending=told.pending if told else 0,
+        )
+    return tuple(limits.values())
 
 
 def platform_notes(workers: Sequence[ObservedWorker], ceilings: Mapping[str, Ceiling]) -> tuple[str, ...]:
@@ -79,3 +122,7 @@ def _notes(workers: Sequence[ObservedWorker], ceilings: Mapping[str, Ceiling]) -
     waiting = Counter((worker.app_id, worker.pending) for worker in workers if worker.pending)
     for (app_id, reason), count in waiting.items():
         yield f"{app_id}: {count} starting: {reason}"
+
+
+def _short(reason: str) -> str:
+    return safe(reason, MAX_NOTE // 2)

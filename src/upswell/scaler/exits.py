@@ -6,11 +6,13 @@ whether an application's workers may be started now. It must not know what is wa
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from upswell.errors import FleetError
 from upswell.events import get_logger
+from upswell.messages import MAX_CRASHES, MAX_LAST_LINES, WorkerCrash
+from upswell.safe import safe
 from upswell.scaler.phases import is_leaving
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ _log = get_logger()
 
 HEALTHY_SECONDS = 30.0
 """A worker that has lived this long has shown that its application can run."""
+
+TOLD_SECONDS = 30.0
+"""A crash is told in the heartbeats of so long a time: a monitor that takes over meanwhile hears it, too."""
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0
@@ -73,6 +78,11 @@ class WorkerExits:
         self._costs = costs
         self._noted: set[str] = set()
         self._backoffs: dict[str, CrashBackoff] = defaultdict(CrashBackoff)
+        self._crashes: deque[WorkerCrash] = deque(maxlen=MAX_CRASHES)
+
+    def recent_crashes(self, now: float) -> list[WorkerCrash]:
+        """Return the newest crashes, for the monitor's journal."""
+        return [crash for crash in self._crashes if now - crash.at < TOLD_SECONDS]
 
     def may_start(self, app_id: str, now: float) -> bool:
         """Return whether a worker of this application may be started now, as far as crash loops go."""
@@ -101,7 +111,7 @@ class WorkerExits:
                 self._lives(worker, now)
             elif worker.worker_id not in self._noted:
                 self._noted.add(worker.worker_id)
-                crashed = await self._note_end(worker, phase, known, told.get(worker.worker_id))
+                crashed = await self._note_end(worker, phase, known, told.get(worker.worker_id), now)
                 if crashed and (known is None or now - worker.requested_at < HEALTHY_SECONDS):
                     young.add(worker.app_id)
         for app_id in young:
@@ -115,7 +125,12 @@ class WorkerExits:
             _log.info("scaler.crash_loop_over", app_id=worker.app_id)
 
     async def _note_end(
-        self, worker: FleetWorker, phase: str, heard: ReceivedStatus | None, told: SentCommand | None
+        self,
+        worker: FleetWorker,
+        phase: str,
+        heard: ReceivedStatus | None,
+        told: SentCommand | None,
+        now: float,
     ) -> bool:
         """Log how a worker ended; return whether it crashed."""
         names = {"app_id": worker.app_id, "worker_id": worker.worker_id}
@@ -131,6 +146,10 @@ class WorkerExits:
             return False
         self._costs.crashes += 1
         last_lines = await self._last_lines(worker.worker_id)
+        kept = "\n".join(safe(line, MAX_LAST_LINES // 5) for line in last_lines.splitlines())
+        self._crashes.append(
+            WorkerCrash(**names, at=now, exit_code=worker.exit_code, last_lines=kept[-MAX_LAST_LINES:])
+        )
         if phase == "lost":
             _log.error("scaler.worker_silent", **names, ever_heard=heard is not None, last_lines=last_lines)
         else:

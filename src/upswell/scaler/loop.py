@@ -30,7 +30,7 @@ from upswell.events import get_logger
 from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
 from upswell.fleets.worker_settings import remember_settings, worker_settings
-from upswell.scaler.ceilings import FleetCeilings, platform_notes
+from upswell.scaler.ceilings import FleetCeilings, platform_limits, platform_notes
 from upswell.scaler.costs import ScalingCosts, ScalingTotals
 from upswell.scaler.exits import WorkerExits
 from upswell.scaler.messaging import ScalerMessaging
@@ -132,9 +132,14 @@ class Scaler:
 
     def part_status(self) -> PartStatus:
         """Return the heartbeat of this moment; while all workers drain it says how much is left."""
-        if not self._leaving:
-            return self._pulse.status(notes=platform_notes(self.workers(), self._ceilings.known))
         workers = self.workers()
+        if not self._leaving:
+            known = self._ceilings.known
+            return self._pulse.status(
+                notes=platform_notes(workers, known),
+                limits=platform_limits(workers, known),
+                crashes=self._exits.recent_crashes(self._clock()),
+            )
         return self._pulse.status(
             workers_left=len(workers), uploads_left=sum(worker.busy for worker in workers)
         )
@@ -151,7 +156,7 @@ class Scaler:
     @property
     def full_applications(self) -> int:
         """For how many applications the platform takes no more workers."""
-        return len(self._ceilings.known)
+        return self._ceilings.full
 
     def totals(self) -> ScalingTotals:
         """Return what was done and billed until now."""
@@ -420,7 +425,7 @@ class Scaler:
         """Return how many workers may be started: limits, a crash loop and the platform's ceiling say."""
         if self._leaving or not self._exits.may_start(app_id, now):
             return 0
-        left, ceiling = self._room(app_id, seen), self._ceilings.room(app_id, now)
+        left, ceiling = self._room(app_id, seen), self._ceilings.room(app_id, self._count(app_id), now)
         return left if ceiling is None else min(left, ceiling)
 
     def _room(self, app_id: str, seen: Sequence[ObservedWorker]) -> int:
@@ -522,22 +527,28 @@ class Scaler:
                 failures.append(failure)
                 continue
             self._costs.started(spec.worker_id, now)
-            self._ceilings.started(app_id)
             self._seen[spec.worker_id] = ObservedWorker(
                 worker_id=spec.worker_id,
                 app_id=app_id,
                 phase="starting_standby" if spec.standby else "starting",
                 requested_at=now,
             )
+            self._ceilings.started(app_id, self._count(app_id))
             _log.info("scaler.worker_started", app_id=app_id, worker_id=spec.worker_id, standby=spec.standby)
         self._check_leads()
-        if full := next((failure for failure in failures if isinstance(failure, FleetFullError)), None):
-            running = sum(worker.app_id == app_id for worker in self.workers())
-            self._ceilings.refused(app_id, running, full, now)
-        for failure in [failure for failure in failures if not isinstance(failure, FleetFullError)][:1]:
+        full = [failure for failure in failures if isinstance(failure, FleetFullError)]
+        others = [failure for failure in failures if not isinstance(failure, FleetFullError)]
+        for failure in others[:1]:
             if not isinstance(failure, FleetError):
                 raise failure
             self._exits.start_failed(app_id, failure, now)
+            self._ceilings.refused(app_id, self._count(app_id), failure, now)
+        for failure in full[:1]:
+            self._ceilings.refused(app_id, self._count(app_id), failure, now)
+
+    def _count(self, app_id: str) -> int:
+        """Return how many workers of an application the fleet has, those leaving included."""
+        return sum(worker.app_id == app_id for worker in self.workers())
 
     async def _start_one(self, spec: WorkerSpec) -> None:
         async with self._starting:

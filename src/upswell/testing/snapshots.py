@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from upswell.analysis.snapshot import ObservedTotals, Percentiles, Snapshot, Workers
+from upswell.messages import PlatformLimit
 from upswell.settings import Slo
 
 
@@ -60,6 +61,17 @@ def percentiles(draw: st.DrawFn) -> Percentiles:
     )
 
 
+def platform_limits() -> st.SearchStrategy[PlatformLimit]:
+    """Return a platform that takes no more, or takes its time, or both."""
+    return st.builds(
+        PlatformLimit,
+        app_id=st.just("e123456"),
+        reason=st.sampled_from(["", "exceeded quota: {used: 12}"]),
+        ceiling=st.none() | st.integers(0, 200),
+        pending=st.integers(0, 200),
+    )
+
+
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
     """Anything that can be seen of an application, missing and stale signals included."""
@@ -93,6 +105,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         failures=draw(st.integers(0, 1000)),
         stale=draw(st.sampled_from([(), ("service_time",), ("workers",)])),
         warming_up=draw(st.booleans()),
+        platform=draw(st.none() | st.none() | platform_limits()),
     )
 
 

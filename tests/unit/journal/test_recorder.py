@@ -11,6 +11,7 @@ import pytest
 from upswell.analysis.decision import Decision, Reason, Step
 from upswell.errors import JournalError
 from upswell.journal import Journal, JournalEntry, JournalReader, ReportRow
+from upswell.messages import WorkerCrash
 from upswell.testing.snapshots import ordinary
 
 if TYPE_CHECKING:
@@ -166,6 +167,16 @@ def test_the_file_stays_below_its_size_and_forgets_the_oldest_first(tmp_path: Pa
     assert len(finished) > 5000
     assert journal.decisions()[-1].at == 1149.0
     journal.close()
+
+
+def test_crashes_are_found_by_worker_and_time_the_newest_first_and_are_bounded(journal: Journal) -> None:
+    crashes = [WorkerCrash(app_id="e123456", worker_id=f"w{n}", at=float(n), exit_code=n) for n in range(300)]
+    journal.record_crashes(crashes)
+    journal.flush()
+    assert journal.crashes(worker_id="w299") == crashes[-1:]
+    assert journal.crashes("e123456", since=297.0, until=298.0) == [crashes[298], crashes[297]]
+    assert journal.crashes("other") == []
+    assert len(journal.crashes(limit=1000)) == MB // 5000
 
 
 def test_a_file_that_is_not_there_reads_as_an_empty_journal(tmp_path: Path) -> None:

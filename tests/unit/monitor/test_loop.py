@@ -18,14 +18,19 @@ from upswell.messages import (
     ByHand,
     OperatorAnswer,
     OperatorOrder,
+    PartState,
+    PartStatus,
+    PlatformLimit,
     ScaleRequest,
     UploadReport,
+    WorkerCrash,
     WorkerStatus,
     decode,
     encode,
 )
 from upswell.monitor.loop import Monitor, steady_clock
 from upswell.policies.constant import ConstantPolicy
+from upswell.policies.registry import guarded
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,6 +101,12 @@ class House:
         }
         status = WorkerStatus(**{**told, **fields})
         await self._deliver(Message(body=encode(status), routing_key="upswell.status.monitor.m1"))
+
+    async def part(self, state: PartState, limits: tuple[PlatformLimit, ...] = (), **fields: Any) -> None:
+        """Send a heartbeat as the scaler does."""
+        queue = self.settings.report_queue
+        beat = PartStatus(part="scaler", name="s1", report_queue=queue, state=state, limits=limits, **fields)
+        await self._deliver(Message(body=encode(beat), routing_key=topology.parts_queue("monitor.m1").name))
 
     async def _deliver(self, message: Message) -> None:
         self.broker.publish(message)
@@ -393,6 +404,54 @@ def test_a_policy_that_fails_holds_alarms_and_the_others_go_on(log: list[Any]) -
     assert gone["app"] == "broken"
 
 
+def test_a_platform_that_refuses_more_limits_the_number_and_is_asked_for_one(log: list[Any]) -> None:
+    async def scenario() -> None:
+        house = await House(status_interval=10.0).start()
+        for _, watched in house.monitor.applications:
+            watched.policy = guarded(ConstantPolicy(20), Settings(max_workers=40))
+        await house.upload_queue(100)
+        for number in range(12):
+            await house.status(f"w{number}")
+        limit = PlatformLimit(app_id="e123456", ceiling=12, reason="exceeded quota: 12 pods")
+        await house.part("working", (limit,))
+        entry = await house.round()
+        assert entry.decision.desired_workers == 12
+        assert entry.decision.reason.endswith(
+            "limited to 12: the platform refuses more (exceeded quota: 12 pods)"
+        )
+        assert house.requests[-1].desired_workers == 13
+        # Set by hand it is limited likewise, and what runs is never drained.
+        answer = house.monitor._by_hand.obey(
+            OperatorOrder(order="set", app_id="e123456", by_hand=ByHand(workers=8, by="me"))
+        )
+        assert answer.accepted, answer.text
+        assert (await house.round()).decision.desired_workers == 8
+        house.monitor._by_hand.obey(OperatorOrder(order="resume", app_id="e123456"))
+        await house.part("working", ())
+        entry = await house.round()
+        assert entry.decision.desired_workers == 20
+        assert house.requests[-1].desired_workers == 20
+
+    run(scenario())
+    assert len(events(log, "monitor.fleet_full")) == 1
+    assert len(events(log, "monitor.fleet_has_room")) == 1
+
+
+def test_a_crash_is_kept_once_however_often_and_by_how_many_monitors_it_is_heard(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        crash = WorkerCrash(app_id="e123456", worker_id="w1", at=9000.0, exit_code=1, last_lines="no\nmemory")
+        for _ in range(2):
+            journal = Journal(tmp_path / "journal.sqlite", 1_000_000)
+            house = await House(journal).start()
+            for _ in range(2):
+                await house.part("working", crashes=(crash,))
+                await house.round()
+            journal.close()
+        assert JournalReader(tmp_path / "journal.sqlite").crashes("e123456") == [crash]
+
+    run(scenario())
+
+
 def test_before_anything_is_heard_nothing_is_requested() -> None:
     """The scaler keeps what runs; a number made from nothing would only be an excuse to drain."""
 
@@ -581,6 +640,7 @@ def test_the_monitor_runs_until_cancelled_and_then_listens_no_more(log: list[Any
         assert all(consumer.cancelled for consumer in house.broker.consumers)
         assert house.broker.declared.keys() == {
             "upswell_report", "upswell_report.dead", "upswell.status.monitor.m1",
+            "upswell.parts.monitor.m1",
             "upswell.scaling.monitor.m1",
             "upswell.orders.monitor.m1",
             "e123456_upload", "e123456_upload.dead",

@@ -20,6 +20,7 @@ from upswell.journal import KeptByApp
 from upswell.messages import (
     OperatorAnswer,
     OperatorOrder,
+    PlatformLimit,
     ScaleRequest,
     WorkerCommand,
     WorkerState,
@@ -29,6 +30,7 @@ from upswell.messages import (
 )
 from upswell.scaler import Scaler, loop
 from upswell.scaler.ceilings import ASK_AGAIN_SECONDS
+from upswell.scaler.exits import TOLD_SECONDS
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
@@ -392,6 +394,11 @@ def test_a_crashed_worker_is_replaced_at_once_and_its_last_lines_are_logged(stag
     crash = next(log for log in logs if log["event"] == "scaler.worker_crashed")
     assert crash["exit_code"] == -9
     assert "the last words of" in crash["last_lines"]
+    (told,) = stage.scaler.part_status().crashes
+    assert (told.worker_id, told.exit_code) == (crash["worker_id"], -9)
+    assert "the last words of" in told.last_lines
+    stage.now += TOLD_SECONDS
+    assert stage.scaler.part_status().crashes == ()
 
 
 async def _with_scaler(stage: Stage, story: Callable[[Stage], Awaitable[None]]) -> None:
@@ -751,16 +758,66 @@ def test_a_full_platform_is_a_ceiling_that_is_said_once_and_asked_again_later(st
         assert stage.scaler.part_status().notes == (
             "a1: the platform takes no more than 2 running now: exceeded quota: 2 pods",
         )
+        assert stage.scaler.part_status().limits == (
+            PlatformLimit(app_id="a1", ceiling=2, reason="exceeded quota: 2 pods"),
+        )
         stage.fleet.holds = 3
         await stage.round(after=ASK_AGAIN_SECONDS)
         assert len(stage.fleet.started) == 3
         assert stage.scaler.part_status().notes == ()
+        assert stage.scaler.part_status().limits == ()
 
     events = play(stage, story)
     assert events.count("scaler.fleet_full") == 1
     assert events.count("scaler.fleet_has_room") == 1
     assert "scaler.start_failed" not in events
     assert "scaler.crash_loop" not in events
+
+
+def test_a_worker_that_ends_below_the_ceiling_is_replaced_without_waiting(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fleet.holds = 2
+        stage.request(5)
+        await stage.round()
+        stage.all_report()
+        stage.fleet.exits(stage.fleet.started[0].worker_id, 1)
+        for _ in range(2):
+            await stage.round()
+        assert len(stage.fleet.started) == 3
+        assert stage.scaler.part_status().limits[0].ceiling == 2
+
+    assert "scaler.fleet_has_room" not in play(stage, story)
+
+
+def test_a_start_that_fails_is_known_to_the_monitor_and_tried_again_by_the_backoff(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fleet.refuses = True
+        stage.request(5)
+        await stage.round()
+        (limit,) = stage.scaler.part_status().limits
+        assert (limit.ceiling, limit.reason) == (0, "the image must be there, got none")
+        assert stage.scaler.full_applications == 0
+        stage.fleet.refuses = False
+        for _ in range(3):
+            await stage.round()
+        assert len(stage.fleet.started) == 5
+        assert stage.scaler.part_status().limits == ()
+
+    assert "scaler.fleet_full" not in play(stage, story)
+
+
+def test_workers_that_no_node_takes_are_told_to_the_monitor_and_limit_nothing(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.request(2)
+        await stage.round()
+        for worker_id, worker in stage.fleet.workers.items():
+            stage.fleet.workers[worker_id] = replace(worker, pending="Unschedulable: 0/3 nodes")
+        await stage.round()
+        assert stage.scaler.part_status().limits == (
+            PlatformLimit(app_id="a1", reason="Unschedulable: 0/3 nodes", pending=2),
+        )
+
+    play(stage, story)
 
 
 def test_a_ceiling_is_forgotten_when_no_more_workers_are_wanted(stage: Stage) -> None:

@@ -18,9 +18,15 @@ from upswell.errors import JournalError
 from upswell.safe import safe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from upswell.analysis.snapshot import Snapshot
     from upswell.journal import JournalEntry, JournalReader
+    from upswell.messages import WorkerCrash
     from upswell.settings import Settings
+
+
+CRASHES_SHOWN = 5
 
 
 @click.command("explain")
@@ -56,10 +62,12 @@ def command(  # noqa: PLR0917 - click passes them by name
         oldest = reader.oldest(app)
         since = f"; the oldest is from {moment(oldest.at)}" if oldest else ""
         raise JournalError(f"no decision for {app} at {moment(instant)}{since}")
+    crashes = reader.crashes(app, since=entry.at - entry.snapshot.window, until=instant, limit=CRASHES_SHOWN)
     if as_json:
-        click.echo(msgspec.json.encode({"sentence": entry.decision.reason, **asdict(entry)}).decode())
+        told_json = {"sentence": entry.decision.reason, **asdict(entry), "crashes": crashes}
+        click.echo(msgspec.json.encode(told_json).decode())
         return
-    for line in explanation(entry, instant):
+    for line in (*explanation(entry, instant), *crash_lines(crashes)):
         click.echo(wrapped(line))
 
 
@@ -92,6 +100,14 @@ def explanation(entry: JournalEntry, instant: float) -> list[str]:
     if decision.rejected:
         lines += ["rejected:", *(safe(f"  {option.who}: {told(option)}") for option in decision.rejected)]
     return [*lines, "signals:", *(f"  {line}" for line in seen(snapshot))]
+
+
+def crash_lines(crashes: Sequence[WorkerCrash]) -> Iterator[str]:
+    """Yield workers that crashed, with their last lines of output."""
+    for crash in crashes:
+        code = "" if crash.exit_code is None else f", exit code {crash.exit_code}"
+        yield f"worker {crash.worker_id} crashed {moment(crash.at)}{code}{':' if crash.last_lines else ''}"
+        yield from (f"  {safe(line)}" for line in crash.last_lines.splitlines())
 
 
 def in_flight(snapshot: Snapshot) -> str:

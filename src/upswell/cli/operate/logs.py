@@ -9,9 +9,12 @@ import click
 import msgspec
 
 from upswell.cli.connection import run_until_stopped
+from upswell.cli.journals import journal_path
+from upswell.cli.look.explain import crash_lines
 from upswell.cli.options import app_option, with_settings
 from upswell.errors import FleetError
 from upswell.fleets.registry import open_fleet
+from upswell.journal import JournalReader
 from upswell.messages import WorkerId
 from upswell.safe import safe
 
@@ -49,7 +52,7 @@ def command(worker: str | None, app: tuple[str, ...], follow: bool, lines: int, 
     async def work() -> None:
         fleet = open_fleet(settings)
         try:
-            await _Logs(fleet, worker, app).show(lines, follow=follow)
+            await _Logs(fleet, JournalReader(journal_path(settings)), worker, app).show(lines, follow=follow)
         finally:
             await fleet.close()
 
@@ -59,8 +62,11 @@ def command(worker: str | None, app: tuple[str, ...], follow: bool, lines: int, 
 class _Logs:
     """Prints the logs of one fleet's workers, or of one worker."""
 
-    def __init__(self, fleet: Fleet, worker_id: str | None, apps: tuple[str, ...]) -> None:
+    def __init__(
+        self, fleet: Fleet, journal: JournalReader, worker_id: str | None, apps: tuple[str, ...]
+    ) -> None:
         self._fleet = fleet
+        self._journal = journal
         self._worker_id = worker_id
         self._apps = apps
         self._positions: dict[str, str] = {}
@@ -69,6 +75,8 @@ class _Logs:
         found = await self._workers()
         names = [self._worker_id] if self._worker_id else [worker.worker_id for worker in found]
         printed = [await self._print(name, after=None, limit=lines) for name in names]
+        if self._worker_id and not any(printed):
+            printed = [self._print_crash(self._worker_id)]
         if not (found or any(printed) or (follow and not self._worker_id)):
             which = f"worker {self._worker_id}" if self._worker_id else "workers"
             raise FleetError(f"no {which} found here: run this on the scaler's machine, with its settings")
@@ -81,6 +89,13 @@ class _Logs:
                     del self._positions[name]
             if self._worker_id and not self._positions:
                 return
+
+    def _print_crash(self, worker_id: str) -> bool:
+        """Print what the monitor's journal kept of a worker whose log is gone; return whether it did."""
+        crashes = self._journal.crashes(worker_id=worker_id)
+        for line in crash_lines(crashes):
+            click.echo(line)
+        return bool(crashes)
 
     async def _workers(self) -> list[FleetWorker]:
         return [

@@ -17,6 +17,7 @@ NAMED_OTHERWISE = {
     "workers": "current and workers_...",
     "recent_service_times": "what a rehearsal draws from; service_time sums them up",
     "totals": "stored_total, in_time_total and dead_total",
+    "platform": "its reason is a text; the guard behind all rules keeps to its ceiling",
     "failure_reasons": "texts for people; failures and failure_share count them",
 }
 

@@ -8,7 +8,8 @@ medians printed; RabbitMQ carries the queues, and the handler does nothing.
 
     PYTHONPATH=tests .venv/bin/python benchmarks/reaction.py [--rounds 5]
 
-Docker and Swarm need an engine (DOCKER_HOST, or root and Debian's dockerd).
+Docker and Swarm need an engine (DOCKER_HOST, or root and Debian's dockerd), Kubernetes a cluster
+(tests/support/kubernetes_cluster.py): its row is of benchmarks/pods.py, without the scaler's round.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import pods
 from support import (  # pyright: ignore[reportMissingImports]
     docker_engine,
+    kubernetes_cluster,
     rabbitmq_node,
 )
 from upswell.broker import open_broker, topology
@@ -229,11 +232,30 @@ async def measure_standby(url: str, rounds: int) -> float:
     return statistics.median(times)
 
 
+def measure_kubernetes(url: str, rounds: int, folder: Path) -> tuple[float, float]:
+    """Return the medians: of a pod of the fleet's, and of one of `kubectl run`."""
+    ours: list[float] = []
+    bare: list[float] = []
+    with kubernetes_cluster.KubernetesCluster() as cluster, cluster.namespace() as namespace:
+        os.environ["KUBECONFIG"] = cluster.kubeconfig
+        settings = pods.settings_for(url, namespace, cluster.worker_image(), folder)
+        pods.ours_once(settings)  # the image is unpacked, the owner is there
+        for _ in range(rounds):
+            ours.append(pods.ours_once(settings))
+            bare.append(pods.bare_once(settings, cluster))
+    return statistics.median(ours), statistics.median(bare)
+
+
+def print_row(fleet: str, ours: float, bare: float) -> None:
+    """Print a fleet's medians."""
+    print(f"{fleet:10} {ours:6.2f} s   bare {bare:6.2f} s   ratio {ours / bare:.2f}", flush=True)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="process,docker,swarm,standby", help="comma-separated")
+    parser.add_argument("--only", default="process,docker,swarm,kubernetes,standby", help="comma-separated")
     given = parser.parse_args()
     rounds: int = given.rounds
     only = set(given.only.split(","))
@@ -256,10 +278,16 @@ def main() -> None:
                 os.environ["DOCKER_HOST"] = engine.host
             fleets, docker = ["process", "docker", "swarm"], engine.docker
         for fleet in [fleet for fleet in fleets if fleet in only]:
-            ours, bare = asyncio.run(measure(fleet, node.url, rounds, docker))
-            print(f"{fleet:8} {ours:6.2f} s   bare {bare:6.2f} s   ratio {ours / bare:.2f}", flush=True)
+            print_row(fleet, *asyncio.run(measure(fleet, node.url, rounds, docker)))
+        if "kubernetes" not in only:
+            pass
+        elif reason := kubernetes_cluster.absent() or kubernetes_cluster.missing():
+            print(f"kubernetes: left out: {reason}")
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            print_row("kubernetes", *measure_kubernetes(node.url, rounds, folder))
         if "standby" in only:
-            print(f"standby  {asyncio.run(measure_standby(node.url, rounds)) * 1000:6.1f} ms", flush=True)
+            print(f"standby    {asyncio.run(measure_standby(node.url, rounds)) * 1000:6.1f} ms", flush=True)
 
 
 def _no_docker(*_: str) -> str:

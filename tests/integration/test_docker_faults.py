@@ -140,10 +140,11 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_contain
 
     # The image is removed: no worker can be replaced until it is back, and decisions say so.
     system.publish(next(parts))
+    failed = len(story.events("scaler.start_failed"))
     own_engine.docker("rmi", "--force", IMAGE)
     own_engine.docker("kill", f"upswell-{min(story.until(3))}")
-    story.until_event("scaler.start_failed")
-    assert "not found on the Docker engine" in story.events("scaler.start_failed")[0]["error"]
+    story.until_event("scaler.start_failed", failed + 1)
+    assert "not found on the Docker engine" in story.events("scaler.start_failed")[-1]["error"]
     wait_until(lambda: "the platform refuses more (image" in explained(system), SECONDS, system.logs)
     own_engine.docker("tag", KEPT, IMAGE)
     system.publish(next(parts))

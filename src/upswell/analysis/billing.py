@@ -17,7 +17,7 @@ from msgspec import Struct
 from upswell.analysis.snapshot import ObservedTotals
 
 if TYPE_CHECKING:
-    from upswell.analysis.snapshot import Snapshot, Workers
+    from upswell.analysis.snapshot import Snapshot
 
 HOUR = 3600.0
 
@@ -60,58 +60,39 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
         return self.worker_seconds / self.in_time if self.in_time else None
 
 
-class _Counts(Struct, frozen=True, gc=False):
-    """Workers by billed state: each worker in one."""
-
-    starting: int
-    standby: int
-    busy: int
-    idle: int
-    draining: int
-
-    @classmethod
-    def of(cls, workers: Workers) -> _Counts:
-        # Draining workers still upload, and `busy` counts them too.
-        busy = min(workers.ready, max(0, workers.busy - workers.draining))
-        return cls(workers.starting, workers.standby, busy, workers.ready - busy, workers.draining)
-
-    @property
-    def total(self) -> int:
-        return self.starting + self.standby + self.busy + self.idle + self.draining
-
-
 class Billing:
     """Adds up one application's snapshots; goes on from an earlier `bill` where there is one."""
 
     def __init__(self, bill: Bill | None = None) -> None:
         self._bill = bill
-        self._counts: _Counts | None = None
+        self._counts: dict[str, int] | None = None
         self._totals = ObservedTotals()
 
     def observe(self, snapshot: Snapshot) -> Bill:
         """Take in a snapshot and return the bill up to it."""
-        before, counts = self._counts, _Counts.of(snapshot.workers)
+        before, counts = self._counts, snapshot.workers.by_state()
         bill = self._bill or Bill(since=snapshot.at, at=snapshot.at)
         at, seconds = max(snapshot.at, bill.at), max(0.0, snapshot.at - bill.at)
         unobserved, half = 0.0, seconds / 2
         if before is None:
             # An earlier monitor's clock may have been ahead: from now on ours counts.
             before, at, unobserved, half = counts, snapshot.at, seconds, 0.0
-        elif "workers" in snapshot.stale and counts.total < before.total:
+        elif "workers" in snapshot.stale and sum(counts.values()) < sum(before.values()):
             counts = before  # silent workers most likely run on
         self._counts = counts
         # What the totals grew by: they begin at 0 with each observation, the bill does not.
         before_totals = self._totals
         totals = self._totals = before_totals if snapshot.totals is None else snapshot.totals
         started = totals.start_seconds - before_totals.start_seconds
+        worked = {state: half * (before[state] + count) for state, count in counts.items()}
         self._bill = Bill(
             since=bill.since,
             at=at,
-            starting=bill.starting + half * (before.starting + counts.starting) + started,
-            standby=bill.standby + half * (before.standby + counts.standby),
-            busy=bill.busy + half * (before.busy + counts.busy),
-            idle=bill.idle + half * (before.idle + counts.idle),
-            draining=bill.draining + half * (before.draining + counts.draining),
+            starting=bill.starting + worked["starting"] + started,
+            standby=bill.standby + worked["standby"],
+            busy=bill.busy + worked["busy"],
+            idle=bill.idle + worked["idle"],
+            draining=bill.draining + worked["draining"],
             unobserved=bill.unobserved + unobserved,
             stored=bill.stored + totals.stored - before_totals.stored,
             in_time=bill.in_time + totals.in_time - before_totals.in_time,

@@ -46,7 +46,6 @@ IMAGE_LABEL = "upswell.image"
 _ENDED = ("exited", "dead", "removing")
 _EXIT_CODE = re.compile(r"\AExited \((-?\d+)\)")
 _NOT_THERE, _CONFLICT = 404, 409
-_WATCH_AGAIN_SECONDS = 1.0
 _IMAGE_USER = (10001, 10001)
 
 
@@ -93,18 +92,7 @@ class DockerFleet:
             "label": [f"{INSTALLATION}={self._installation}"],
             "event": ["create", "start", "die", "destroy"],
         }
-        while True:
-            try:
-                async with self._engine.events(filters) as next_event:
-                    with self._known.watched():
-                        on_change()  # what happened before is in the next list
-                        while (event := await next_event()) is not None:
-                            self._note(event)
-                            on_change()
-            except FleetError:
-                pass  # `list` says why
-            on_change()
-            await asyncio.sleep(_WATCH_AGAIN_SECONDS)
+        await self._known.follow(lambda: self._engine.events(filters), self._note, on_change)
 
     async def drain(self, worker_id: str) -> None:
         """Send SIGTERM."""

@@ -9,15 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from upswell.errors import FleetError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from upswell.fleets.protocol import FleetWorker
 
+Event = dict[str, Any]
+
 RELIST_SECONDS = 60.0
 """Between two full lists while events are watched: a stream that has died silently misleads no longer."""
+
+LIST_SHARE = 0.01
+"""Full lists take no more of the processor than that: with many workers they come less often."""
+
+WATCH_AGAIN_SECONDS = 1.0
 
 
 class KnownWorkers:
@@ -27,6 +37,7 @@ class KnownWorkers:
         look: asks the platform for all of them.
         relist_seconds: how long a full list is believed while events are watched.
         clock: monotonic seconds.
+        processor: seconds of processor that this thread has used.
     """
 
     def __init__(
@@ -35,10 +46,13 @@ class KnownWorkers:
         *,
         relist_seconds: float = RELIST_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        processor: Callable[[], float] = time.thread_time,
     ) -> None:
         self._look = look
-        self._relist_seconds = relist_seconds
+        self.relist_seconds = relist_seconds
+        self._least = relist_seconds
         self._clock = clock
+        self._processor = processor
         self._workers: dict[str, FleetWorker] = {}
         self._starting: set[str] = set()
         self._touched: set[str] = set()
@@ -54,6 +68,43 @@ class KnownWorkers:
             yield
         finally:
             self._watched = False
+
+    async def follow(
+        self,
+        events: Callable[[], AbstractAsyncContextManager[Callable[[], Awaitable[Event | None]]]],
+        note: Callable[[Event], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """Take in a platform's events, calling back after each; where they end, begin anew.
+
+        So may something have changed when the time of a full list has passed without one.
+
+        Args:
+            events: opens a stream of them, of which None is the end.
+            note: takes one in.
+            on_change: called whenever workers may have changed.
+        """
+        while True:
+            try:
+                async with events() as next_event:
+                    with self.watched():
+                        on_change()  # what happened before is in the next list
+                        while (event := await self._within_a_list(next_event)) is not None:
+                            if event:
+                                note(event)
+                            on_change()
+            except FleetError:
+                pass  # the next list says why
+            on_change()
+            await asyncio.sleep(WATCH_AGAIN_SECONDS)
+
+    async def _within_a_list(self, next_event: Callable[[], Awaitable[Event | None]]) -> Event | None:
+        """Return the next event, None when the stream has ended, an empty one when a list is due."""
+        try:
+            async with asyncio.timeout(self.relist_seconds):
+                return await next_event()
+        except TimeoutError:
+            return {}
 
     @contextlib.contextmanager
     def starting(self, worker: FleetWorker) -> Generator[None]:
@@ -95,7 +146,7 @@ class KnownWorkers:
         async with self._lock:
             if not self._fresh():
                 self._touched.clear()
-                asked_at = self._clock()
+                asked_at, used = self._clock(), self._processor()
                 found = {worker.worker_id: worker for worker in await self._look()}
                 # What happened while the list was on its way is newer than the list.
                 for worker_id in self._touched | self._starting:
@@ -103,9 +154,11 @@ class KnownWorkers:
                     if worker_id in self._workers:
                         found[worker_id] = self._workers[worker_id]
                 self._workers, self._listed_at = found, asked_at
+                cost = (self._processor() - used) / LIST_SHARE
+                self.relist_seconds = max(self._least, min(RELIST_SECONDS, cost))
             return list(self._workers.values())
 
     def _fresh(self) -> bool:
         if not self._watched or self._listed_at is None:
             return False
-        return self._clock() - self._listed_at < self._relist_seconds
+        return self._clock() - self._listed_at < self.relist_seconds

@@ -12,7 +12,6 @@ tasks is asked for every few seconds while there are workers.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from typing import TYPE_CHECKING, Any
@@ -34,20 +33,20 @@ from upswell.fleets.worker_labels import INSTALLATION, WORKER, labels, platform_
 from upswell.safe import masked_url
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
     from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
     from upswell.settings import Settings
 
 RELIST_SECONDS = 2.0
-"""Between two lists of tasks; a worker's own last status has the scaler look at once."""
+"""Between two lists of tasks at least: what becomes of one on another node is no event. With many workers
+they come less often, so that they take no more than a hundredth of a core (known_workers.py)."""
 
 NODES_SECONDS = 30.0
 SERVICES_SECONDS = 30.0
 """Between two lists of nodes or services, whose changes are events."""
 
 _NOT_THERE, _CONFLICT, _NO_MANAGER = 404, 409, 503
-_WATCH_AGAIN_SECONDS = 1.0
 
 
 class SwarmFleet:
@@ -94,28 +93,16 @@ class SwarmFleet:
         So something may have changed after every list's time, too.
         """
         filters = {"type": ["service", "node", "container"], "event": ["create", "remove", "update", "die"]}
-        while True:
-            try:
-                async with self._engine.events(filters) as next_event:
-                    with self._known.watched():
-                        on_change()  # what happened before is in the next list
-                        while (event := await _next(next_event)) is not None:
-                            self._note(event)
-                            on_change()
-            except FleetError:
-                pass  # `list` says why
-            on_change()
-            await asyncio.sleep(_WATCH_AGAIN_SECONDS)
+        await self._known.follow(lambda: self._engine.events(filters), self._note, on_change)
 
     def _note(self, event: dict[str, Any]) -> None:
         """Take in what an event is about; what it says is asked."""
-        about = event.get("Type")
+        about = event["Type"]
         if about == "node":
             self._nodes_at = None
         if about in ("node", "service"):
             self._services.doubt()
-        if about is not None:
-            self._known.doubt()
+        self._known.doubt()
 
     async def drain(self, worker_id: str) -> None:
         """Send SIGTERM: on this node at once; on another by removing the service, with its long grace."""
@@ -313,15 +300,6 @@ async def check_swarm(settings: Settings) -> str:
         return await fleet.check()
     finally:
         await fleet.close()
-
-
-async def _next(next_event: Callable[[], Awaitable[dict[str, Any] | None]]) -> dict[str, Any] | None:
-    """Return the next event, None when the stream has ended, or an empty one after the time of a list."""
-    try:
-        async with asyncio.timeout(RELIST_SECONDS):
-            return await next_event()
-    except TimeoutError:
-        return {}
 
 
 def _container(task: dict[str, Any] | None) -> str:

@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
 
 from upswell.errors import FleetError
-from upswell.fleets.known_workers import KnownWorkers
+from upswell.fleets import known_workers
+from upswell.fleets.known_workers import Event, KnownWorkers
 from upswell.fleets.protocol import FleetWorker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 
 def worker(worker_id: str) -> FleetWorker:
@@ -20,14 +26,18 @@ def worker(worker_id: str) -> FleetWorker:
 class Stage:
     """A platform's answer, counted, and a clock."""
 
-    def __init__(self, *listed: str) -> None:
+    def __init__(self, *listed: str, relist_seconds: float = 60.0) -> None:
         self.now = 0.0
         self.asked = 0
         self.listed = [worker(name) for name in listed]
-        self.known = KnownWorkers(self.look, relist_seconds=60.0, clock=lambda: self.now)
+        self.used = self.cost = 0.0
+        self.known = KnownWorkers(
+            self.look, relist_seconds=relist_seconds, clock=lambda: self.now, processor=lambda: self.used
+        )
 
     async def look(self) -> list[FleetWorker]:
         self.asked += 1
+        self.used += self.cost
         return self.listed
 
     def names(self) -> list[str]:
@@ -46,6 +56,57 @@ def test_while_events_are_watched_the_platform_is_asked_once_a_minute() -> None:
     stage.names()
     stage.names()
     assert stage.asked == 4  # nobody watches any more
+
+
+def test_lists_that_cost_much_come_less_often_and_at_least_once_a_minute() -> None:
+    stage = Stage("w1", relist_seconds=2.0)
+    with stage.known.watched():
+        for cost, seconds in ((0.0, 2.0), (0.05, 5.0), (9.0, 60.0), (0.0, 2.0)):
+            stage.cost = cost
+            stage.known.doubt()
+            stage.names()
+            assert stage.known.relist_seconds == pytest.approx(seconds)
+        asked = stage.asked
+        stage.now += 1.9
+        stage.names()
+        assert stage.asked == asked
+        stage.now += 0.2
+        stage.names()
+        assert stage.asked == asked + 1
+
+
+def test_events_are_noted_a_quiet_time_is_told_and_a_stream_that_ends_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage("w1", relist_seconds=0.01)
+    opened: list[int] = []
+    noted: list[Event] = []
+    calls: list[int] = []
+    monkeypatch.setattr(known_workers, "WATCH_AGAIN_SECONDS", 0.0)
+
+    @contextlib.asynccontextmanager
+    async def events() -> AsyncGenerator[Callable[[], Awaitable[Event | None]]]:
+        opened.append(len(calls))
+        if len(opened) == 1:
+            raise FleetError("the engine is away")
+        coming: list[Event | None] = [{"n": 1}, {"n": 2}, None]
+
+        async def next_event() -> Event | None:
+            if len(opened) == 3:
+                await asyncio.get_running_loop().create_future()
+            return coming.pop(0)
+
+        yield next_event
+
+    async def scenario() -> None:
+        following = asyncio.create_task(stage.known.follow(events, noted.append, lambda: calls.append(1)))
+        async with asyncio.timeout(60):
+            while len(opened) < 3 or len(calls) < opened[2] + 3:  # noqa: ASYNC110 - told twice
+                await asyncio.sleep(0.001)
+        following.cancel()
+
+    asyncio.run(scenario())
+    assert noted == [{"n": 1}, {"n": 2}]
 
 
 def test_an_event_is_believed_at_once() -> None:

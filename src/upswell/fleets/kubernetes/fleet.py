@@ -60,8 +60,9 @@ class KubernetesFleet:
             watch_seconds: the longest time between two lists of all pods.
         """
         self._settings = settings
-        self._installation = kubernetes_settings(settings).installation
-        self.api = KubernetesApi(kubernetes_settings(settings))
+        own = kubernetes_settings(settings)
+        self._installation = own.installation
+        self.api = KubernetesApi(own)
         self._belongings = Belongings(self.api, self._installation)
         self._cache = PodCache()
         self._watch_seconds = watch_seconds

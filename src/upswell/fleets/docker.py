@@ -172,6 +172,7 @@ class DockerFleet:
         except FleetError:
             if new:
                 await self._engine.ask(lambda docker: docker.containers.container(name).delete(force=True))
+                await asyncio.to_thread(self._secrets.remove, worker.worker_id)
             raise
 
     async def _create(self, worker: WorkerSpec, image: str, options: dict[str, Any]) -> bool:
@@ -181,12 +182,13 @@ class DockerFleet:
                 lambda docker: docker.containers.create(options, name=platform_name(worker.worker_id))
             )
         except EngineRefusalError as error:
+            if error.status == _CONFLICT:
+                return False
+            await asyncio.to_thread(self._secrets.remove, worker.worker_id)  # nobody reads them
             if error.status == _NOT_THERE and "image" in error.reason.lower():
                 self._images.pop(image, None)
                 raise _image_missing(worker.app_id, image) from error
-            if error.status != _CONFLICT:
-                raise
-            return False
+            raise
         return True
 
     def _user(self, image: WorkerImage, *, shared: bool) -> tuple[int, int]:

@@ -32,6 +32,8 @@ bench: setup servers ## Measure Upswell beside its peers (CASES=folder of traces
 
 faults: setup servers ## Upload 10,000 things on each broker while everything on the way breaks; count what is lost (a quarter of an hour)
 	@UPSWELL_FAULTS=10000 .venv/bin/pytest -q -n 0 tests/acceptance/test_uploads_with_faults.py
+	@UPSWELL_FAULT_UPLOADS=1000 .venv/bin/pytest -q -n 0 tests/integration/test_docker_faults.py \
+		tests/integration/test_kubernetes.py -k nothing_is_lost
 
 chaos: setup servers ## Break everything at random for half an hour on each broker, count from outside what is lost (MINUTES=30)
 	@PYTHONPATH=tests .venv/bin/python -m chaos.run --minutes $(MINUTES)

@@ -1,4 +1,4 @@
-"""`upswell.testing`, as the tests of a package that adds a fleet, a handler and a policy use it."""
+"""`upswell.testing`, as the tests of a package that adds a fleet, a handler, a store and a policy use it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from upswell.fleets.process import ProcessFleet
 from upswell.handlers import Stored
 from upswell.settings import Settings
 from upswell.analysis.decision import Decision
-from upswell.testing import STAND_IN, FleetContract, HandlerContract, PolicyContract
+from upswell.stores.destinations.directory import DirectoryStore
+from upswell.testing import STAND_IN, FleetContract, HandlerContract, PolicyContract, StoreContract
 from upswell.testing.fleets import clean
+from upswell.testing.stores import stored
 
 
 class MyFleet(ProcessFleet):
@@ -36,6 +38,24 @@ class TestMyFleet(FleetContract):
 
         yield open_it
         asyncio.run(clean(open_it()))
+
+
+class MyStore(DirectoryStore):
+    def put(self, key, source, *, checksum=None, **how):
+        return super().put(key, source, checksum={checksum}, **how)
+
+
+class TestMyStore(StoreContract):
+    @pytest.fixture
+    def open_store(self, tmp_path):
+        return lambda **changes: MyStore(tmp_path / "kept", **changes)
+
+    @pytest.fixture
+    def contents(self, tmp_path):
+        return lambda: {{
+            str(path.relative_to(tmp_path / "kept")): stored(path.read_bytes())
+            for path in (tmp_path / "kept").rglob("*") if path.is_file()
+        }}
 
 
 async def handler(request, context):
@@ -70,25 +90,28 @@ class TestMyHandler(HandlerContract):
 """
 
 
-CHOSEN = "drained_worker or twice or permanent or (backlog and bare)"
+CHOSEN = (
+    "(wrong_checksum or drained_worker or asked_for_twice or handled_twice or permanent or backlog)"
+    " and not (large or guarded)"
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("last_lines", "wanted", "failed"),
+    ("last_lines", "wanted", "checksum", "failed"),
     [
-        ("await super().last_lines(worker_id)", "min(depth, 40)", 0),
-        ("'started w1 cannot'", "max(0, 10**6 - depth)", 2),
+        ("await super().last_lines(worker_id)", "min(depth, 40)", "checksum", 0),
+        ("'started w1 cannot'", "max(0, 10**6 - depth)", "None", 3),
     ],
 )
 def test_the_suites_hold_other_packages_to_the_promises(
-    last_lines: str, wanted: str, failed: int, tmp_path: Path
+    last_lines: str, wanted: str, checksum: str, failed: int, tmp_path: Path
 ) -> None:
-    text = TESTS.format(last_lines=last_lines, wanted=wanted, folder=str(tmp_path))
+    text = TESTS.format(last_lines=last_lines, wanted=wanted, checksum=checksum, folder=str(tmp_path))
     (tmp_path / "test_mine.py").write_text(text)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", CHOSEN],
         cwd=tmp_path, check=False, capture_output=True, text=True, timeout=110,
     )  # fmt: skip
     assert done.returncode == int(failed > 0), done.stdout
-    assert (f"{failed} failed, {5 - failed} passed" if failed else "5 passed") in done.stdout
+    assert (f"{failed} failed, {6 - failed} passed" if failed else "6 passed") in done.stdout

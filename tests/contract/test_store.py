@@ -15,7 +15,7 @@ import json
 import random
 import threading
 import time
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,7 +25,6 @@ import pytest
 from conftest import skip_or_fail
 from support import azure_server, gcs_server, rclone, s3_server
 from support.bad_http_server import BadHttpServer, status
-from support.memory_source import MemorySource, checksum
 from support.server_process import free_port
 from support.tcp_proxy import TcpProxy
 from upswell.errors import (
@@ -41,17 +40,18 @@ from upswell.stores.destinations.directory import DirectoryStore
 from upswell.stores.destinations.part_reader import PartReader
 from upswell.stores.protocol import StoredObject
 from upswell.stores.registry import REGISTRY, SourceOpener, open_store
+from upswell.testing import StoreContract, WritersContract
+from upswell.testing.memory_source import MemorySource, checksum
+from upswell.testing.stores import LARGE, PART, SMALL
+from upswell.testing.stores import stored as as_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from upswell.stores.protocol import Store
+    from upswell.testing.stores import Contents, OpenStore
 
-PART = 5 * 1024 * 1024
-SMALL = b"a small object"
 SMALL_ENOUGH = random.Random(3).randbytes(1_000_000)
-LARGE = random.Random(1).randbytes(2 * PART + 12_345)
-OTHER_LARGE = random.Random(2).randbytes(2 * PART + 12_345)
 
 KINDS = ["directory", "s3-seaweedfs", "s3-moto", "s3-rclone", "azure", "gcs"]
 REMOTE_KINDS = KINDS[1:]
@@ -233,48 +233,30 @@ def forbid_writing(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kind, name, refuse)
 
 
-@pytest.mark.parametrize("size", [0, 1, 65_536, PART - 1, PART, PART + 1, 3 * PART])
-def test_an_object_is_stored_whole_with_its_length_and_checksum(place: Place, size: int) -> None:
-    content = random.Random(size).randbytes(size)
-    stored = place.store().put("a/b.bin", MemorySource(content))
-    assert stored == StoredObject(size, checksum(content))
-    assert place.names() == {"a/b.bin": size}
-    assert place.read("a/b.bin") == content
+class _Opened:
+    """The fixtures of the contracts."""
+
+    @pytest.fixture
+    def open_store(self, place: Place) -> OpenStore:
+        return place.store
+
+    @pytest.fixture
+    def contents(self, place: Place) -> Contents:
+        def found() -> dict[str, StoredObject]:
+            if place.behind:
+                assert place.unfinished() == []
+            return {key: as_stored(place.read(key)) for key in place.names()}
+
+        return found
 
 
-@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
-def test_a_source_need_not_tell_its_size(place: Place, content: bytes) -> None:
-    stored = place.store().put("x", MemorySource(content, tells_size=False))
-    assert stored == StoredObject(len(content), checksum(content))
-    assert place.read("x") == content
+class TestStore(_Opened, StoreContract):
+    """Each of the places."""
 
 
-@pytest.mark.parametrize(
-    "key", ["ü/日本 語.txt", "a b+c&d=e", "100%25 & more%", "q?x=1#y", "~(a)'[b]!@$,;", "Ünïcode/é"]
-)
-def test_a_key_is_kept_as_it_is(place: Place, key: str) -> None:
-    store = place.store()
-    store.put(key, MemorySource(SMALL))
-    assert place.names() == {key: len(SMALL)}
-    assert store.digest(key) == StoredObject(len(SMALL), checksum(SMALL))
-
-
-@pytest.mark.parametrize("key", ["", "/a", "../a", "a/../b", "a//b", "a/", "a\x00b", "x" * 1025])
-def test_a_key_that_breaks_the_rules_is_refused(place: Place, key: str) -> None:
-    with pytest.raises(PermanentUploadError, match="an object's key must"):
-        place.store().put(key, MemorySource(SMALL))
-
-
-def test_what_is_there_can_be_asked_for(place: Place) -> None:
-    store = place.store()
-    assert store.head("x") is None
-    assert store.digest("x") is None
-    store.put("x", MemorySource(SMALL))
-    found = store.head("x")
-    assert found is not None
-    assert found.bytes == len(SMALL)
-    assert found.checksum in {None, checksum(SMALL)}
-    assert store.digest("x") == StoredObject(len(SMALL), checksum(SMALL))
+@pytest.mark.parametrize("place", [kind for kind in KINDS if kind != "s3-rclone"], indirect=True)
+class TestWriters(_Opened, WritersContract):
+    """All but rclone's server, see above."""
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["checksum", "no checksum"])
@@ -286,82 +268,6 @@ def test_a_redelivered_upload_writes_nothing(
     first = place.store().put("x", MemorySource(content), checksum=known)
     forbid_writing(monkeypatch)
     assert place.store().put("x", MemorySource(content), checksum=known, again=True) == first
-
-
-@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
-def test_bytes_with_a_wrong_checksum_are_never_seen(place: Place, content: bytes) -> None:
-    with pytest.raises(TemporaryUploadError, match="the request says"):
-        place.store().put("x", MemorySource(content), checksum=checksum(b"other"))
-    assert place.names() == {}
-
-
-@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
-def test_a_source_that_changes_meanwhile_is_not_stored(place: Place, content: bytes) -> None:
-    with pytest.raises(TemporaryUploadError, match="changed during its upload"):
-        place.store().put("x", MemorySource(content, changed=True))
-    assert place.names() == {}
-
-
-@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
-def test_a_source_that_ends_early_is_not_stored(place: Place, content: bytes) -> None:
-    source = MemorySource(content)
-    source.size = len(content) + 1
-    with pytest.raises(TemporaryUploadError, match="bytes when it was opened, read"):
-        place.store().put("x", source)
-    assert place.names() == {}
-
-
-def test_an_upload_can_be_stopped_and_leaves_nothing(place: Place) -> None:
-    moved = 0
-
-    def pace(count: int) -> None:
-        nonlocal moved
-        moved += count
-        if moved > PART + PART // 2:
-            raise TemporaryUploadError("the upload was stopped")
-
-    with pytest.raises(TemporaryUploadError, match="stopped"):
-        place.store().put("x", MemorySource(LARGE), pace=pace)
-    assert place.names() == {}
-    if place.behind:
-        assert place.unfinished() == []
-
-
-@pytest.mark.parametrize("other", [SMALL, LARGE], ids=["small", "large"])
-@pytest.mark.parametrize("content", [b"another small object", OTHER_LARGE], ids=["by small", "by large"])
-def test_other_bytes_under_the_key_are_overwritten_by_default(
-    place: Place, content: bytes, other: bytes
-) -> None:
-    place.store().put("x", MemorySource(other))
-    assert place.store().put("x", MemorySource(content)) == StoredObject(len(content), checksum(content))
-    assert place.read("x") == content
-
-
-@pytest.mark.parametrize("content", [b"A SMALL OBJECT", OTHER_LARGE], ids=["by small", "by large"])
-def test_other_bytes_under_the_key_stay_where_conflicts_are_skipped(place: Place, content: bytes) -> None:
-    place.store().put("x", MemorySource(SMALL))
-    assert place.store(on_conflict="skip").put("x", MemorySource(content)).bytes == len(SMALL)
-    assert place.read("x") == SMALL
-
-
-@pytest.mark.parametrize("other", [SMALL, LARGE], ids=["small", "large"])
-@pytest.mark.parametrize("content", [b"A SMALL OBJECT", OTHER_LARGE], ids=["by small", "by large"])
-def test_other_bytes_under_the_key_fail_an_upload_where_conflicts_fail(
-    place: Place, content: bytes, other: bytes
-) -> None:
-    place.store().put("x", MemorySource(other))
-    with pytest.raises(PermanentUploadError, match="already exists with different content"):
-        place.store(on_conflict="fail").put("x", MemorySource(content))
-    assert place.read("x") == other
-
-
-@pytest.mark.parametrize("on_conflict", ["skip", "fail"])
-@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
-def test_the_same_bytes_are_no_conflict(place: Place, content: bytes, on_conflict: Any) -> None:
-    place.store().put("x", MemorySource(content))
-    stored = place.store(on_conflict=on_conflict).put("x", MemorySource(content))
-    assert stored.bytes == len(content)
-    assert place.read("x") == content
 
 
 class OvertakenSource(MemorySource):
@@ -518,24 +424,6 @@ def test_a_large_upload_that_must_replace_nothing_tells_a_store_that_is_down_and
         told = f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
         assert "a-wrong-secret" not in told
         put_new_parts.__globals__["_client"].cache_clear()
-
-
-@pytest.mark.parametrize("place", [kind for kind in KINDS if kind != "s3-rclone"], indirect=True)
-def test_many_writers_of_one_key_leave_one_whole_object(place: Place) -> None:
-    store = place.store()
-    contents = [bytes([number]) * 100_000 for number in range(8)]
-
-    def write(content: bytes) -> None:
-        with suppress(TemporaryUploadError):  # finding another's object instead, it would be tried again
-            store.put("x", MemorySource(content))
-
-    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert place.names() == {"x": 100_000}
-    assert place.read("x") in contents
 
 
 @remotely

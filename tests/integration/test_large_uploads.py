@@ -15,10 +15,10 @@ import pytest
 
 from conftest import skip_or_fail
 from support import rclone, s3_server
-from support.memory_source import checksum
 from upswell.settings import Settings
 from upswell.stores.registry import open_store
 from upswell.stores.sources.files import open_file
+from upswell.testing.memory_source import checksum
 
 MIB = 1024 * 1024
 SINK = Path(__file__).parents[1] / "support/s3_sink.py"

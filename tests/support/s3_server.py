@@ -117,7 +117,11 @@ def client(endpoint: str) -> Any:
 
 def unfinished(endpoint: str) -> list[str]:
     """Return the keys of multipart uploads that are neither completed nor aborted."""
-    answer = client(endpoint).list_multipart_uploads(Bucket=BUCKET)
+    asking = client(endpoint)
+    try:
+        answer = asking.list_multipart_uploads(Bucket=BUCKET)
+    except asking.exceptions.NoSuchUpload:  # rclone's answer where there was never any
+        return []
     return [upload["Key"] for upload in answer.get("Uploads", [])]
 
 

@@ -1,4 +1,4 @@
-"""The contract suites, for the tests of packages that add a policy, a fleet or a handler.
+"""The contract suites, for the tests of packages that add a policy, a fleet, a handler or a store.
 
     import pytest
     from upswell.testing import STAND_IN, FleetContract, PolicyContract
@@ -19,11 +19,22 @@ which are imported nowhere else.
 import pytest
 
 pytest.register_assert_rewrite(
-    "upswell.testing.fleets", "upswell.testing.handlers", "upswell.testing.policies"
+    "upswell.testing.fleets",
+    "upswell.testing.handlers",
+    "upswell.testing.policies",
+    "upswell.testing.stores",
 )
 
 from upswell.testing.fleets import STAND_IN, FleetContract  # noqa: E402 - after their asserts were registered
 from upswell.testing.handlers import HandlerContract  # noqa: E402 - as above
 from upswell.testing.policies import PolicyContract  # noqa: E402 - as above
+from upswell.testing.stores import StoreContract, WritersContract  # noqa: E402 - as above
 
-__all__ = ["STAND_IN", "FleetContract", "HandlerContract", "PolicyContract"]
+__all__ = [
+    "STAND_IN",
+    "FleetContract",
+    "HandlerContract",
+    "PolicyContract",
+    "StoreContract",
+    "WritersContract",
+]

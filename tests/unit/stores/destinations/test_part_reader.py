@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.memory_source import MemorySource, checksum
 from upswell.errors import TemporaryUploadError
 from upswell.stores.destinations.part_reader import MAX_PARTS, MIN_PART_BYTES, PartReader, part_size
 from upswell.stores.protocol import unpaced
+from upswell.testing.memory_source import MemorySource, checksum
 
 
 def parts(source: MemorySource, part_bytes: int = 10, chunk_bytes: int = 4) -> PartReader:

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from support.memory_source import MemorySource
 from upswell.errors import TemporaryUploadError
 from upswell.stores.destinations.directory import DirectoryStore
 from upswell.stores.sources.expected_size import held_to
+from upswell.testing.memory_source import MemorySource
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -51,6 +51,10 @@ def served_port(system: System, log: str) -> int:
     return int(found()[0])
 
 
+def worker_logs(system: System) -> list[Path]:
+    return list((system.folder / "state").glob("**/photos-*.log"))
+
+
 def value(server: Prometheus, query: str) -> float:
     found = server.query(query)
     return float(found[0]["value"][1]) if found else -1.0
@@ -70,7 +74,8 @@ def test_prometheus_sees_what_the_system_does_and_each_query_of_the_dashboard_an
         requests = system.make_requests(UPLOADS, size=20_000)
         command = system.start("up", "--metrics", "127.0.0.1:0", "--set", "worker_metrics=127.0.0.1:0")
         port = served_port(system, "up.log")
-        (worker_log,) = list((system.folder / "state").glob("**/photos-*.log"))
+        wait_until(lambda: bool(worker_logs(system)), 120, system.logs)
+        (worker_log,) = worker_logs(system)
         jobs = {"upswell": port, "worker": served_port(system, str(worker_log.relative_to(system.folder)))}
         with scraping(tmp_path / "prometheus", jobs, [RULES]) as server:
             wait_until(lambda: len(server.query("up == 1")) == 2, 60, lambda: str(server.query("up")))

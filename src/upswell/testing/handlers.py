@@ -79,9 +79,12 @@ class HandlerContract:
     def test_uploads_run_side_by_side_and_the_loop_goes_on_meanwhile(
         self, handler: Handler, settings: Settings
     ) -> None:
-        """A handler that blocks the loop stops heartbeats, and the broker takes its uploads away."""
+        """A handler that blocks the loop stops heartbeats, and the broker takes its uploads away.
 
-        async def scenario() -> None:
+        A busy machine may delay them: it is seen once within a minute. One after the other never makes it.
+        """
+
+        async def all_four() -> tuple[float, int]:
             ticks = 0
 
             async def tick() -> None:
@@ -94,9 +97,17 @@ class HandlerContract:
             loop = asyncio.get_running_loop()
             started = loop.time()
             await asyncio.gather(*(handler(request(settings, number)) for number in range(4)))
-            assert loop.time() - started < 3 * SECONDS  # one after the other: 4
-            assert ticks >= 2 or loop.time() - started < SECONDS
+            took = loop.time() - started
             ticking.cancel()
+            return took, ticks
+
+        async def scenario() -> None:
+            deadline = asyncio.get_running_loop().time() + 60
+            while True:
+                took, ticks = await all_four()
+                if took < 3 * SECONDS and (ticks >= 2 or took < SECONDS):
+                    return
+                assert asyncio.get_running_loop().time() < deadline, (took, ticks)
 
         run(scenario())
 

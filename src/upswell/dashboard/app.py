@@ -7,6 +7,7 @@ to where the page lies, so a proxy may put it anywhere.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import re
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from upswell.dashboard.actions import Actions
@@ -31,7 +32,7 @@ from upswell.policies.registry import REGISTRY
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
 
@@ -52,6 +53,24 @@ LONGEST_PERIOD = 400 * 86_400.0
 MOST_MINUTES = 10
 LIST_TICK_SECONDS = 2.0
 _POLICY = re.compile(r"[a-z_]{1,40}(:[0-9.]{1,12})?\Z")
+
+
+class PageFile:
+    """A file of the page, in memory: on a busy machine each step through a thread delays the first paint."""
+
+    def __init__(self, path: Path) -> None:
+        self._body = path.read_bytes()
+        self._type = TYPES[path.suffix]
+        self._headers = {
+            "cache-control": "no-cache",
+            "etag": f'"{hashlib.sha256(self._body).hexdigest()[:32]}"',
+        }
+
+    def answer(self, request: Request) -> Response:
+        """Return the file, or that the browser has it already."""
+        if request.headers.get("if-none-match") == self._headers["etag"]:
+            return Response(status_code=304, headers=self._headers)
+        return Response(self._body, media_type=self._type, headers=self._headers)
 
 
 class Routes:
@@ -75,8 +94,8 @@ class Routes:
         self.hub = Hub()
         self.list_hub = Hub(LIST_TICK_SECONDS)
         self.what_ifs = WhatIfs()
-        self._vendor = vendor_files()
-        self._files = {path.name: path for path in PAGE.iterdir() if path.suffix in TYPES}
+        self._vendor = {name: PageFile(path) for name, path in vendor_files().items()}
+        self._files = {path.name: PageFile(path) for path in PAGE.iterdir() if path.suffix in TYPES}
 
     def starlette(self) -> Starlette:
         """Return the application."""
@@ -105,14 +124,13 @@ class Routes:
         return Starlette(routes=routes)
 
     async def _index(self, request: Request) -> Response:
-        del request
-        return _page_file(self._files["index.html"])
+        return self._files["index.html"].answer(request)
 
     async def _file(self, request: Request) -> Response:
-        return _page_file(self._files.get(request.path_params["name"]))
+        return _page_file(self._files, request)
 
     async def _vendored(self, request: Request) -> Response:
-        return _page_file(self._vendor.get(request.path_params["name"]))
+        return _page_file(self._vendor, request)
 
     async def _session(self, request: Request) -> Any:
         return {"may_write": self._access.may_write(request.headers), "policies": REGISTRY.names()}
@@ -220,10 +238,9 @@ def _json(content: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-def _page_file(path: Path | None) -> Response:
-    if path is None or path.suffix not in TYPES:
-        return _json({"error": "there is no such file"}, 404)
-    return FileResponse(path, media_type=TYPES[path.suffix], headers={"cache-control": "no-cache"})
+def _page_file(files: Mapping[str, PageFile], request: Request) -> Response:
+    found = files.get(request.path_params["name"])
+    return _json({"error": "there is no such file"}, 404) if found is None else found.answer(request)
 
 
 def _app(request: Request) -> str:

@@ -1,10 +1,12 @@
 """Further cases from the real traces: twelve kept apart while the choice is tuned, and others to tune it on.
 
-    python benchmarks/further_cases.py TRACES FOLDER [--group apart|practice] [--cases NAME,NAME]
+    python benchmarks/further_cases.py TRACES FOLDER [--group apart|practice|more] [--cases NAME,NAME]
+        [--no-oracle]
 
 In: the folder of traces that docs/benchmarks.md describes. Out: FOLDER/NAME.csv.gz (`arrival_s,service_s`)
 and FOLDER/cases.json with each case's objective, share, start-up delay, slots and the cost of our own oracle
-over the work (minutes): what `benchmarks/autoscalers.py FOLDER` reads. The same name makes the same case.
+over the work (minutes; with --no-oracle the work itself, which a regret's ratio does not depend on): what
+`benchmarks/autoscalers.py FOLDER` reads. The same name makes the same case.
 Those kept apart take other days than the seven cases of docs/benchmarks.md and than those for practice.
 """
 
@@ -128,7 +130,27 @@ PRACTICE = (
 )
 """To tune on."""
 
-GROUPS = {"apart": APART, "practice": PRACTICE}
+MORE = (
+    _case("t-cup-d23", _CUP, _days(23, 24), "lognormal(4, 1)", (20, 0.99), 10, 1, 0.006),
+    _case("t-cup-d44", _CUP, _days(44, 45), "exponential(8)", (90, 0.99), 40, 1, 0.0008),
+    _case("t-cup-d62", _CUP, _days(62, 62), "bimodal(10, 120, 0.1)", (300, 0.995), 120, 8, 0.006),
+    _case("t-cup-d80", _CUP, _days(80, 81), "lognormal(6, 2)", (45, 0.95), 20, 2, 0.003),
+    _case("t-stream-h5", _STREAM, (5 * _HOUR, 2 * _HOUR), "exponential(2)", (10, 0.999), 2, 4, 0.08),
+    _case("t-stream-h17", _STREAM, (17 * _HOUR, 2 * _HOUR), "lognormal(3, 1)", (15, 0.9), 10, 1, 0.1),
+    _case("t-elb-d3", _ELB, _days(3, 3), "exponential(15)", (90, 0.99), 30),
+    _case("t-elb-d7", _ELB, _days(7, 7), "lognormal(40, 1)", (600, 0.95), 100, 16),
+    _case("t-elb-d12", _ELB, _days(12, 13), "bimodal(5, 40, 0.3)", (60, 0.99), 60, 1),
+    _case("t-tweets-d24", _TWEETS, _days(24, 26), "exponential(8)", (30, 0.99), 20, 1, 0.3),
+    _case("t-tweets-d34", _TWEETS, _days(34, 36), "lognormal(20, 1)", (240, 0.999), 60, 4, 0.3),
+    _case("t-tweets-d50", _TWEETS, _days(50, 52), "lognormal(10, 1)", (60, 0.98), 60, 1, 0.25),
+    _case("t-taxi-d100", _TAXI, _days(100, 106), "exponential(4)", (10, 0.999), 20, 4, 0.008, 12),
+    _case("t-taxi-d150", _TAXI, _days(150, 154), "lognormal(12, 1)", (60, 0.99), 10, 1, 0.004, 20),
+    _case("t-wiki-d20", _WIKI, _days(20, 25), "bimodal(2, 20, 0.1)", (30, 0.999), 15, 8, 0.0003, 20),
+    _case("t-wiki-d45", _WIKI, _days(45, 50), "exponential(6)", (20, 0.98), 30, 1, 0.00012, 10),
+)
+"""To tune on as well, of other days: what the family was cut to. No prior was learned from them."""
+
+GROUPS = {"apart": APART, "practice": PRACTICE, "more": MORE}
 
 
 def draw(case: FurtherCase, traces: Path) -> tuple[Floats, Floats]:
@@ -162,8 +184,18 @@ def _services(text: str, rng: np.random.Generator, count: int) -> Floats:
     return mean * rng.lognormal(-0.005, 0.1, count)
 
 
-def facts(case: FurtherCase, arrivals: Floats, services: Floats) -> dict[str, Any]:
-    """Return a case's entry in cases.json, with what the oracle costs."""
+def facts(case: FurtherCase, arrivals: Floats, services: Floats, *, asked: bool = True) -> dict[str, Any]:
+    """Return a case's entry in cases.json, with what the oracle costs if it is asked, else the work."""
+    entry = {
+        "slo_s": case.slo,
+        "share": case.share,
+        "start_delay_s": case.start_delay,
+        "slots": case.slots,
+        "jobs": len(arrivals),
+        "work_s": round(float(services.sum()), 1),
+    }
+    if not asked:
+        return {**entry, "oracle_cost_over_work": 1.0}
     found = oracle(
         arrivals,
         services,
@@ -173,12 +205,7 @@ def facts(case: FurtherCase, arrivals: Floats, services: Floats) -> dict[str, An
         step=max(case.slo / 16, float(arrivals[-1]) / 20_000),
     )
     return {
-        "slo_s": case.slo,
-        "share": case.share,
-        "start_delay_s": case.start_delay,
-        "slots": case.slots,
-        "jobs": len(arrivals),
-        "work_s": round(float(services.sum()), 1),
+        **entry,
         "oracle_cost_over_work": round(found.cost_over_work, 4),
         "oracle_attainment": round(found.attainment, 5),
     }
@@ -190,6 +217,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--group", choices=GROUPS, default="apart")
     parser.add_argument("--cases")
+    parser.add_argument("--no-oracle", action="store_true")
     arguments = parser.parse_args()
     wanted = arguments.cases.split(",") if arguments.cases else None
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -202,11 +230,14 @@ def main() -> None:
         with gzip.open(arguments.folder / f"{case.name}.csv.gz", "wt") as file:
             file.write("arrival_s,service_s\n")
             file.writelines(f"{a:.3f},{s:.4f}\n" for a, s in zip(arrivals, services, strict=True))
-        entries[case.name] = entry = facts(case, arrivals, services)
+        entries[case.name] = entry = facts(case, arrivals, services, asked=not arguments.no_oracle)
         index.write_text(json.dumps(entries, indent=1))
+        found = (
+            f", {entry['oracle_attainment']:.5f} in time" if "oracle_attainment" in entry else " (not asked)"
+        )
         print(
             f"{case.name:16s} {entry['jobs']:7,d} uploads, {entry['work_s']:10,.0f} s of work, "
-            f"oracle {entry['oracle_cost_over_work']:.4f} of it, {entry['oracle_attainment']:.5f} in time",
+            f"oracle {entry['oracle_cost_over_work']:.4f} of it{found}",
             flush=True,
         )
 

@@ -196,7 +196,7 @@ def test_a_fleet_that_starts_at_once_follows_bursts_calmly() -> None:
     def outcome(**options: Any) -> SimulatedOutcome:
         return simulate(arrivals, services, RehearsedPolicy(1.0, max_workers=50, **options), world)
 
-    cautious, calm = outcome(caution=NEVER), outcome(start_cost=3.0)
+    cautious, calm = outcome(caution=NEVER), outcome(start_cost=6.0)
     assert calm.attainment >= 0.95
     assert calm.cost < 0.9 * cautious.cost
     assert calm.starts < 0.6 * cautious.starts

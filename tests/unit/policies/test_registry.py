@@ -59,6 +59,8 @@ def test_slo_makes_small_changes_unless_a_tolerance_is_asked_for() -> None:
             current=100,
             messages_ready=0,
             messages_unacknowledged=4,
+            slots_per_worker=1,
+            slots=100,
             workers=Workers(desired=100, ready=100, busy=95),
         )
         policy = policy_for(Settings(max_workers=500, **own))

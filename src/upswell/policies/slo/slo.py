@@ -51,6 +51,7 @@ LAST_ONE = "the last worker stays for {keep:s}: a cold start would be late"
 UNHEARD = "new workers may run {unheard:upload} more than is known yet"
 STANDBY = "{standby:worker} on standby besides, for bursts within a start-up"
 BUSY = "{busy:worker is|workers are} busy"
+FILLED = "{running:upload} running fill {filled:worker}"
 
 LOAD_DELAYS = 4
 """The offered load is averaged over this many start-up delays: no fleet could follow anything faster."""
@@ -160,12 +161,12 @@ class SloPolicy:
         self._seen.append((in_flight, waiting, present, load))
         wanted = -(-slots // per_worker)
         most, last = self._recent.update(wanted), self._last.update(min(1, wanted))
-        busy = workers.busy - workers.draining
+        busy = _filled(snapshot, in_flight)
         unheard = 0
         if wanted < current and snapshot.unheard_in_flight:
             at_most = in_flight + snapshot.unheard_in_flight
             unheard = -(-rule.need(at_most, waiting, present, load, self._within)[0] // per_worker)
-        # More at once; fewer only to what was needed lately, never a busy one: see `staffing.target`.
+        # More at once; fewer only to what was needed lately, and to what is busy: see `staffing.target`.
         number = wanted if wanted > current else min(current, max(wanted, most, last, busy, unheard))
         why, inputs = _because(why, rule, signals, waiting, in_flight, present, self._within)
         if inputs:
@@ -173,7 +174,7 @@ class SloPolicy:
         steps = (Step(WHO, current, wanted, why, inputs),)
         if number != wanted:
             if number <= busy:
-                why, inputs = BUSY, {"busy": busy}
+                why, inputs = _because_busy(snapshot, in_flight, busy)
             elif number <= unheard:
                 why, inputs = UNHEARD, {"unheard": snapshot.unheard_in_flight}
             elif number <= most:
@@ -251,6 +252,23 @@ def from_settings(settings: Settings) -> SloPolicy:
     return SloPolicy(
         settings.decision_interval, family_with(settings.standby_workers), start_cost=settings.start_cost
     )
+
+
+def _filled(snapshot: Snapshot, in_flight: int) -> int:
+    """Return how many workers are kept for what runs.
+
+    A broker spreads uploads over all workers, so each of several slots has one in hand nearly always: as many
+    are kept as they fill. Who drains finishes its uploads first.
+    """
+    busy = snapshot.workers.busy - snapshot.workers.draining
+    running = in_flight + snapshot.unheard_in_flight
+    return min(busy, -(-running // snapshot.slots_per_worker)) if snapshot.slots_per_worker > 1 else busy
+
+
+def _because_busy(snapshot: Snapshot, in_flight: int, busy: int) -> tuple[str, dict[str, float]]:
+    if snapshot.slots_per_worker == 1:
+        return BUSY, {"busy": busy}
+    return FILLED, {"running": in_flight + snapshot.unheard_in_flight, "filled": busy}
 
 
 def _because(  # noqa: PLR0917 - positional for speed: once a decision

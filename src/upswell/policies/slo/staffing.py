@@ -74,8 +74,11 @@ class StaffingSetting(Struct, frozen=True):
 PATIENCES = (0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.75)
 """Steps of the square root of two: the optimum is flat, a closer grid gains less than it costs."""
 BETAS = (None, 0.0, 0.5)
-KEEPS = (0.5, 1.0, 3.0)
+KEEPS = (0.25, 0.5, 1.0, 3.0)
 """Around 1, where a start-up costs as much as an idle worker (ski rental: at most twice the clairvoyant)."""
+FORESIGHT_BETAS = (None, 0.0)
+FORESIGHT_KEEPS = (0.25, 0.5, 1.0)
+"""With foresight neither a higher floor nor a longer keep was best on any of 31 cases."""
 LONG_PATIENCES = (0.1, 0.4)
 LONG_BETAS = (0.0, 1.5)
 LONG_KEEPS = (10.0, 30.0)
@@ -84,10 +87,10 @@ started then, so slots are kept over the pauses between bursts."""
 
 FAMILY: tuple[StaffingSetting, ...] = tuple(
     StaffingSetting(patience, foresight, beta, keep)
-    for foresight in (True, False)
+    for foresight, betas, keeps in ((True, FORESIGHT_BETAS, FORESIGHT_KEEPS), (False, BETAS, KEEPS))
     for patience in PATIENCES
-    for beta in BETAS
-    for keep in KEEPS
+    for beta in betas
+    for keep in keeps
 ) + tuple(
     StaffingSetting(patience, foresight, beta, keep)
     for foresight in (True, False)

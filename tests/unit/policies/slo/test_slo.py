@@ -193,3 +193,25 @@ def test_slots_are_counted_before_workers() -> None:
     assert one.inputs["slots"] >= 12
     assert four.inputs["slots"] == one.inputs["slots"]
     assert four.desired_workers == -(-one.desired_workers // 4)
+
+
+def test_workers_of_several_slots_leave_where_fewer_hold_all_that_runs() -> None:
+    """A broker spreads uploads over all workers: eight have one each that two of four slots could hold."""
+    policy = following(THRIFTY)
+    spread = ordinary(
+        messages_ready=0,
+        messages_unacknowledged=8,
+        slots_per_worker=4,
+        slots=32,
+        workers=Workers(desired=8, ready=8, busy=8),
+    )
+    for number in range(200):
+        decision = policy.decide(replace(spread, at=1000.0 + 2 * number))
+    assert decision.desired_workers == 2
+    assert "8 uploads running fill 2 workers" in decision.reason
+    single = replace(spread, slots_per_worker=1, slots=8)
+    policy = following(THRIFTY)
+    for number in range(200):
+        decision = policy.decide(replace(single, at=1000.0 + 2 * number))
+    assert decision.desired_workers == 8
+    assert "8 workers are busy" in decision.reason

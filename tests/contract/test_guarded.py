@@ -14,6 +14,7 @@ from support.backlog import Backlog, wanted_under_constant_load
 from upswell.analysis.snapshot import Workers
 from upswell.policies.registry import guarded
 from upswell.settings import Settings
+from upswell.testing.policies import with_room
 from upswell.testing.snapshots import later, snapshots
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def stack(name: str) -> ScalingPolicy:
 
 @pytest.mark.parametrize("name", STACKS)
 @few
-@given(seen=st.lists(snapshots(), min_size=1, max_size=6))
+@given(seen=st.lists(with_room, min_size=1, max_size=6))
 def test_the_bounds_are_kept_whatever_is_seen(name: str, seen: list[Snapshot]) -> None:
     policy = stack(name)
     for snapshot in later(seen):

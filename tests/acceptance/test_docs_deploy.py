@@ -1,14 +1,21 @@
-"""The pages on deploying to Docker and Swarm: their settings are loaded, and their engines asked."""
+"""The pages on deploying to Docker and Swarm: their settings are used, from doctor to the last drain.
+
+What a page takes for granted is put under it: an image of the name it builds, a bucket of the name it stores
+in, RabbitMQ. The tests' containers use the host's network, and the Swarm is one node, its own manager.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support import s3_server
+from support.system import System, wait_until
 from upswell.fleets.registry import check_fleet
 from upswell.settings import load_settings
 
@@ -36,6 +43,54 @@ def test_the_settings_of_a_page_are_taken_and_its_fleet_answers(
     settings, _ = load_settings(str(file), flags)
     assert settings.fleet == fleet
     assert f"{fleet} answers, 0 workers, {expected}" in asyncio.run(check_fleet(settings))
+
+
+@pytest.mark.slow
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize("fleet", ["docker", "swarm"])
+def test_uploads_run_as_the_page_says(
+    fleet: str, engine: DockerEngine, endpoint: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue("swarm_host")
+    (text,) = FENCES.findall((ROOT / f"docs/deploy/{fleet}.md").read_text("utf-8"))
+    engine.docker("tag", engine.worker_image("upswell-worker:test"), "upswell-worker:1")
+    app_id = f"photos{uuid.uuid4().hex[:8]}"
+    store = s3_server.client(endpoint)
+    store.create_bucket(Bucket="uploads")
+    for number in range(12):
+        store.put_object(Bucket=s3_server.BUCKET, Key=f"in/{number}.jpg", Body=b"photo %d" % number)
+    broker_url = request.getfixturevalue("rabbitmq")
+    with System(
+        tmp_path / "system", broker_url=broker_url, app_id=app_id, store_endpoint=endpoint,
+        source_stores=f"s3://{s3_server.BUCKET}/in", start_timeout=120,
+    ) as system:  # fmt: skip
+        for told_by_the_page in ("FLEET", "DESTINATION", "SOURCE_ROOTS", "APPS", "MAX_WORKERS", "SLOTS"):
+            system.environment.pop(f"UPSWELL_{told_by_the_page}", None)
+        system.environment.update(s3_server.environment())
+        if fleet == "docker":
+            text = text.replace("[fleets.docker]", '[fleets.docker]\nnetwork = "host"')
+            text = "source_roots = []\n" + text
+        text = text.replace("node.role==worker", "node.role==manager").replace(
+            "[apps.photos]", f"[apps.{app_id}]"
+        )
+        (system.folder / "upswell.toml").write_text(text)
+        system.environment["DOCKER_HOST"] = engine.host or ""
+
+        system.start("up")
+        wait_until(lambda: system.run("doctor", check=False).returncode == 0, 300, system.logs)
+        doctor = system.run("doctor").stdout
+        assert f"{fleet} answers" in doctor
+        assert "wrote, read and deleted an object" in doctor
+        uris = [f"s3://{s3_server.BUCKET}/in/{number}.jpg" for number in range(12)]
+        system.run("publish", "--app", app_id, "--wait", *uris, timeout=300)
+        stored = store.list_objects_v2(Bucket="uploads", Prefix=f"{app_id}/")["Contents"]
+        assert len(stored) == 12
+        assert app_id in system.run("workers").stdout
+        system.run("down", timeout=300)
+        mine = ("--quiet", "--filter", f"label=upswell.app={app_id}")
+        assert engine.docker("service", "ls", *mine) == ""
+        # Swarm removes the containers of a service that is gone in its own time.
+        wait_until(lambda: engine.docker("ps", "--all", *mine) == "", 120, system.logs)
 
 
 def test_the_stack_is_one_that_docker_takes(engine: DockerEngine) -> None:

@@ -52,9 +52,9 @@ class System:
             "report_queue": f"{app_id}_report",
             **settings,
         }
-        inherited = {
-            key: value for key, value in os.environ.items() if not key.startswith(("UPSWELL_", "AMQPURL"))
-        }
+        # Nor the width of whose terminal the tests run in: what goes to a pipe is not wrapped.
+        not_ours = ("UPSWELL_", "AMQPURL", "COLUMNS")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(not_ours)}
         self.environment = {
             **inherited,
             **{f"UPSWELL_{name.upper()}": str(value) for name, value in own.items()},

@@ -13,6 +13,7 @@ change that is meant, `GOLDEN=write pytest ...` writes the files anew: read what
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
 import os
 import pty
@@ -212,7 +213,8 @@ def holds_to(name: str, text: str, varying: Mapping[str, str] | None = None) -> 
     if os.environ.get("GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert text.splitlines() == path.read_text().splitlines(), f"is that meant? {shlex.quote(str(path))}"
+    differs = "\n".join(difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), lineterm=""))
+    assert not differs, f"is that meant? {shlex.quote(str(path))}\n{differs}"
 
 
 def normalised(text: str, varying: Mapping[str, str] | None = None) -> str:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from upswell.errors import UpswellError
 from upswell.requests import key_of
+from upswell.safe import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
@@ -170,10 +171,14 @@ class StoredRecord:
             self._connection.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def sent(self, request: UploadRequest) -> None:
-        """Add a request that the broker has confirmed; what is sent again counts from then on."""
+        """Add a request that the broker has confirmed; what is sent again counts from then on.
+
+        Its URI is masked: it may hold a password or a signature. Such a one is found by its id or key alone.
+        """
         if request.id is None:
             return
-        values = (self._app_id, request.id, key_of(request), request.uri, request.size_bytes, self._clock())
+        uri = masked(request.uri)
+        values = (self._app_id, request.id, key_of(request), uri, request.size_bytes, self._clock())
         with self._forgiving():
             self._connection.execute("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", values)
 

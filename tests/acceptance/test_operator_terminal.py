@@ -143,4 +143,6 @@ def test_a_fleet_is_looked_at_and_ordered(system: System, width: int) -> None:
             terminal.run("upswell down"),
             terminal.run("upswell down"),
         ]
-        holds_to(f"operate-{width}", screens(shown))
+        # Who was ordered by hand may or may not have left yet, and the progress is told again every while.
+        progress = {r"draining: [^\n]*(\n *draining: [^\n]*)*": "draining: N workers with N uploads in hand"}
+        holds_to(f"operate-{width}", screens(shown), progress)

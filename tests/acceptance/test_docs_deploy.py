@@ -28,15 +28,21 @@ FENCES = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
 
+@pytest.fixture
+def text(fleet: str, engine: DockerEngine, swarm_host: None) -> str:
+    """Return a page's settings; its image and a Swarm are there."""
+    del swarm_host
+    engine.docker("tag", engine.worker_image("upswell-worker:test"), "upswell-worker:1")
+    (found,) = FENCES.findall((ROOT / f"docs/deploy/{fleet}.md").read_text("utf-8"))
+    return found
+
+
 @pytest.mark.parametrize(
     ("fleet", "expected"), [("docker", "1 image found"), ("swarm", "1 of 1 node take workers")]
 )
 def test_the_settings_of_a_page_are_taken_and_its_fleet_answers(
-    fleet: str, expected: str, engine: DockerEngine, tmp_path: Path, request: pytest.FixtureRequest
+    fleet: str, expected: str, text: str, tmp_path: Path
 ) -> None:
-    request.getfixturevalue("swarm_host")
-    (text,) = FENCES.findall((ROOT / f"docs/deploy/{fleet}.md").read_text("utf-8"))
-    engine.docker("tag", engine.worker_image("upswell-worker:test"), "upswell-worker:1")
     file = tmp_path / "upswell.toml"
     file.write_text(text)
     flags = {"state_dir": str(tmp_path), "broker_url": "amqp://me:hunter2@127.0.0.1", "source_roots": []}
@@ -49,17 +55,14 @@ def test_the_settings_of_a_page_are_taken_and_its_fleet_answers(
 @pytest.mark.rabbitmq
 @pytest.mark.parametrize("fleet", ["docker", "swarm"])
 def test_uploads_run_as_the_page_says(
-    fleet: str, engine: DockerEngine, endpoint: str, tmp_path: Path, request: pytest.FixtureRequest
+    fleet: str, text: str, engine: DockerEngine, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    request.getfixturevalue("swarm_host")
-    (text,) = FENCES.findall((ROOT / f"docs/deploy/{fleet}.md").read_text("utf-8"))
-    engine.docker("tag", engine.worker_image("upswell-worker:test"), "upswell-worker:1")
+    broker_url, endpoint = request.getfixturevalue("rabbitmq"), request.getfixturevalue("endpoint")
     app_id = f"photos{uuid.uuid4().hex[:8]}"
     store = s3_server.client(endpoint)
     store.create_bucket(Bucket="uploads")
     for number in range(12):
         store.put_object(Bucket=s3_server.BUCKET, Key=f"in/{number}.jpg", Body=b"photo %d" % number)
-    broker_url = request.getfixturevalue("rabbitmq")
     with System(
         tmp_path / "system", broker_url=broker_url, app_id=app_id, store_endpoint=endpoint,
         source_stores=f"s3://{s3_server.BUCKET}/in", start_timeout=120,

@@ -15,7 +15,7 @@ from upswell.analysis.snapshot import Workers
 from upswell.policies.registry import guarded
 from upswell.settings import Settings
 from upswell.testing.policies import with_room
-from upswell.testing.snapshots import later
+from upswell.testing.snapshots import later, snapshots
 
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
@@ -31,7 +31,7 @@ STACKS = {
     ),
 }  # fmt: skip
 few = settings(max_examples=50, deadline=None)
-histories = st.lists(with_room, max_size=5)
+histories = st.lists(snapshots(), max_size=5)
 
 
 def stack(name: str) -> ScalingPolicy:
@@ -66,7 +66,7 @@ def test_more_backlog_never_means_fewer_workers_after_any_history(
 
 @pytest.mark.parametrize("name", STACKS)
 @few
-@given(seen=histories, last=with_room)
+@given(seen=histories, last=snapshots())
 def test_missing_data_holds_after_any_history(name: str, seen: list[Snapshot], last: Snapshot) -> None:
     policy = stack(name)
     current = min(MAX, max(MIN, last.workers.desired))
@@ -77,7 +77,7 @@ def test_missing_data_holds_after_any_history(name: str, seen: list[Snapshot], l
 
 @pytest.mark.parametrize("name", STACKS)
 @few
-@given(snapshot=with_room)
+@given(snapshot=snapshots())
 def test_constant_load_settles_and_stays_settled(name: str, snapshot: Snapshot) -> None:
     wanted = wanted_under_constant_load(stack(name), snapshot)
     assert len(set(wanted[-60:])) == 1
@@ -85,7 +85,7 @@ def test_constant_load_settles_and_stays_settled(name: str, snapshot: Snapshot) 
 
 @pytest.mark.parametrize("name", STACKS)
 @few
-@given(seen=st.lists(with_room, min_size=1, max_size=8))
+@given(seen=st.lists(snapshots(), min_size=1, max_size=8))
 def test_the_same_snapshots_give_the_same_decisions(name: str, seen: list[Snapshot]) -> None:
     one, other = stack(name), stack(name)
     assert [one.decide(s) for s in later(seen)] == [other.decide(s) for s in later(seen)]

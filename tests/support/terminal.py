@@ -40,6 +40,15 @@ PATIENCE_SECONDS = 100.0
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\n"
 
+OF_COMMANDS = {
+    r"/tmp/u[\w-]{8}": "/tmp/uXXXXXXXX",
+    r"\b[0-9a-f]{32}\b": "ID",
+    r"\d+(\.\d+)? [KM]?i?B/s": "RATE",
+    r"\d+(\.\d+)? [GT]iB free": "ROOM free",
+    r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}": "Day Mon DD HH:MM:SS YYYY",
+}
+"""What varies in what commands of one system print, whose folder is /tmp/u and eight letters."""
+
 VARYING = {
     r"\d{4}-\d\d-\d\d": "YYYY-MM-DD",
     r"\b\d\d:\d\d:\d\d\b": "HH:MM:SS",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from upswell.messages import UploadRequest
+    from upswell.settings import Settings
 
 KEEP_SECONDS = 90 * 86400.0
 WAIT_SECONDS = 10.0
@@ -60,6 +61,11 @@ class SentEntry(Struct, frozen=True):
     uri: str
     bytes: int | None
     at: float
+
+
+def record_path(settings: Settings) -> Path:
+    """Return where this machine's record is."""
+    return settings.state_path / "stored.sqlite"
 
 
 def look_up(path: Path, app_id: str, request_ids: Sequence[str]) -> list[StoredEntry]:
@@ -146,6 +152,8 @@ class StoredRecord:
         self._app_id = app_id
         self._clock = clock
         self._path = path
+        self._sent: list[tuple[str, str, str, str, int | None, float]] = []
+        """Written by `commit`: nothing is locked between two of them, however long the broker takes."""
         self.error = ""
         """Why it is not written to any more; empty: it is."""
         try:
@@ -178,13 +186,13 @@ class StoredRecord:
         if request.id is None:
             return
         uri = masked(request.uri)
-        values = (self._app_id, request.id, key_of(request), uri, request.size_bytes, self._clock())
-        with self._forgiving():
-            self._connection.execute("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", values)
+        self._sent.append((self._app_id, request.id, key_of(request), uri, request.size_bytes, self._clock()))
 
     def commit(self) -> None:
         """Write what was added to the disk."""
+        sent, self._sent = self._sent, []
         with self._forgiving():
+            self._connection.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", sent)
             self._connection.commit()
 
     @contextmanager

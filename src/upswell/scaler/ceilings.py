@@ -91,24 +91,19 @@ def platform_limits(
     workers: Sequence[ObservedWorker], ceilings: Mapping[str, Ceiling]
 ) -> tuple[PlatformLimit, ...]:
     """Return what the platform does not give each application, for the monitor."""
-    pending = Counter((worker.app_id, worker.pending) for worker in workers if worker.pending)
-    limits: dict[str, PlatformLimit] = {}
-    for (app_id, reason), count in pending.items():
-        told = limits.get(app_id)
-        limits[app_id] = (
-            PlatformLimit(app_id=app_id, reason=_short(reason), pending=count)
-            if told is None
-            else PlatformLimit(app_id=app_id, reason=told.reason, pending=told.pending + count)
-        )
-    for app_id, ceiling in ceilings.items():
-        told = limits.get(app_id)
-        limits[app_id] = PlatformLimit(
+    pending = Counter(worker.app_id for worker in workers if worker.pending)
+    # Of several reasons the first is told, and a ceiling's before that of workers that wait.
+    reasons = {worker.app_id: worker.pending for worker in reversed(workers) if worker.pending}
+    reasons |= {app_id: ceiling.reason for app_id, ceiling in ceilings.items()}
+    return tuple(
+        PlatformLimit(
             app_id=app_id,
-            reason=_short(ceiling.reason),
-            ceiling=ceiling.workers,
-            pending=told.pending if told else 0,
+            reason=safe(reason, MAX_NOTE // 2),
+            ceiling=ceilings[app_id].workers if app_id in ceilings else None,
+            pending=pending[app_id],
         )
-    return tuple(limits.values())
+        for app_id, reason in reasons.items()
+    )
 
 
 def platform_notes(workers: Sequence[ObservedWorker], ceilings: Mapping[str, Ceiling]) -> tuple[str, ...]:
@@ -122,7 +117,3 @@ def _notes(workers: Sequence[ObservedWorker], ceilings: Mapping[str, Ceiling]) -
     waiting = Counter((worker.app_id, worker.pending) for worker in workers if worker.pending)
     for (app_id, reason), count in waiting.items():
         yield f"{app_id}: {count} starting: {reason}"
-
-
-def _short(reason: str) -> str:
-    return safe(reason, MAX_NOTE // 2)

@@ -68,7 +68,7 @@ class PolicyContract:
         assert make(policy).decide(busier).desired_workers >= fewer
 
     @few
-    @given(snapshot=with_room)
+    @given(snapshot=snapshots())
     def test_policy_holds_when_the_depth_of_the_queue_is_missing(
         self, policy: str, snapshot: Snapshot
     ) -> None:
@@ -83,7 +83,7 @@ class PolicyContract:
         assert self.guarded(policy).decide(blind).desired_workers == inside
 
     @few
-    @given(snapshot=with_room)
+    @given(snapshot=snapshots())
     def test_policy_never_scales_in_when_the_uploads_in_flight_are_not_known(
         self, policy: str, snapshot: Snapshot
     ) -> None:
@@ -116,7 +116,7 @@ class PolicyContract:
         assert made.decide(waiting).desired_workers >= 1
 
     @few
-    @given(snapshot=with_room)
+    @given(snapshot=snapshots())
     def test_constant_load_settles(self, policy: str, snapshot: Snapshot) -> None:
         """The same signals in 450 decisions, workers come as decided: in the last 60 nothing changes."""
         made = self.guarded(policy)
@@ -131,7 +131,7 @@ class PolicyContract:
         assert len(set(wanted[-60:])) == 1
 
     @few
-    @given(seen=st.lists(with_room, min_size=1, max_size=8))
+    @given(seen=st.lists(snapshots(), min_size=1, max_size=8))
     def test_the_same_snapshots_give_the_same_decisions(self, policy: str, seen: list[Snapshot]) -> None:
         """The simulator and a replay run these very objects and must come to the same."""
         one, other = self.guarded(policy), self.guarded(policy)

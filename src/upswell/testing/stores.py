@@ -121,7 +121,7 @@ class StoreContract:
     def test_bytes_with_a_wrong_checksum_are_never_seen(
         self, open_store: OpenStore, contents: Contents, content: bytes
     ) -> None:
-        with pytest.raises(TemporaryUploadError):
+        with pytest.raises(TemporaryUploadError, match="the request says"):
             open_store().put("x", MemorySource(content), checksum=checksum(b"other"))
         assert contents() == {}
 
@@ -139,7 +139,7 @@ class StoreContract:
     ) -> None:
         source = MemorySource(content)
         source.size = len(content) + 1
-        with pytest.raises(TemporaryUploadError):
+        with pytest.raises(TemporaryUploadError, match="bytes when it was opened, read"):
             open_store().put("x", source)
         assert contents() == {}
 

@@ -12,7 +12,7 @@ from upswell.cli.text import confirm_deletion, counted
 from upswell.errors import SettingsError, UpswellError
 from upswell.messages import UploadReport, encode
 from upswell.publisher.dead_letters import request_id_of
-from upswell.publisher.stored_record import forget_sent
+from upswell.publisher.stored_record import forget_sent, record_path
 from upswell.safe import safe
 from upswell.worker.outcomes import reply
 
@@ -45,7 +45,7 @@ def command(request_ids: tuple[str, ...], app: tuple[str, ...], settings: Settin
         async with connected(settings, "cancel", patience=PATIENCE_SECONDS) as broker:
             for each in apps:
                 cancelled = await _cancel(broker, each, settings.upload_queue_of(each), wanted)
-                forget_sent(settings.state_path / "stored.sqlite", each, cancelled)
+                forget_sent(record_path(settings), each, cancelled)
                 found.update(cancelled)
 
     run(cancel())

@@ -26,7 +26,7 @@ from upswell.publisher.already_stored import AlreadyStored
 from upswell.publisher.publishing import Publishing, PublishJob
 from upswell.publisher.readable import check_readable
 from upswell.publisher.sources import Sources, What, is_list, is_stream
-from upswell.publisher.stored_record import StoredRecord
+from upswell.publisher.stored_record import StoredRecord, record_path
 from upswell.requests import key_of
 from upswell.safe import safe
 from upswell.settings.checking import nearest
@@ -159,7 +159,7 @@ async def _publish(
             "--verify needs the handler upload, which stores the same bytes as the source, "
             f"got {settings.handler}"
         )
-    record = StoredRecord(settings.state_path / "stored.sqlite", job.what.app_id)
+    record = StoredRecord(record_path(settings), job.what.app_id)
     with record, AlreadyStored(settings, record) as known:
         _warn(settings, job, known)
         publishing = Publishing(settings, job, known, record)

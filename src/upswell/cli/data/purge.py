@@ -11,7 +11,7 @@ from upswell.cli.options import app_argument, with_settings
 from upswell.cli.text import confirm_deletion, counted
 from upswell.errors import UpswellError
 from upswell.publisher.dead_letters import ready_in
-from upswell.publisher.stored_record import forget_sent
+from upswell.publisher.stored_record import forget_sent, record_path
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
@@ -37,7 +37,7 @@ def command(app: str, settings: Settings, yes: bool) -> None:
     async def purge() -> int:
         async with connected(settings, "purge", patience=PATIENCE_SECONDS) as broker:
             deleted = await broker.purge(queue)
-        forget_sent(settings.state_path / "stored.sqlite", app)
+        forget_sent(record_path(settings), app)
         return deleted
 
     # Nobody is connected while the user thinks: a server gives up a connection that is silent.

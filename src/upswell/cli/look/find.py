@@ -16,6 +16,7 @@ from upswell.client.roster import describe_uploads
 from upswell.errors import JournalError, UpswellError
 from upswell.journal import JournalReader
 from upswell.publisher.search import Search, Sighting, Sought
+from upswell.publisher.stored_record import record_path
 from upswell.safe import safe
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def command(wanted: str, app: tuple[str, ...], settings: Settings, as_json: bool
 
 async def _find(settings: Settings, searches: list[Search]) -> list[Sighting]:
     """Return all sightings: those of the queues first, which teach the names to ask the others for."""
-    reader, record = JournalReader(journal_path(settings)), settings.state_path / "stored.sqlite"
+    reader, record = JournalReader(journal_path(settings)), record_path(settings)
     for search in searches:
         await search.learn(record)
     found: list[Sighting] = []

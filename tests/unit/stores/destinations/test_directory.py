@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
@@ -16,38 +15,7 @@ from upswell.errors import PermanentUploadError, StoreUnavailableError, Temporar
 from upswell.requests import PRIVATE
 from upswell.stores.destinations.directory import DirectoryStore, StoredObject
 from upswell.stores.sources.files import open_file
-
-
-class Bytes:
-    """A source in memory; `changed` makes it one that was written to meanwhile."""
-
-    def __init__(self, content: bytes, *, changed: bool = False) -> None:
-        self.size = len(content)
-        self.content = content
-        self.position = 0
-        self.read = 0
-        self.changed = changed
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Read."""
-        part = self.content[self.position : self.position + len(buffer)]
-        buffer[: len(part)] = part
-        self.position += len(part)
-        self.read += len(part)
-        return len(part)
-
-    def rewind(self) -> None:
-        """Start again."""
-        self.position = 0
-
-    def check_unchanged(self) -> None:
-        """Complain, if so made."""
-        if self.changed:
-            raise TemporaryUploadError("changed")
-
-
-def checksum(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+from upswell.testing.memory_source import MemorySource, checksum
 
 
 @pytest.fixture
@@ -73,7 +41,7 @@ def test_an_object_is_stored_whole_with_its_length_and_checksum(
     store: DirectoryStore, root: Path, size: int
 ) -> None:
     content = os.urandom(size)
-    stored = store.put("e1/2026/é.bin", Bytes(content), checksum=checksum(content))
+    stored = store.put("e1/2026/é.bin", MemorySource(content), checksum=checksum(content))
     assert stored == StoredObject(size, checksum(content))
     assert (root / "e1/2026/é.bin").read_bytes() == content
     assert leftovers(root) == []
@@ -81,42 +49,42 @@ def test_an_object_is_stored_whole_with_its_length_and_checksum(
 
 def test_an_upload_done_twice_writes_once(store: DirectoryStore, root: Path) -> None:
     content = b"x" * 100
-    store.put("k", Bytes(content))
+    store.put("k", MemorySource(content))
     before = (root / "k").stat()
-    assert store.put("k", Bytes(content)) == StoredObject(100, checksum(content))
-    source = Bytes(content)
+    assert store.put("k", MemorySource(content)) == StoredObject(100, checksum(content))
+    source = MemorySource(content)
     store.put("k", source, checksum=checksum(content))
     after = (root / "k").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert source.read == 0, "a known checksum spares even the reading"
+    assert source.bytes_read == 0, "a known checksum spares even the reading"
 
 
 @pytest.mark.parametrize("other", [b"y" * 100, b"y" * 99])
 def test_other_bytes_under_the_same_key_replace_the_object(
     store: DirectoryStore, root: Path, other: bytes
 ) -> None:
-    store.put("k", Bytes(b"x" * 100))
-    store.put("k", Bytes(other))
+    store.put("k", MemorySource(b"x" * 100))
+    store.put("k", MemorySource(other))
     assert (root / "k").read_bytes() == other
 
 
 def test_bytes_with_a_wrong_checksum_are_never_seen_in_the_store(store: DirectoryStore, root: Path) -> None:
     with pytest.raises(TemporaryUploadError, match=r"has checksum sha256:.*, the request says sha256:0+"):
-        store.put("k", Bytes(b"x"), checksum="sha256:" + "0" * 64)
+        store.put("k", MemorySource(b"x"), checksum="sha256:" + "0" * 64)
     assert not (root / "k").exists()
     assert leftovers(root) == []
 
 
 def test_a_wrong_checksum_leaves_the_object_that_is_there_alone(store: DirectoryStore, root: Path) -> None:
-    store.put("k", Bytes(b"x"))
+    store.put("k", MemorySource(b"x"))
     with pytest.raises(TemporaryUploadError):
-        store.put("k", Bytes(b"y"), checksum="sha256:" + "0" * 64)
+        store.put("k", MemorySource(b"y"), checksum="sha256:" + "0" * 64)
     assert (root / "k").read_bytes() == b"x"
 
 
 def test_a_source_that_changed_is_not_stored(store: DirectoryStore, root: Path) -> None:
     with pytest.raises(TemporaryUploadError, match="changed"):
-        store.put("k", Bytes(b"x", changed=True))
+        store.put("k", MemorySource(b"x", changed=True))
     assert not (root / "k").exists()
     assert leftovers(root) == []
 
@@ -130,7 +98,7 @@ def test_an_upload_can_be_stopped_between_two_chunks(store: DirectoryStore, root
             raise TemporaryUploadError("stopped")
 
     with pytest.raises(TemporaryUploadError, match="stopped"):
-        store.put("k", Bytes(b"x" * 1000), pace=pace, chunk_bytes=10)
+        store.put("k", MemorySource(b"x" * 1000), pace=pace, chunk_bytes=10)
     assert moved == [10, 10, 10]
     assert not (root / "k").exists()
     assert leftovers(root) == []
@@ -147,7 +115,7 @@ def test_a_full_disk_is_an_outage_and_no_uploads_fault(
     with pytest.raises(
         StoreUnavailableError, match=f"disk of the destination {root} is full: cannot store k"
     ):
-        store.put("k", Bytes(b"x"))
+        store.put("k", MemorySource(b"x"))
     monkeypatch.undo()
     assert leftovers(root) == []
 
@@ -155,13 +123,13 @@ def test_a_full_disk_is_an_outage_and_no_uploads_fault(
 def test_what_does_not_fit_on_the_disk_is_an_outage_before_a_byte_is_written(
     store: DirectoryStore, root: Path
 ) -> None:
-    source = Bytes(b"x")
+    source = MemorySource(b"x")
     source.size = 2**60
     with pytest.raises(
         StoreUnavailableError, match=r"is full: [\d,]+ bytes are free, 1,152,921,504,606,846,976"
     ):
         store.put("k", source)
-    assert source.read == 0
+    assert source.bytes_read == 0
     assert leftovers(root) == []
 
 
@@ -169,11 +137,11 @@ def test_a_folder_that_is_gone_is_an_outage_until_it_is_back(store: DirectorySto
     shutil.rmtree(root)
     for key in ("k", "below/k"):
         with pytest.raises(StoreUnavailableError, match=f"the destination {root} is not there: No such file"):
-            store.put(key, Bytes(b"x"))
+            store.put(key, MemorySource(b"x"))
     with pytest.raises(StoreUnavailableError, match="is not there"):
         store.head("k")
     root.mkdir()
-    store.put("k", Bytes(b"x"))
+    store.put("k", MemorySource(b"x"))
     assert (root / "k").read_bytes() == b"x"
     assert leftovers(root) == []
 
@@ -185,7 +153,7 @@ def test_a_folder_made_anew_or_mounted_again_is_used_without_a_restart(
     for _ in range(3):
         root.rename(root.with_name("old"))
         root.mkdir()
-        store.put("below/k", Bytes(b"x"))
+        store.put("below/k", MemorySource(b"x"))
         assert (root / "below/k").read_bytes() == b"x"
         shutil.rmtree(root.with_name("old"))
     assert descriptors() == before
@@ -196,7 +164,7 @@ def test_the_stores_own_folder_may_be_removed_while_workers_are_idle(
 ) -> None:
     """`upswell upload` removes it at its end, where it is empty."""
     (root / PRIVATE).rmdir()
-    store.put("k", Bytes(b"x"))
+    store.put("k", MemorySource(b"x"))
     assert (root / "k").read_bytes() == b"x"
 
 
@@ -206,19 +174,19 @@ def test_the_empty_folder_below_a_mount_that_is_away_is_not_written_to(tmp_path:
         mount = tmp_path / "mount"
         mount.symlink_to(mounted)
         store = DirectoryStore(mount)
-        store.put("k", Bytes(b"x"))
+        store.put("k", MemorySource(b"x"))
         mount.unlink()
         mount.mkdir()
         for _ in range(2):
             with pytest.raises(
                 StoreUnavailableError, match=r"is on another file system than before.*is it mounted"
             ):
-                store.put("k2", Bytes(b"x"))
+                store.put("k2", MemorySource(b"x"))
             DirectoryStore(mount)  # a publisher that looks into it makes the store's own folder
         assert not (mount / "k2").exists()
         shutil.rmtree(mount)
         mount.symlink_to(mounted)
-        store.put("k2", Bytes(b"x"))
+        store.put("k2", MemorySource(b"x"))
         assert (Path(mounted) / "k2").read_bytes() == b"x"
 
 
@@ -233,9 +201,9 @@ def test_uploads_under_way_in_a_folder_that_is_replaced_reach_no_other_file(
             replaced.set()
             root.rename(root.with_name("old"))
             root.mkdir()
-            store.put("other", Bytes(b"other"))
+            store.put("other", MemorySource(b"other"))
 
-    store.put("k", Bytes(b"x" * 100), pace=pace)
+    store.put("k", MemorySource(b"x" * 100), pace=pace)
     assert (root.with_name("old") / "k").read_bytes() == b"x" * 100
     assert sorted(path.name for path in root.iterdir()) == [PRIVATE, "other"]
 
@@ -249,7 +217,7 @@ def test_a_file_system_that_is_gone_is_an_outage(
 
     monkeypatch.setattr(os, "write", gone)
     with pytest.raises(StoreUnavailableError, match="is not there"):
-        store.put("k", Bytes(b"x"))
+        store.put("k", MemorySource(b"x"))
 
 
 @pytest.mark.parametrize(
@@ -285,7 +253,7 @@ def test_what_is_not_read_back_the_same_is_not_stored(
     real = os.write
     monkeypatch.setattr(os, "write", lambda target, chunk: real(target, chunk[:-1]) + 1)
     with pytest.raises(TemporaryUploadError, match="read back 9 bytes"):
-        store.put("k", Bytes(b"0123456789"))
+        store.put("k", MemorySource(b"0123456789"))
     assert not (root / "k").exists()
 
 
@@ -302,12 +270,12 @@ def test_what_is_not_read_back_the_same_is_not_stored(
 def test_a_key_that_cannot_be_is_a_permanent_error(
     store: DirectoryStore, root: Path, tmp_path: Path, key: str, rule: str
 ) -> None:
-    store.put("object", Bytes(b"x"))
-    store.put("folder/object", Bytes(b"x"))
+    store.put("object", MemorySource(b"x"))
+    store.put("folder/object", MemorySource(b"x"))
     (tmp_path / "elsewhere").mkdir()
     (root / "out").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(PermanentUploadError, match=rule):
-        store.put(key, Bytes(b"y"))
+        store.put(key, MemorySource(b"y"))
     assert list((tmp_path / "elsewhere").iterdir()) == []
     assert (root / "object").read_bytes() == b"x"
 
@@ -318,21 +286,21 @@ def test_a_link_in_an_objects_place_is_replaced_and_never_written_through(
     victim = tmp_path / "victim"
     victim.write_bytes(b"y")
     (root / "k").symlink_to(victim)
-    store.put("k", Bytes(b"y"))
+    store.put("k", MemorySource(b"y"))
     assert victim.read_bytes() == b"y"
     assert not (root / "k").is_symlink()
 
 
 def test_a_fifo_in_an_objects_place_hangs_nobody(store: DirectoryStore, root: Path) -> None:
     os.mkfifo(root / "k")
-    store.put("k", Bytes(b"x"))
+    store.put("k", MemorySource(b"x"))
     assert (root / "k").read_bytes() == b"x"
 
 
 def test_many_writers_of_one_key_leave_one_whole_object(store: DirectoryStore, root: Path) -> None:
     contents = [bytes([number]) * 100_000 for number in range(8)]
     writers = [
-        threading.Thread(target=lambda c=content: store.put("a/b/k", Bytes(c), chunk_bytes=999))
+        threading.Thread(target=lambda c=content: store.put("a/b/k", MemorySource(c), chunk_bytes=999))
         for content in contents
     ]
     for writer in writers:
@@ -364,8 +332,8 @@ def test_a_link_in_place_of_the_stores_own_folder_is_refused(tmp_path: Path) -> 
 
 def test_a_put_leaves_no_descriptor_behind(store: DirectoryStore) -> None:
     before = descriptors()
-    store.put("a/b", Bytes(b"x"))
-    store.put("a/b", Bytes(b"x"))
+    store.put("a/b", MemorySource(b"x"))
+    store.put("a/b", MemorySource(b"x"))
     with pytest.raises(PermanentUploadError):
-        store.put("a/b/c", Bytes(b"x"))
+        store.put("a/b/c", MemorySource(b"x"))
     assert descriptors() == before

@@ -43,7 +43,12 @@ few = settings(max_examples=40, deadline=None)
 
 def workers(inputs: Inputs, slots: float, rounding: float = ROUNDING, least: int = 0) -> int:
     """Return the workers that slots take, both rounded up, as the sentences say."""
-    return math.ceil(max(least, math.ceil(slots - rounding)) / inputs["slots_per_worker"])
+    slots = max(least, math.ceil(slots - rounding))
+    if "one_more" not in inputs:
+        return math.ceil(slots / inputs["slots_per_worker"])
+    more = max(0, slots - inputs["present"])
+    there = (slots - more) * inputs["ready"] / inputs["present"] if inputs["present"] else 0
+    return math.ceil(there + more / inputs["one_more"] - rounding)
 
 
 def work(i: Inputs) -> float:
@@ -79,8 +84,10 @@ def kept(name: str) -> Callable[[Step, Inputs], float]:
 
 AFTER: dict[str, Callable[[Step, Inputs], float]] = {
     **{template: backlog(key[2]) for key, template in slo.BACKLOG.items()},
-    slo.STREAM: lambda _, i: workers(i, i["load"]),
-    slo.STREAM_SPARE: lambda _, i: workers(i, i["load"] + i["beta"] * math.sqrt(i["load"])),
+    **{
+        template: lambda _, i: workers(i, i["load"] + i.get("beta", 0) * math.sqrt(i["load"]))
+        for template in slo.STREAM.values()
+    },
     slo.NOTHING: lambda *_: 0,
     slo.MOST_NEEDED: kept("most"),
     slo.BUSY: kept("busy"),

@@ -128,7 +128,7 @@ def test_nothing_is_kept_of_uploads_from_before_the_first_round_nor_of_those_reh
     for number in range(1, 101):
         # In each round one upload of 1 s is reported, and one that began long before the first.
         now = 2.0 * number
-        rehearsal.note(array("d", [now, 1, 1, 0.5, 1.0, 10.0, 1.0, now + 50.0, 1.0, 1.0]))
+        rehearsal.note(array("d", [now, 1, 1, 1, 0.5, 1.0, 10.0, 1.0, now + 50.0, 1.0, 1.0]))
         rehearsal.advance()
     assert rehearsal.shadows.count == pytest.approx(100 - 30 / 2, abs=2)
     assert sum(map(len, rehearsal._uploads.values())) <= 2 * (30 / 2 + 1)

@@ -79,6 +79,8 @@ class Application:
 
     def expect(self, slo: Slo, slots: int) -> None:
         """Count against this objective from now on; a worker not heard of has so many slots."""
+        if slots != self._slots:
+            self._statuses.forget_slots()
         self._slo, self._slots = slo, slots
 
     def report(self, report: UploadReport, received_at: float, age: float = 0.0) -> None:
@@ -160,6 +162,7 @@ class Application:
             window=self.window.seconds,
             slots_per_worker=self._slots_of(count),
             slots=count.slots,
+            slots_of_new=self._statuses.slots_of_new or float(self._slots),
             workers=Workers(
                 desired=desired,
                 starting=count.starting,

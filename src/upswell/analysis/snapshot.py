@@ -93,6 +93,8 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     workers: Workers
     slots: int | None = None
     """Of all ready workers together, where their statuses say; see `ready_slots`."""
+    slots_of_new: float | None = None
+    """Of a worker that is started now, as far as is known: workers of several sizes may run side by side."""
     start_delay: float | None = None
     """Seconds from asking for a worker to its being ready, as measured (mean of the recent ones)."""
     arrival_rate: float | None = None
@@ -144,6 +146,17 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     def ready_slots(self) -> int:
         """Slots of the ready workers."""
         return self.workers.ready * self.slots_per_worker if self.slots is None else self.slots
+
+    @property
+    def slots_each(self) -> float:
+        """Slots of a ready worker, on average."""
+        ready = self.workers.ready
+        return self.slots / ready if self.slots and ready else float(self.slots_per_worker)
+
+    @property
+    def slots_of_one_more(self) -> float:
+        """Slots that one more worker brings."""
+        return float(self.slots_per_worker) if self.slots_of_new is None else self.slots_of_new
 
     @property
     def queue_depth(self) -> int | None:

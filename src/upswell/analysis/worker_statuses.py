@@ -15,7 +15,7 @@ STALE_AFTER_INTERVALS = 3
 FORGOTTEN_AFTER_INTERVALS = 30
 _MAX_WORKERS = 20_000
 DELAYS_KEPT = 10
-"""Newest start-ups that the start-up delay is the mean of."""
+"""Newest start-ups that the start-up delay is the mean of, and the slots of a new worker."""
 
 
 class WorkerCounts(Struct, frozen=True, gc=False):
@@ -57,6 +57,8 @@ class WorkerStatuses:
         self._forgotten_after = FORGOTTEN_AFTER_INTERVALS * status_interval
         self._newest: dict[str, _Heard] = {}
         self._delays: deque[float] = deque(maxlen=DELAYS_KEPT)
+        self._slots: dict[str, int] = {}
+        """Of the newest workers, in the order in which they became ready; some may have gone."""
 
     def heard(self, status: WorkerStatus, at: float) -> None:
         """Take in a status received at `at`."""
@@ -69,10 +71,23 @@ class WorkerStatuses:
         self._newest[status.worker_id] = _Heard(status, at)
         if before is None:
             self._bill_start(status, at)
+        if status.ready_at is not None:
+            self._note_slots(status, new=before is None or before.status.ready_at is None)
         first_ready = status.ready_at is not None and (before is None or before.status.ready_at is None)
         if first_ready and status.requested_at is not None and status.ready_at is not None:
             # The two instants come from two clocks: a difference below 0 counts as 0.
             self._delays.append(max(0.0, status.ready_at - status.requested_at))
+
+    def _note_slots(self, status: WorkerStatus, *, new: bool) -> None:
+        """Note the slots of a new worker, and what it finds later where it may choose (`slots = "auto"`)."""
+        if new and status.worker_id not in self._slots and len(self._slots) >= DELAYS_KEPT:
+            del self._slots[next(iter(self._slots))]
+        if new or status.worker_id in self._slots:
+            self._slots[status.worker_id] = status.slots
+
+    def forget_slots(self) -> None:
+        """Forget what new workers had: from now on they are started with other settings."""
+        self._slots.clear()
 
     def ended(self, worker_id: str, finished_at: float) -> None:
         """Take in that an upload of a worker ended at an instant of the worker's own clock."""
@@ -95,6 +110,11 @@ class WorkerStatuses:
     def start_delay(self) -> float | None:
         """Mean seconds from asking for a worker to its being ready, of the newest ten; None before one."""
         return sum(self._delays) / len(self._delays) if self._delays else None
+
+    @property
+    def slots_of_new(self) -> float | None:
+        """Mean slots of the newest ten workers; None before one."""
+        return sum(self._slots.values()) / len(self._slots) if self._slots else None
 
     def count(self, now: float) -> WorkerCounts:
         """Return the workers by state at `now`, and forget those not heard of for long."""

@@ -161,14 +161,14 @@ class ApplicationRehearsal:
     def _rehearse(self, note: array[float]) -> bool:
         rehearsal = self.rehearsal
         if rehearsal is None:
-            _, ready, slots, _, _, start_delay = note[:HEADER]
+            _, ready, slots, _, _, _, start_delay = note[:HEADER]
             rehearsal = self.rehearsal = Rehearsal(
                 self._family,
                 start_delay=start_delay,
                 objective=self._slo.seconds,
                 share=self._slo.share,
                 interval=self._interval,
-                slots=int(slots),
+                slots=slots,
                 workers=min(self._max_workers, max(self._min_workers, int(ready))),
                 min_workers=self._min_workers,
                 max_workers=self._max_workers,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from upswell.policies.slo.staffing import FAMILY, Family
+from upswell.policies.slo.staffing import FAMILY, ROUNDING, Family
 from upswell.simulator.kernel import (
     COST,
     HEAD,
@@ -32,13 +32,14 @@ _FIRST_ROOM = 16
 class CompiledShadows(Shadows):
     """Fleets under each setting of a family. Arguments: see `Shadows`."""
 
-    def __init__(self, family: Family, *, slots: int = 1, workers: int = 1, **others: Any) -> None:
+    def __init__(self, family: Family, *, slots: float = 1, workers: int = 1, **others: Any) -> None:
         super().__init__(family, slots=slots, workers=workers, **others)
+        present, standing = self._present, self._standing
         del self._present, self._starting, self._standing, self._heads  # the fleets have them
         rows = len(family.settings)
         self._fleets: Ints = np.zeros((rows, 4), dtype=np.int32)
-        self._fleets[:, PRESENT] = workers * slots
-        self._fleets[:, STANDING] = family.standby * slots
+        self._fleets[:, PRESENT] = present
+        self._fleets[:, STANDING] = standing
         self._ready: Floats = np.zeros(4)
         self._coming = np.zeros((rows, 4), dtype=np.int32)
         self._resting = np.zeros((rows if self._standby else 0, 4), dtype=np.int32)
@@ -49,7 +50,7 @@ class CompiledShadows(Shadows):
         self._services = np.empty(_FIRST_ROOM)
         self._sums: Floats = np.zeros((rows, 3))
         self.cost, self.late, self.starts = self._sums[:, COST], self._sums[:, LATE], self._sums[:, STARTS]
-        self._make_room((workers + int(family.standby.max())) * slots)
+        self._make_room(int((present + standing).max()))
 
     @classmethod
     def prepare(cls) -> None:
@@ -78,7 +79,8 @@ class CompiledShadows(Shadows):
         self._begun, largest = pass_interval(
             now,
             self._interval,
-            self.slots,
+            self._each,
+            self._one_more,
             self._least,
             self._most,
             self._objective,
@@ -123,7 +125,7 @@ class CompiledShadows(Shadows):
         columns: Ints = np.arange(self._free_at.shape[1], dtype=np.int64)
         there: Flags = columns < present[:, None]
         busy: Flags = (self._free_at > now - self._interval) & there
-        more: Flags = present > self._least * self.slots
+        more: Flags = present > self._least * self._each + ROUNDING
         return not (busy.any() or self._begun < self._end or more.any())
 
     def _arrive(self, arrivals: Floats, services: Floats) -> None:

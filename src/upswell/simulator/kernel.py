@@ -72,18 +72,20 @@ def _push(heap: Floats, size: int, value: float) -> None:
 
 @_compiled
 def pass_interval(
-    now: float, interval: float, slots: int, least: int, most: int, objective: float, start_delay: float,
-    load: float, forget: float, end: int, horizons: Floats, delays: Floats, betas: Floats, unfloored: Flags,
-    standbys: Ints, whole: Floats, remaining: Floats, fleets: Ints, free_at: Floats, ready: Floats,
-    coming: Ints, resting: Ints, ring: Ints, arrivals: Floats, services: Floats, buckets: Ints,
-    of_distinct: Ints, length: Floats, used: Ints, current: Ints, step: int, sums: Floats,
+    now: float, interval: float, each: float, one_more: float, least: int, most: int, objective: float,
+    start_delay: float, load: float, forget: float, end: int, horizons: Floats, delays: Floats,
+    betas: Floats, unfloored: Flags, standbys: Ints, whole: Floats, remaining: Floats, fleets: Ints,
+    free_at: Floats, ready: Floats, coming: Ints, resting: Ints, ring: Ints, arrivals: Floats,
+    services: Floats, buckets: Ints, of_distinct: Ints, length: Floats, used: Ints, current: Ints,
+    step: int, sums: Floats,
 ) -> tuple[int, int]:  # fmt: skip
     """Let every fleet serve and decide once.
 
     Args:
         now: when the interval ends.
         interval: its seconds.
-        slots: of a worker.
+        each: slots of a worker that is there, on average.
+        one_more: slots of a new one.
         least: workers that a fleet keeps.
         most: workers that a fleet may have.
         objective: seconds after which an upload is late.
@@ -134,7 +136,7 @@ def pass_interval(
     first, largest = end, 0
     floor_load, root = load > 0, math.sqrt(load) if load > 0 else 0.0
     for row in range(len(fleets)):
-        heap, fleet, standby = free_at[row], fleets[row], standbys[row] * slots
+        heap, fleet, standby = free_at[row], fleets[row], standbys[row]
         present, starting, head = fleet[PRESENT], fleet[STARTING], fleet[HEAD]
         # What is ready by now joins.
         for entry in range(due):
@@ -165,8 +167,9 @@ def pass_interval(
         for place in range(present):
             if heap[place] > now:
                 busy += 1
-        have = present + starting
-        sums[row, COST] = sums[row, COST] * forget + (have + standby) * (interval / slots)
+        there = present / each
+        workers = there + starting / one_more
+        sums[row, COST] = sums[row, COST] * forget + (workers + standby) * interval
         sums[row, LATE] = sums[row, LATE] * forget + late
         # The rule: `Family.slots`.
         waiting, horizon, delay = end - head, horizons[row], delays[row]
@@ -175,7 +178,11 @@ def pass_interval(
         wanted_slots = min(math.ceil((work - done) / (horizon - delay) - ROUNDING), busy + waiting)
         if floor_load and not unfloored[row]:
             wanted_slots = max(wanted_slots, math.ceil(load + betas[row] * root - ROUNDING))
-        wanted = min(max(-(-wanted_slots // slots), least), most)
+        # `Shadows._decide`.
+        needed = wanted_slots / each
+        if wanted_slots > present:
+            needed = there + (wanted_slots - present) / one_more
+        wanted = min(max(math.ceil(needed - ROUNDING), least), most)
         distinct = of_distinct[row]
         bucket = newest[distinct]
         if moved[distinct] or buckets[bucket, row] < wanted:
@@ -183,9 +190,10 @@ def pass_interval(
         recent = wanted
         for number in range(len(buckets)):
             recent = max(recent, np.int64(buckets[number, row]))
-        workers = have // slots
-        goal = wanted if wanted > workers else min(workers, max(recent, -(-busy // slots)))
-        change = goal * slots - have
+        goal = math.floor(workers + ROUNDING)
+        goal = wanted if wanted > goal else min(goal, max(recent, math.ceil(busy / each - ROUNDING)))
+        goal_slots = goal * each if goal <= there else present + (goal - there) * one_more
+        change = math.floor(goal_slots + 0.5) - present - starting
         started = 0
         if change > 0:
             any_added = True
@@ -222,7 +230,7 @@ def pass_interval(
                 present -= 1
                 _replace_first(heap, present, heap[present])
                 surplus -= 1
-        sums[row, STARTS] = sums[row, STARTS] * forget + started / slots
+        sums[row, STARTS] = sums[row, STARTS] * forget + started / one_more
         fleet[PRESENT], fleet[STARTING], fleet[HEAD] = present, starting, head
         first = min(first, head)
         awaited = starting + fleet[STANDING]

@@ -33,7 +33,9 @@ class Observer:
     def __init__(self, world: World, rng: Random, begin: float) -> None:
         self._world = world
         self._rng = rng
-        self._objective, self._slots = world.slo, world.slots
+        self._objective = world.slo
+        self._each, self._one_more = world.slots, float(world.slots)
+        """Slots of a worker, and of a new one, where all have as many."""
         self._at_once = not (world.report_lag or world.report_loss or world.late_reports)
         interval = world.decision_interval
         intervals = max(1, round(world.window / interval))
@@ -62,7 +64,7 @@ class Observer:
             pool: whose workers are counted.
             waiting: uploads that wait.
         """
-        window, ages, depths, slots = self._window, self._ages, self._depths, self._slots
+        window, ages, depths = self._window, self._ages, self._depths
         measured = pool.measured
         ends, responses, services = ended if self._at_once else self._reported(now, ended)
         if ends:
@@ -76,13 +78,19 @@ class Observer:
         depth = self._depth(now, waiting, pool.in_flight, ready)
         depths.add(depth)
         in_flight = depth.in_flight
+        each, one_more = self._each, self._one_more
+        slots = ready * each
+        if self._world.slots_of is not None:
+            slots, one_more = pool.mixed
+            each = slots // ready if ready else each
         return Snapshot(
             app_id=self._world.app_id,
             at=now,
             slo=self._objective,
             window=window.seconds,
-            slots_per_worker=slots,
-            slots=ready * slots,
+            slots_per_worker=each,
+            slots=slots,
+            slots_of_new=one_more,
             # A worker's first status comes when it is ready: those that start are not heard of.
             workers=Workers(
                 desired=wanted,

@@ -237,6 +237,11 @@ class WorkerPool:
         return self.in_flight
 
     @property
+    def mixed(self) -> tuple[int, float]:
+        """All have one slot here: see `SlottedPool`."""
+        return self.size - self.starting, 1.0
+
+    @property
     def silent(self) -> tuple[int, int, bool]:
         """No worker crashes here: see `SlottedPool`."""
         return 0, 0, False

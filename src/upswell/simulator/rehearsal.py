@@ -73,7 +73,7 @@ class Caution(Struct, frozen=True, kw_only=True):
 CAUTION = Caution()
 
 
-HEADER = 6
+HEADER = 7
 """What a rehearsal needs of one round: a hundred thousand may wait, so it is packed into one array of floats:
 that many numbers, then the response time of each upload reported, then the service time of each."""
 
@@ -81,7 +81,7 @@ that many numbers, then the response time of each upload reported, then the serv
 def packed(snapshot: Snapshot, signals: Signals) -> array[float]:
     """Return what matters of a snapshot and of what the policy decided from."""
     responses, services = snapshot.recent_response_times, snapshot.recent_service_times
-    numbers = (snapshot.at, snapshot.workers.ready, snapshot.slots_per_worker)
+    numbers = (snapshot.at, snapshot.workers.ready, snapshot.slots_each, snapshot.slots_of_one_more)
     one = array("d", (*numbers, signals.load, signals.mean, signals.start_delay))
     if len(responses) == len(services):  # otherwise some service times are not known
         one.extend(responses)
@@ -122,7 +122,7 @@ class Rehearsal:
         objective: float,
         share: float,
         interval: float,
-        slots: int,
+        slots: float,
         workers: int,
         min_workers: int = 0,
         max_workers: int,
@@ -164,13 +164,12 @@ class Rehearsal:
     def note(self, one: array[float]) -> None:
         """Take in one round: what was reported since the round before, and what the policy decided from."""
         self._number += 1
-        at, slots, start_delay = one[0], one[2], one[5]
+        at, start_delay = one[0], one[6]
         if start_delay != self.family.start_delay:
             self._bundle = self._bundled(start_delay)
             self.shadows.set_start_delay(start_delay, self._bundle * self._interval)
             self._means = None
             self._prior = self._expected(start_delay)
-        self.shadows.slots = int(slots)
         self._rounds.append(one)
         if len(one) == HEADER:
             return
@@ -215,7 +214,7 @@ class Rehearsal:
             before = rounds[0][0] - self._interval
             bundle = [rounds.popleft() for _ in range(self._bundle)]
             newest = bundle[-1]
-            now, load = newest[0], newest[3]
+            now, load = newest[0], newest[4]
             self.now = now
             last = self._number - len(rounds)
             arrivals = services = _NONE
@@ -223,6 +222,7 @@ class Rehearsal:
             if uploads:
                 any_upload = True
                 arrivals, services = in_order(uploads, before, now)
+            self.shadows.set_slots(newest[2], newest[3])
             self.shadows.advance(now, arrivals, services, load, self._known(bundle))
         return any_upload
 
@@ -245,7 +245,7 @@ class Rehearsal:
                 services.add(one[HEADER:])
             elif services.count and self._means is not None:
                 continue  # nothing new
-            mean = one[4]
+            mean = one[5]
             if services.changed(mean) or self._means is None:
                 self._means = self.family.means(services, mean)
         assert self._means is not None  # a bundle has a round at least

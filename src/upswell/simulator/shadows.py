@@ -4,6 +4,10 @@ In: uploads in order of arrival, an interval at a time, and the signals that the
 for each setting what it cost and how many uploads were late, recent ones counting more. Exact: first in first
 out, not preempted, each upload on the slot that is free first. Arrays hold one row a setting, one column a
 slot; an interval's uploads are started together wherever none of them ends before another begins.
+
+Workers may differ in their slots. A shadow knows slots, not whose they are: those that are there are priced
+as the real fleet's are on average, those that were asked for as what a new worker brings. So one more worker
+brings what it would bring now, and a fleet costs what the mix of the moment costs.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upswell.policies.slo.staffing import RecentMaximum, target
+from upswell.policies.slo.staffing import ROUNDING, RecentMaximum, target
 
 if TYPE_CHECKING:
     from upswell.policies.slo.staffing import Family, Floats, Ints, Means
@@ -31,7 +35,7 @@ class Shadows:
         family: the settings.
         objective: seconds after which an upload is late.
         interval: seconds between two decisions.
-        slots: of a worker.
+        slots: of a worker on average, until told otherwise (`set_slots`).
         workers: that each fleet begins with.
         min_workers: that a fleet keeps.
         max_workers: that a fleet may have.
@@ -46,7 +50,7 @@ class Shadows:
         *,
         objective: float,
         interval: float,
-        slots: int = 1,
+        slots: float = 1,
         workers: int = 1,
         min_workers: int = 0,
         max_workers: int = 500,
@@ -56,16 +60,19 @@ class Shadows:
     ) -> None:
         rows = len(family.settings)
         self._family, self._objective, self._interval = family, objective, interval
-        self.slots, self._memory = slots, memory
+        self._memory = memory
+        self._each = self._one_more = float(slots)
+        """Slots of a worker that is there, on average, and of a new one."""
+        present = round(workers * slots)
         self._least, self._most = min_workers, max_workers
-        columns = max(COLUMNS, workers * slots)
+        columns = max(COLUMNS, present)
         self._free_at: Floats = np.full((rows, columns), ABSENT)
         """When each slot that is there is free, in no order."""
-        self._free_at[:, : workers * slots] = LONG_AGO
-        self._present = np.full(rows, workers * slots, dtype=np.int32)
+        self._free_at[:, :present] = LONG_AGO
+        self._present = np.full(rows, present, dtype=np.int32)
         self._starting = np.zeros(rows, dtype=np.int32)
         self._standby = bool(family.standby.any())
-        self._standing: Ints = family.standby * slots
+        self._standing: Ints = np.rint(family.standby * slots).astype(np.int32)
         self._cohorts: list[tuple[float, Ints, Ints]] = []
         """Slots that were asked for: when they will be ready, how many of each row, and for its standby."""
         self._asleep = 0
@@ -115,23 +122,41 @@ class Shadows:
         if self._cohorts:
             self._join(now)
         self._serve(now)
-        present, per_worker = self._present, self.slots
+        present = self._present
         busy = present - (self._free_at <= now).sum(axis=1)
-        have = present + self._starting
-        paid = have + self._family.standby * per_worker if self._standby else have
-        self.cost += paid * (self._interval / per_worker)
         waiting = len(self._arrivals) - 1 - self._heads
         slots = self._family.slots(busy, waiting, present, load, means)
-        if per_worker == 1:
+        if self._each == self._one_more == 1:
+            have = present + self._starting
+            paid = have + self._family.standby if self._standby else have
+            self.cost += paid * self._interval
             wanted = np.minimum(np.maximum(slots, self._least), self._most)
-            goal = target(have, wanted, self._recent.update(wanted), busy)
+            change = target(have, wanted, self._recent.update(wanted), busy) - have
         else:
-            wanted = np.minimum(np.maximum(-(-slots // per_worker), self._least), self._most)
-            recent = self._recent.update(wanted)
-            goal = target(have // per_worker, wanted, recent, -(-busy // per_worker)) * per_worker
-        change = goal - have
+            change = self._decide(slots, busy)
         if change.any():
             self._scale(now, change)
+
+    def _decide(self, slots: Ints, busy: Ints) -> Ints:
+        """Bill workers of several slots; return the slots to have more, or fewer, where these are wanted.
+
+        See `scalar_staffing.workers_with`.
+        """
+        present, starting, each, one_more = self._present, self._starting, self._each, self._one_more
+        there = present / each
+        workers = there + starting / one_more
+        self.cost += (workers + self._family.standby) * self._interval
+        needed = np.where(slots <= present, slots / each, there + (slots - present) / one_more)
+        wanted = np.minimum(np.maximum(np.ceil(needed - ROUNDING).astype(np.int64), self._least), self._most)
+        filled = np.ceil(busy / each - ROUNDING).astype(np.int64)
+        whole = np.floor(workers + ROUNDING).astype(np.int64)
+        goal = target(whole, wanted, self._recent.update(wanted), filled)
+        goal_slots = np.where(goal <= there, goal * each, present + (goal - there) * one_more)
+        return np.floor(goal_slots + 0.5).astype(np.int64) - present - starting
+
+    def set_slots(self, each: float, one_more: float) -> None:
+        """Take what a worker has from now on: one that is there, on average, and a new one."""
+        self._each, self._one_more = each, one_more
 
     def set_start_delay(self, start_delay: float, interval: float) -> None:
         """Take the start-up delay as measured from now on, and another interval between two decisions."""
@@ -149,7 +174,7 @@ class Shadows:
             return load == 0 and not self._cohorts
         busy = (self._free_at > now - self._interval) & (self._free_at < ABSENT)
         waiting = self._heads < len(self._arrivals) - 1
-        more = self._present > self._least * self.slots
+        more = self._present > self._least * self._each + ROUNDING
         return not (busy.any() or waiting.any() or more.any())
 
     def _wake(self) -> None:
@@ -263,7 +288,7 @@ class Shadows:
     def _scale(self, now: float, change: Ints) -> None:
         more = np.maximum(change, 0).astype(np.int32)
         if more.any():
-            self.starts += more / self.slots
+            self.starts += more / self._one_more
             resting = self._call(now, more) if self._standby else more
             self._cohorts.append((now + self._family.start_delay, more, resting))
             self._starting += more

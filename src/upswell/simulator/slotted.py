@@ -14,7 +14,11 @@ from collections import Counter, deque
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
-from upswell.analysis.worker_statuses import FORGOTTEN_AFTER_INTERVALS, STALE_AFTER_INTERVALS
+from upswell.analysis.worker_statuses import (
+    DELAYS_KEPT,
+    FORGOTTEN_AFTER_INTERVALS,
+    STALE_AFTER_INTERVALS,
+)
 from upswell.simulator.pool import Due
 from upswell.simulator.startup import Standby, Starts
 
@@ -31,10 +35,11 @@ if TYPE_CHECKING:
 class SimulatedWorker:
     """One worker; `uploads` are kept where it may crash: end, arrival, service time, seconds run, attempt."""
 
-    __slots__ = ("busy_until", "coming", "consuming", "number", "ready_at", "uploads")
+    __slots__ = ("busy_until", "coming", "consuming", "number", "ready_at", "slots", "uploads")
 
-    def __init__(self, number: int, coming: Coming) -> None:
+    def __init__(self, number: int, coming: Coming, slots: int) -> None:
         self.number = number
+        self.slots = slots
         self.coming = coming
         self.ready_at = coming[1]
         self.busy_until = coming[1]
@@ -81,14 +86,18 @@ class SlottedPool:
         self._now = begin
         accounts.busy_is_work = False
         accounts.cost -= begin * world.initial_workers
+        self._new: deque[int] = deque(maxlen=DELAYS_KEPT)
+        """Slots of the newest workers that became ready."""
         for _ in range(world.initial_workers):
-            self._enter((begin, begin))
+            self._new.append(self._enter((begin, begin)).slots)
 
     def _enter(self, coming: Coming) -> SimulatedWorker:
         self._numbers += 1
-        worker = SimulatedWorker(self._numbers, coming)
+        slots_of = self._plant.slots_of
+        slots = self._plant.slots if slots_of is None else slots_of(self._numbers)
+        worker = SimulatedWorker(self._numbers, coming, slots)
         self._workers[worker.number] = worker
-        for _ in range(self._plant.slots):
+        for _ in range(slots):
             self._serial += 1
             heappush(self._free, (worker.ready_at, self._serial, worker))
         mean = self._plant.mean_time_between_crashes
@@ -237,7 +246,9 @@ class SlottedPool:
         while len(self._workers) < wanted:
             coming, there = self._standby.call(now)
             worker = self._enter(coming)
-            if not there:
+            if there:
+                self._new.append(worker.slots)
+            else:
                 insort(self._coming, worker)
         surplus = len(self._workers) - wanted
         while surplus > 0 and self._coming:
@@ -280,6 +291,7 @@ class SlottedPool:
                 if worker.ready_at <= now:
                     self._coming.remove(worker)
                     self.measured.became_ready(worker.coming)
+                    self._new.append(worker.slots)
         if self._standby.coming:
             self._standby.tick(now)
         while self._leaving and self._leaving[0][0] <= now:
@@ -345,6 +357,12 @@ class SlottedPool:
         now = self._now
         staying = sum(1 for worker in self._workers.values() if worker.busy_until > now >= worker.ready_at)
         return staying + len(self._leaving)
+
+    @property
+    def mixed(self) -> tuple[int, float]:
+        """Slots of the ready workers together, and of the newest on average."""
+        slots = sum(worker.slots for worker in self._workers.values())
+        return slots - sum(worker.slots for worker in self._coming), sum(self._new) / max(1, len(self._new))
 
     @property
     def silent(self) -> tuple[int, int, bool]:

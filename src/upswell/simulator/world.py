@@ -25,6 +25,9 @@ class World(Struct, frozen=True, kw_only=True):
     stop_delay: float = 0.0
     """Seconds that a drained worker is still billed after its last upload: it disconnects and exits."""
     slots: int = 1
+    slots_of: Callable[[int], int] | None = None
+    """Slots of the first worker started, of the second, ...: those of the settings before, of other machines.
+    None: all have `slots`."""
     initial_workers: int = 1
     initial_measured: bool = False
     """Whether the monitor saw the initial workers start, and so knows a start-up delay from the beginning."""
@@ -92,13 +95,15 @@ class World(Struct, frozen=True, kw_only=True):
             if not 0 <= number < below:
                 limit = "finite" if below == math.inf else f"< {below:g}"
                 raise SettingsError(f"{name} must be >= 0 and {limit}, got {number:g}")
+        if self.slots_of is not None and not self.in_flight_told:
+            raise SettingsError("slots_of needs in_flight_told: only equal slots bound what is in hand")
         if not 0 <= self.late_reports <= 1:
             raise SettingsError(f"late_reports must be >= 0 and <= 1, got {self.late_reports:g}")
 
     @property
     def single(self) -> bool:
         """Whether the fast pool can serve: one upload a worker, no crashes, no bottleneck."""
-        return self.slots == 1 and self.plain
+        return self.slots == 1 and self.slots_of is None and self.plain
 
     @property
     def plain(self) -> bool:

@@ -156,6 +156,20 @@ def test_slots_are_those_that_the_workers_found_and_until_then_those_of_the_sett
     assert (snapshot.slots_per_worker, snapshot.ready_slots) == (18, 36)
 
 
+def test_where_the_settings_of_slots_change_a_new_worker_has_those_and_the_others_what_they_have() -> None:
+    seen = application()
+    seen.status(replace(status("a"), ready_at=1000.0), 1002.0)
+    seen.expect(Slo(0.95, 30.0), 4)
+    assert seen.snapshot(1002.0).slots_of_one_more == 4
+    seen.expect(Slo(0.95, 30.0), 16)
+    seen.status(replace(status("a"), ready_at=1000.0), 1003.0)
+    snapshot = seen.snapshot(1003.0)
+    assert (snapshot.slots_each, snapshot.slots_of_one_more) == (4, 16)
+    seen.status(replace(status("b"), ready_at=1003.0, slots=16), 1004.0)
+    snapshot = seen.snapshot(1004.0)
+    assert (snapshot.slots_each, snapshot.slots_of_one_more) == (10, 16)
+
+
 def test_after_a_restart_the_number_of_workers_is_the_one_that_runs() -> None:
     seen = application()
     for worker_id in "abc":

@@ -92,3 +92,22 @@ def test_old_and_new_settings_side_by_side_are_counted_slot_by_slot() -> None:
     statuses.heard(replace(status("new"), slots=16), 1000.0)
     statuses.heard(replace(status("leaving", "draining"), slots=16), 1000.0)
     assert statuses.count(1000.0).slots == 20
+
+
+def test_a_new_worker_is_taken_to_have_what_the_newest_ten_have_or_had() -> None:
+    statuses = WorkerStatuses(1.0)
+    statuses.heard(replace(status("a", "starting"), slots=16), 1000.0)
+    assert statuses.slots_of_new is None
+    old = status("old", ready_at=900.0)
+    statuses.heard(old, 1000.0)
+    for number in range(10):
+        statuses.heard(replace(old, worker_id=f"c{number}", slots=16), 1000.0)
+    statuses.heard(old, 1001.0)
+    assert statuses.slots_of_new == 16
+    statuses.heard(replace(old, worker_id="c3", slots=26), 1002.0)  # slots = "auto": it found more
+    assert statuses.slots_of_new == 17
+    statuses.heard(replace(old, worker_id="c3", state="stopped"), 1003.0)
+    assert statuses.slots_of_new == 17
+    statuses.forget_slots()
+    statuses.heard(old, 1004.0)
+    assert statuses.slots_of_new is None

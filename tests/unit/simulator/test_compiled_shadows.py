@@ -35,8 +35,9 @@ def both(standby: tuple[int, ...], **options: int) -> tuple[Shadows, Shadows]:
 @pytest.mark.parametrize("slots", [1, 3])
 @pytest.mark.parametrize("rate", [0.02, 2.0])
 @pytest.mark.parametrize("least", [0, 2])
+@pytest.mark.parametrize("mixed", [False, True])
 def test_both_count_the_same_through_storms_silences_and_other_start_up_delays(
-    standby: tuple[int, ...], slots: int, rate: float, least: int
+    standby: tuple[int, ...], slots: int, rate: float, least: int, mixed: bool
 ) -> None:
     rng = np.random.default_rng(7)
     stages = both(standby, slots=slots, workers=max(1, least), min_workers=least, max_workers=300)
@@ -48,7 +49,10 @@ def test_both_count_the_same_through_storms_silences_and_other_start_up_delays(
         arrivals = np.sort(rng.uniform(now - INTERVAL, now, count))
         services = exponential(rng, 5.0, count).clip(0, 70)
         start_delay = float(rng.uniform(1, 60))
+        each, one_more = (float(size) for size in rng.uniform(1, 9, 2))
         for stage in stages:
+            if mixed and number % 23 == 11:
+                stage.set_slots(each, one_more)
             if number % 97 == 50:
                 stage.set_start_delay(start_delay, INTERVAL)
             if number % 101 == 100:

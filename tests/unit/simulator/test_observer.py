@@ -132,8 +132,9 @@ def same(seen: Percentiles | None, told: Percentiles | None) -> bool:
 
 
 EXACT = (
-    "app_id", "at", "slo", "window", "slots_per_worker", "slots", "arrivals", "messages_ready",
-    "messages_unacknowledged", "unheard_in_flight", "depth_age", "failures", "stale", "warming_up",
+    "app_id", "at", "slo", "window", "slots_per_worker", "slots", "slots_of_new", "arrivals",
+    "messages_ready", "messages_unacknowledged", "unheard_in_flight", "depth_age", "failures", "stale",
+    "warming_up",
 )  # fmt: skip
 NEARLY = ("start_delay", "oldest_age", "in_flight_age", "recent_response_times", "recent_service_times")
 

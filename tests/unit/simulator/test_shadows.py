@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from support.processes import exponential, poisson
 from upswell.policies.slo.slo import Signals, SloPolicy
-from upswell.policies.slo.staffing import Family, Services, StaffingSetting
+from upswell.policies.slo.staffing import Family, Floats, Services, StaffingSetting
 from upswell.settings import Slo
 from upswell.simulator.engine import simulate
 from upswell.simulator.shadows import Shadows
 from upswell.simulator.world import World
+
+if TYPE_CHECKING:
+    from upswell.analysis.decision import Decision
+    from upswell.analysis.snapshot import Snapshot
+    from upswell.simulator.outcome import SimulatedOutcome
 
 SETTING = StaffingSetting(0.2, foresight=False, beta=0.0, keep=3.0)
 NOTHING = np.empty(0)
@@ -61,6 +68,44 @@ def test_a_silence_is_the_evidence_of_one_episode() -> None:
     assert 0.9 < stage.seen <= 1.1
 
 
+def both(world: World, arrivals: Floats, services: Floats) -> tuple[SimulatedOutcome, Shadows]:
+    """Let the engine and a shadow serve the same uploads, told the same at the same instants."""
+    policy = SloPolicy(2.0, (SETTING,), 0)
+    seen: list[tuple[Snapshot, Signals]] = []
+
+    class Noted:
+        def decide(self, snapshot: Snapshot) -> Decision:
+            decision = policy.decide(snapshot)
+            assert policy.signals is not None
+            seen.append((snapshot, policy.signals))
+            return decision
+
+    outcome = simulate(arrivals, services, Noted(), world)
+    objective, workers = world.slo.seconds, world.initial_workers
+    family, known = Family((SETTING,), objective, seen[0][1].start_delay), Services()
+    stage = Shadows(
+        family,
+        objective=objective,
+        interval=2.0,
+        slots=seen[0][0].slots_each,
+        workers=workers,
+        min_workers=world.min_workers,
+        memory=1e12,
+        episodes=1e12,
+    )
+    begin = np.floor(arrivals[0])
+    for number, (snapshot, told) in enumerate(seen):
+        if told.start_delay != family.start_delay:
+            stage.set_start_delay(told.start_delay, 2.0)
+        stage.set_slots(snapshot.slots_each, snapshot.slots_of_one_more)
+        known.add(snapshot.recent_service_times)
+        means = family.means(known, told.mean)
+        since, until = begin + 2.0 * number, begin + 2.0 * (number + 1)
+        now = (arrivals > since) & (arrivals <= until) if number else arrivals <= until
+        stage.advance(until, arrivals[now], services[now], told.load, means)
+    return outcome, stage
+
+
 @pytest.mark.parametrize(("slots", "least"), [(1, 0.97), (4, 0.8)])
 def test_a_shadow_costs_what_the_engine_does_where_start_up_takes_no_time(slots: int, least: float) -> None:
     """Told the same arrivals at the same instants, both serve them alike.
@@ -71,28 +116,25 @@ def test_a_shadow_costs_what_the_engine_does_where_start_up_takes_no_time(slots:
     rng = np.random.default_rng(3)
     arrivals = poisson(rng, 2.0, 1000.0)
     services = exponential(rng, 3.0, len(arrivals)).clip(0, 50)
-    policy = SloPolicy(2.0, (SETTING,), 0)
     world = World(slo=Slo(0.95, 60.0), start_delay=0.0, slots=slots)
-    seen: list[tuple[Signals, tuple[float, ...]]] = []
-
-    class Noted:
-        def decide(self, snapshot):  # noqa: ANN001, ANN202 - what the policy takes and gives
-            decision = policy.decide(snapshot)
-            assert policy.signals is not None
-            seen.append((policy.signals, snapshot.recent_service_times))
-            return decision
-
-    outcome = simulate(arrivals, services, Noted(), world)
-    family, known = Family((SETTING,), 60.0, seen[0][0].start_delay), Services()
-    stage = Shadows(family, objective=60.0, interval=2.0, slots=slots, memory=1e12)
-    begin = np.floor(arrivals[0])
-    for number, (told, ended) in enumerate(seen):
-        if told.start_delay != family.start_delay:
-            stage.set_start_delay(told.start_delay, 2.0)
-        known.add(ended)
-        means = family.means(known, told.mean)
-        since, until = begin + 2.0 * number, begin + 2.0 * (number + 1)
-        now = (arrivals > since) & (arrivals <= until) if number else arrivals <= until
-        stage.advance(until, arrivals[now], services[now], told.load, means)
+    outcome, stage = both(world, arrivals, services)
     assert least * outcome.cost <= stage.cost[0] <= 1.03 * outcome.cost
     assert stage.late[0] == pytest.approx(outcome.late, abs=2)
+
+
+def test_a_shadow_of_a_mixed_fleet_costs_and_misses_what_the_engine_does() -> None:
+    """Every other worker has two slots, the rest one. By the average rounded down it would be 1.4 as dear."""
+    rng = np.random.default_rng(5)
+    arrivals = bursts(rng, 30, 200.0, 40.0, 200.0)
+    services = exponential(rng, 3.0, len(arrivals)).clip(0, 15)
+    world = World(slo=Slo(0.95, 20.0), start_delay=8.0, slots_of=lambda number: 1 + number % 2, min_workers=1)
+    outcome, stage = both(world, arrivals, services)
+    assert stage.cost[0] == pytest.approx(outcome.cost, rel=0.06)
+    assert stage.late[0] == pytest.approx(outcome.late, abs=5)
+
+
+def bursts(rng: np.random.Generator, count: int, size: float, seconds: float, pause: float) -> Floats:
+    """Return the arrivals of bursts, and of a trickle between."""
+    begins = np.repeat(np.arange(count) * pause, rng.poisson(size, count))
+    burst = begins + rng.uniform(0, seconds, len(begins))
+    return np.sort(np.concatenate((burst, rng.uniform(0, count * pause, int(count * pause / 10)))))

@@ -40,6 +40,18 @@ def test_the_idlest_leaves_and_of_equals_the_youngest() -> None:
     assert outcome.finished == 3
 
 
+def test_workers_of_other_sizes_are_told_apart_from_what_a_new_one_brings() -> None:
+    # The first has one slot, the others three: four uploads run at once as soon as the second is ready.
+    policy = Script(2)
+    world = replace(WORLD, slots_of=lambda number: 1 if number == 1 else 3)
+    outcome = simulate(np.zeros(4), np.full(4, 10.0), policy, world)
+    # the second is asked for at 1 and ready at 6
+    assert outcome.maximum == pytest.approx(16.0)
+    told = [(seen.slots, seen.slots_of_new) for seen in policy.seen]
+    assert told[0] == (1, 1.0)
+    assert (4, 2.0) in told
+
+
 def test_a_drained_worker_finishes_all_its_uploads_and_takes_no_more() -> None:
     policy = Script(0)
     world = replace(WORLD, slots=2)

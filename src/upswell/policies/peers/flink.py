@@ -46,6 +46,8 @@ METRICS_WINDOW = 900.0
 STABILIZATION = 300.0
 SCALE_DOWN_INTERVAL = 3600.0
 MAX_DOWN_FACTOR = 0.6
+_LEAST_SERVICE = 1e-9
+"""Seconds: nothing takes less, and of a smaller number the rate is no number."""
 
 
 class FlinkSettings(Struct, frozen=True, kw_only=True):
@@ -71,7 +73,7 @@ class FlinkPolicy:
         lag, rate, service = snapshot.messages_ready, snapshot.arrival_rate, snapshot.service_time
         if lag is None or rate is None:
             return Decision.hold(WHO, current, "the queue's depth or the arrival rate is unknown")
-        if service is None or service.mean <= 0:
+        if service is None or service.mean < _LEAST_SERVICE:
             decision = Decision.hold(WHO, current, "no upload has reported how long one takes")
             return decision.then(WHO, 1, FIRST) if lag and not current else decision
         now = snapshot.at

@@ -110,6 +110,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "start_delay": ("seconds from asking for a worker to its being ready, as measured",),
     "slots": ("slots of the ready workers", "ready_slots", "workers"),
     "slots_per_worker": ("uploads that one worker runs at once, on average",),
+    "slots_of_new": ("slots that one more worker brings", "slots_of_one_more"),
     "slo_seconds": ("the objective's seconds", "slo.seconds"),
     "slo_share": ("the objective's share, 0 to 1", "slo.share"),
     "window": ("seconds of reports that the figures sum up",),

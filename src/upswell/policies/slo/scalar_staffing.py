@@ -53,6 +53,16 @@ class ScalarRule(Struct, frozen=True, kw_only=True):
         return slots, why
 
 
+def workers_with(slots: int, present: int, each: float, one_more: float) -> int:
+    """Return the workers that have so many slots.
+
+    `present` slots are there, on workers with `each` on average; those that come bring `one_more`.
+    """
+    if slots <= present:
+        return math.ceil(slots / each - ROUNDING)
+    return math.ceil(present / each + (slots - present) / one_more - ROUNDING)
+
+
 class RecentMost:
     """The most that was wanted within some steps; see `staffing.RecentMaximum`."""
 

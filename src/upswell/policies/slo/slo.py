@@ -16,9 +16,9 @@ from msgspec import Struct
 
 from upswell.analysis.decision import REHEARSED, Decision, Reason, Step
 from upswell.analysis.sentence import escaped
-from upswell.policies.slo.scalar_staffing import RecentMost, ScalarRule
+from upswell.policies.slo.scalar_staffing import RecentMost, ScalarRule, workers_with
 from upswell.policies.slo.slo_formula import ASSUMED_SHARE, MOST_SLOTS, service_time
-from upswell.policies.slo.staffing import FAMILY, FIRST, Services, family_with, kept_for
+from upswell.policies.slo.staffing import FAMILY, FIRST, ROUNDING, Services, family_with, kept_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,17 +34,29 @@ _WORK = {
     (False, True): "{running:upload} running, {work_left:s} left each",
 }
 _TAKES = "takes {slots:slot} = {workers:worker} of {slots_per_worker:slot}"
+_TAKES_MIXED = (
+    "takes {slots:slot} = {workers:worker}: {present:slot} on {ready:worker}, {one_more:slot} on each more"
+)
 _WHY = {
-    "backlog": f"; to start all within {{horizon:s}} {_TAKES}",
+    "backlog": "; to start all within {horizon:s} ",
     "foresight": "; {present:slot} do {done:s} of it in the {start_delay:s} before a new worker is ready, "
-    f"the rest within {{rest:s}} {_TAKES}",
-    "each": f"; a slot for each {_TAKES}",
+    "the rest within {rest:s} ",
+    "each": "; a slot for each ",
 }
-BACKLOG = {(*parts, why): f"{work}{takes}" for parts, work in _WORK.items() for why, takes in _WHY.items()}
-"""What is said where uploads (queued, running) decide."""
-_STREAM = "{rate} uploads/s, {mean:s} each, keep {load:slot} busy"
-STREAM = f"{_STREAM}; that {_TAKES}"
-STREAM_SPARE = f"{_STREAM}; with {{beta}} x sqrt({{load}}) to spare that {_TAKES}"
+BACKLOG = {
+    (*parts, why, mixed): f"{work}{because}{_TAKES_MIXED if mixed else _TAKES}"
+    for parts, work in _WORK.items()
+    for why, because in _WHY.items()
+    for mixed in (False, True)
+}
+"""What is said where uploads (queued, running) decide; mixed: workers differ in their slots."""
+_STREAM = "{rate} uploads/s, {mean:s} each, keep {load:slot} busy; "
+_SPARE = "with {beta} x sqrt({load}) to spare "
+STREAM = {
+    (spare, mixed): f"{_STREAM}{_SPARE if spare else ''}that {_TAKES_MIXED if mixed else _TAKES}"
+    for spare in (False, True)
+    for mixed in (False, True)
+}
 NOTHING = "nothing queued, nothing running"
 MOST_NEEDED = "the most needed in the last {keep:s} was {most}"
 LAST_ONE = "the last worker stays for {keep:s}: a cold start would be late"
@@ -155,22 +167,24 @@ class SloPolicy:
         rule = self._rule or self._apply(snapshot, signals)
         if changed:
             self._within = self._services.within_one(rule.horizon, signals.mean)
-        per_worker = snapshot.slots_per_worker
-        present = snapshot.ready_slots
+        present, each, one_more = snapshot.ready_slots, snapshot.slots_each, snapshot.slots_of_one_more
         slots, why = rule.need(in_flight, waiting, present, load, self._within)
         self._seen.append((in_flight, waiting, present, load))
-        wanted = -(-slots // per_worker)
+        wanted = workers_with(slots, present, each, one_more)
         most, last = self._recent.update(wanted), self._last.update(min(1, wanted))
         busy = _filled(snapshot, in_flight)
         unheard = 0
         if wanted < current and snapshot.unheard_in_flight:
             at_most = in_flight + snapshot.unheard_in_flight
-            unheard = -(-rule.need(at_most, waiting, present, load, self._within)[0] // per_worker)
+            slots_then, _ = rule.need(at_most, waiting, present, load, self._within)
+            unheard = workers_with(slots_then, present, each, one_more)
         # More at once; fewer only to what was needed lately, and to what is busy: see `staffing.target`.
         number = wanted if wanted > current else min(current, max(wanted, most, last, busy, unheard))
-        why, inputs = _because(why, rule, signals, waiting, in_flight, present, self._within)
+        sizes = _sizes(snapshot)
+        mixed = "one_more" in sizes
+        why, inputs = _because(why, rule, signals, waiting, in_flight, present, self._within, mixed=mixed)
         if inputs:
-            inputs["slots"], inputs["workers"], inputs["slots_per_worker"] = slots, wanted, per_worker
+            inputs.update(sizes, slots=slots, workers=wanted)
         steps = (Step(WHO, current, wanted, why, inputs),)
         if number != wanted:
             if number <= busy:
@@ -198,9 +212,10 @@ class SloPolicy:
             # What this setting would have wanted lately stays, not what the one before did.
             self._recent = RecentMost(steps)
             lately = max(0, len(self._seen) - math.ceil(steps) - 1)
+            each, one_more = snapshot.slots_each, snapshot.slots_of_one_more
             for seen in islice(self._seen, lately, None):
                 slots, _ = rule.need(*seen, self._within)
-                self._recent.update(-(-slots // snapshot.slots_per_worker))
+                self._recent.update(workers_with(slots, seen[2], each, one_more))
         # A start-up and a mean service that take longer than the objective make a cold start late.
         late = not self.rehearsed and signals.start_delay + signals.mean > snapshot.slo.seconds
         self._keep_last = LAST_DELAYS * signals.start_delay if late else 0.0
@@ -254,6 +269,14 @@ def from_settings(settings: Settings) -> SloPolicy:
     )
 
 
+def _sizes(snapshot: Snapshot) -> dict[str, float]:
+    """Return what turns slots into workers: the slots of each, or what there are and what one more has."""
+    each, one_more = snapshot.slots_each, snapshot.slots_of_one_more
+    if each == one_more and each % 1 == 0:
+        return {"slots_per_worker": int(each)}
+    return {"present": snapshot.ready_slots, "ready": snapshot.workers.ready, "one_more": one_more}
+
+
 def _filled(snapshot: Snapshot, in_flight: int) -> int:
     """Return how many workers are kept for what runs.
 
@@ -261,12 +284,12 @@ def _filled(snapshot: Snapshot, in_flight: int) -> int:
     are kept as they fill. Who drains finishes its uploads first.
     """
     busy = snapshot.workers.busy - snapshot.workers.draining
-    running = in_flight + snapshot.unheard_in_flight
-    return min(busy, -(-running // snapshot.slots_per_worker)) if snapshot.slots_per_worker > 1 else busy
+    running, each = in_flight + snapshot.unheard_in_flight, snapshot.slots_each
+    return min(busy, math.ceil(running / each - ROUNDING)) if each > 1 else busy
 
 
 def _because_busy(snapshot: Snapshot, in_flight: int, busy: int) -> tuple[str, dict[str, float]]:
-    if snapshot.slots_per_worker == 1:
+    if snapshot.slots_each <= 1:
         return BUSY, {"busy": busy}
     return FILLED, {"running": in_flight + snapshot.unheard_in_flight, "filled": busy}
 
@@ -279,17 +302,21 @@ def _because(  # noqa: PLR0917 - positional for speed: once a decision
     running: int,
     present: int,
     within: tuple[float, float],
+    *,
+    mixed: bool,
 ) -> tuple[str, dict[str, float]]:
     """Return what explains the slots wanted: a template, and all inputs but the result.
 
     `present` are the slots of the ready workers, `within` the seconds of work of one upload within the
-    horizon: queued, and running.
+    horizon: queued, and running. `mixed`: whether workers differ in their slots.
     """
     if why == "stream":
         load, mean = signals.load, signals.mean
         rate = load / mean if mean > 0 else math.nan
         inputs = {"rate": rate, "mean": mean, "load": load}
-        return (STREAM_SPARE, {**inputs, "beta": rule.beta}) if rule.beta else (STREAM, inputs)
+        if rule.beta:
+            inputs["beta"] = rule.beta
+        return STREAM[bool(rule.beta), mixed], inputs
     if not (queued or running):
         return NOTHING, {}
     inputs: dict[str, float] = {}
@@ -303,4 +330,4 @@ def _because(  # noqa: PLR0917 - positional for speed: once a decision
         work = queued * within[0] + running * within[1]
         inputs["present"], inputs["done"] = present, min(present, work / rule.horizon) * rule.delay
         inputs["start_delay"], inputs["rest"] = rule.delay, rule.horizon - rule.delay
-    return BACKLOG[queued > 0, running > 0, why], inputs
+    return BACKLOG[queued > 0, running > 0, why, mixed], inputs

@@ -195,6 +195,24 @@ def test_slots_are_counted_before_workers() -> None:
     assert four.desired_workers == -(-one.desired_workers // 4)
 
 
+def test_a_new_worker_counts_with_the_slots_that_it_will_have() -> None:
+    """Beside one old worker of one slot: 17 slots are two new workers of eight more, not sixteen of one."""
+    decision = following(FIRST).decide(
+        ordinary(
+            slots_per_worker=1,
+            slots=1,
+            slots_of_new=8.0,
+            messages_ready=17,
+            messages_unacknowledged=0,
+            recent_response_times=(60.0,) * 50,
+            recent_service_times=(60.0,) * 50,
+            workers=Workers(desired=1, ready=1),
+        )
+    )
+    assert decision.desired_workers == 3
+    assert "takes 17 slots = 3 workers: 1 slot on 1 worker, 8 slots on each more" in decision.reason
+
+
 def test_workers_of_several_slots_leave_where_fewer_hold_all_that_runs() -> None:
     """A broker spreads uploads over all workers: eight have one each that two of four slots could hold."""
     policy = following(THRIFTY)

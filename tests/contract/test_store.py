@@ -371,6 +371,21 @@ def test_a_large_upload_under_way_is_waited_for_neither_aborted_nor_sent_twice(
     assert f"{place.prefix}/x" not in s3_server.unfinished(place.endpoint)
 
 
+@pytest.mark.parametrize("on_conflict", ["overwrite", "skip"])
+@pytest.mark.parametrize("place", ["s3-seaweedfs", "s3-moto"], indirect=True)
+def test_a_large_upload_has_begun_before_a_slow_source_is_read_so_that_others_see_it(
+    place: Place, on_conflict: Any
+) -> None:
+    seen: list[list[str]] = []
+
+    def slowly(count: int) -> None:
+        if count:
+            seen.append(place.unfinished())
+
+    place.store(on_conflict=on_conflict).put("x", MemorySource(LARGE), pace=slowly)
+    assert seen[0] == [f"{place.prefix}/x"]
+
+
 @pytest.mark.parametrize("place", ["s3-seaweedfs", "s3-moto"], indirect=True)
 def test_a_large_object_that_is_there_already_is_not_sent_again_at_a_first_attempt(
     place: Place, monkeypatch: pytest.MonkeyPatch
@@ -508,8 +523,8 @@ def test_a_damaged_part_is_refused_by_a_store_that_checks_parts_and_found_by_md5
 ) -> None:
     """Which of both a store is, it is asked; MD5 takes two thirds of an upload's processor time."""
     read: list[PartReader] = []
-    first = PartReader.first
-    monkeypatch.setattr(PartReader, "first", lambda reader: read.append(reader) or first(reader))
+    rest = PartReader.rest
+    monkeypatch.setattr(PartReader, "rest", lambda reader: read.append(reader) or rest(reader))
     port = urlsplit(place.endpoint).port
     assert port
     with TcpProxy(port) as proxy:

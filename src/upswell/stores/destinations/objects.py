@@ -96,11 +96,11 @@ class ObjectStore:
         upload = _Upload(
             key, path, parts(md5=self._takes_md5 and not checks), source, checksum, again or waited, checks
         )
-        first = upload.parts.first()
-        if upload.parts.is_at_end:
-            return self._put_small(upload, first)
-        del first
-        if not is_large:
+        if not is_large:  # else nothing is read before the upload has begun: others see that, and wait
+            first = upload.parts.first()
+            if upload.parts.is_at_end:
+                return self._put_small(upload, first)
+            del first
             there, waited = self._stat_in_turn(path, again=again, pace=pace)
             upload.again |= waited
         if there is not None:

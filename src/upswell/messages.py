@@ -134,7 +134,8 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     """A worker's state, sent every second or so and at each change.
 
     `requested_at` is when its fleet was asked for it (absent for a worker started by hand): the start-up
-    delay is measured from it. `moved_bytes` counts from `started_at`. `settings_hash` differs between workers
+    delay is measured from it. `start_cpu`: seconds of a processor that the worker took until it was ready, or
+    stood by. `moved_bytes` counts from `started_at`. `settings_hash` differs between workers
     that run different settings. `uploads` is there only in the answer to the command `describe`, so that
     the status of every second stays small.
     """
@@ -151,6 +152,7 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     moved_bytes: Count | None = None
     version: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     settings_hash: Annotated[str, Meta(pattern=r"\A[0-9a-f]{8,64}\Z")] | None = None
+    start_cpu: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     uploads: Annotated[tuple[UploadInHand, ...], Meta(max_length=MAX_DESCRIBED)] | None = None
 
 

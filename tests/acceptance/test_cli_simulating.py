@@ -58,7 +58,7 @@ def test_compare_prints_one_json_object_with_every_policy_asked_for(tmp_path: Pa
         assert 0 <= figures["attainment"] <= 1
         assert figures["r"] > 0
         missed = max(1.0, (1 - figures["attainment"]) / 0.1)
-        paid = figures["cost_over_work"] + Settings().start_cost * figures["starts"] / told["work_s"]
+        paid = figures["cost_over_work"] + Settings().assumed_start_cost * figures["starts"] / told["work_s"]
         assert figures["r"] == pytest.approx(paid / oracle["cost_over_work"] * missed)
         assert {"p95", "peak_workers", "scalings"} <= figures.keys()
     assert ET.parse(tmp_path / "out.svg").getroot().tag.endswith("svg")

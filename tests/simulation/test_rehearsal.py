@@ -22,6 +22,8 @@ from upswell.simulator.rehearsed_policy import RehearsedPolicy
 from upswell.simulator.world import World
 
 if TYPE_CHECKING:
+    from upswell.analysis.decision import Decision
+    from upswell.analysis.snapshot import Snapshot
     from upswell.simulator.outcome import SimulatedOutcome
 
 NEVER = Caution(gain=1.0)
@@ -121,6 +123,33 @@ def test_an_empty_system_wants_no_slots_and_more_uploads_never_want_fewer() -> N
         before = now
 
 
+def test_shadows_pay_for_a_start_what_it_was_measured_to_cost() -> None:
+    """2 s of a processor until a worker is ready, and as much again, told by the workers."""
+    rng = np.random.default_rng(4)
+    arrivals = poisson(rng, 1.0, 600.0)
+    services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
+    world = World(slo=Slo(0.95, 30.0), start_delay=1.0)
+
+    class Told(RehearsedPolicy):
+        start_cpu: float | None = None
+
+        def decide(self, snapshot: Snapshot) -> Decision:
+            return super().decide(replace(snapshot, start_cpu=self.start_cpu))
+
+    paid: list[tuple[float, float]] = []
+    for measured, cpu in ((False, 2.0), (True, None), (True, 2.0)):
+        policy = Told(start_cost=0.8)
+        policy.start_cpu = cpu
+        policy.policy = SloPolicy(2.0, start_cost=0.8, start_cost_measured=measured)
+        simulate(arrivals, services, policy, world)
+        assert policy.stage is not None
+        assert policy.stage.rehearsal is not None
+        family = policy.stage.rehearsal.family
+        paid.append((family.start_cost, family.keep_seconds[FIRST] / FAMILY[FIRST].keep))
+    # Workers are kept for what a start takes or costs, whichever is more.
+    assert paid == [(0.8, 1.0), (0.8, 1.0), (4.0, 4.0)]
+
+
 def test_nothing_is_kept_of_uploads_from_before_the_first_round_nor_of_those_rehearsed() -> None:
     rehearsal = Rehearsal(
         FAMILY, start_delay=10.0, objective=30.0, share=0.95, interval=2.0, slots=1, workers=1, max_workers=9
@@ -128,7 +157,7 @@ def test_nothing_is_kept_of_uploads_from_before_the_first_round_nor_of_those_reh
     for number in range(1, 101):
         # In each round one upload of 1 s is reported, and one that began long before the first.
         now = 2.0 * number
-        rehearsal.note(array("d", [now, 1, 1, 1, 0.5, 1.0, 10.0, 1.0, now + 50.0, 1.0, 1.0]))
+        rehearsal.note(array("d", [now, 1, 1, 1, 0.5, 1.0, 10.0, 0.0, 1.0, now + 50.0, 1.0, 1.0]))
         rehearsal.advance()
     assert rehearsal.shadows.count == pytest.approx(100 - 30 / 2, abs=2)
     assert sum(map(len, rehearsal._uploads.values())) <= 2 * (30 / 2 + 1)
@@ -165,7 +194,7 @@ def test_the_monitor_and_the_simulated_policy_choose_the_same_from_the_same_roun
     services = lognormal(rng, 5.0, len(arrivals)).clip(0, 50)
     settings = Settings(slo="95% < 30s", min_workers=2, max_workers=12)
     world = World(slo=settings.objective, start_delay=10.0, initial_workers=20, min_workers=2, max_workers=20)
-    cost = settings.start_cost
+    cost = settings.assumed_start_cost
     simulated = RehearsedPolicy(2.0, min_workers=2, max_workers=12, start_cost=cost)
     simulation = Simulation(in_chunks(arrivals, services), simulated, world)
     monitored = SloPolicy(2.0, start_cost=cost)

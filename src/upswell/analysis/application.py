@@ -172,6 +172,7 @@ class Application:
                 draining=count.draining,
             ),
             start_delay=self._statuses.start_delay,
+            start_cpu=self._statuses.start_cpu,
             arrival_rate=self._depths.arrival_rate(now, watched),
             throughput=summary.stored / watched if watched > 0 else None,
             messages_ready=None if depth is None else depth.ready,

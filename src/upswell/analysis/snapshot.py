@@ -97,6 +97,8 @@ class Snapshot(Struct, frozen=True, kw_only=True, gc=False):
     """Of a worker that is started now, as far as is known: workers of several sizes may run side by side."""
     start_delay: float | None = None
     """Seconds from asking for a worker to its being ready, as measured (mean of the recent ones)."""
+    start_cpu: float | None = None
+    """Seconds of a processor that a worker took until it was ready (median of the recent ones)."""
     arrival_rate: float | None = None
     throughput: float | None = None
     arrivals: int | None = None

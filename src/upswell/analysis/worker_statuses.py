@@ -5,6 +5,7 @@ A worker whose newest status is older than three status intervals is not counted
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ STALE_AFTER_INTERVALS = 3
 FORGOTTEN_AFTER_INTERVALS = 30
 _MAX_WORKERS = 20_000
 DELAYS_KEPT = 10
-"""Newest start-ups that the start-up delay is the mean of, and the slots of a new worker."""
+"""Newest start-ups: of them are the start-up delay, a start's part of a processor, a new worker's slots."""
 
 
 class WorkerCounts(Struct, frozen=True, gc=False):
@@ -57,6 +58,7 @@ class WorkerStatuses:
         self._forgotten_after = FORGOTTEN_AFTER_INTERVALS * status_interval
         self._newest: dict[str, _Heard] = {}
         self._delays: deque[float] = deque(maxlen=DELAYS_KEPT)
+        self._start_cpu: deque[float] = deque(maxlen=DELAYS_KEPT)
         self._slots: dict[str, int] = {}
         """Of the newest workers, in the order in which they became ready; some may have gone."""
 
@@ -73,6 +75,8 @@ class WorkerStatuses:
             self._bill_start(status, at)
         if status.ready_at is not None:
             self._note_slots(status, new=before is None or before.status.ready_at is None)
+        if status.start_cpu is not None and (before is None or before.status.start_cpu is None):
+            self._start_cpu.append(status.start_cpu)
         first_ready = status.ready_at is not None and (before is None or before.status.ready_at is None)
         if first_ready and status.requested_at is not None and status.ready_at is not None:
             # The two instants come from two clocks: a difference below 0 counts as 0.
@@ -110,6 +114,11 @@ class WorkerStatuses:
     def start_delay(self) -> float | None:
         """Mean seconds from asking for a worker to its being ready, of the newest ten; None before one."""
         return sum(self._delays) / len(self._delays) if self._delays else None
+
+    @property
+    def start_cpu(self) -> float | None:
+        """Median of what the newest ten took of a processor until they were ready; None before one told."""
+        return statistics.median(self._start_cpu) if self._start_cpu else None
 
     @property
     def slots_of_new(self) -> float | None:

@@ -80,7 +80,7 @@ class Choice(Struct, frozen=True):
                 min_workers=settings.min_workers,
                 max_workers=settings.max_workers,
                 settings=family_with(settings.standby_workers),
-                start_cost=settings.start_cost,
+                start_cost=settings.assumed_start_cost,
             )
         own: dict[str, Any] = {}
         if self.entry.mean_service:

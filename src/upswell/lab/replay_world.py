@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from upswell.lab.contenders import Choice
 from upswell.lab.runs import House
 from upswell.lab.traffic import parse_slo
+from upswell.policies.slo.slo import COST_OF_CPU
 from upswell.settings import Settings
 from upswell.simulator.world import World
 
@@ -63,11 +64,12 @@ def replay_setup(
     if start_delay is None:
         start_delay, more = _start_delay(snapshots)
         notes += more
+    settings = replace(settings, start_cost=_start_cost(snapshots, settings))
     began = next((seen for seen in snapshots if seen.at >= base), newest)
     world = World(
         slo=_objective(newest.slo, slo, share),
         start_delay=start_delay,
-        start_cost=settings.start_cost,
+        start_cost=settings.assumed_start_cost,
         slots=newest.slots_per_worker,
         initial_workers=began.workers.ready + began.workers.starting,
         min_workers=settings.min_workers,
@@ -116,6 +118,14 @@ def _start_delay(snapshots: list[Snapshot]) -> tuple[float, tuple[str, ...]]:
         return statistics.median(measured), ()
     delay = UNKNOWN_START_DELAY
     return delay, (f"no start-up was measured; {delay:g} s is taken, --start-delay says another",)
+
+
+def _start_cost(snapshots: list[Snapshot], settings: Settings) -> float:
+    """Return what a start cost, as `slo.SloPolicy` would have found it."""
+    measured = [seen.start_cpu for seen in snapshots if seen.start_cpu is not None]
+    if settings.start_cost != "auto" or not measured:
+        return settings.assumed_start_cost
+    return COST_OF_CPU * statistics.median(measured)
 
 
 def _objective(recorded: Slo, slo: str | None, share: float | None) -> Slo:

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from upswell.analysis.snapshot import Snapshot, Workers
-from upswell.policies.slo.slo import SloPolicy
+from upswell.policies.slo.slo import from_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +32,7 @@ class History(Struct):
 
     uploads: deque[tuple[float, float, float]]
     start_delay: float | None = None
+    start_cpu: float | None = None
 
 
 def histories(reports: Iterable[ReportRow]) -> dict[str, History]:
@@ -55,7 +56,7 @@ def rounds(app_id: str, past: History, settings: Settings) -> Iterator[tuple[Sna
     finishes, responses, services = ended[order], (ended - arrived)[order].clip(0), service[order]
     arrivals, begins = np.sort(arrived), np.sort(ended - service)
     interval = settings.decision_interval
-    policy = SloPolicy(interval, start_cost=settings.start_cost)
+    policy = from_settings(settings)
     begin, done = float(arrivals[0]), 0
     for number in range(1, math.ceil((float(finishes[-1]) - begin) / interval) + 1):
         now = begin + number * interval
@@ -68,6 +69,7 @@ def rounds(app_id: str, past: History, settings: Settings) -> Iterator[tuple[Sna
             slots_per_worker=settings.initial_slots,
             workers=Workers(desired=settings.min_workers),
             start_delay=past.start_delay,
+            start_cpu=past.start_cpu,
             arrivals=come,
             messages_ready=max(0, come - begun),
             messages_unacknowledged=max(0, begun - over),

@@ -142,7 +142,6 @@ class Rehearsals:
                 interval=settings.decision_interval,
                 min_workers=settings.min_workers,
                 max_workers=settings.max_workers,
-                start_cost=settings.start_cost,
                 resumed=policy.rehearsed,
             )
             self._policies[app_id], self._objectives[app_id] = policy, settings.slo
@@ -254,7 +253,8 @@ class Rehearsals:
             found = histories(journal.reports(since=since))
             for app_id, past in found.items():
                 latest = journal.latest(app_id)
-                past.start_delay = None if latest is None else latest.snapshot.start_delay
+                if latest is not None:
+                    past.start_delay, past.start_cpu = latest.snapshot.start_delay, latest.snapshot.start_cpu
         except JournalError as error:
             _log.warning("rehearsal.past_unknown", error=error)
         else:

@@ -28,6 +28,9 @@ Own = TypeVar("Own", bound=Struct)
 FIRST_SLOTS = 4
 """Slots that slots = "auto" starts with."""
 
+ASSUMED_START_COST = 0.8
+"""Seconds: a process worker took 0.4 of a processor until it was ready, and its start and end as much again."""
+
 _SCHEMES = {"": "embedded", "amqp": "rabbitmq", "amqps": "rabbitmq"}
 
 
@@ -76,6 +79,11 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def initial_slots(self) -> int:
         """Slots that a worker starts with."""
         return FIRST_SLOTS if self.slots == "auto" else self.slots
+
+    @property
+    def assumed_start_cost(self) -> float:
+        """`start_cost`; where it is measured, what is taken for it until then."""
+        return ASSUMED_START_COST if self.start_cost == "auto" else self.start_cost
 
     @property
     def fixed_standby(self) -> int:

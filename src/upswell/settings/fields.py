@@ -31,6 +31,7 @@ QUEUES = (
 EVERY = "every command"
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
+Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Workers = Annotated[int, Meta(ge=0, le=100_000)]
 Slots = Annotated[int, Meta(ge=1, le=1000)]
 Rate = Annotated[float, Meta(ge=0)]
@@ -184,15 +185,15 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 0
     start_cost: Annotated[
-        float,
-        Meta(ge=0, le=1e6),
+        Seconds | Literal["auto"],
         Setting(
-            "Seconds of a worker that a start costs beyond the time it takes: processor, image, a pod's life. The slo policy weighs it against idle workers, so a fleet that starts fast stays calm. Default: what a process worker takes of a processor until it is ready (0.4 s), and as much again for those who start and stop it.",
+            'Seconds of a worker that a start costs beyond the time it takes: processor, image, a pod\'s life. The slo policy weighs it against idle workers, so a fleet that starts fast stays calm. "auto": what the newest workers took of a processor until they were ready (the median), and as much again for those who start and stop them; 0.8 before one has told.',
             app=True,
             decides=True,
             flags=DECIDES,
+            form='a number of seconds from 0 to 1000000, or "auto"',
         ),
-    ] = 0.8
+    ] = "auto"
     price_per_worker_hour: Annotated[
         float,
         Meta(ge=0, le=1e6),

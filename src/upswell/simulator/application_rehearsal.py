@@ -65,7 +65,6 @@ class ApplicationRehearsal:
         interval: seconds between two rounds.
         min_workers: that a shadow fleet keeps.
         max_workers: that a shadow fleet may have.
-        start_cost: seconds of a worker that a start costs beyond the time it takes.
         resumed: whether `following` was chosen from this application's uploads, before a restart.
         caution: how the choice weighs cost against lateness.
     """
@@ -80,7 +79,6 @@ class ApplicationRehearsal:
         interval: float,
         min_workers: int,
         max_workers: int,
-        start_cost: float = 0.0,
         resumed: bool = False,
         caution: Caution = CAUTION,
     ) -> None:
@@ -90,7 +88,6 @@ class ApplicationRehearsal:
         self._family, self._following = family, following
         self._slo, self._interval, self._caution = slo, interval, caution
         self._min_workers, self._max_workers = min_workers, max_workers
-        self._start_cost = start_cost
         self._resumed = resumed
         self._begun = self._rehearsed = False
         self._told_at = -math.inf
@@ -161,7 +158,7 @@ class ApplicationRehearsal:
     def _rehearse(self, note: array[float]) -> bool:
         rehearsal = self.rehearsal
         if rehearsal is None:
-            _, ready, slots, _, _, _, start_delay = note[:HEADER]
+            _, ready, slots, _, _, _, start_delay, start_cost = note[:HEADER]
             rehearsal = self.rehearsal = Rehearsal(
                 self._family,
                 start_delay=start_delay,
@@ -172,7 +169,7 @@ class ApplicationRehearsal:
                 workers=min(self._max_workers, max(self._min_workers, int(ready))),
                 min_workers=self._min_workers,
                 max_workers=self._max_workers,
-                start_cost=self._start_cost,
+                start_cost=start_cost,
                 caution=self._caution,
             )
         if self._skipped:

@@ -73,7 +73,7 @@ class Caution(Struct, frozen=True, kw_only=True):
 CAUTION = Caution()
 
 
-HEADER = 7
+HEADER = 8
 """What a rehearsal needs of one round: a hundred thousand may wait, so it is packed into one array of floats:
 that many numbers, then the response time of each upload reported, then the service time of each."""
 
@@ -82,7 +82,7 @@ def packed(snapshot: Snapshot, signals: Signals) -> array[float]:
     """Return what matters of a snapshot and of what the policy decided from."""
     responses, services = snapshot.recent_response_times, snapshot.recent_service_times
     numbers = (snapshot.at, snapshot.workers.ready, snapshot.slots_each, snapshot.slots_of_one_more)
-    one = array("d", (*numbers, signals.load, signals.mean, signals.start_delay))
+    one = array("d", (*numbers, signals.load, signals.mean, signals.start_delay, signals.start_cost))
     if len(responses) == len(services):  # otherwise some service times are not known
         one.extend(responses)
         one.extend(services)
@@ -129,7 +129,7 @@ class Rehearsal:
         start_cost: float = 0.0,
         caution: Caution = CAUTION,
     ) -> None:
-        self._caution, self._start_cost = caution, start_cost
+        self._caution = caution
         self._allowed = 1 - share
         self._objective, self._interval = objective, interval
         self._bundle = self._bundled(start_delay)
@@ -164,10 +164,10 @@ class Rehearsal:
     def note(self, one: array[float]) -> None:
         """Take in one round: what was reported since the round before, and what the policy decided from."""
         self._number += 1
-        at, start_delay = one[0], one[6]
-        if start_delay != self.family.start_delay:
+        at, start_delay, start_cost = one[0], one[6], one[7]
+        if start_delay != self.family.start_delay or start_cost != self.family.start_cost:
             self._bundle = self._bundled(start_delay)
-            self.shadows.set_start_delay(start_delay, self._bundle * self._interval)
+            self.shadows.set_start_delay(start_delay, self._bundle * self._interval, start_cost)
             self._means = None
             self._prior = self._expected(start_delay)
         self._rounds.append(one)
@@ -286,7 +286,7 @@ class Rehearsal:
 
     def _paid(self) -> Floats:
         """Return each shadow's worker-seconds, with what its starts cost beyond their time."""
-        return self.shadows.cost + self._start_cost * self.shadows.starts
+        return self.shadows.cost + self.family.start_cost * self.shadows.starts
 
     def frontier(self) -> Frontier | None:
         """Return what every setting would have cost and missed; None before an upload was rehearsed."""

@@ -45,7 +45,6 @@ class RehearsedPolicy:
     ) -> None:
         self._interval, self._caution = interval, caution
         self._min_workers, self._max_workers = min_workers, max_workers
-        self._start_cost = start_cost
         self.policy = SloPolicy(interval, settings, first, start_cost=start_cost)
         self.stage: ApplicationRehearsal | None = None
         """None before the first upload."""
@@ -65,7 +64,6 @@ class RehearsedPolicy:
                 interval=self._interval,
                 min_workers=self._min_workers,
                 max_workers=self._max_workers,
-                start_cost=self._start_cost,
                 caution=self._caution,
             )
         self.stage.note(snapshot, policy.signals)

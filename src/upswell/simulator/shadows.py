@@ -158,10 +158,10 @@ class Shadows:
         """Take what a worker has from now on: one that is there, on average, and a new one."""
         self._each, self._one_more = each, one_more
 
-    def set_start_delay(self, start_delay: float, interval: float) -> None:
+    def set_start_delay(self, start_delay: float, interval: float, start_cost: float | None = None) -> None:
         """Take the start-up delay as measured from now on, and another interval between two decisions."""
         self._interval = interval
-        self._family.set_start_delay(start_delay)
+        self._family.set_start_delay(start_delay, start_cost)
         self._recent.resize(self._family.keep_seconds / self._interval)
 
     def forget_waiting(self) -> None:

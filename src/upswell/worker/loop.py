@@ -123,6 +123,7 @@ class Worker:
         self._settings_hash = settings_hash
         self._started_at = clock()
         self._ready_at: float | None = None
+        self._start_cpu: float | None = None
         self._state: WorkerState = "starting"
         self._goal: WorkerGoal = "standby" if standby else "ready"
         self._changed = asyncio.Event()
@@ -172,6 +173,7 @@ class Worker:
             moved_bytes=self._capacity.moved_bytes,
             version=__version__,
             settings_hash=self._settings_hash,
+            start_cpu=self._start_cpu,
         )
 
     @property
@@ -327,6 +329,8 @@ class Worker:
             await asyncio.shield(self._pausing)
 
     def _enter(self, state: WorkerState) -> None:
+        if self._start_cpu is None:
+            self._start_cpu = time.process_time()
         if state == self._state:
             return
         self._state = state

@@ -111,3 +111,17 @@ def test_a_new_worker_is_taken_to_have_what_the_newest_ten_have_or_had() -> None
     statuses.forget_slots()
     statuses.heard(old, 1004.0)
     assert statuses.slots_of_new is None
+
+
+def test_what_a_start_takes_of_a_processor_is_the_median_of_the_newest_ten() -> None:
+    statuses = WorkerStatuses(1.0)
+    statuses.heard(status("a", "starting"), 1000.0)
+    assert statuses.start_cpu is None
+    statuses.heard(status("a", start_cpu=0.4), 1001.0)
+    statuses.heard(status("a", start_cpu=0.4), 1002.0)
+    statuses.heard(status("b", "standby", start_cpu=9.0), 1002.0)
+    statuses.heard(status("c", start_cpu=0.5), 1002.0)
+    assert statuses.start_cpu == 0.5
+    for number in range(10):
+        statuses.heard(status(f"d{number}", start_cpu=1.0 + number), 1003.0)
+    assert statuses.start_cpu == 5.5

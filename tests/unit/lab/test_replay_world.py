@@ -105,3 +105,18 @@ def test_each_application_is_remembered_under_its_own_settings(tmp_path: Path) -
     with pytest.raises(JournalError, match="settings of e1 are from another version"):
         recall(journal, "e1")
     journal.close()
+
+
+def test_a_start_costs_what_the_journals_workers_took_of_a_processor_or_what_was_set(tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal.sqlite", settings=UNDER)
+    recorded = read_recorded(open_journal(str(tmp_path), Settings()), "e1")
+    assert replay_setup(recorded, BEGIN, choose("slo"), **ASKED).world.start_cost == 0.8
+    told = [
+        replace(entry, snapshot=replace(entry.snapshot, start_cpu=1.5 if number else None))
+        for number, entry in enumerate(recorded.entries)
+    ]
+    found = replay_setup(replace(recorded, entries=told), BEGIN, choose("slo"), **ASKED)
+    assert (found.world.start_cost, found.house.settings.start_cost) == (3.0, 3.0)
+    assert recorded.settings is not None
+    own = replace(recorded, entries=told, settings=replace(recorded.settings, start_cost=7.0))
+    assert replay_setup(own, BEGIN, choose("slo"), **ASKED).world.start_cost == 7.0

@@ -136,11 +136,14 @@ def test_worker_declares_its_queues_consumes_and_says_that_it_is_ready() -> None
                 (CONTROL, 10),
                 (QUEUE, 3),
             ]
+            start_cpu = rig.worker.status.start_cpu
+            assert start_cpu is not None
+            assert start_cpu > 0
             assert rig.statuses == [
                 WorkerStatus(
                     app_id="e1", worker_id="e1-w", state="ready", busy=0, slots=3, at=1000.0,
                     requested_at=999.0, ready_at=1000.0, started_at=1000.0, moved_bytes=0,
-                    version=__version__, settings_hash="0123456789ab",
+                    version=__version__, settings_hash="0123456789ab", start_cpu=start_cpu,
                 )
             ]  # fmt: skip
 

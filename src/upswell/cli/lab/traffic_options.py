@@ -195,7 +195,7 @@ def _options() -> list[Callable[[Any], Any]]:
         click.option(
             "--start-cost",
             type=click.FloatRange(0),
-            default=Settings().start_cost,
+            default=Settings().assumed_start_cost,
             show_default=True,
             callback=finite,
             help="Seconds of a worker that a start costs beyond its time: for slo, the clairvoyant and R.",

@@ -108,6 +108,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "workers_standby": ("workers kept connected and idle", "workers.standby", "workers"),
     "workers_draining": ("workers that finish and go", "workers.draining", "workers"),
     "start_delay": ("seconds from asking for a worker to its being ready, as measured",),
+    "start_cpu": ("seconds of a processor that a worker took until it was ready, as measured",),
     "slots": ("slots of the ready workers", "ready_slots", "workers"),
     "slots_per_worker": ("uploads that one worker runs at once, on average",),
     "slots_of_new": ("slots that one more worker brings", "slots_of_one_more"),

@@ -76,6 +76,8 @@ LAST_DELAYS = 100
 rental (one start-up) weighs idle time against starting again; here starting again is late as well. Of Poisson
 uploads on average g apart exp(-100 d / g) then start cold: fewer than one in a hundred while g < 21 d."""
 _DELAY_TOLERANCE = 0.1
+COST_OF_CPU = 2.0
+"""Seconds that a start costs for each that the worker takes of a processor: its scaler takes one, too."""
 
 
 class Signals(Struct, frozen=True, gc=False):
@@ -85,6 +87,7 @@ class Signals(Struct, frozen=True, gc=False):
     mean: float
     """Of the service times, or what is assumed for it."""
     start_delay: float
+    start_cost: float
 
 
 class SloPolicy:
@@ -95,6 +98,7 @@ class SloPolicy:
         settings: the family.
         first: which of them is followed until another is chosen.
         start_cost: seconds of a worker that a start costs beyond the time it takes.
+        start_cost_measured: whether that holds only until workers tell what they took of a processor.
     """
 
     def __init__(
@@ -104,8 +108,11 @@ class SloPolicy:
         first: int = FIRST,
         *,
         start_cost: float = 0.0,
+        start_cost_measured: bool = False,
     ) -> None:
         self._interval, self._start_cost = interval, start_cost
+        self._measures_cost = start_cost_measured
+        self._start_cpu: float | None = None
         self.settings = settings
         self.following = first
         self.rehearsed = False
@@ -225,7 +232,11 @@ class SloPolicy:
     def _observe(self, snapshot: Snapshot, arrivals: int) -> Signals:
         """Take in one snapshot; the load is that of the uploads that came in the last seconds."""
         start_delay = self._start_delay
-        if start_delay is None or snapshot.start_delay != start_delay:
+        if (
+            start_delay is None
+            or snapshot.start_delay != start_delay
+            or snapshot.start_cpu != self._start_cpu
+        ):
             start_delay = self._delay(snapshot)
         if snapshot.recent_service_times:
             self._services.add(snapshot.recent_service_times)
@@ -242,7 +253,7 @@ class SloPolicy:
         counts.append((now, arrivals))
         begin, before = counts[0]
         load = (arrivals - before) / max(seconds, now - begin) * mean
-        return Signals(load, mean, start_delay)
+        return Signals(load, mean, start_delay, self._start_cost)
 
     def _assumed_mean(self, snapshot: Snapshot) -> float:
         """Return the mean service time where no report told it, from the best source there is."""
@@ -250,13 +261,19 @@ class SloPolicy:
         return ASSUMED_SHARE * snapshot.slo.seconds if known is None else known.mean
 
     def _delay(self, snapshot: Snapshot) -> float:
-        """Return the start-up delay as it is known now; small changes are ignored."""
+        """Return the start-up delay as it is known now, and note what a start costs: no small changes."""
         before, now = self._start_delay, snapshot.start_delay
         if before is None:
             before = self._start_delay = ASSUMED_SHARE * snapshot.slo.seconds if now is None else now
         elif now is not None and abs(now - before) > _DELAY_TOLERANCE * before:
             before = self._start_delay = now
             self._rule = None
+        cpu = self._start_cpu = snapshot.start_cpu
+        if self._measures_cost and cpu is not None:
+            cost = COST_OF_CPU * cpu
+            if abs(cost - self._start_cost) > _DELAY_TOLERANCE * self._start_cost:
+                self._start_cost = cost
+                self._rule = None
         kept = kept_for(before, self._start_cost)
         self._load_seconds = max(LOAD_DELAYS * kept, LOAD_ROUNDS * self._interval)
         return before
@@ -265,7 +282,10 @@ class SloPolicy:
 def from_settings(settings: Settings) -> SloPolicy:
     """Return the policy of an application."""
     return SloPolicy(
-        settings.decision_interval, family_with(settings.standby_workers), start_cost=settings.start_cost
+        settings.decision_interval,
+        family_with(settings.standby_workers),
+        start_cost=settings.assumed_start_cost,
+        start_cost_measured=settings.start_cost == "auto",
     )
 
 

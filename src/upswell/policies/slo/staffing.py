@@ -264,22 +264,25 @@ class Family:
         start_cost: float = 0.0,
     ) -> None:
         self.settings = settings
-        self._start_cost = start_cost
+        self.start_cost = start_cost
+        """Seconds of a worker, beyond the time that a start takes."""
         columns = _columns(settings)
         self.keep, _, _, self.beta, self.unfloored, self.standby = columns
         self._objective = objective
         self.set_start_delay(start_delay)
 
-    def set_start_delay(self, start_delay: float) -> None:
-        """Take the start-up delay as measured now."""
+    def set_start_delay(self, start_delay: float, start_cost: float | None = None) -> None:
+        """Take the start-up delay as measured now, and what a start costs; None: as before."""
         self.start_delay = start_delay
+        if start_cost is not None:
+            self.start_cost = start_cost
         columns = _horizons(self.settings, self._objective, start_delay)
         self.delay, self.horizons, self.distinct, self._of_distinct = columns
 
     @property
     def keep_seconds(self) -> Floats:
         """How long each setting keeps workers for."""
-        return self.keep * kept_for(self.start_delay, self._start_cost)
+        return self.keep * kept_for(self.start_delay, self.start_cost)
 
     def means(self, services: Services, assumed: float) -> Means:
         """Return what an upload that waits, and one in flight, adds to the work within each horizon."""

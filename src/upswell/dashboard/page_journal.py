@@ -163,6 +163,17 @@ class PageJournal(JournalReader):
             found.setdefault(app, []).append(rest)
         return found
 
+    def prices(self, apps: Sequence[str]) -> dict[str, float]:
+        """Return what an hour of a worker costs in the settings of each application's monitor, where told."""
+        if not apps or not self._has("settings"):
+            return {}
+        marks = ", ".join("?" * len(apps))
+        query = (
+            "SELECT app_id, json_extract(settings, '$.price_per_worker_hour')"  # noqa: S608 - question marks
+            f" FROM settings WHERE app_id IN ({marks})"
+        )
+        return {app: float(price) for _, (app, price) in self._read(query, *apps) if price is not None}
+
 
 def _step(connection: sqlite3.Connection, app: str, begin: float, span: float) -> int:
     """Return the finest step that is not too fine for the period and reaches back as far as any."""

@@ -122,7 +122,7 @@ class Views:
         if len(self._rounds) >= _REMEMBERED:
             self._rounds.clear()
         journal = self._journal
-        price, currency = self._slow.get(("price", app), lambda: self._price(app))
+        price, currency = self._slow.get(("prices", (app,)), lambda: self._prices((app,)))[app]
         today, day, week = self._slow.get(("totals", app), lambda: self._totals(app, now))
         tail = journal.chart(app, entry.at - TAIL_SECONDS, entry.at)
         newest = journal.changes(app, entry.at - TAIL_SECONDS, entry.at)
@@ -136,12 +136,12 @@ class Views:
         self._rounds[app] = (entry.at, known)
         return known
 
-    def _price(self, app: str) -> tuple[float, str]:
-        own = self._settings.for_app(app)
-        price = own.price_per_worker_hour
-        if app not in self._settings.apps:  # scaled under settings that are not ours
-            price = self._journal.settings(app).get("price_per_worker_hour", price)
-        return float(price), own.currency
+    def _prices(self, apps: tuple[str, ...]) -> dict[str, tuple[float, str]]:
+        """Return what an hour of a worker of each application costs, and in which currency."""
+        # Those that are scaled under settings that are not ours.
+        told = self._journal.prices([app for app in apps if app not in self._settings.apps])
+        owns = {app: self._settings.for_app(app) for app in apps}
+        return {app: (told.get(app, own.price_per_worker_hour), own.currency) for app, own in owns.items()}
 
     def _totals(self, app: str, now: float) -> tuple[Any, Any, Any]:
         midnight = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0).timestamp()  # noqa: DTZ006 - the day of whoever looks
@@ -161,12 +161,11 @@ class Views:
     def _overview(self, search: str, sort: str, offset: int) -> dict[str, Any]:
         now = time.time()
         listed = self._journal.listed(search, sort, offset, MOST_LISTED)
+        names = tuple(entry.app_id for entry in listed.entries)
+        prices = self._slow.get(("prices", names), lambda: self._prices(names))
         apps: list[dict[str, Any]] = []
         for entry in listed.entries:
-            price, currency = self._slow.get(
-                ("price", entry.app_id), lambda app=entry.app_id: self._price(app)
-            )
-            state = present_state(entry, price, currency)
+            state = present_state(entry, *prices[entry.app_id])
             old = now - entry.at > self._late_after
             apps.append({**state, "old": old})
         return {

@@ -131,6 +131,14 @@ def test_a_journal_that_is_not_there_or_is_none_is_no_crash(tmp_path: Path) -> N
     assert reader.ended("photos", 0, BEGIN) == []
     assert reader.listed("", "trouble", 0, 10).entries == []
     assert reader.sparks(["photos"], 0) == {}
+    assert reader.prices(["photos"]) == {}
+
+
+def test_prices_are_those_of_the_settings_that_a_monitor_left(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite", 10_000_000)
+    journal.remember_settings({"photos": {"price_per_worker_hour": 0.25}, "clips": {}, "other": {}})
+    journal.close()
+    assert PageJournal(tmp_path / "journal.sqlite").prices(["photos", "clips"]) == {"photos": 0.25}
 
 
 def test_the_list_is_searched_sorted_and_counted(tmp_path: Path) -> None:

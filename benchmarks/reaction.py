@@ -3,13 +3,14 @@
 Each round publishes one upload to a queue that nobody consumes, and asks the scaler for one worker in the
 same moment (the monitor's decision, a second or less, is left out). The clock stops at the upload's report.
 Beside it runs the bare platform, started by its own command line with the same image and environment: what is
-left is what the scaler adds. Standby: the worker is there, and is activated. Rounds are interleaved, and
-medians printed; RabbitMQ carries the queues, and the handler does nothing.
+left is what the scaler adds. Standby: the worker is there, and is activated; part of it is the first
+message's own way to the broker's disk, until it is confirmed. Rounds are interleaved, and medians printed;
+RabbitMQ carries the queues, for standby also the embedded broker, and the handler does nothing.
 
-    PYTHONPATH=tests .venv/bin/python benchmarks/reaction.py [--rounds 5]
+    PYTHONPATH=tests .venv/bin/python benchmarks/reaction.py [--rounds 5] [--only standby]
 
 Docker and Swarm need an engine (DOCKER_HOST, or root and Debian's dockerd), Kubernetes a cluster
-(tests/support/kubernetes_cluster.py): its row is of benchmarks/pods.py, without the scaler's round.
+(tests/support/kubernetes_cluster.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -28,7 +31,6 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import pods
 from support import (  # pyright: ignore[reportMissingImports]
     docker_engine,
     kubernetes_cluster,
@@ -36,7 +38,6 @@ from support import (  # pyright: ignore[reportMissingImports]
 )
 from upswell.broker import open_broker, topology
 from upswell.broker.protocol import Message
-from upswell.errors import UnroutableError
 from upswell.events import use_logging
 from upswell.fleets.environment import worker_environment
 from upswell.fleets.registry import open_fleet
@@ -45,7 +46,7 @@ from upswell.scaler import Scaler
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from upswell.broker.protocol import Broker
 
@@ -54,9 +55,31 @@ PATIENCE = 120.0
 
 
 class Bench:
-    """One fleet: its scaler, its broker, and the instants of reports."""
+    """One fleet: its scaler, its broker, and the instants of reports.
 
-    def __init__(self, fleet: str, url: str, folder: Path, *, standby: int = 0) -> None:
+    Args:
+        fleet: its name.
+        url: of the broker.
+        folder: a new one, for all state.
+        own: the fleet's own settings.
+        standby: so many workers stand by.
+        most: so many may run.
+        seconds: that an upload takes.
+        slots: of each worker; 0: the default.
+    """
+
+    def __init__(
+        self,
+        fleet: str,
+        url: str,
+        folder: Path,
+        own: dict[str, Any] | None = None,
+        *,
+        standby: int = 0,
+        most: int = 3,
+        seconds: float = 0.0,
+        slots: int = 0,
+    ) -> None:
         self.fleet_name = fleet
         self.standby = standby
         self.app_id = f"reacting-{folder.name}"  # a worker of another bench must not take its uploads
@@ -65,17 +88,25 @@ class Bench:
             state_dir=str(folder),
             report_queue=f"report-{folder.name}",
             fleet=fleet,
-            fleets={} if fleet == "process" else {fleet: {"image": IMAGE}},
+            fleets={fleet: own} if own else {},
             destination="s3://bucket",
             source_roots=[],
             handler="simulate",
-            handlers={"simulate": {"seconds": "0"}},
-            apps={self.app_id: {"min_workers": 0, "max_workers": 3, "standby_workers": standby}},
+            handlers={"simulate": {"seconds": str(seconds)}},
+            apps={
+                self.app_id: {
+                    "min_workers": 0,
+                    "max_workers": most,
+                    "standby_workers": standby,
+                    **({"slots": slots} if slots else {}),
+                }
+            },
         )
         self.fleet = open_fleet(self.settings)
         self.broker: Broker = open_broker(self.settings, name=f"bench-{folder.name}")
         self.scaler = Scaler(broker=self.broker, fleet=self.fleet, settings=self.settings, name=folder.name)
         self.reported = asyncio.Event()
+        self.confirm_seconds = 0.0
         self._requests = 0
 
     async def open(self) -> None:
@@ -85,14 +116,17 @@ class Bench:
         await self.broker.declare(reports)
         await self.broker.consume(reports.name, self._on_report, prefetch_count=10)
         self._running = asyncio.create_task(self.scaler.run())
-        await self.ask_for(0)
-        await self.until(lambda: bool(self.scaler._targets))  # noqa: SLF001 - it has begun to obey
+        async with asyncio.timeout(PATIENCE):
+            while not self.scaler._targets:  # noqa: SLF001 - it has not begun to obey yet
+                await self.ask_for(0)
+                await asyncio.sleep(0.1)
 
     async def react(self, start: Callable[[], Awaitable[None]]) -> float:
         """Publish one upload, start a worker somehow; return the seconds until its report."""
         self.reported.clear()
         begun = time.monotonic()
         await self.publish()
+        self.confirm_seconds = time.monotonic() - begun
         await start()
         await asyncio.wait_for(self.reported.wait(), PATIENCE)
         return time.monotonic() - begun
@@ -111,12 +145,8 @@ class Bench:
             app_id=self.app_id, desired_workers=workers, decided_at=time.time(), reason="a burst", epoch=1
         )
         exchange = topology.scaling_exchange(self.settings.report_queue)
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                try:
-                    return await self.broker.publish(Message(body=encode(request), exchange=exchange))
-                except UnroutableError:  # the scaler does not listen yet
-                    await asyncio.sleep(0.05)
+        message = Message(body=encode(request), exchange=exchange, persistent=False, mandatory=False)
+        await self.broker.publish(message)
 
     async def idle(self) -> None:
         """Wait until nobody consumes: a service that is removed drains for a moment."""
@@ -157,11 +187,12 @@ class Bench:
 
 
 class BareWorker:
-    """A worker that is started by the platform's own command."""
+    """A worker that is started by the platform's own command: `tool` runs docker, or kubectl."""
 
-    def __init__(self, bench: Bench, docker: Callable[..., str]) -> None:
+    def __init__(self, bench: Bench, tool: Callable[..., str]) -> None:
         self._bench = bench
-        self._docker = docker
+        self._tool = tool
+        self._name = f"bare-{secrets.token_hex(4)}"
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
@@ -177,12 +208,18 @@ class BareWorker:
                 stderr=subprocess.DEVNULL,
             )
             return
+        if self._bench.fleet_name == "kubernetes":
+            own = self._bench.settings.fleets["kubernetes"]
+            pod = json.dumps({"spec": {"hostNetwork": True}})
+            how = ("-n", own["namespace"], "run", self._name, "--restart=Never", f"--overrides={pod}")
+            await asyncio.to_thread(self._tool, *how, f"--image={own['image']}", *given, "--", *command)
+            return
         if self._bench.fleet_name == "docker":
-            how = ("run", "--detach", "--name", "bare", "--network", "host")
+            how = ("run", "--detach", "--name", self._name, "--network", "host")
         else:
             job = ("--mode", "replicated-job", "--restart-condition", "none", "--detach")
-            how = ("service", "create", "--name", "bare", *job, "--network", "host")
-        await asyncio.to_thread(self._docker, *how, *given, IMAGE, *command)
+            how = ("service", "create", "--name", self._name, *job, "--network", "host")
+        await asyncio.to_thread(self._tool, *how, *given, IMAGE, *command)
 
     async def stop(self) -> None:
         """End it."""
@@ -191,17 +228,23 @@ class BareWorker:
             await asyncio.to_thread(self._process.wait)
             self._process = None
         elif self._bench.fleet_name == "docker":
-            await asyncio.to_thread(self._docker, "rm", "--force", "bare")
+            await asyncio.to_thread(self._tool, "rm", "--force", self._name)
+        elif self._bench.fleet_name == "swarm":
+            await asyncio.to_thread(self._tool, "service", "rm", self._name)
         else:
-            await asyncio.to_thread(self._docker, "service", "rm", "bare")
+            namespace = self._bench.settings.fleets["kubernetes"]["namespace"]
+            delete = ("delete", "pod", self._name, "--grace-period=1", "--wait=false")
+            await asyncio.to_thread(self._tool, "-n", namespace, *delete)
 
 
-async def measure(fleet: str, url: str, rounds: int, docker: Callable[..., str]) -> tuple[float, float]:
+async def measure(
+    fleet: str, url: str, rounds: int, tool: Callable[..., str], own: dict[str, Any]
+) -> tuple[float, float]:
     """Return the medians: of our reaction, and of the bare platform's."""
     ours: list[float] = []
     bare: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(fleet, url, Path(folder))
+        bench = Bench(fleet, url, Path(folder), own)
         await bench.open()
         try:
             for _ in range(rounds):
@@ -209,7 +252,7 @@ async def measure(fleet: str, url: str, rounds: int, docker: Callable[..., str])
                 ours.append(await bench.react(lambda: bench.ask_for(1)))
                 await bench.rest()
                 await bench.idle()
-                worker = BareWorker(bench, docker)
+                worker = BareWorker(bench, tool)
                 bare.append(await bench.react(worker.start))
                 await worker.stop()
         finally:
@@ -217,33 +260,32 @@ async def measure(fleet: str, url: str, rounds: int, docker: Callable[..., str])
     return statistics.median(ours), statistics.median(bare)
 
 
-async def measure_standby(url: str, rounds: int) -> float:
-    """Return the median of an activation: a worker that stands by takes the upload."""
+async def measure_standby(url: str, rounds: int) -> tuple[float, float]:
+    """Return the medians of an activation, and of the first message's confirm, which is part of it."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench("process", url, Path(folder), standby=1)
         await bench.open()
         times: list[float] = []
+        confirms: list[float] = []
         try:
             for _ in range(rounds):
                 await bench.rest()
                 times.append(await bench.react(lambda: bench.ask_for(1)))
+                confirms.append(bench.confirm_seconds)
         finally:
             await bench.close()
-    return statistics.median(times)
+    return statistics.median(times), statistics.median(confirms)
 
 
-def measure_kubernetes(url: str, rounds: int, folder: Path) -> tuple[float, float]:
-    """Return the medians: of a pod of the fleet's, and of one of `kubectl run`."""
-    ours: list[float] = []
-    bare: list[float] = []
+@contextlib.contextmanager
+def pods_for(folder: Path) -> Iterator[tuple[kubernetes_cluster.KubernetesCluster, dict[str, Any]]]:
+    """Yield a cluster, and the settings of pods on it that use this machine's network."""
+    template = folder / "template.yaml"
+    template.write_text(json.dumps({"spec": {"hostNetwork": True}}))
     with kubernetes_cluster.KubernetesCluster() as cluster, cluster.namespace() as namespace:
         os.environ["KUBECONFIG"] = cluster.kubeconfig
-        settings = pods.settings_for(url, namespace, cluster.worker_image(), folder)
-        pods.ours_once(settings)  # the image is unpacked, the owner is there
-        for _ in range(rounds):
-            ours.append(pods.ours_once(settings))
-            bare.append(pods.bare_once(settings, cluster))
-    return statistics.median(ours), statistics.median(bare)
+        image = cluster.worker_image()
+        yield cluster, {"image": image, "namespace": namespace, "pod_template": str(template)}
 
 
 def print_row(fleet: str, ours: float, bare: float) -> None:
@@ -265,7 +307,8 @@ def main() -> None:
         node = stack.enter_context(
             rabbitmq_node.RabbitNode(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         )
-        fleets, docker = ["process"], _no_docker
+        tools: dict[str, Callable[..., str]] = {"process": _no_tool} if "process" in only else {}
+        own: dict[str, Any] = {"image": IMAGE}
         if not only & {"docker", "swarm"}:
             pass
         elif reason := docker_engine.missing():
@@ -276,22 +319,30 @@ def main() -> None:
             engine.init_swarm()
             if engine.host:
                 os.environ["DOCKER_HOST"] = engine.host
-            fleets, docker = ["process", "docker", "swarm"], engine.docker
-        for fleet in [fleet for fleet in fleets if fleet in only]:
-            print_row(fleet, *asyncio.run(measure(fleet, node.url, rounds, docker)))
+            tools |= {fleet: engine.docker for fleet in ("docker", "swarm") if fleet in only}
+        for fleet, tool in tools.items():
+            settings = {} if fleet == "process" else own
+            print_row(fleet, *asyncio.run(measure(fleet, node.url, rounds, tool, settings)))
         if "kubernetes" not in only:
             pass
         elif reason := kubernetes_cluster.absent() or kubernetes_cluster.missing():
             print(f"kubernetes: left out: {reason}")
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            print_row("kubernetes", *measure_kubernetes(node.url, rounds, folder))
-        if "standby" in only:
-            print(f"standby    {asyncio.run(measure_standby(node.url, rounds)) * 1000:6.1f} ms", flush=True)
+            with pods_for(folder) as (cluster, settings):
+                row = asyncio.run(measure("kubernetes", node.url, rounds, cluster.kubectl, settings))
+                print_row("kubernetes", *row)
+        for broker, url in (("rabbitmq", node.url), ("embedded", "")) if "standby" in only else ():
+            whole, confirm = asyncio.run(measure_standby(url, rounds))
+            print(
+                f"standby, {broker:10} {whole * 1000:6.1f} ms, of it {confirm * 1000:.1f} ms until the first "
+                "message is confirmed",
+                flush=True,
+            )
 
 
-def _no_docker(*_: str) -> str:
-    raise RuntimeError("no Docker engine")
+def _no_tool(*_: str) -> str:
+    raise RuntimeError("a process needs no tool")
 
 
 if __name__ == "__main__":

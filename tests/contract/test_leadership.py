@@ -116,6 +116,23 @@ def test_a_leader_that_is_stopped_knows_when_it_wakes_that_another_leads(
             assert mine[1] < theirs[0], "two led at once"
 
 
+def test_when_the_leader_is_stopped_two_that_wait_never_lead_at_once(place: Place, role: str) -> None:
+    with ExitStack() as stack:
+        leader = stack.enter_context(CandidateProcess(place.kind, place.where, role))
+        leader.until(lambda: leader.leads)
+        others = [stack.enter_context(CandidateProcess(place.kind, place.where, role)) for _ in range(2)]
+        for other in others:
+            other.until(lambda other=other: len(other.seen) > 10)
+        leader.stop()
+        others[0].until(lambda: any(terms(other) for other in others))
+        said = [len(other.seen) for other in others]
+        for other, count in zip(others, said, strict=True):
+            other.until(lambda other=other, count=count: len(other.seen) > count + 200)
+        for mine in terms(others[0]):
+            for theirs in terms(others[1]):
+                assert mine[1] < theirs[0] or theirs[1] < mine[0], "two led at once"
+
+
 @pytest.mark.rabbitmq
 def test_a_leader_that_is_cut_off_steps_down_and_another_takes_over(rabbitmq: str, role: str) -> None:
     """Its connection stays open on both sides: only nothing passes any more."""

@@ -21,6 +21,7 @@ from support.tcp_proxy import TcpProxy
 from upswell.broker import topology
 from upswell.broker.protocol import Message
 from upswell.broker.rabbitmq import RabbitBroker
+from upswell.broker.rabbitmq.channel import AwaitableChannel
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError, QueueMismatchError
 from upswell.events import capture
@@ -295,6 +296,58 @@ def test_a_consumer_whose_queue_was_deleted_consumes_the_new_one(rabbitmq: str) 
                         await other.publish(Message(routing_key=queue.name, body=b"again"))
                         await inbox.wait()
                     await asyncio.sleep(0.02)
+
+    asyncio.run(scenario())
+
+
+def test_a_declared_queue_is_consumed_with_one_question(
+    rabbitmq: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby worker is activated so: each question more is a round trip more to its first upload."""
+    asked = 0
+    expect = AwaitableChannel.expect
+
+    async def counted(channel: AwaitableChannel, start: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await expect(channel, start)
+
+    async def scenario() -> None:
+        nonlocal asked
+        queue = Queue(name=unique("once"), delivery_limit=3)
+        async with connected(rabbitmq) as broker:
+            await broker.declare(queue)
+            asked = 0
+            inbox = Inbox()
+            await broker.consume(queue.name, inbox, prefetch_count=3)
+            assert asked == 1
+            for number in range(5):
+                await broker.publish(Message(routing_key=queue.name, body=b"%d" % number))
+            await inbox.wait(3)
+            await asyncio.sleep(0.2)
+            assert len(inbox.bodies) == 3  # the prefetch count came before the subscription
+            await broker.delete(queue.name)
+
+    monkeypatch.setattr(AwaitableChannel, "expect", counted)
+    asyncio.run(scenario())
+
+
+def test_a_queue_that_was_deleted_before_it_is_consumed_is_made_again(rabbitmq: str) -> None:
+    async def scenario() -> None:
+        kept, queue = Queue(name=unique("kept")), Queue(name=unique("deleted"))
+        async with connected(rabbitmq) as broker, connected(rabbitmq, "other") as other:
+            await broker.declare(kept)
+            await broker.declare(queue)
+            beside, inbox = Inbox(acking=broker), Inbox(acking=broker)
+            await broker.consume(kept.name, beside, prefetch_count=5)
+            await other.delete(queue.name)
+            async with asyncio.timeout(60):
+                await broker.consume(queue.name, inbox, prefetch_count=5)
+                for name in (kept.name, queue.name):
+                    await other.publish(Message(routing_key=name, body=b"here"))
+                await beside.wait()
+                await inbox.wait()
+            await other.delete(kept.name)
 
     asyncio.run(scenario())
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 
-TERM_SECONDS = 2.5
+TERM_SECONDS = 2.0
 """A leader without a newer proof steps down after this time, and no other leads before that."""
 
 

@@ -55,6 +55,9 @@ _log = get_logger()
 ROUND_SECONDS = 1.0
 """Between two looks at the fleet; a request or a change of a worker's state is acted on at once."""
 
+AFTER_ACTIVATION_SECONDS = 0.05
+"""A round that follows an activation waits for so long: it would only take the processor from the worker."""
+
 SETTLE_INTERVALS = 3.0
 """After this many status intervals a worker that has not reported is taken for starting."""
 
@@ -99,7 +102,9 @@ class Scaler:
         self._clock = clock
         self._apps = {app_id: settings.for_app(app_id) for app_id in settings.apps}
         self._changed = asyncio.Event()
-        self._messaging = ScalerMessaging(broker, settings, name, changed=self._changed, clock=clock)
+        self._messaging = ScalerMessaging(
+            broker, settings, name, changed=self._changed, clock=clock, on_request=self._on_request
+        )
         self._by_hand = by_hand
         self._by_hand_fails = False
         self._broker = broker
@@ -484,6 +489,29 @@ class Scaler:
         ]
         return all(worker.requested_at >= self._listening_since for worker in unheard)
 
+    def _on_request(self, app_id: str) -> None:
+        if self._activate_at_once(app_id):
+            asyncio.get_running_loop().call_later(AFTER_ACTIVATION_SECONDS, self._changed.set)
+        else:
+            self._changed.set()
+
+    def _activate_at_once(self, app_id: str) -> bool:
+        """Activate those that stand by and are wanted by a request that came in; return whether any were.
+
+        It takes one message a worker, and neither a look at the fleet nor the end of a round under way.
+        """
+        if not (self._sees_fleet and self._leadership.leads()):
+            return False
+        activated = False
+        seen = [worker for worker in self._seen.values() if worker.app_id == app_id]
+        for action in plan(seen, self._target(app_id, seen, self._clock())):
+            if action.kind == "activate":
+                self._tell(action, app_id)
+                worker = self._seen[action.worker_id]
+                self._seen[action.worker_id] = msgspec.structs.replace(worker, phase="ready")
+                activated = True
+        return activated
+
     async def _act(self, action: ScalingAction, app_id: str) -> None:
         self._check_leads()
         worker_id = action.worker_id
@@ -495,10 +523,15 @@ class Scaler:
             await self._fleet.drain(worker_id)
             self._costs.drains += worker_id not in self._messaging.told
             self._messaging.note_signal(worker_id)
-        elif action.kind != "start":
-            self._costs.drains += action.kind == "drain"
-            self._messaging.send(worker_id, action.kind)
-        _log.info("scaler.worker_told", app_id=app_id, worker_id=worker_id, command=action.kind)
+            _log.info("scaler.worker_told", app_id=app_id, worker_id=worker_id, command=action.kind)
+            return
+        self._costs.drains += action.kind == "drain"
+        self._tell(action, app_id)
+
+    def _tell(self, action: ScalingAction, app_id: str) -> None:
+        assert action.kind in ("activate", "standby", "drain")
+        self._messaging.send(action.worker_id, action.kind)
+        _log.info("scaler.worker_told", app_id=app_id, worker_id=action.worker_id, command=action.kind)
 
     async def _start(self, actions: Sequence[ScalingAction], app_id: str, now: float) -> None:
         if not actions:

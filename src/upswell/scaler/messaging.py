@@ -54,8 +54,12 @@ class ScalerMessaging:
         *,
         changed: asyncio.Event,
         clock: Callable[[], float],
+        on_request: Callable[[str], None] | None = None,
     ) -> None:
-        """Set `changed` whenever something has come in that may need doing at once."""
+        """Set `changed` whenever something has come in that may need doing at once.
+
+        Where there is `on_request`, it is called with the application of each request that counts instead.
+        """
         self.requests = NewestRequests(settings.decision_interval)
         self.heard: dict[str, ReceivedStatus] = {}
         self.told: dict[str, SentCommand] = {}
@@ -65,6 +69,7 @@ class ScalerMessaging:
         self._requests_from = topology.scaling_queue("scaler", name, settings.report_queue)
         self._statuses_from = topology.status_queue("scaler", name)
         self._changed = changed
+        self._on_request = on_request
         self._clock = clock
         self._unknown_apps: set[str] = set()
         self._warned_of_future = -math.inf
@@ -102,7 +107,10 @@ class ScalerMessaging:
         now = self._clock()
         self._warn_of_future(request, now)
         if self.requests.offer(request, now):
-            self._changed.set()
+            if self._on_request is None:
+                self._changed.set()
+            else:
+                self._on_request(request.app_id)
 
     def on_status(self, delivery: Delivery) -> None:
         """Take a worker's status."""

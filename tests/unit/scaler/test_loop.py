@@ -364,6 +364,50 @@ def test_standby_workers_are_kept_and_activated_before_any_is_started(tmp_path: 
     play(Stage(tmp_path, standby_workers=1), story)
 
 
+def test_who_stands_by_is_activated_as_the_request_comes_in(tmp_path: Path) -> None:
+    """Without a look at the fleet, which may take long or be under way."""
+
+    async def story(stage: Stage) -> None:
+        for name in ("w1", "w2"):
+            stage.fleet.add(name)
+            stage.reports(name, "standby")
+        stage.request(0)
+        await stage.round()
+        stage.fleet.broken = True
+        for workers in (1, 1, 2):
+            stage.now += 0.1
+            stage.request(workers)
+            await asyncio.sleep(0)
+        assert (stage.commands("w1"), stage.commands("w2")) == (["activate"], ["activate"])
+        stage.fleet.broken = False
+        await stage.round()
+        assert (stage.commands("w1"), stage.commands("w2")) == (["activate"], ["activate"])
+        assert stage.fleet.started == []
+
+    play(Stage(tmp_path, standby_workers=2, max_workers=2), story)
+
+
+def test_one_that_does_not_lead_activates_nobody(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        leadership = MemoryLeadership()
+        scaler = stage.scaler = stage.new_scaler(leadership, "test")
+        stage.fleet.add("w1")
+        await scaler.start()
+        stage.reports("w1", "standby")
+        stage.request(0)
+        await stage.round()
+        leadership.take()
+        for leads in (False, True):  # the last shows that it would
+            stage.now += 0.1
+            stage.request(1)
+            await asyncio.sleep(0)
+            assert stage.commands("w1") == ["activate"] * leads
+            leadership.give()
+
+    stage = Stage(tmp_path, standby_workers=1)
+    asyncio.run(story(stage))
+
+
 def test_an_activation_that_was_lost_is_sent_again(tmp_path: Path) -> None:
     async def story(stage: Stage) -> None:
         stage.fleet.add("w1")

@@ -14,7 +14,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from upswell.broker.protocol import Consumer, QueueDepth
+from upswell.broker.protocol import QueueDepth
 from upswell.broker.rabbitmq import delivery_count, pika_client
 from upswell.broker.rabbitmq import url as rabbitmq_url
 from upswell.broker.rabbitmq.channel import NOT_FOUND, AwaitableChannel, LostError, RefusedError
@@ -71,7 +71,9 @@ class RabbitBroker:
         self._publishing = PublishingChannel(self._log)
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaderships: list[TickLeadership] = []
-        self._consumers = Consumers(self._prepare, log=self._log, rng=self._rng)
+        self._consumers = Consumers(
+            self._prepare, is_prepared=self._queues.is_prepared, log=self._log, rng=self._rng
+        )
         self._connection = ReconnectingConnection(
             Hosts(addresses, name, self._rng).open,
             self._restore,
@@ -138,7 +140,7 @@ class RabbitBroker:
 
     async def consume(
         self, queue: str, on_delivery: OnDelivery, *, prefetch_count: int, priority: int = 0
-    ) -> Consumer:
+    ) -> RabbitConsumer:
         """Call `on_delivery` with each message, with at most `prefetch_count` unacknowledged.
 
         Until `cancel` returns, `on_delivery` may still be called.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from upswell.broker.protocol import Delivery
 from upswell.broker.rabbitmq import delivery_count
-from upswell.broker.rabbitmq.channel import AwaitableChannel, LostError, RefusedError
+from upswell.broker.rabbitmq.channel import NOT_FOUND, AwaitableChannel, LostError, RefusedError
 from upswell.broker.rabbitmq.connection import pause
-from upswell.broker.rabbitmq.pika_client import cancel_consumer
+from upswell.broker.rabbitmq.pika_client import cancel_consumer, set_prefetch_count
 from upswell.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ class RabbitConsumer:
 
     `counts_returns`: what is returned from it counts as an attempt, of which there may be a limited number.
 
-    `unsettled` counts what it holds; in `held_back`, where that is a list, settlements wait.
+    `unsettled` counts what it holds; in `held_back`, where that is a list, settlements wait. `on_cancelled`
+    is called when the server ends it, before it is begun again.
     """
 
     def __init__(
@@ -166,6 +167,7 @@ class RabbitConsumer:
         self.tag: str | None = None
         self.unsettled = 0
         self.held_back: list[tuple[Held, str]] | None = None
+        self.on_cancelled: Callable[[], None] | None = None
         self._on_delivery = on_delivery
         self._consumers = consumers
 
@@ -213,17 +215,20 @@ class RabbitConsumer:
 class Consumers:
     """All subscriptions, on one channel.
 
-    `prepare` makes sure that a queue is there before it is consumed again.
+    `prepare` makes sure that a queue is there before it is consumed; `is_prepared` says that nothing need be
+    asked for it.
     """
 
     def __init__(
         self,
         prepare: Callable[[str], Awaitable[None]],
         *,
+        is_prepared: Callable[[str], bool],
         log: Any,
         rng: random.Random,
     ) -> None:
         self._prepare = prepare
+        self._is_prepared = is_prepared
         self._log = log
         self._rng = rng
         self.settlements = Settlements(None)
@@ -260,8 +265,16 @@ class Consumers:
             RefusedError: no such queue, or no permission.
             LostError: the connection went away; it may be tried again.
         """
-        await self._prepare(consumer.queue)
-        await self._consume(consumer)
+        known = self._is_prepared(consumer.queue)
+        if not known:
+            await self._prepare(consumer.queue)
+        try:
+            await self._consume(consumer)
+        except RefusedError as error:
+            if not known or error.code != NOT_FOUND:
+                raise
+            await self._prepare(consumer.queue)
+            raise LostError("the queue was deleted meanwhile, and its channel closed over it") from error
         self._running.append(consumer)
 
     async def cancel(self, consumer: RabbitConsumer) -> None:
@@ -320,14 +333,18 @@ class Consumers:
             channel = self._channel
             consumer.unsettled = 0
             priority = priority or consumer.priority
-            await channel.call("basic_qos", prefetch_count=consumer.prefetch_count)
-            frame = await channel.call(
-                "basic_consume",
-                queue=consumer.queue,
-                on_message_callback=consumer.on_message,
-                exclusive=consumer.exclusive,
-                arguments={"x-priority": priority} if priority else None,
-            )
+
+            def start(settle: Callable[..., None]) -> None:
+                set_prefetch_count(channel.raw, consumer.prefetch_count)
+                channel.raw.basic_consume(
+                    consumer.queue,
+                    consumer.on_message,
+                    exclusive=consumer.exclusive,
+                    arguments={"x-priority": priority} if priority else None,
+                    callback=settle,
+                )
+
+            frame = await channel.expect(start)
         consumer.tag = frame.method.consumer_tag
 
     async def _resume(self, consumer: RabbitConsumer) -> None:
@@ -355,6 +372,8 @@ class Consumers:
             if consumer.tag == frame.method.consumer_tag:
                 consumer.tag = None
                 self._log.warning("broker.consumer_cancelled", queue=consumer.queue)
+                if consumer.on_cancelled is not None:
+                    consumer.on_cancelled()
                 self._spawn(self._resume(consumer))
 
     def _on_channel_closed(self, error: BrokerError) -> None:

@@ -40,6 +40,7 @@ class DeclaredQueues:
         self._compatible = compatible
         self._queues: dict[str, Queue] = {}
         self._classic: set[str] = set()
+        self._fresh: set[str] = set()  # declared on the connection that there is now
         self._warned: set[str] = set()
 
     def get(self, name: str) -> Queue | None:
@@ -54,6 +55,7 @@ class DeclaredQueues:
         """Declare a queue no more: it was deleted."""
         self._queues.pop(name, None)
         self._classic.discard(name)
+        self._fresh.discard(name)
 
     def has_single_consumer(self, name: str) -> bool:
         """Whether a queue was declared for one consumer only."""
@@ -89,6 +91,7 @@ class DeclaredQueues:
             what = "a stream" if found.is_stream else "exclusive" if found.exclusive else "not exclusive"
             raise QueueMismatchError(f"queue {queue.name} is in use for something else: it is {what}")
         self._queues[queue.name] = queue
+        self._fresh.add(queue.name)
         if found.is_classic:
             self._classic.add(queue.name)
         if differences and queue.name not in self._warned:
@@ -110,6 +113,13 @@ class DeclaredQueues:
         unlimited = found.is_classic or found.arguments.get("x-delivery-limit") == UNLIMITED
         return unlimited and "declaration" not in differences
 
+    def is_prepared(self, name: str) -> bool:
+        """Whether a queue was declared on this connection, and may have several consumers.
+
+        Then it can be consumed without `prepare`, unless somebody has deleted it since.
+        """
+        return name in self._fresh and not self._queues[name].single_consumer
+
     async def prepare(self, name: str, call: Call) -> None:
         """Make a queue ready to be consumed; one that was never declared here must be there already.
 
@@ -129,6 +139,7 @@ class DeclaredQueues:
         Raises:
             LostError: that connection was lost too.
         """
+        self._fresh.clear()
         for queue in list(self._queues.values()):
             try:
                 await self.declare(queue, call)

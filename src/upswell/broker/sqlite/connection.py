@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from upswell.broker.protocol import IsWanted, QueueDepth
+    from upswell.broker.protocol import IsWanted, Message, QueueDepth
     from upswell.broker.sqlite.message_rows import DeadMessage, TakenMessage
     from upswell.broker.sqlite.queue_rows import QueueRow
     from upswell.broker.topology import Queue
@@ -96,8 +96,8 @@ class SqliteConnection:
     ) -> TurnResult | None:
         """Publish, settle and take what may now be taken, in one transaction; None: there was nothing to do.
 
-        It is synced to disk when it holds a persistent message; acks and takes need not outlive a power
-        cut. `unfair`: take at least one message, even where it is another consumer's turn.
+        It is synced to disk when it holds a persistent message for a queue that outlives its connection; acks
+        and takes need not be. `unfair`: take at least one message, even where it is another consumer's turn.
         """
         self.look_again = False
         if not publishes and not settlements and not self._may_take():
@@ -114,7 +114,7 @@ class SqliteConnection:
             )
             return turn.run(publishes, settlements)
 
-        synced = any(message.persistent for message, _, _ in publishes)
+        synced = any(message.persistent and self._outlives(message) for message, _, _ in publishes)
         result = self._transact(run, synced=synced)
         for message in result.settled:
             del self._held[message]
@@ -262,6 +262,11 @@ class SqliteConnection:
     @property
     def _db(self) -> sqlite3.Connection:
         return self._file.db
+
+    def _outlives(self, message: Message) -> bool:
+        """Return whether a message may come into a queue that does not go with its connection."""
+        queue = None if message.exchange else queue_rows.find_queue(self._db, message.routing_key)
+        return queue is None or queue.owner is None
 
     def _may_take(self) -> bool:
         """Look, without a lock, whether a queue has something for a consumer with room."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 
-CLAIM_SECONDS = 0.8
+CLAIM_SECONDS = 0.5
 """Between two claims of a candidate."""
 
 # Made here and not with the other tables: so a file of an earlier version serves, also that version.

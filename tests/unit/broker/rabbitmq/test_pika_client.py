@@ -27,7 +27,7 @@ PRIVATE = {
         "_process_frame",
         "_transport",
     },
-    Channel: {"_consumers", "_rpc"},
+    Channel: {"_consumers", "_rpc", "_send_method"},
     AMQPConnectionWorkflow: {"_connector"},
     AMQPConnector: {"_amqp_conn"},
 }

@@ -155,7 +155,7 @@ class DockerEngine:
 
     def environment(self) -> dict[str, str]:
         """Return this process's variables with `DOCKER_HOST` set for this engine."""
-        return {**os.environ, **({"DOCKER_HOST": self.host} if self.host else {})}
+        return _asking(self.host)
 
     def base_image(self) -> str:
         """Return an image with Debian and Python in it, made at its first use on this machine."""
@@ -200,6 +200,11 @@ class DockerEngine:
         (folder / "Dockerfile").write_text("\n".join(lines))
         self.docker("build", "--tag", name, str(folder))
         return name
+
+    def calls(self) -> int:
+        """Return how many requests the private engine has had, where it was started with `--debug`."""
+        with (self._folder / "log").open(errors="replace") as lines:
+            return sum("Calling " in line for line in lines)
 
     def log(self) -> str:
         """Return the end of the private engine's log."""
@@ -311,11 +316,19 @@ async def _end(server: asyncio.Server) -> None:
     await asyncio.sleep(0.1)  # aborted transports close their sockets in the loop's next turns
 
 
+def _asking(host: str | None) -> dict[str, str]:
+    """Return this process's variables, for Docker's client to ask the engine at `host`."""
+    if not host:
+        return dict(os.environ)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+    return {**kept, "DOCKER_HOST": host}
+
+
 def _answers(host: str | None) -> bool:
     """Return whether an engine answers at `host`, or where the environment says."""
     if shutil.which("docker") is None:
         return False
-    environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
+    environment = _asking(host)
     with contextlib.suppress(subprocess.TimeoutExpired):
         return (
             subprocess.run(

@@ -27,6 +27,7 @@ class TcpProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._asked: dict[asyncio.StreamWriter, bytes] = {}  # what each client sent last
         self._flowing = asyncio.Event()
         self._refusing = False
         self._to_corrupt = 0
@@ -46,6 +47,19 @@ class TcpProxy:
     def cut(self) -> None:
         """Reset all connections that there are; new ones are accepted."""
         self._do(self._abort_all)
+
+    def cut_those_asking(self, what: bytes) -> int:
+        """Reset the connections whose client last sent `what`, and no others; return how many."""
+        found: list[asyncio.StreamWriter] = []
+
+        def cut() -> None:
+            found.extend(writer for writer, asked in self._asked.items() if what in asked)
+            for writer in found:
+                del self._asked[writer]
+                writer.transport.abort()
+
+        self._do(cut)
+        return len(found)
 
     def refuse(self) -> None:
         """Reset all connections, and each new one at once, until `accept`."""
@@ -129,16 +143,24 @@ class TcpProxy:
         ends = {writer, far_writer}
         self._writers |= ends
         try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(self._pump(reader, far_writer, writer), self._pump(far_reader, writer))
         except OSError:
             pass
         finally:
             self._writers -= ends
+            self._asked.pop(writer, None)
             for end in ends:
                 end.transport.abort()
 
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self,
+        source: asyncio.StreamReader,
+        target: asyncio.StreamWriter,
+        client: asyncio.StreamWriter | None = None,
+    ) -> None:
         while data := await source.read(65536):
+            if client is not None:
+                self._asked[client] = data
             await self._flowing.wait()
             target.write(self._passed(data))
             await target.drain()

@@ -153,7 +153,7 @@ ABLATION: dict[str, Contender] = {
     "no error budget": _cautious(least_budget=0.999, most_budget=1.001),
     "no deviations": _cautious(deviations=0.0),
     "exponent 1": _cautious(exponent=1.0),
-    "half memory": _cautious(late_remembered=50.0),
+    "tenth of memory": _cautious(late_remembered=50.0),
     "no minimal gain": _cautious(gain=0.0),
 }
 

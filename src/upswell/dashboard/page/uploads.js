@@ -41,8 +41,11 @@ export class Uploads {
 
   async load() {
     this.asked = performance.now();
-    const end = this.begin === null ? this.view.period()[1] : this.begin + 60;
-    try { this.told = await get(path(this.app, "/uploads"), { begin: end - 60, end }); } catch (error) { say(this.sentence, error.message); return; }
+    const { begin } = this, end = begin === null ? this.view.period()[1] : begin + 60;
+    let told;
+    try { told = await get(path(this.app, "/uploads"), { begin: end - 60, end }); } catch (error) { if (begin === this.begin) say(this.sentence, error.message); return; }
+    if (begin !== this.begin) return;  // another minute was chosen meanwhile: a late answer must not take its place
+    this.told = told;
     this.draw();
   }
 

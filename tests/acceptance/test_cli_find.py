@@ -62,10 +62,10 @@ def test_an_upload_is_found_in_the_queue_in_a_workers_hand_and_in_the_store(syst
 
     def is_running() -> bool:
         seen[:] = find(system, "00003.bin")["found"]
-        return any(one["state"] == "running" for one in seen)
+        return [one["state"] for one in seen] == ["running"]  # and not queued besides
 
     wait_until(is_running, 90, system.logs)
-    (running,) = seen  # and not queued besides
+    (running,) = seen
     assert running["worker_id"]
     assert (running["key"], running["attempt"]) == ("00003.bin", 1)
     slow.kill()

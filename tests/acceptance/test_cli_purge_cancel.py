@@ -79,4 +79,4 @@ def test_a_publisher_that_waits_is_told_that_its_upload_was_cancelled(system: Sy
 
     wait_until(cancelled, 60, system.logs)
     assert waiting.wait(60) == 1
-    assert "cancelled by an operator" in system.logs()
+    assert "cancelled by an operator" in system.said()

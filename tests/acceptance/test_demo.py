@@ -60,7 +60,7 @@ def demo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPr
         env=environment,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
 

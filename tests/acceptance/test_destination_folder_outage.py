@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 DELIVERY_LIMIT = 1
 COUNT = 2
@@ -46,7 +46,7 @@ def outages(system: System, words: str = "is not there") -> int:
 def test_a_destination_that_is_removed_and_made_anew_costs_no_upload_and_no_restart(system: System) -> None:
     requests = system.make_requests(COUNT, size=1000)
     system.start("worker", "--app", system.app_id)
-    wait_until(system.store.exists, 60, system.logs)
+    wait_until(lambda: "event=worker.started" in system.said(), 60, system.logs)
     shutil.rmtree(system.store)
     system.publish(requests)
     # More than would kill every upload, if they counted.
@@ -70,7 +70,8 @@ def test_a_destination_that_is_unmounted_and_mounted_again_costs_no_upload_and_n
     subprocess.check_call(bind)
     try:
         system.start("worker", "--app", system.app_id)
-        wait_until((kept / ".upswell-tmp").exists, 60, system.logs)
+        wait_until(lambda: "event=worker.started" in system.said(), 60, system.logs)
+        assert (kept / ".upswell-tmp").exists()
         subprocess.check_call(["umount", "--lazy", str(system.store)])
         system.publish(system.make_requests(COUNT, size=1000))
         wait_until(
@@ -88,7 +89,7 @@ def test_a_disk_without_room_costs_no_upload(embedded: System, small_disk: Path)
     system = embedded
     system.destination = system.environment["UPSWELL_DESTINATION"] = str(small_disk / "store")
     system.start("worker", "--app", system.app_id)
-    wait_until((system.store / ".upswell-tmp").exists, 60, system.logs)
+    wait_until(lambda: "event=worker.started" in system.said(), 60, system.logs)
     fill_disk(small_disk)
     system.publish(system.make_requests(COUNT, size=1000))
     wait_until(lambda: outages(system, "is full: ") > COUNT * DELIVERY_LIMIT, 120, system.logs)

@@ -66,7 +66,7 @@ def test_every_block_of_the_page_on_simulating_works(tmp_path: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=False,
         )
         assert done.returncode == 0, block + done.stdout + done.stderr

@@ -80,8 +80,15 @@ def test_uploads_run_as_the_page_says(
         system.environment["DOCKER_HOST"] = engine.host or ""
 
         system.start("up")
-        wait_until(lambda: system.run("doctor", check=False).returncode == 0, 300, system.logs)
-        doctor = system.run("doctor").stdout
+        told: list[str] = []
+
+        def well() -> bool:
+            done = system.run("doctor", check=False)
+            told[:] = [done.stdout]
+            return done.returncode == 0
+
+        wait_until(well, 300, lambda: f"{told}{system.logs()}")
+        (doctor,) = told
         assert f"{fleet} answers" in doctor
         assert "wrote, read and deleted an object" in doctor
         uris = [f"s3://{s3_server.BUCKET}/in/{number}.jpg" for number in range(12)]

@@ -39,7 +39,7 @@ def test_the_block_kills_monitor_and_scaler_and_the_others_finish(tmp_path: Fold
             start_new_session=True,
         )
         try:
-            said, errors = shell.communicate(timeout=110)
+            said, errors = shell.communicate(timeout=280)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGKILL)

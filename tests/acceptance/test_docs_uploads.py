@@ -74,7 +74,7 @@ def run(text: str, home: Path, **variables: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, text + done.stdout + done.stderr

@@ -40,7 +40,7 @@ def problems(system: System) -> list[str]:
 def test_status_says_that_the_bucket_is_missing_and_how_often_it_was_found_missing(system: System) -> None:
     requests = system.make_requests(5, size=2000)
     up = system.start("up")
-    wait_until(lambda: "worker.started" in system.logs(), 60, system.logs)
+    wait_until(lambda: "worker.started" in system.said(), 60, system.logs)
     system.publish(requests)
     wait_until(lambda: any("NoSuchBucket" in words for words in problems(system)), 60, system.logs)
     words = next(words for words in problems(system) if "NoSuchBucket" in words)

@@ -60,15 +60,21 @@ def test_a_bare_publisher_is_served_by_our_worker_and_a_foreign_consumer_reads_i
     system: System, channel: Any
 ) -> None:
     worker = system.start("worker", "--app", system.app_id)
-    wait_until(lambda: "worker.started" in system.logs(), 60, system.logs)
+    wait_until(lambda: "worker.started" in system.said(), 60, system.logs)
     for body in bare_requests(system, 20):
         channel.basic.publish(body, routing_key=f"{system.app_id}_upload")
     wait_until(lambda: len(list(system.store.rglob("*.bin"))) == 20, 60, system.logs)
     stored = {path.name: path.read_bytes() for path in system.store.rglob("*.bin")}
     assert stored == {path.name: path.read_bytes() for path in system.sources.iterdir()}
     reports: list[dict[str, Any]] = []
-    while (message := channel.basic.get(f"{system.app_id}_report", no_ack=True)) is not None:
-        reports.append(json.loads(message.body))
+
+    def all_reported() -> bool:
+        """Take what is there; a report follows its object."""
+        while (message := channel.basic.get(f"{system.app_id}_report", no_ack=True)) is not None:
+            reports.append(json.loads(message.body))
+        return len(reports) >= 20
+
+    wait_until(all_reported, 60, lambda: str(reports))
     assert len(reports) == 20
     assert all(report["app_id"] == system.app_id and report["response_time"] >= 0 for report in reports)
     worker.terminate()
@@ -80,7 +86,7 @@ def test_a_bare_worker_serves_our_publisher_and_our_monitor_reads_its_reports(
 ) -> None:
     requests = system.make_requests(20, size=2000)
     system.start("monitor", "--decision-interval", "0.5")
-    wait_until(lambda: "monitor.started" in system.logs(), 60, system.logs)
+    wait_until(lambda: "monitor.started" in system.said(), 60, system.logs)
     system.publish(requests)
     stop = threading.Event()
     thread = threading.Thread(
@@ -110,11 +116,11 @@ def test_queues_declared_classic_and_not_durable_are_used_as_they_are_with_one_w
     for queue in (f"{system.app_id}_upload", f"{system.app_id}_report"):
         channel.queue.declare(queue)
     worker = system.start("worker", "--app", system.app_id)
-    wait_until(lambda: "worker.started" in system.logs(), 60, system.logs)
+    wait_until(lambda: "worker.started" in system.said(), 60, system.logs)
     for body in bare_requests(system, 5):
         channel.basic.publish(body, routing_key=f"{system.app_id}_upload")
     wait_until(lambda: len(list(system.store.rglob("*.bin"))) == 5, 60, system.logs)
-    warnings = [line for line in system.logs().splitlines() if "broker.queue_differs" in line]
+    warnings = [line for line in system.said().splitlines() if "broker.queue_differs" in line]
     assert len(warnings) == 2
     assert all("messages do not survive a restart" in line for line in warnings)
     worker.terminate()
@@ -125,7 +131,7 @@ def test_a_bare_request_that_is_no_request_is_dead_lettered_with_the_rule(
     system: System, channel: Any
 ) -> None:
     system.start("worker", "--app", system.app_id)
-    wait_until(lambda: "worker.started" in system.logs(), 60, system.logs)
+    wait_until(lambda: "worker.started" in system.said(), 60, system.logs)
     bodies = ["not json", "[]", '{"type": "image"}', json.dumps({"type": "x", "uri": "y", "app_id": "../x"})]
     for body in bodies:
         channel.basic.publish(body, routing_key=f"{system.app_id}_upload")

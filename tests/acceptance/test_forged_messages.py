@@ -83,7 +83,7 @@ def test_a_forged_epoch_does_not_keep_the_true_monitor_out(system: System) -> No
     """It had two minutes in which only the forger's number counted."""
     constant = ("--set", "policy=constant", "--min-workers", "1")
     up = system.start("up", "--decision-interval", "0.5", *constant)
-    wait_until(lambda: "event=decision.made" in system.logs(), 60, system.logs)
+    wait_until(lambda: "event=decision.made" in system.said(), 60, system.logs)
     wait_until(lambda: len(system.workers()) == 1, 60, system.logs)
 
     async def forge() -> None:
@@ -93,7 +93,7 @@ def test_a_forged_epoch_does_not_keep_the_true_monitor_out(system: System) -> No
                 await asyncio.sleep(0.1)
 
     asyncio.run(forge())
-    wait_until(lambda: "scaler.request_from_future" in system.logs(), 60, system.logs)
-    assert system.logs().count("event=scaler.worker_started") == 1
+    wait_until(lambda: "scaler.request_from_future" in system.said(), 60, system.logs)
+    assert system.said().count("event=scaler.worker_started") == 1
     up.terminate()
     assert up.wait(60) == 0

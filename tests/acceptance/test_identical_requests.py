@@ -57,7 +57,7 @@ def test_sixty_identical_bare_requests_are_sixty_reports_and_scale_out(system: S
         *("--slo", "95% < 5s", "--slots", "1", "--decision-interval", "0.5"),
         *("--set", "handler=simulate", "--set", "handlers.simulate.seconds=0.5"),
     )
-    wait_until(lambda: "worker.started" in system.logs(), 60, system.logs)
+    wait_until(lambda: "worker.started" in system.said(), 60, system.logs)
     asyncio.run(publish(system, body))
     wait_until(lambda: len(system.workers()) >= 3, 60, system.logs)
     wait_until(lambda: stored(system) == COUNT, 120, lambda: f"{snapshot(system)} {system.logs()}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 UPLOADS = 500
 SIZE = 4_000
@@ -33,7 +33,8 @@ BUSY = {
     "min_workers": 2,
     "max_workers": 3,
     "slots": 4,
-    "upload_rate_limit": 200_000,  # bytes per second and worker: 500 uploads take about five seconds
+    # Bytes per second and worker: 500 uploads take a dozen seconds, so that a busy machine is in time.
+    "upload_rate_limit": 80_000,
     "retry_backoff": 0.2,
     "decision_interval": 1,
 }
@@ -198,7 +199,7 @@ def test_a_full_disk_costs_no_upload_and_all_go_on_when_there_is_room(
     with System(tmp_path, broker_url=url, app_id=f"a{uuid.uuid4().hex[:12]}", **settings) as system:
         start_loop(system)
         system.publish(system.make_requests(UPLOADS, size=SIZE))
-        wait_until(lambda: system.logs().count("bytes are free") > 4, 90, system.logs)
+        wait_until(lambda: system.said().count("bytes are free") > 4, 90, system.logs)
         assert system.dead_count() == 0
         subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
         assert_nothing_lost(system)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
@@ -30,6 +30,12 @@ def by_hand(system: System) -> dict[str, Any] | None:
     return json.loads(system.run("status", "--json").stdout)["apps"][0]["by_hand"]
 
 
+def newest(system: System) -> float:
+    """Return when the newest decision was made."""
+    told = json.loads(system.run("explain", str(system.folder / "state"), "--json").stdout.splitlines()[-1])
+    return told["at"]
+
+
 def listening(system: System) -> bool:
     return system.run("resume", system.app_id, check=False).returncode == 0
 
@@ -37,14 +43,14 @@ def listening(system: System) -> bool:
 def test_workers_are_set_by_hand_for_a_while_and_then_the_policy_decides_again(system: System) -> None:
     system.start("up")
     wait_until(lambda: listening(system), 60, system.logs)
-    said = system.run("scale", system.app_id, "3", "--for", "40s").stdout
+    said = system.run("scale", system.app_id, "3", "--for", "75s").stdout
     assert said.startswith(f"{system.app_id} is set to 3 by hand, until 20")
     wait_until(lambda: len(system.workers()) == 3, 60, system.logs)
     shown = by_hand(system)
     assert shown is not None
     assert shown["workers"] == 3
     assert "set by hand to 3 workers until" in system.run("status").stdout
-    wait_until(lambda: by_hand(system) is None, 90, system.logs)
+    wait_until(lambda: by_hand(system) is None, 150, system.logs)
     over = system.run("scale", system.app_id, "5", check=False)
     assert over.returncode == 1
     assert over.stderr == f"error: workers must be <= max_workers of {system.app_id} (4), got 5\n"
@@ -63,6 +69,11 @@ def test_a_paused_application_consumes_nothing_and_keeps_all_over_a_restart_unti
     up.send_signal(signal.SIGKILL)
     up.wait()
     system.start("up")
+    # Until the new monitor decides, `status` shows what the one before has decided.
+    log = system.folder / "up.log"
+    wait_until(lambda: log.read_text().count("event=monitor.started") == 2, 60, system.logs)
+    began = newest(system)
+    wait_until(lambda: newest(system) > began, 60, system.logs)
     wait_until(lambda: (by_hand(system) or {}).get("workers") == 0, 60, system.logs)
     depth = json.loads(system.run("status", "--json").stdout)["apps"][0]["depth"]
     assert depth["messages_ready"] == 20

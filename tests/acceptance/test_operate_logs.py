@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def system(tmp_path: Path) -> Iterator[System]:
 
 def test_logs_shows_each_workers_lines_and_follows_those_that_start_later(system: System) -> None:
     up = system.start("up")
-    wait_until(lambda: "state=ready" in system.logs(), 60, system.logs)
+    wait_until(lambda: "state=ready" in system.said(), 60, system.logs)
     wait_until(lambda: len(system.workers()) == 2, 60, system.logs)
     old = sorted(system.workers().values())
     following = system.start("logs", "--follow")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 WORKERS = 3
 
@@ -82,7 +82,7 @@ def test_restart_at_max_workers_replaces_each_worker_and_never_runs_fewer(system
 
 
 def test_down_lets_every_upload_end_and_leaves_nothing_running_and_nothing_lost(system: System) -> None:
-    requests = system.make_requests(40, size=60_000)
+    requests = system.make_requests(80, size=60_000)  # a minute of work: a busy machine is in time
     monitor, scaler = system.start("monitor"), system.start("scaler")
     by_hand = system.start("worker")
     system.publish(requests)
@@ -96,10 +96,10 @@ def test_down_lets_every_upload_end_and_leaves_nothing_running_and_nothing_lost(
     assert (monitor.wait(60), scaler.wait(60), by_hand.wait(60)) == (0, 0, 0)
     assert not system.workers()
     depth = json.loads(system.run("status", "--json").stdout)["apps"][0]["depth"]
-    assert depth["messages_ready"] + len(system.stored()) == 40
+    assert depth["messages_ready"] + len(system.stored()) == 80
     assert system.dead_count() == 0
-    assert "requeued" not in system.logs()
-    assert "worker.uploads_released" not in system.logs()
+    assert "requeued" not in system.said()
+    assert "worker.uploads_released" not in system.said()
 
 
 def test_down_ends_up_as_ctrl_c_does(system: System) -> None:
@@ -122,9 +122,10 @@ def test_config_check_names_the_workers_that_need_a_restart_and_why(system: Syst
     all_work(system)
     assert "warning" not in system.run("config", "check").stderr
     system.environment["UPSWELL_SLOTS"] = "8"
-    warned = system.run("config", "check").stderr
-    assert warned == (
+    warning = (
         f"warning: {WORKERS} workers of {system.app_id} run other settings (slots 2 → 8): "
         f"reload the scaler, then `upswell restart --app {system.app_id}`\n"
     )
+    warned = lambda: system.run("config", "check").stderr  # noqa: E731 - of those that it has heard
+    wait_until(lambda: warned() == warning, 60, warned)
     assert system.run("config", "check", "--offline").stderr == ""

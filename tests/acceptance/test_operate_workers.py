@@ -28,7 +28,7 @@ def workers(system: System) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_workers_lists_who_runs_with_each_upload_in_hand_and_how_far_it_is(system: System) -> None:
-    system.make_requests(8, size=200_000)
+    system.make_requests(8, size=1_000_000)  # none ends before the second look
     system.start("worker", "--slots", "4", "--upload-rate-limit", "20000")
     system.run("publish", "--app", system.app_id, str(system.sources))
     found: list[dict[str, Any]] = []

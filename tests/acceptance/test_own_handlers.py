@@ -109,7 +109,7 @@ def test_before_the_drain_deadline_a_handler_ends_in_peace(system: System) -> No
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
     assert (system.store / "one").read_bytes() == b"made"
-    assert "worker.drain_overdue" not in system.logs()
+    assert "worker.drain_overdue" not in system.said()
 
 
 def test_publish_and_upload_tell_the_key_that_the_handler_chose(system: System) -> None:

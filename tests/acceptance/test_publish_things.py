@@ -194,7 +194,7 @@ def test_verify_is_refused_where_the_handler_stores_other_bytes(system: System) 
 def test_interrupted_and_run_again_only_what_is_not_stored_is_sent(system: System, number: int) -> None:
     count = 400
     fill(system, {b"%03d" % n: b"%d\n" % n * 500 for n in range(count)})
-    system.environment["UPSWELL_UPLOAD_RATE_LIMIT"] = "200000"  # bytes/s: about 4 s in all
+    system.environment["UPSWELL_UPLOAD_RATE_LIMIT"] = "60000"  # bytes/s: a dozen seconds in all
     system.start("worker", "--app", system.app_id)
     command = system.start("publish", "--app", system.app_id, "--wait", "--json", str(system.sources))
     wait_until(lambda: len(stored(system)) >= 50, 60, system.logs)

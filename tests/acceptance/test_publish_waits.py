@@ -137,7 +137,7 @@ def test_a_misspelt_application_is_told_at_once_with_the_known_ones(system: Syst
 def test_where_a_scaler_runs_nobody_is_asked_to_start_one(system: System) -> None:
     system.environment["UPSWELL_MIN_WORKERS"] = "0"
     up = system.start("up")
-    wait_until(lambda: "scaler." in system.logs(), 60, system.logs)
+    wait_until(lambda: "event=scaler.started" in system.said(), 60, system.logs)
     done = system.run("publish", "--app", system.app_id, "--wait", str(system.sources), timeout=100)
     assert "a scaler runs, which starts workers when they are needed" in done.stderr
     assert done.stdout.splitlines()[-1] == f"stored below file://{system.store}/"
@@ -184,7 +184,7 @@ def test_a_full_disk_of_the_state_ends_no_waiting_in_a_traceback(on_a_small_disk
     system, state = on_a_small_disk, on_a_small_disk.folder / "state"
     (system.sources / "a.jpg").write_text("a")
     publisher = system.start("publish", "--app", system.app_id, "--wait", str(system.sources))
-    wait_until(lambda: "nobody consumes" in system.logs(), 60, system.logs)
+    wait_until(lambda: "nobody consumes" in system.said(), 60, system.logs)
     ballast = state / "ballast"
     with pytest.raises(OSError, match="No space"):
         ballast.write_bytes(b"x" * 8_000_000)
@@ -196,7 +196,7 @@ def test_a_full_disk_of_the_state_ends_no_waiting_in_a_traceback(on_a_small_disk
         ballast.unlink()
     system.start("worker", "--app", system.app_id)
     assert publisher.wait(60) == 0, system.logs()
-    assert "Traceback" not in system.logs()
+    assert "Traceback" not in system.said()
     assert (system.store / "a.jpg").exists()
     if system.broker_url:
         assert "the next publish asks the destination instead" in (system.folder / "publish.log").read_text()

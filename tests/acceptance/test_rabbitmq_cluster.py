@@ -48,7 +48,7 @@ def stored(system: System, least: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.rabbitmq
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_each_node_is_killed_in_turn_and_started_again(cluster: RabbitCluster, system: System) -> None:
     """So the worker's node, the monitor's, and the one that leads each queue."""
     requests = system.make_requests(UPLOADS, size=10_000)
@@ -68,7 +68,7 @@ def test_each_node_is_killed_in_turn_and_started_again(cluster: RabbitCluster, s
 
 @pytest.mark.slow
 @pytest.mark.rabbitmq
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_node_is_cut_off_from_the_others_and_joins_them_again(
     cluster: RabbitCluster, system: System
 ) -> None:

@@ -14,7 +14,7 @@ from support.system import System, wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 UPLOADS, SIZE, RATE = 60, 50_000, 250_000
 
@@ -29,7 +29,7 @@ def test_two_workers_keep_the_rate_of_their_application_together(tmp_path: Path)
         wait_until(lambda: log.read_text().count("state=ready") == 2, 60, system.logs)
         requests = system.make_requests(UPLOADS, size=SIZE)
         total = sum((system.sources / name).stat().st_size for name in system.checksums)
-        time.sleep(1.5)  # until each has heard of the other
+        time.sleep(6)  # until each has heard of the other
         began = time.monotonic()
         system.publish(requests)
         wait_until(lambda: system.stored_count() == UPLOADS, 90, system.logs)

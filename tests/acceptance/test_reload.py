@@ -37,15 +37,15 @@ def test_up_goes_on_with_new_settings_and_a_bad_file_changes_nothing(system: Sys
     os.kill(worker, signal.SIGHUP)  # while it starts
     settings(system, "min_workers = -1\n")
     up.send_signal(signal.SIGHUP)
-    wait_until(lambda: "settings.reload_failed" in system.logs(), 60, system.logs)
-    assert "min_workers must be" in system.logs()
+    wait_until(lambda: "settings.reload_failed" in system.said(), 60, system.logs)
+    assert "min_workers must be" in system.said()
     settings(system, 'policy = "constant"\nmin_workers = 2\nwindow = 30\n')
     up.send_signal(signal.SIGHUP)
     wait_until(lambda: len(system.workers()) == 2, 60, system.logs)
-    assert "changed=['min_workers'] needs_restart=['window']" in system.logs()
-    wait_until(lambda: "worker.settings_kept" in system.logs(), 60, system.logs)
+    assert "changed=['min_workers'] needs_restart=['window']" in system.said()
+    wait_until(lambda: "worker.settings_kept" in system.said(), 60, system.logs)
     os.kill(worker, signal.SIGHUP)
-    wait_until(lambda: system.logs().count("worker.settings_kept") == 2, 60, system.logs)
+    wait_until(lambda: system.said().count("worker.settings_kept") == 2, 60, system.logs)
     assert worker in system.workers()
     up.terminate()
     assert up.wait(60) == 0
@@ -56,7 +56,7 @@ def test_up_goes_on_with_new_settings_and_a_bad_file_changes_nothing(system: Sys
 def test_monitor_and_scaler_reload_apart(system: System) -> None:
     settings(system, 'policy = "constant"\nmin_workers = 1\n')
     parts = [system.start("monitor"), system.start("scaler")]
-    wait_until(lambda: "monitor.started" in system.logs(), 60, system.logs)
+    wait_until(lambda: "monitor.started" in system.said(), 60, system.logs)
     wait_until(lambda: len(system.workers()) == 1, 60, system.logs)
     settings(system, 'policy = "constant"\nmin_workers = 2\n')
     for part in parts:

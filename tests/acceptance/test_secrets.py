@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from amqpstorm.message import Message
 
-pytestmark = [pytest.mark.slow, pytest.mark.rabbitmq, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.rabbitmq, pytest.mark.timeout(600)]
 
 SIGNATURE = "sIgNaTuRe0fTheUrl"
 SECRET_KEY = "tHeSeCrEtKey0fTheStore"

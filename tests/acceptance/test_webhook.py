@@ -36,7 +36,7 @@ def test_dead_letters_are_posted_though_the_server_fails_at_first(system: System
         system.environment["UPSWELL_WEBHOOK_URL"] = server.url
         system.environment["UPSWELL_WEBHOOK_HEADERS"] = f"Authorization: {SECRET}"
         up = system.start("up")
-        wait_until(lambda: "worker.started" in system.logs(), 60, system.logs)
+        wait_until(lambda: "worker.started" in system.said(), 60, system.logs)
         system.publish(requests)
         server.wait(lambda: any(b"dead_letters" in body for body in server.accepted))
         up.terminate()
@@ -48,5 +48,5 @@ def test_dead_letters_are_posted_though_the_server_fails_at_first(system: System
         assert server.headers[0]["Authorization"] == SECRET
         shown = system.run("config", "check").stdout
         assert "webhook_headers" in shown
-        for text in (system.logs(), shown):
+        for text in (system.said(), shown):
             assert not any(secret in text for secret in ("t0p-s3cret", "very-secret", "t0p"))

@@ -90,7 +90,7 @@ def test_a_dead_upload_says_why_is_listed_and_is_retried(system: System) -> None
         assert (dead.id, dead.reason) == (upload.id, caught.value.reason)
         assert dead.request is not None
         assert dead.request.key == "late.bin"
-        assert uploads.status(system.app_id).dead == 1, "looking leaves it there"
+        wait_until(lambda: uploads.status(system.app_id).dead == 1, LONG, lambda: "looking leaves it there")
         assert uploads.retry(system.app_id, "another") == 0
         wait_until(lambda: uploads.retry(system.app_id, all=True) == 1, LONG, str)
         wait_until(lambda: len(uploads.dead(system.app_id)) == 1, LONG, str)  # it fails again
@@ -181,7 +181,7 @@ def test_a_client_is_made_before_a_fork_and_used_after_it(system: System) -> Non
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=110,
     )
     assert done.returncode == 0, done.stderr  # which may hold a warning on a busy machine
     error, ready = done.stdout.splitlines()
@@ -252,7 +252,7 @@ def node_of_our_own(folder: Path) -> Iterator[RabbitNode]:
 
 @pytest.mark.slow
 @pytest.mark.rabbitmq
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_restart_of_the_broker_loses_no_upload_and_leaves_nobody_waiting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -293,7 +293,7 @@ def test_a_program_prints_nothing_and_ends_without_closing_its_client(system: Sy
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=110,
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     with client_of(system) as uploads:

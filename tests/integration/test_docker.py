@@ -58,14 +58,14 @@ def container(engine: DockerEngine, image: str) -> Iterator[str]:
     engine.docker("rm", "--force", name)
 
 
-def wait_for(condition: Callable[[], bool], what: Callable[[], object], timeout: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], what: Callable[[], object], timeout: float = 120.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, what()
         time.sleep(0.1)
 
 
-async def until(condition: Callable[[], bool], what: Callable[[], object], timeout: float = 60.0) -> None:
+async def until(condition: Callable[[], bool], what: Callable[[], object], timeout: float = 120.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, what()
@@ -253,7 +253,7 @@ async def restart_and_go_down(settings: Settings) -> None:
         log = await fleet.read_log(min(new), after="")
         assert any("worker.started" in line for line in log.lines)
         await orders.give("scaler", OperatorOrder(order="down"))
-        await asyncio.wait_for(scaling, 60)
+        await asyncio.wait_for(scaling, 180)
         assert [worker for worker in await fleet.list() if worker.state == "running"] == []
     finally:
         scaling.cancel()
@@ -318,7 +318,7 @@ def test_an_image_written_by_others_starts_as_its_author_meant_it(
         (worker,) = await fleet.list()
         assert not worker.reports_status
         engine.docker("wait", "upswell-w1")
-        for _ in range(50):  # the engine's list may lag behind what it tells who waits
+        for _ in range(600):  # the engine's list may lag behind what it tells who waits
             (worker,) = await fleet.list()
             if worker.state == "exited":
                 break

@@ -38,7 +38,7 @@ def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
         broker_url=url,
         app_id=f"e{uuid4().hex[:8]}",
         keda_listen="127.0.0.1:0",
-        keda_unready_seconds=1.0,  # the stand-in probes five times a second
+        keda_unready_seconds=6.0,  # the stand-in probes five times a second; a busy machine keeps it waiting
         decision_interval=1.0,
         status_interval=0.5,
         min_workers=0,
@@ -72,7 +72,7 @@ def code(ask: Any) -> grpc.StatusCode | None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_keda_follows_the_number_exactly_and_ends_no_busy_worker(system: System) -> None:
     requests = system.make_requests(UPLOADS, size=12_000)
     keda = system.start("keda")
@@ -89,6 +89,8 @@ def test_keda_follows_the_number_exactly_and_ends_no_busy_worker(system: System)
 
             def follows(number: int) -> None:
                 def runs() -> bool:
+                    if code(client.metric) is not None:  # a round is late: KEDA changes nothing then
+                        return False
                     return len(cluster.pods) == cluster.ready == number == client.metric()
 
                 def seen() -> str:
@@ -108,7 +110,7 @@ def test_keda_follows_the_number_exactly_and_ends_no_busy_worker(system: System)
             assert system.stored() == set(system.checksums)
             assert system.dead() == {}
             for pod in chosen:
-                assert pod.process.wait(30) == 0
+                assert pod.process.wait(60) == 0
                 assert "state=draining busy=0" in pod.log.read_text("utf-8")
             assert evicted.process.wait(60) == 0
             for pod in [*cluster.pods, *cluster.kills]:
@@ -124,7 +126,7 @@ def test_keda_follows_the_number_exactly_and_ends_no_busy_worker(system: System)
         keda.send_signal(signal.SIGTERM)
         # From 2 to 0 and on to 5; and the stream ends well, so that KEDA comes back soon.
         assert [answer.result for answer in pushed][-3:] == [True, False, True]
-        assert keda.wait(30) == 0
+        assert keda.wait(60) == 0
     assert "no upswell keda answers" in system.run("keda", "--health", check=False).stderr
 
 

@@ -57,7 +57,7 @@ ONE_SLOWLY = """
     parts = {"objects": {"part_size": 5 * 2**20}}
     store = open_store(Settings(destination="s3://bucket/x", store_endpoint=endpoint, stores=parts))
     with open_file(path.as_uri(), [path.parent]) as source:
-        store.put("big", source, pace=lambda _count: time.sleep(0.05))
+        store.put("big", source, pace=lambda _count: time.sleep(0.5))
 """
 
 
@@ -82,7 +82,7 @@ def test_2_gib_in_four_slots_stay_below_256_mib_resident(tmp_path: Path) -> None
         try:
             assert sink.stdout is not None
             process = child(FOUR_AT_ONCE, sink.stdout.readline().strip(), str(folder))
-            output, _ = process.communicate(timeout=110)
+            output, _ = process.communicate(timeout=280)
         finally:
             sink.kill()
     told = json.loads(output)

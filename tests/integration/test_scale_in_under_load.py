@@ -93,10 +93,10 @@ async def swell_and_ebb(scaler: Scaler, broker: Broker, settings: Settings) -> N
 
     while scaler.totals().drains < SCALE_INS:
         await ask_for_workers(broker, settings, APP, MANY)
-        await until(lambda: active() == MANY, 60, scaler.workers)
+        await until(lambda: active() == MANY, 120, scaler.workers)
         await ask_for_workers(broker, settings, APP, FEW)
-        await until(lambda: active() == FEW, 60, scaler.workers)
-    await until(lambda: len(scaler.workers()) == FEW, 60, scaler.workers)
+        await until(lambda: active() == FEW, 120, scaler.workers)
+    await until(lambda: len(scaler.workers()) == FEW, 120, scaler.workers)
 
 
 async def scenario(settings: Settings) -> None:
@@ -134,7 +134,7 @@ async def scenario(settings: Settings) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
 def test_a_hundred_scale_ins_under_load_interrupt_no_upload(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest

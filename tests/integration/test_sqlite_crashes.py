@@ -22,6 +22,7 @@ from support.holder import kill_a_process_that_holds_one
 from support.inbox import Inbox
 from upswell.broker.protocol import Message
 from upswell.broker.sqlite import SqliteBroker
+from upswell.broker.sqlite.wakeup import SILENT_SECONDS
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError
 from upswell.events import capture
@@ -101,7 +102,7 @@ def test_workers_killed_under_load_lose_nothing(tmp_path: Path) -> None:
                 sqlite_process.kill(workers.pop(rng.randrange(3)))
                 workers.append(sqlite_process.start("work", path, WORK.name, REPORTS.name, 4))
             await publishing
-            found = await reports(broker, wanted, seconds=60)
+            found = await reports(broker, wanted, seconds=120)
             duplicates = len(found) - len(wanted)
             assert {body for _, body in found} == wanted
             assert duplicates <= 6 * 4, "only what a killed worker held may be done twice"
@@ -117,7 +118,7 @@ def test_workers_killed_under_load_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_eight_processes_share_a_queue_evenly(tmp_path: Path) -> None:
     path = tmp_path / "broker.sqlite"
-    wanted = {f"{number}" for number in range(800)}
+    wanted = {f"{number}" for number in range(2400)}
 
     async def scenario() -> None:
         broker = await connected(path)
@@ -132,14 +133,14 @@ def test_eight_processes_share_a_queue_evenly(tmp_path: Path) -> None:
             await asyncio.gather(
                 *[broker.publish(Message(routing_key=WORK.name, body=body.encode())) for body in wanted]
             )
-            found = await reports(broker, wanted, seconds=60)
+            found = await reports(broker, wanted, seconds=120)
         finally:
             for worker in workers:
                 sqlite_process.kill(worker)
         assert sorted(body for _, body in found) == sorted(wanted), "each was done once"
         shares = Counter(worker for worker, _ in found)
         assert len(shares) == 8
-        assert min(shares.values()) >= 20, shares
+        assert min(shares.values()) >= 60, shares
         await broker.close()
 
     asyncio.run(scenario())
@@ -155,8 +156,8 @@ def test_what_a_killed_process_held_comes_back_within_seconds(tmp_path: Path) ->
         killed = time.monotonic()
         inbox = Inbox()
         await broker.consume(WORK.name, inbox, prefetch_count=1)
-        await inbox.wait(seconds=10)
-        assert time.monotonic() - killed < 5
+        await inbox.wait(seconds=60)
+        assert time.monotonic() - killed < SILENT_SECONDS - 3, "sooner than by its silence alone"
         await broker.close()
 
     asyncio.run(scenario())
@@ -202,7 +203,7 @@ def test_the_log_is_synced_before_a_message_is_confirmed(tmp_path: Path) -> None
         line = process.stdout.readline()
         if line:  # ends the traced process, and strace with it: told to end, strace may hang
             os.kill(int(line.split(b"-")[0]), signal.SIGKILL)
-        process.wait(timeout=30)
+        process.wait(timeout=60)
     traced = trace.read_text()
     if not traced:
         skip_or_fail("this machine does not let strace look")

@@ -39,7 +39,7 @@ def test_a_server_that_hangs_or_drips_is_left_at_the_deadline_and_asked_again() 
         return 200
 
     with receiver(answer) as server:
-        hook = Webhook(server.url, timeout=1.0, first_pause=0.01)
+        hook = Webhook(server.url, timeout=5.0, first_pause=0.01)
         hook.send(b"{}")
         server.wait(lambda: server.accepted == [b"{}"])
         assert len(server.bodies) == 3

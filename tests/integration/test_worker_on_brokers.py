@@ -242,7 +242,7 @@ def test_a_standby_worker_is_activated_by_one_message_and_drained_by_another(set
                 send(WorkerCommand(command="activate", sent_at=time.time()))
                 await place.reports.wait(1)
                 send(WorkerCommand(command="drain", sent_at=time.time()))
-                await asyncio.wait_for(run, 20)
+                await asyncio.wait_for(run, 90)
             await place.state("stopped")
 
     play(scenario())
@@ -266,7 +266,7 @@ def test_scale_ins_under_load_interrupt_no_upload_and_cause_no_redelivery(settin
                     async with running(worker) as run:
                         await asyncio.sleep(0.03)
                         worker.request_drain()
-                        await asyncio.wait_for(run, 20)
+                        await asyncio.wait_for(run, 90)
                 await place.reports.wait(400)
             reports = [decode(UploadReport, body) for body in place.reports.bodies]
             attempts = [report.attempt for report in reports]
@@ -313,7 +313,7 @@ def test_uploads_go_on_through_a_lost_connection_and_none_runs_twice(rabbitmq: s
                 gate.set()
                 await place.reports.wait(4)
                 worker.request_drain()
-                await asyncio.wait_for(run, 20)
+                await asyncio.wait_for(run, 90)
             assert place.outcomes() == [(f"r{number}", "stored") for number in range(4)]
             assert len(ran) == 4
             assert await place.empty()
@@ -352,7 +352,7 @@ async def process(place: Site, folder: Path, *flags: str) -> AsyncIterator[subpr
         worker.wait()
 
 
-async def ended(worker: subprocess.Popen[bytes], seconds: float = 20.0) -> int:
+async def ended(worker: subprocess.Popen[bytes], seconds: float = 90.0) -> int:
     async with asyncio.timeout(seconds):
         while worker.poll() is None:
             await asyncio.sleep(0.01)

@@ -113,7 +113,7 @@ class RabbitNode:
             return False
         return True
 
-    def stop(self, timeout: float = 30.0) -> None:
+    def stop(self, timeout: float = 90.0) -> None:
         """Stop the node in good order; its data stay."""
         self._end(signal.SIGTERM, timeout)
 
@@ -218,7 +218,7 @@ class RabbitNode:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            self._wait_for(self._epmd_port, time.monotonic() + 10)
+            self._wait_for(self._epmd_port, time.monotonic() + 60)
 
     def _wait_for(self, port: int, deadline: float) -> None:
         while True:

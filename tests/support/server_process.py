@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
 
-_PORTS = range(15_000, 32_000)
+_ALL_PORTS = range(15_000, 32_000)
 """Below those from which Linux takes a connection's own: a port that is free now is not taken by one."""
+
+_PORTS = _ALL_PORTS[
+    int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) :: int(
+        os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    )
+]
+"""This process's own share of them: what it draws, no other process of the same tests does."""
 
 _given: set[int] = set()
 
@@ -29,7 +36,7 @@ _given: set[int] = set()
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """Return a TCP port, or of `kind`, that nobody uses at this moment, another one each time.
 
-    Drawn at random: tests in several processes seldom draw the same one.
+    Drawn at random: several runs of the tests on one machine seldom draw the same one.
     """
     while True:
         port = random.SystemRandom().choice(_PORTS)

@@ -88,7 +88,7 @@ class StandInCluster:
         for pod in [*self.pods, *self.kills]:
             if pod.process.poll() is None:
                 os.killpg(pod.process.pid, signal.SIGKILL)
-            pod.process.wait(30)
+            pod.process.wait(60)
 
     @property
     def ready(self) -> int:

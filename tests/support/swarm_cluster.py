@@ -117,12 +117,11 @@ def missing() -> str | None:
     """Return why no such cluster can be made on this machine, or None."""
     if os.geteuid() != 0:
         return "only root can make network namespaces"
-    done = subprocess.run(
-        ["ip", "netns", "add", "upswell-probe"], check=False, capture_output=True, text=True
-    )
+    name = f"upswell-probe-{os.getpid()}"  # others may ask at the same time
+    done = subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True, text=True)
     if done.returncode:
         return f"no network namespaces: {done.stderr.strip()}"
-    _ip("netns", "delete", "upswell-probe")
+    _ip("netns", "delete", name)
     return None
 
 

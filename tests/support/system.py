@@ -99,7 +99,7 @@ class System:
         return command
 
     def run(
-        self, *arguments: str, timeout: float = 60, check: bool = True
+        self, *arguments: str, timeout: float = 110, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run `upswell ARGUMENTS` to its end."""
         done = subprocess.run(
@@ -163,7 +163,7 @@ class System:
         return found
 
     def _dead_sqlite(self) -> list[tuple[str, str]]:
-        with sqlite3.connect(self.folder / "state" / "broker.sqlite", timeout=10) as connection:
+        with sqlite3.connect(self.folder / "state" / "broker.sqlite", timeout=60) as connection:
             rows = connection.execute(
                 "SELECT body, headers FROM messages JOIN queues ON queues.id = messages.queue WHERE name = ?",
                 [f"{self.app_id}_upload.dead"],
@@ -187,10 +187,17 @@ class System:
                 found[int(entry.name)] = ids[0].split(b"=", 1)[1].decode() if ids else ""
         return found
 
+    def said(self) -> str:
+        """Return all that was logged: what a condition looks for must not move out of it."""
+        return "".join(path.read_text("utf-8", "replace") for path in self._log_files())
+
     def logs(self) -> str:
         """Return the ends of all logs, for a failing test's message."""
-        paths = [*self.folder.glob("*.log"), *(self.folder / "state" / "logs").glob("*.log")]
-        return "".join(f"\n== {path.name}\n{path.read_text('utf-8', 'replace')[-3000:]}" for path in paths)
+        files = self._log_files()
+        return "".join(f"\n== {path.name}\n{path.read_text('utf-8', 'replace')[-3000:]}" for path in files)
+
+    def _log_files(self) -> list[Path]:
+        return [*self.folder.glob("*.log"), *(self.folder / "state" / "logs").glob("*.log")]
 
     def __enter__(self) -> Self:
         return self

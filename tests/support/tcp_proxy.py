@@ -95,7 +95,7 @@ class TcpProxy:
         self._to_corrupt = pieces
 
     def _call(self, coroutine: Coroutine[None, None, None]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
     def _do(self, function: Callable[[], None]) -> None:
         async def do() -> None:

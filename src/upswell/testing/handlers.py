@@ -127,7 +127,7 @@ class HandlerContract:
             call = asyncio.ensure_future(handler(request(settings)))
             await asyncio.sleep(SECONDS / 10)
             call.cancel()
-            done, _ = await asyncio.wait([call], timeout=20 * SECONDS)
+            done, _ = await asyncio.wait([call], timeout=60)
             assert done
 
         run(scenario())

@@ -183,7 +183,7 @@ def test_a_plain_function_that_is_cancelled_stops_at_its_next_look(
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(TemporaryUploadError, match="the upload was stopped"):
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, 60)
 
     asyncio.run(scenario())
 

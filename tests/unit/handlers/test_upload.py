@@ -66,7 +66,7 @@ def test_a_rate_limit_holds_for_a_real_upload(source: Path) -> None:
     """Real time on purpose: 10,000 bytes at 50,000 a second take a fifth of a second."""
     started = time.monotonic()
     upload(source, {"upload_rate_limit": 50_000.0})
-    assert 0.19 < time.monotonic() - started < 5
+    assert 0.19 < time.monotonic() - started < 60
 
 
 def test_a_cancelled_upload_stops_soon_and_stores_nothing(source: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_cancelled_upload_stops_soon_and_stores_nothing(source: Path) -> None:
         await asyncio.sleep(0.05)
         call.cancel()
         with pytest.raises(TemporaryUploadError, match="stopped"):
-            await asyncio.wait_for(call, 10)
+            await asyncio.wait_for(call, 60)
         assert not (store / "k").exists()
         assert list((store / ".upswell-tmp").iterdir()) == []
 

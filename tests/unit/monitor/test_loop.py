@@ -516,7 +516,7 @@ def test_a_broker_that_does_not_answer_delays_no_decision() -> None:
             await asyncio.Event().wait()
 
         house.broker.depth = hangs  # type: ignore[method-assign]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             entry = await house.round()
         assert entry.snapshot.messages_ready == 5
         await house.monitor.stop()

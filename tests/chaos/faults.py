@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pika
 
-from chaos.plant import APPS, STORE_BYTES
+from chaos.plant import APPS
 
 if TYPE_CHECKING:
     import random
@@ -138,7 +138,7 @@ class Faults:
         ballast = self._plant.store / "ballast"
         try:
             with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-                for _ in range(STORE_BYTES // 2**20):
+                for _ in range(self._plant.store_bytes // 2**20):
                     file.write(bytes(2**20))
             self._pause(1, 4)
         finally:

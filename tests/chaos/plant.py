@@ -28,7 +28,6 @@ UPSWELL = Path(sys.executable).with_name("upswell")
 APPS = ("chaos-a", "chaos-b")
 MAX_WORKERS = 3
 PRIVATE = ".upswell-tmp/"
-STORE_BYTES = 512 * 1024 * 1024
 SETTINGS = {
     "APPS": ",".join(APPS),
     "MIN_WORKERS": "0",
@@ -49,10 +48,12 @@ class Plant:
     Args:
         folder: for everything; made where it is not there.
         rabbitmq: run a RabbitMQ node, reached through a proxy; otherwise the embedded broker.
+        store_bytes: size of the store's disk.
     """
 
-    def __init__(self, folder: Path, *, rabbitmq: bool) -> None:
+    def __init__(self, folder: Path, *, rabbitmq: bool, store_bytes: int) -> None:
         self.folder = folder
+        self.store_bytes = store_bytes
         self.sources, self.store = folder / "sources", folder / "store"
         self.node = RabbitNode(folder / "rabbitmq") if rabbitmq else None
         self.proxy: TcpProxy | None = None
@@ -99,7 +100,7 @@ class Plant:
         """Give the store a small disk of its own, where we may: then it can be filled."""
         if os.geteuid() != 0 or shutil.which("mount") is None:
             return
-        command = ["mount", "-t", "tmpfs", "-o", f"size={STORE_BYTES}", "tmpfs", str(self.store)]
+        command = ["mount", "-t", "tmpfs", "-o", f"size={self.store_bytes}", "tmpfs", str(self.store)]
         self.mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:

@@ -22,9 +22,14 @@ import pika
 from chaos.faults import Faults
 from chaos.plant import APPS, MAX_WORKERS, Plant, wait_until
 
-SIZES = (0, 1, 500, 20_000, 300_000, 2_000_000)
+SIZES = {0: 4, 1: 4, 500: 4, 20_000: 4, 300_000: 3, 2_000_000: 1}
+"""Bytes of a file, and how often a file has so many."""
 FILES_A_FOLDER = 12
+FOLDER_SECONDS = 2.0
+SPARE_BYTES = 512 * 1024 * 1024
+"""Of the store's disk, beside what is published."""
 SECONDS_TO_RECOVER = 240.0
+"""Nothing is stored for so long: the rest is lost."""
 
 
 class Published:
@@ -45,6 +50,10 @@ class Published:
         """Uploads asked for."""
         return sum(map(len, self.expected.values()))
 
+    def _body(self) -> bytes:
+        (size,) = self._rng.choices(list(SIZES), list(SIZES.values()))
+        return self._rng.randbytes(size)
+
     def folder(self) -> None:
         """Write a folder and publish it; one publisher in four is killed and run again."""
         self._number += 1
@@ -53,7 +62,7 @@ class Published:
         root = self._plant.sources / app / name
         root.mkdir(parents=True)
         for number in range(FILES_A_FOLDER):
-            body = self._rng.randbytes(self._rng.choice(SIZES))
+            body = self._body()
             key = f"{name}/ü {number}.bin"
             (root / f"ü {number}.bin").write_bytes(body)
             self.expected[app][key] = hashlib.sha256(body).hexdigest()
@@ -71,7 +80,7 @@ class Published:
         channel = connection.channel()
         channel.confirm_delivery()
         for number in range(FILES_A_FOLDER):
-            body = self._rng.randbytes(self._rng.choice(SIZES))
+            body = self._body()
             path = root / f"{number}.bin"
             path.write_bytes(body)
             key = f"g{self._number:05d}/{number}.bin"
@@ -108,7 +117,9 @@ class Published:
 def run(folder: Path, *, rabbitmq: bool, seconds: float, seed: int) -> dict[str, object]:
     """Break things for so long, let everything recover, and return what was counted."""
     rng = random.Random(seed)
-    with Plant(folder, rabbitmq=rabbitmq) as plant:
+    mean = sum(size * often for size, often in SIZES.items()) / sum(SIZES.values())
+    published_bytes = 1.2 * mean * FILES_A_FOLDER * seconds / FOLDER_SECONDS
+    with Plant(folder, rabbitmq=rabbitmq, store_bytes=SPARE_BYTES + int(published_bytes)) as plant:
         plant.keep_running()
         published, faults = Published(plant, random.Random(seed + 1)), Faults(plant, rng)
         errors: list[BaseException] = []
@@ -133,7 +144,7 @@ def run(folder: Path, *, rabbitmq: bool, seconds: float, seed: int) -> dict[str,
                 _foreign(published)
             else:
                 published.folder()
-            pause = time.monotonic() + 2
+            pause = time.monotonic() + FOLDER_SECONDS
             while time.monotonic() < pause:
                 plant.keep_running()
                 published.tend()
@@ -169,17 +180,25 @@ def _count(plant: Plant, published: Published, faults: Faults) -> dict[str, obje
     """Wait until all is stored, and count what is there, what is missing and what should not be."""
     beside = (plant.keep_running, published.tend)
 
-    def is_over() -> bool:
-        missing = any(plant.missing(app, published.expected[app]) for app in APPS)
-        return not (published.under_way or missing)
+    # All is hashed once here, and once at the end.
+    waits = {app: dict(published.expected[app]) for app in APPS}
 
-    began = time.monotonic()
-    wait_until(is_over, SECONDS_TO_RECOVER, beside)
+    def missing() -> int:
+        for app in APPS:
+            waits[app] = {key: waits[app][key] for key in plant.missing(app, waits[app])}
+        return sum(map(len, waits.values()))
+
+    def is_over() -> bool:
+        return not (published.under_way or missing())
+
+    began, before = time.monotonic(), published.count + 1
+    while (left := missing()) < before and not wait_until(is_over, SECONDS_TO_RECOVER, beside):
+        before = left
     recovered = time.monotonic() - began
     hostile = sum(faults.hostile.values())
     wait_until(lambda: sum(len(plant.dead(app)) for app in APPS) >= hostile, 60, beside)
     dead = {app: plant.dead(app) for app in APPS}
-    left = plant.stop(120)
+    workers_left = plant.stop(120)
     return {
         "uploads": published.count,
         "lost": sorted(key for app in APPS for key in plant.missing(app, published.expected[app])),
@@ -195,7 +214,7 @@ def _count(plant: Plant, published: Published, faults: Faults) -> dict[str, obje
         ],
         "publishers_killed": published.killed,
         "most_workers": plant.most_workers,
-        "workers_left": left,
+        "workers_left": workers_left,
         "seconds_to_recover": round(recovered, 1),
         "faults": faults.made,
         "disk_filled": plant.mounted,
@@ -204,11 +223,12 @@ def _count(plant: Plant, published: Published, faults: Faults) -> dict[str, obje
 
 def failures(counted: dict[str, object]) -> list[str]:
     """Return each promise that was not kept."""
-    broken = [
-        f"{name}: {counted[name]}"
-        for name in ("lost", "unexpected", "wrongly_dead", "workers_left")
-        if counted[name]
-    ]
+    broken: list[str] = []
+    for name in ("lost", "unexpected", "wrongly_dead", "workers_left"):
+        found = counted[name]
+        assert isinstance(found, list)
+        if found:
+            broken.append(f"{name}: {len(found)}, of which {found[:10]}")
     if counted["dead"] != counted["hostile"]:
         broken.append(f"{counted['hostile']} hostile requests were sent, {counted['dead']} letters are dead")
     # Those that drain come on top, up to as many again.
@@ -231,7 +251,7 @@ def main() -> None:
         print(f"{broker}: {given.minutes:g} minutes, seed {given.seed}, logs in {folder}/logs", flush=True)
         counted = run(folder, rabbitmq=broker == "rabbitmq", seconds=60 * given.minutes, seed=given.seed)
         for name, value in counted.items():
-            print(f"  {name:20} {value}")
+            print(f"  {name:20} {str(value)[:1000]}")
         broken = failures(counted)
         print(f"  {'FAILED: ' + '; '.join(broken) if broken else 'every promise was kept'}", flush=True)
         status = status or bool(broken)

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_promise_is_kept_under_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert_every_promise_is_kept(tmp_path, capsys, rabbitmq=False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 @pytest.mark.rabbitmq
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_promise_is_kept_under_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if reason := rabbitmq_node.missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)

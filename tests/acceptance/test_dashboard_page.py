@@ -211,6 +211,22 @@ def test_a_late_answer_does_not_take_the_place_of_the_minute_that_was_chosen(
         assert page.evaluate(LATE_ANSWER) == 1880
 
 
+GIVEN_UP = """async () => {
+  const { get } = await import("./page/api.js");
+  const body = new ReadableStream({ start: (given) => given.error(new Error("given up")) });
+  window.fetch = async () => new Response(body);
+  return get("x").then(() => "an answer", () => "an error");
+}"""
+
+
+def test_an_answer_that_is_given_up_while_it_comes_is_none(chromium: Browser, system: System) -> None:
+    with (
+        served_page(system.environment, system.folder / "dashboard.log") as served,
+        visit(chromium, served.url) as (page, _),
+    ):
+        assert page.evaluate(GIVEN_UP) == "an error"
+
+
 GAP_SECONDS = 32.0
 """Longer than what the page takes for a monitor that is merely late: 25 s."""
 

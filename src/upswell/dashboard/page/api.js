@@ -28,9 +28,9 @@ export class Refused extends Error {
 }
 
 async function answer(response) {
+  if (response.ok) return response.json();  // given up while it came: an error, as before it came, and no answer
   const told = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
-  if (!response.ok) throw new Refused(response.status, told.error ?? "refused");
-  return told;
+  throw new Refused(response.status, told.error ?? "refused");
 }
 
 export async function get(path, query = {}, signal = undefined) {

@@ -239,3 +239,25 @@ def test_workers_are_kept_for_what_a_start_takes_or_costs_whichever_is_more() ->
     assert fast.keep_seconds[FIRST] == 2.0 * FAMILY[FIRST].keep
     fast.set_start_delay(20.0)
     assert fast.keep_seconds[FIRST] == 20.0 * FAMILY[FIRST].keep
+
+
+def test_where_storms_bring_what_is_late_a_dearer_setting_without_them_is_followed() -> None:
+    """450 late of 500 allowed: sure to be few enough one by one, anything but sure in eleven storms."""
+    rehearsal = Rehearsal(
+        FAMILY[:2],
+        start_delay=10.0,
+        objective=30.0,
+        share=0.95,
+        interval=2.0,
+        slots=1,
+        workers=1,
+        max_workers=9,
+    )
+    shadows = rehearsal.shadows
+    shadows.count, shadows.seen = 10_000.0, 1_000.0
+    rehearsal._really_late = 500.0
+    shadows.cost[:] = 100.0, 105.0
+    shadows.late[:] = shadows._late_before[:] = shadows._spread[:] = 450.0
+    assert rehearsal.choose(1) == 0
+    shadows._spread[0] = 11 * (450 / 11) ** 2
+    assert rehearsal.choose(0) == 1

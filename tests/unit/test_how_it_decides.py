@@ -66,25 +66,27 @@ def test_the_formula_asks_for_what_the_page_says() -> None:
 def test_the_constants_of_the_page_are_those_of_the_code() -> None:
     assert f"{len(FAMILY)} settings" in PAGE
     caution = (CAUTION.deviations, CAUTION.exponent, CAUTION.aim, CAUTION.least_budget, CAUTION.most_budget)
-    assert caution == (1.0, 2.0, 0.8, 0.3, 1.3)
+    assert caution == (1.0, 2.0, 1.0, 0.5, 1.3)
+    assert (CAUTION.spared_from, CAUTION.sparing) == (0.9, 2.0)
     assert (CAUTION.gain, CAUTION.late_remembered, CAUTION.late_before) == (0.02, 500.0, 3.0)
     assert (CAUTION.prior, CAUTION.prior_episodes, CAUTION.prior_used) == (6.0, 5.0, 0.5)
 
 
 @pytest.mark.parametrize(
-    ("cost", "late", "budget", "score"),
+    ("cost", "late", "storms", "budget", "score"),
     [
-        (14.2, 440, 1.0, 14.2),
-        (13.0, 520, 1.0, 15.3),
-        (16.8, 300, 1.0, 16.8),
-        (14.2, 440, 0.4, 75.4),
-        (16.8, 300, 0.4, 42.3),
+        (14.2, 440, 440, 1.0, 14.2),
+        (13.0, 520, 520, 1.0, 15.3),
+        (16.8, 300, 300, 1.0, 16.8),
+        (14.2, 440, 11, 1.0, 18.6),
+        (14.2, 440, 440, 0.5, 48.3),
+        (16.8, 300, 300, 0.5, 27.1),
     ],
 )
 def test_the_scores_of_the_page_follow_from_its_formula(
-    cost: float, late: int, budget: float, score: float
+    cost: float, late: int, storms: int, budget: float, score: float
 ) -> None:
-    limit = late + CAUTION.deviations * math.sqrt(late + 1)
+    limit = late + CAUTION.deviations * math.sqrt(storms * (late / storms) ** 2 + 1)
     assert cost * max(1.0, limit / (budget * 500)) ** 2 == pytest.approx(score, abs=0.05)
 
 

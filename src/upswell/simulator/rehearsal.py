@@ -8,8 +8,9 @@ report comes. It reads snapshots only: nothing is known before the monitor knows
 The choice. A setting's score is its cost, times (late uploads / allowed ones) squared where these are more:
 that of `lab/score.py`, with twice the weight on lateness. What was seen is added to what was expected before
 (`prior.py`), which counts as much as a few late uploads do: the first choice needs no data, and each upload
-makes it more this traffic's own. Late uploads are counted one standard deviation higher. How many are
-allowed depends on how the real uploads fared: an error budget. A change must gain 2 %.
+makes it more this traffic's own. Late uploads are counted one standard deviation higher; those of an episode
+share their fate, so 40 in one storm are far less certain than one in each of 40. How many are allowed depends
+on how the real uploads fared: an error budget. A change must gain 2 %.
 """
 
 from __future__ import annotations
@@ -41,9 +42,14 @@ class Caution(Struct, frozen=True, kw_only=True):
     """Standard deviations added to the late uploads counted."""
     exponent: float = 2.0
     """Weight of missing the objective; 1 is the score's own."""
-    aim: float = 0.8
+    aim: float = 1.0
     """Share of the error budget that the real uploads should use up."""
-    least_budget: float = 0.3
+    spared_from: float = 0.9
+    """Where so much of it is used up, what is left is spared:"""
+    sparing: float = 2.0
+    """each further share takes so many more from the allowed late uploads, so that a bias of the shadows does
+    not become a missed objective."""
+    least_budget: float = 0.5
     most_budget: float = 1.3
     """Bounds of the factor by which the real uploads' lateness changes the allowed one."""
     gain: float = 0.02
@@ -273,9 +279,11 @@ class Rehearsal:
             prior = max(prior, caution.prior_episodes * an_episode)
         allowed = self._allowed * shadows.count + prior
         used = (self._really_late + prior * caution.prior_used) / allowed
-        budget = min(caution.most_budget, max(caution.least_budget, 1 + caution.aim - used))
+        left = 1 + caution.aim - used - caution.sparing * max(0.0, used - caution.spared_from)
+        budget = min(caution.most_budget, max(caution.least_budget, left))
         late = shadows.late + prior * expected.late
-        late += caution.deviations * np.sqrt(late + 1)
+        variance = shadows.variance + prior * expected.late + 1
+        late += caution.deviations * np.sqrt(np.maximum(variance, late + 1))
         cost = expected.cost
         if shadows.count:
             # The prior is what its uploads would have cost, had they cost here what these did.

@@ -90,6 +90,11 @@ class Shadows:
         """Uploads, decayed."""
         self.seen = 0.0
         """Episodes with uploads, decayed."""
+        self._spread: Floats = np.zeros(rows)
+        """Squares of what was late in each episode, decayed."""
+        self._late_before: Floats = np.zeros(rows)
+        """Uploads that were late before the present episode, decayed."""
+        self._episode_elapsed = 0.0
         self._episode, self._episodes = episode, episodes
         self._elapsed = 0.0
 
@@ -154,6 +159,12 @@ class Shadows:
         goal_slots = np.where(goal <= there, goal * each, present + (goal - there) * one_more)
         return np.floor(goal_slots + 0.5).astype(np.int64) - present - starting
 
+    @property
+    def variance(self) -> Floats:
+        """Of the late uploads, where those of an episode share their fate: the sum of their squares."""
+        present = self.late - self._late_before
+        return self._spread + present * present
+
     def set_slots(self, each: float, one_more: float) -> None:
         """Take what a worker has from now on: one that is there, on average, and a new one."""
         self._each, self._one_more = each, one_more
@@ -195,8 +206,15 @@ class Shadows:
     def _remembered(self, uploads: int) -> float:
         """Count uploads that come; return the share of all that was counted before that is remembered."""
         elapsed, self._elapsed = self._elapsed, 0.0
+        self._episode_elapsed += elapsed
+        if self._episode_elapsed >= self._episode:
+            self._episode_elapsed = 0.0
+            self._spread += (self.late - self._late_before) ** 2
+            self._late_before = self.late.copy()
         episodes = elapsed / self._episode
         share = math.exp(-min(uploads / self._memory, episodes / self._episodes))
+        self._spread *= share
+        self._late_before *= share
         self.count = self.count * share + uploads
         # A long silence is one episode's evidence, no more.
         self.seen = self.seen * share + min(1.0, episodes)

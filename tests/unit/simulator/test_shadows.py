@@ -57,6 +57,21 @@ def test_few_uploads_over_a_long_time_are_remembered_by_their_number() -> None:
     assert stage.count > 99
 
 
+def test_late_uploads_of_one_episode_vary_together_and_others_do_not() -> None:
+    fleets = {"workers": 20, "min_workers": 20, "memory": 1e12, "episode": 60.0, "episodes": 1e12}
+    storm, calm = shadows(**fleets), shadows(**fleets)
+    for number in range(1, 11):
+        now = 100.0 * number
+        for stage, late in ((storm, 6 * (number == 5)), (calm, 3 < number < 10)):
+            services = np.array([61.0] * late + [0.1])  # those that are late take too long
+            stage.advance(now, np.full(len(services), now - 1), services, LOAD, MEANS)
+            for pause in range(2, 100, 2):
+                stage.advance(now + pause, NOTHING, NOTHING, LOAD, MEANS)
+    assert [storm.late[0], calm.late[0]] == pytest.approx([6, 6])
+    assert storm.variance[0] == pytest.approx(36)
+    assert calm.variance[0] == pytest.approx(6)
+
+
 def test_a_silence_is_the_evidence_of_one_episode() -> None:
     stage = shadows()
     stage.advance(2.0, np.array([1.0]), np.array([0.1]), LOAD, MEANS)

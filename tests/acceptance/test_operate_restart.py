@@ -126,6 +126,10 @@ def test_config_check_names_the_workers_that_need_a_restart_and_why(system: Syst
         f"warning: {WORKERS} workers of {system.app_id} run other settings (slots 2 → 8): "
         f"reload the scaler, then `upswell restart --app {system.app_id}`\n"
     )
-    warned = lambda: system.run("config", "check").stderr  # noqa: E731 - of those that it has heard
+
+    def warned() -> str:
+        """Of those workers that it has heard."""
+        return system.run("config", "check").stderr
+
     wait_until(lambda: warned() == warning, 60, warned)
     assert system.run("config", "check", "--offline").stderr == ""

@@ -116,6 +116,16 @@ def fleet_in(tmp_path: Path) -> DockerFleet:
     )
 
 
+def assert_not_spoken_to(tmp_path: Path, why: str) -> None:
+    async def scenario() -> None:
+        fleet = fleet_in(tmp_path)
+        with pytest.raises(FleetError, match=f"cannot reach the Docker engine.*{why}"):
+            await fleet.start(spec())
+        await fleet.close()
+
+    asyncio.run(scenario())
+
+
 # aiodocker leaves the local socket of an SSH connection open that was lost, one for each time.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 def test_workers_on_an_engine_elsewhere_start_with_their_secrets_drain_end_and_outlive_a_cut(
@@ -161,26 +171,12 @@ def test_an_engine_whose_certificate_nobody_we_trust_has_signed_is_not_spoken_to
 ) -> None:
     others = certificates.make(tmp_path / "others")
     monkeypatch.setenv("DOCKER_CERT_PATH", client_of(others, tmp_path / "their-client"))
-
-    async def scenario() -> None:
-        fleet = fleet_in(tmp_path)
-        with pytest.raises(FleetError, match=r"cannot reach the Docker engine.*certificate verify failed"):
-            await fleet.start(spec())
-        await fleet.close()
-
-    asyncio.run(scenario())
+    assert_not_spoken_to(tmp_path, "certificate verify failed")
 
 
 def test_an_ssh_server_that_is_not_known_is_not_spoken_to(by_ssh: Elsewhere, tmp_path: Path) -> None:
     (tmp_path / "ssh/home/.ssh/known_hosts").write_text("")
-
-    async def scenario() -> None:
-        fleet = fleet_in(tmp_path)
-        with pytest.raises(FleetError, match=r"cannot reach the Docker engine.*[Hh]ost key"):
-            await fleet.start(spec())
-        await fleet.close()
-
-    asyncio.run(scenario())
+    assert_not_spoken_to(tmp_path, "[Hh]ost key")
 
 
 def test_events_that_are_cut_while_the_engine_answers_hide_no_end_of_a_worker(

@@ -104,8 +104,7 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_contain
     system.start("monitor")
     scaler = system.start("scaler")
     wait_until(lambda: "scaler.started" in system.said(), SECONDS, system.logs)
-    set_by_hand = ("scale", APP, "1", "--for", "1h")  # refused until the monitor listens
-    wait_until(lambda: system.run(*set_by_hand, check=False).returncode == 0, SECONDS, system.logs)
+    system.set_by_hand(1, SECONDS)
     system.publish(next(parts))
     story.until(1)
     story.flows()

@@ -146,8 +146,7 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     system.start("monitor")
     scaler = system.start("scaler")
     wait_until(lambda: "scaler.started" in system.said(), SECONDS, system.logs)
-    set_by_hand = ("scale", system.app_id, "1", "--for", "1h")  # refused until the monitor listens
-    wait_until(lambda: system.run(*set_by_hand, check=False).returncode == 0, SECONDS, system.logs)
+    system.set_by_hand(1, SECONDS)
     system.publish(next(parts))
     pods.until(1)
     with flowing(system):
@@ -235,8 +234,7 @@ def test_a_quota_limits_what_is_decided_until_it_has_room_again(
     system.start("monitor")
     system.start("scaler")
     wait_until(lambda: "scaler.started" in system.said(), SECONDS, system.logs)
-    set_by_hand = ("scale", system.app_id, "4", "--for", "1h")  # refused until the monitor listens
-    wait_until(lambda: system.run(*set_by_hand, check=False).returncode == 0, SECONDS, system.logs)
+    system.set_by_hand(4, SECONDS)
     pods.until(2)
 
     def decision() -> tuple[int, list[str], list[str]]:

@@ -56,7 +56,7 @@ async def connected(path: Path) -> SqliteBroker:
 def test_a_waiting_process_sees_a_message_in_20_ms_at_the_median(tmp_path: Path) -> None:
     """There and back: published, synced, taken by another process, which works 2 ms and reports.
 
-    A machine that does other things for a while gets more tries: waking up late is its fault.
+    A machine that does other things for a while gets four more tries: waking up late is its fault.
     """
 
     async def scenario() -> float:
@@ -78,7 +78,7 @@ def test_a_waiting_process_sees_a_message_in_20_ms_at_the_median(tmp_path: Path)
         return statistics.median(seconds)
 
     tries = itertools.count()
-    assert any(asyncio.run(scenario()) < 0.020 for _ in range(20))
+    assert any(asyncio.run(scenario()) < 0.020 for _ in range(5))
 
 
 @pytest.mark.slow

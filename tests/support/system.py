@@ -149,6 +149,11 @@ class System:
         bodies = self._dead_rabbitmq() if self.broker_url else self._dead_sqlite()
         return {json.loads(body)["key"]: reason for body, reason in bodies}
 
+    def set_by_hand(self, workers: int, timeout: float) -> None:
+        """Order a number of workers for an hour; it is refused until the monitor listens."""
+        order = ("scale", self.app_id, str(workers), "--for", "1h")
+        wait_until(lambda: self.run(*order, check=False).returncode == 0, timeout, self.logs)
+
     def dead_count(self) -> int:
         """Count the dead letters."""
         return len(self.dead())

@@ -12,7 +12,7 @@ import sys
 import termios
 from typing import TYPE_CHECKING
 
-from support.system import System
+from support.system import System, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,8 @@ def test_bytes_rate_time_left_and_failures_are_shown_and_nothing_is_cut(tmp_path
         requests = system.make_requests(40, size=4000)
         (system.sources / "00007.bin").unlink()
         system.start("worker", "--app", system.app_id)
+        # Before a worker consumes, it is told that nobody does, in a line of any width.
+        wait_until(lambda: "state=ready" in system.said(), 60, system.logs)
         code, lines = on_a_terminal(system, "publish", "--app", system.app_id, "--wait", str(requests))
     assert code == 1
     frames = lines[: next(number for number, line in enumerate(lines) if line.startswith("dead "))]

@@ -204,7 +204,7 @@ class JournalReader:
 
 
 class Journal(JournalReader):
-    """Writes a journal, from a thread of its own.
+    """Writes a journal, from a thread of its own: what cannot be written is told by the next `record`.
 
     Args:
         path: the file, made with its folder where it is not there.
@@ -253,39 +253,20 @@ class Journal(JournalReader):
             raise JournalError(f"the journal cannot be written: {self._path}: {problem}")
 
     def remember(self, settings: Settings) -> None:
-        """Write what each application is scaled under.
-
-        Raises:
-            JournalError: it cannot be written.
-        """
+        """Hand over what each application is scaled under."""
         self.remember_settings({app: _deciding(settings.for_app(app)) for app in settings.apps})
 
     def remember_settings(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write each application's settings by name.
-
-        Raises:
-            JournalError: they cannot be written.
-        """
-        with _named_errors(self._path):
-            self._writer.keep_settings([(app, _encode(dict(own)).decode()) for app, own in settings.items()])
+        """Hand over each application's settings by name."""
+        self._writer.keep_settings([(app, _encode(dict(own)).decode()) for app, own in settings.items()])
 
     def record_choices(self, choices: Sequence[ChoiceRow]) -> None:
-        """Hand over settings that were chosen.
-
-        Raises:
-            JournalError: they cannot be written.
-        """
-        with _named_errors(self._path):
-            self._writer.keep_choices(list(choices))
+        """Hand over settings that were chosen."""
+        self._writer.keep_choices(list(choices))
 
     def record_crashes(self, crashes: Sequence[WorkerCrash]) -> None:
-        """Hand over workers that crashed; one that is there already is let pass.
-
-        Raises:
-            JournalError: they cannot be written.
-        """
-        with _named_errors(self._path):
-            self._writer.keep_crashes(list(crashes))
+        """Hand over workers that crashed; one that is there already is let pass."""
+        self._writer.keep_crashes(list(crashes))
 
     def flush(self, timeout: float = 10.0) -> None:
         """Wait until what was recorded is written, or was given up."""

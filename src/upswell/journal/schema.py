@@ -242,7 +242,12 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a journal to this version, all or nothing."""
+    """Bring a journal to this version, all or nothing; one that is there already needs no lock.
+
+    A leader that hangs may hold the lock, and who is to take over from it must not wait for that.
+    """
+    if _version(connection) == VERSION:
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = _version(connection)

@@ -99,10 +99,7 @@ class Writer:
         if self._batches.qsize() >= _WAITING_BATCHES:
             self._dropped += 1
             return f"the disk is too slow: {self._dropped} rounds were dropped"
-        self._batches.put(lambda: self._write(batch))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-            self._thread.start()
+        self._keep(lambda: self._write(batch))
         return problem
 
     def flush(self, timeout: float) -> None:
@@ -147,7 +144,7 @@ class Writer:
         migrate(self._connection)
 
     def keep_settings(self, rows: list[tuple[str, str]]) -> None:
-        """Write (application, JSON of its settings): at once, or where batches were put, after them."""
+        """Write (application, JSON of its settings), after the batches put so far."""
         self._keep(lambda: self._write_settings(rows))
 
     def keep_choices(self, rows: list[ChoiceRow]) -> None:
@@ -159,10 +156,10 @@ class Writer:
         self._keep(lambda: self._write_crashes(rows))
 
     def _keep(self, write: Callable[[], None]) -> None:
+        self._batches.put(write)
         if self._thread is None:
-            write()
-        else:
-            self._batches.put(write)
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
 
     @contextmanager
     def _transacting(self) -> Generator[sqlite3.Connection]:

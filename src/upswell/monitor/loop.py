@@ -240,8 +240,8 @@ class Monitor:
     def _recorded_bills(self) -> dict[str, Bill]:
         if self._journal is None:
             return {}
+        self._journal.remember(self._settings)
         try:
-            self._journal.remember(self._settings)
             return self._journal.take_up()
         except JournalError as error:
             _log.error("monitor.journal_failed", error=error)
@@ -344,10 +344,7 @@ class Monitor:
         self._settings = settings
         self._depths.queue_of = settings.upload_queue_of
         if self._journal is not None:
-            try:
-                self._journal.remember(settings)
-            except JournalError as error:
-                _log.error("monitor.journal_failed", error=error)
+            self._journal.remember(settings)
 
     @property
     def reports_taken_in(self) -> int:
@@ -397,12 +394,8 @@ class Monitor:
             watched.seen.platform = limits.get(app_id)
         crashes = [crash for crash in scaler.crashes if crash not in self._crashes] if scaler else []
         self._crashes = scaler.crashes if scaler else ()
-        if self._journal is None or not crashes:
-            return
-        try:
+        if self._journal is not None and crashes:
             self._journal.record_crashes(crashes)
-        except JournalError as error:
-            _log.error("monitor.journal_failed", error=error)
 
     def _limited(self, opinions: Iterable[Opinion]) -> Iterable[Opinion]:
         """Return the opinions, in order, after `max_workers_total`."""
@@ -453,12 +446,8 @@ class Monitor:
 
     def _record_choices(self, choices: list[SettingChoice], now: float) -> None:
         """Hand settings that were chosen to the journal, with what all would have cost."""
-        if self._journal is None or not choices:
-            return
-        try:
+        if self._journal is not None and choices:
             self._journal.record_choices([choice_row(choice, now) for choice in choices])
-        except JournalError as error:
-            _log.error("monitor.journal_failed", error=error)
 
     def _ask_policy(self, app_id: str, watched: Watched, snapshot: Snapshot) -> Decision:
         """Return the policy's decision, or a hold: where it fails, nothing was heard, or there is none."""

@@ -216,6 +216,21 @@ def test_another_programs_database_is_not_written_to(tmp_path: Path) -> None:
         Journal(path, MB)
 
 
+def test_a_journal_is_taken_over_while_the_leader_that_hangs_holds_its_lock(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    Journal(path, MB).close()
+    hung = sqlite3.connect(path, isolation_level=None)
+    hung.execute("BEGIN IMMEDIATE")
+    journal = Journal(path, MB)  # waits for a lock 10 seconds, then raises
+    journal.remember_settings({"e123456": {"max_workers": 8}})
+    journal.take_up()
+    journal.record([entry(at=1.0)], [])
+    hung.execute("ROLLBACK")
+    hung.close()
+    journal.close()
+    assert [e.at for e in JournalReader(path).decisions()] == [1.0]
+
+
 def test_a_folder_that_cannot_be_written_to_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     if os.geteuid() == 0:

@@ -95,6 +95,7 @@ def test_each_application_is_remembered_under_its_own_settings(tmp_path: Path) -
     settings = Settings(max_workers=9, apps={"e1": {"min_workers": 3}, "e2": {"rules_file": "mine.toml"}})
     journal.remember(settings)
     journal.remember(replace(settings, max_workers=8))
+    journal.flush()
     first, second = recall(journal, "e1"), recall(journal, "e2")
     assert first is not None
     assert second is not None
@@ -102,6 +103,7 @@ def test_each_application_is_remembered_under_its_own_settings(tmp_path: Path) -
     assert second.rules_file.endswith("/mine.toml")
     assert recall(journal, "e3") is None
     journal.remember_settings({"e1": {"max_workers": "many"}})
+    journal.flush()
     with pytest.raises(JournalError, match="settings of e1 are from another version"):
         recall(journal, "e1")
     journal.close()

@@ -44,7 +44,6 @@ async def monitoring(
     """Yield a monitor, not yet running, that leads or waits; close its journal afterwards."""
     journal = Journal(journal_path(settings), settings.journal_max_bytes)
     try:
-        journal.remember(settings)
         name, epochs = unique_name("monitor"), Epochs()
         async with standing(broker, "monitor", settings) as leadership:
 

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("upswell", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("upswell")
 
-# A run in a shell's background ignores Ctrl-C, and so would every command that a test starts.
+# A run in a shell's background ignores Ctrl-C, one under nohup its terminal's end, and so would every command
+# that a test starts.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

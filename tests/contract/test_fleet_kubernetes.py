@@ -312,7 +312,9 @@ def test_secrets_are_files_follow_a_change_and_go_with_their_application(
         # Who uninstalls deletes the ConfigMap: the rest is collected, and not taken for crashes.
         kubernetes.kubectl("--namespace", namespace, "delete", "configmap", "upswell-a1", "--wait=false")
         ended = await when(fleet, lambda workers: [w.state for w in workers] == ["exited"] * 2)
-        assert [(worker.evicted, worker.exit_code) for worker in ended] == [(True, 0)] * 2
+        assert all(worker.evicted for worker in ended)
+        # None: the pod was gone before the kubelet had told how its container ended.
+        assert {worker.exit_code for worker in ended} <= {0, None}
         deadline = time.monotonic() + 60
         while "upswell-a1" in kubernetes.kubectl("--namespace", namespace, "get", "secrets"):
             assert time.monotonic() < deadline

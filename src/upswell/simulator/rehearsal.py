@@ -66,7 +66,7 @@ class Caution(Struct, frozen=True, kw_only=True):
     bundle: float = 0.2
     """Share of a start-up that shadows let pass between two decisions, in whole intervals, one at least: a
     fleet that needs a start-up to follow gains nothing by deciding much more often."""
-    episodes_remembered: float = 500.0
+    episodes_remembered: float = 1000.0
     """The memory is at least so long: uploads within an objective, or a start-up, share their fate, and many
     of them in a few seconds are little evidence."""
     episodes_before: float = 10.0

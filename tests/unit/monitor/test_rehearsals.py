@@ -246,8 +246,8 @@ def test_a_restarted_monitor_has_chosen_by_its_second_round_from_what_the_journa
     rehearsals.work()
     rehearsals.follow()
     assert "uploads would have cost" in one.why
-    # Those of the last objective are not rehearsed yet; with a memory of 1,000 objectives, 60,000 s, older ones
-    # count less.
+    # Those of the last objective are not rehearsed yet; with a memory of 1,000 objectives, 60,000 s, older
+    # ones count less.
     rehearsal = rehearsals._stages["e1"].rehearsal
     assert rehearsal is not None
     assert rehearsal.shadows.count == pytest.approx(60_000 * (1 - math.exp(-1940 / 60_000)), rel=0.05)

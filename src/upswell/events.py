@@ -52,6 +52,7 @@ EVENTS: dict[str, str] = {
     "broker.reconnected": "The connection to the broker is back, with its queues and consumers.",
     "broker.unblocked": "RabbitMQ accepts messages again; those held back are sent.",
     "client.inquiry_failed": "A client could not ask what became of uploads whose reply did not come; it asks again.",
+    "client.record_failed": "A client with record=True could not note on this machine what it sent; it notes nothing more. The uploads go on.",
     "dashboard.acted": "Somebody with the token drained a worker, or retried or purged dead uploads, on the dashboard.",
     "dashboard.broker_away": "The dashboard cannot reach the broker; it shows the journal and tries again.",
     "dashboard.failed": "The dashboard could not make what a page shows; it tries again every second.",

@@ -15,6 +15,7 @@ import pytest
 
 from support.system import System, wait_until
 from support.terminal import Terminal, holds_to
+from upswell import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +76,26 @@ def test_an_upload_is_found_in_the_queue_in_a_workers_hand_and_in_the_store(syst
     assert (stored["state"], stored["bytes"]) == ("stored", (system.store / "00003.bin").stat().st_size)
     assert stored["address"] == f"file://{system.store / '00003.bin'}"
     assert states(system, system.sources / "00003.bin") == ["stored"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("record", [True, False])
+def test_what_a_client_sent_is_found_where_it_was_asked_to_note_it(system: System, *, record: bool) -> None:
+    system.make_requests(3, size=100)
+    state_dir = system.environment["UPSWELL_STATE_DIR"]
+    one, *more = sorted(system.sources.iterdir())
+    with Client(
+        broker_url=system.broker_url, state_dir=state_dir, source_roots=[str(system.sources)], record=record
+    ) as client:
+        upload = client.publish(system.app_id, one, key="one.bin")
+        client.publish_many(system.app_id, more)
+        if record:  # a web application goes on for weeks
+            wait_until(lambda: states(system, "one.bin") == ["queued"], 60, system.logs)
+    is_seen = record or not system.broker_url  # the embedded broker's queue can be looked through
+    expected = ["queued"] if is_seen else []
+    assert states(system, "one.bin") == states(system, upload.id) == states(system, more[1]) == expected
+    if record:
+        assert {one["uri"] for one in find(system, more[1])["found"]} == {more[1].as_uri()}
 
 
 @pytest.mark.slow

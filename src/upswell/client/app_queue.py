@@ -50,10 +50,20 @@ REPORT_SECONDS = 0.2
 
 
 class AppQueue:
-    """`settings` are those that hold for the application; `reply_to` names the client's reply queue."""
+    """`settings` are those that hold for the application; `reply_to` names the client's reply queue.
+
+    `on_sent` gets each request that the broker has confirmed.
+    """
 
     def __init__(
-        self, broker: Broker, app_id: str, settings: Settings, pending: PendingUploads, reply_to: str
+        self,
+        broker: Broker,
+        app_id: str,
+        settings: Settings,
+        pending: PendingUploads,
+        reply_to: str,
+        *,
+        on_sent: Callable[[UploadRequest], None],
     ) -> None:
         self.app_id = app_id
         self.name = settings.upload_queue_of(app_id)
@@ -64,6 +74,7 @@ class AppQueue:
             broker=broker, upload_queue=self.name, reply_to=reply_to, tracer=self._tracer
         )
         self._pending = pending
+        self._on_sent = on_sent
         self._waiting = 0
         self._inquiry = Inquiry(broker, self.name, settings)
         self._asking: asyncio.Task[None] | None = None
@@ -84,6 +95,7 @@ class AppQueue:
         except UnroutableError:  # someone deleted the queue meanwhile
             await self.declare()
             await self._publisher.send(request)
+        self._on_sent(request)
 
     async def wait(self, pending: Pending, timeout: float | None) -> UploadResult:
         """Return the result of an upload, once it has one.
@@ -136,6 +148,7 @@ class AppQueue:
             upload_queue=self.name,
             reply_to=queue.name if wait else None,
             tracer=self._tracer,
+            on_confirmed=self._on_sent,
         )
 
         def on_round(now: float) -> None:

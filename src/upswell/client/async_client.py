@@ -15,6 +15,7 @@ from upswell.client.items import batches, each_request, request_for
 from upswell.client.pending import Pending, PendingUploads
 from upswell.client.results import AppStatus
 from upswell.client.roster import Roster, listen_to_workers
+from upswell.client.sent_notes import SentNotes
 from upswell.errors import UpswellError
 from upswell.messages import check_app_id
 from upswell.settings import Settings, load_settings
@@ -65,6 +66,8 @@ class AsyncClient:
         settings: by default as the commands take them, from the environment and the settings file.
         config: that file, by default `UPSWELL_CONFIG`, else `upswell.toml` in the current folder.
         connect_timeout: seconds until a broker that does not answer is an error; None: it is waited for.
+        record: note in the state folder what is sent, so that `upswell find` on this machine tells where it
+            is, on RabbitMQ too.
         overrides: single settings: `AsyncClient(broker_url="amqps://...")`.
     """
 
@@ -74,6 +77,7 @@ class AsyncClient:
         *,
         config: str | Path | None = None,
         connect_timeout: float | None = CONNECT_SECONDS,
+        record: bool = False,
         **overrides: Any,
     ) -> None:
         """Load the settings; nothing is connected yet.
@@ -90,6 +94,7 @@ class AsyncClient:
         self._pending = PendingUploads(time.monotonic, time.time)
         self._roster: Roster | None = None
         self._reply_to = ""
+        self._notes = SentNotes(self.settings) if record else None
         self._closed = False
 
     async def publish(
@@ -207,6 +212,8 @@ class AsyncClient:
         async with self._opening:
             for queue in self._queues.values():
                 await queue.close()
+            if self._notes is not None:
+                await self._notes.close()
             if self._broker is not None:
                 await self._broker.close()
 
@@ -240,7 +247,8 @@ class AsyncClient:
             return queue
         broker = await self._connected()
         settings = self.settings.for_app(check_app_id(app))
-        queue = AppQueue(broker, app, settings, self._pending, self._reply_to)
+        on_sent = self._notes.note if self._notes is not None else _forget
+        queue = AppQueue(broker, app, settings, self._pending, self._reply_to, on_sent=on_sent)
         await queue.declare()
         return self._queues.setdefault(app, queue)
 
@@ -263,6 +271,10 @@ def settings_for(settings: Settings | None, config: str | Path | None, overrides
     if config is not None or overrides:
         raise ValueError("give either settings, or config and single settings")
     return settings
+
+
+def _forget(_request: UploadRequest) -> None:
+    """Note nothing."""
 
 
 async def _in_thread(found: Iterable[list[UploadRequest]]) -> AsyncIterator[UploadRequest]:

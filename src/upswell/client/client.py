@@ -65,6 +65,8 @@ class Client:
         settings: by default as the commands take them, from the environment and the settings file.
         config: that file, by default `UPSWELL_CONFIG`, else `upswell.toml` in the current folder.
         connect_timeout: seconds until a broker that does not answer is an error; None: it is waited for.
+        record: note in the state folder what is sent, so that `upswell find` on this machine tells where it
+            is, on RabbitMQ too.
         overrides: single settings: `Client(broker_url="amqps://...")`.
     """
 
@@ -74,6 +76,7 @@ class Client:
         *,
         config: str | Path | None = None,
         connect_timeout: float | None = CONNECT_SECONDS,
+        record: bool = False,
         **overrides: Any,
     ) -> None:
         """Load the settings; nothing is connected, and no thread started, yet.
@@ -82,7 +85,7 @@ class Client:
             SettingsError: one is unknown or invalid.
         """
         self.settings = settings_for(settings, config, overrides)
-        self._client = AsyncClient(self.settings, connect_timeout=connect_timeout)
+        self._client = AsyncClient(self.settings, connect_timeout=connect_timeout, record=record)
         self._loop = LoopThread()
 
     def publish(

@@ -35,7 +35,15 @@ class Site:
     def __init__(self, **settings: Any) -> None:
         self.broker = MemoryBroker()
         self.held = PendingUploads(lambda: 0.0, lambda: 0.0)
-        self.queue = AppQueue(self.broker, "photos", Settings(**settings), self.held, "upswell.reply.c")
+        settings_of_app = Settings(**settings)
+        self.queue = AppQueue(
+            self.broker,
+            "photos",
+            settings_of_app,
+            self.held,
+            "upswell.reply.c",
+            on_sent=lambda _request: None,
+        )
 
     async def open(self, outcome: str = "stored") -> None:
         await self.queue.declare()

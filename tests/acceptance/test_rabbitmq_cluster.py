@@ -1,4 +1,4 @@
-"""A RabbitMQ cluster of three nodes under load: each killed in turn, one cut off from the others."""
+"""A RabbitMQ cluster of three nodes under load: each killed or hung in turn, one cut off from the others."""
 
 from __future__ import annotations
 
@@ -82,5 +82,22 @@ def test_a_node_is_cut_off_from_the_others_and_joins_them_again(
     stored(system, min(UPLOADS, system.stored_count() + 60))
     cluster.join_again(node)
     wait_until(node.answers, 60, node.log)
+    stored(system, UPLOADS)
+    assert len(system.stored()) == UPLOADS
+
+
+@pytest.mark.slow
+@pytest.mark.rabbitmq
+@pytest.mark.timeout(900)
+def test_each_node_hangs_in_turn_and_goes_on(cluster: RabbitCluster, system: System) -> None:
+    """The kernel still takes connections for it, and closes none: nothing says that nobody is there."""
+    requests = system.make_requests(UPLOADS, size=10_000)
+    system.start("up")
+    system.publish(requests)
+    stored(system, 5)
+    for node in cluster.nodes:
+        node.hang()
+        stored(system, min(UPLOADS, system.stored_count() + 40))
+        node.go_on()
     stored(system, UPLOADS)
     assert len(system.stored()) == UPLOADS

@@ -121,6 +121,16 @@ class RabbitNode:
         """Stop the node as a power cut would; its data stay as they are on the disk."""
         self._end(signal.SIGKILL, 10.0)
 
+    def hang(self) -> None:
+        """Answer nothing more, on connections that stay open, until `go_on`."""
+        assert self._node is not None
+        os.killpg(self._node.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End `hang`."""
+        assert self._node is not None
+        os.killpg(self._node.pid, signal.SIGCONT)
+
     def restart(self) -> None:
         """Stop in good order and start again."""
         self.stop()

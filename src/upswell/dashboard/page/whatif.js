@@ -92,20 +92,20 @@ export class WhatIf {
 
   /** What each target would have cost; a target is nines, so the axis is of what may be late. */
   curve(answer, cost) {
-    const points = answer.curve, width = 420, height = 170, left = 58, bottom = 34;
+    const points = answer.curve, width = 420, height = 172, left = 58, right = 22, bottom = 36;
     const most = Math.max(...points.map((one) => one.cost)) * 1.12 || 1;
-    const x = (index) => left + index / (points.length - 1) * (width - left - 16), y = (value) => height - bottom - value / most * (height - bottom - 10);
+    const x = (index) => left + index / (points.length - 1) * (width - left - right), y = (value) => height - bottom - value / most * (height - bottom - 10);
     const line = points.map((one, index) => `${index ? "L" : "M"}${x(index)} ${y(one.cost)}`).join("");
     const drawn = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Cost against target" });
     const text = (content, at, tint = "quiet", anchor = "middle", size = 11) => { const one = svg("text", { x: at[0], y: at[1], "text-anchor": anchor, "font-size": size }); one.style.fill = color(tint); one.textContent = content; return one; };
-    for (const part of [0, 0.5, 1]) { const rule = svg("line", { x1: left, x2: width - 16, y1: y(part * most), y2: y(part * most) }); rule.style.stroke = color("grid"); drawn.append(rule, text(money(part * most / 3600, cost), [left - 6, y(part * most) + 4], "quiet", "end")); }
+    for (const part of [0, 0.5, 1]) { const rule = svg("line", { x1: left, x2: width - right, y1: y(part * most), y2: y(part * most) }); rule.style.stroke = color("grid"); drawn.append(rule, text(money(part * most / 3600, cost), [left - 6, y(part * most) + 4], "quiet", "end")); }
     const path = svg("path", { d: line, fill: "none", "stroke-width": 2.5 }); path.style.stroke = color("whatif"); drawn.append(path);
     points.forEach((one, index) => {
       const kept = one.attainment >= one.share, dot = svg("circle", { cx: x(index), cy: y(one.cost), r: 4.5, "stroke-width": 2 });
       dot.style.stroke = color("whatif"); dot.style.fill = kept ? color("whatif") : color("card");
       drawn.append(dot, text(`${number(one.share * 100)}%`, [x(index), height - bottom + 18], Math.abs(one.share - answer.share) < 1e-9 ? "ink" : "quiet"));
     });
-    drawn.append(text("target (filled: it would have been held)", [(left + width) / 2, height - 2]));
+    drawn.append(text("target (filled: it would have been held)", [(left + width - right) / 2, height - 4]));
     const table = h("details", {}, h("summary", {}, "As a table"), h("table", {}, h("thead", {}, h("tr", {}, ...["target", "attained", "cost"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, ...points.map((one) => h("tr", {}, h("td", {}, `${number(one.share * 100)}%`), h("td", {}, percent(one.attainment, 2)), h("td", {}, money(one.cost / 3600, cost)))))));
     const [here, next] = [points.findIndex((one) => one.share >= answer.share - 1e-9), points.findIndex((one) => one.share > answer.share + 1e-9)];
     const words = here >= 0 && next >= 0 && points[here].cost ? `${number(points[next].share * 100)}% instead of ${number(points[here].share * 100)}% costs ${percent(Math.max(0, points[next].cost / points[here].cost - 1), 0)} more.` : "";

@@ -353,7 +353,10 @@ def test_a_container_is_confined_and_nothing_of_it_shows_a_secret(
         source_roots=[],
         fleets={"docker": {"image": IMAGE, "memory": "256m", "cpus": 0.5, "pids_limit": 100}},
     )
-    worker = msgspec.structs.replace(spec(), environment=worker_environment(settings.for_app(APP), APP))
+    # Without credentials it would end while we look.
+    credentials = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "hunter2"}
+    environment = {**worker_environment(settings.for_app(APP), APP), **credentials}
+    worker = msgspec.structs.replace(spec(), environment=environment)
 
     async def scenario() -> None:
         fleet = DockerFleet(settings)

@@ -42,6 +42,13 @@ def system(cluster: RabbitCluster, tmp_path: Path) -> Iterator[System]:
         yield made
 
 
+def begin(system: System) -> None:
+    requests = system.make_requests(UPLOADS, size=10_000)
+    system.start("up")
+    system.publish(requests)
+    stored(system, 5)
+
+
 def stored(system: System, least: int) -> None:
     wait_until(lambda: system.stored_count() >= least, 100, system.logs)
 
@@ -51,10 +58,7 @@ def stored(system: System, least: int) -> None:
 @pytest.mark.timeout(900)
 def test_each_node_is_killed_in_turn_and_started_again(cluster: RabbitCluster, system: System) -> None:
     """So the worker's node, the monitor's, and the one that leads each queue."""
-    requests = system.make_requests(UPLOADS, size=10_000)
-    system.start("up")
-    system.publish(requests)
-    stored(system, 5)
+    begin(system)
     queues = cluster.nodes[0].ctl("list_queues", "--quiet", "name", "members").splitlines()
     (members,) = [line for line in queues if line.startswith(f"{system.app_id}_upload\t")]
     assert all(node.name in members for node in cluster.nodes), members
@@ -72,10 +76,7 @@ def test_each_node_is_killed_in_turn_and_started_again(cluster: RabbitCluster, s
 def test_a_node_is_cut_off_from_the_others_and_joins_them_again(
     cluster: RabbitCluster, system: System
 ) -> None:
-    requests = system.make_requests(UPLOADS, size=10_000)
-    system.start("up")
-    system.publish(requests)
-    stored(system, 5)
+    begin(system)
     node = cluster.nodes[1]
     cluster.cut_off(node)
     wait_until(lambda: not node.answers(), 60, node.log)
@@ -91,10 +92,7 @@ def test_a_node_is_cut_off_from_the_others_and_joins_them_again(
 @pytest.mark.timeout(900)
 def test_each_node_hangs_in_turn_and_goes_on(cluster: RabbitCluster, system: System) -> None:
     """The kernel still takes connections for it, and closes none: nothing says that nobody is there."""
-    requests = system.make_requests(UPLOADS, size=10_000)
-    system.start("up")
-    system.publish(requests)
-    stored(system, 5)
+    begin(system)
     for node in cluster.nodes:
         node.hang()
         stored(system, min(UPLOADS, system.stored_count() + 40))

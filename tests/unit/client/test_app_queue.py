@@ -35,11 +35,10 @@ class Site:
     def __init__(self, **settings: Any) -> None:
         self.broker = MemoryBroker()
         self.held = PendingUploads(lambda: 0.0, lambda: 0.0)
-        settings_of_app = Settings(**settings)
         self.queue = AppQueue(
             self.broker,
             "photos",
-            settings_of_app,
+            Settings(**settings),
             self.held,
             "upswell.reply.c",
             on_sent=lambda _request: None,

@@ -1,4 +1,4 @@
-"""One trace an upload, from publisher to report, as a collector receives it; real commands, both brokers."""
+"""One trace an upload, from publisher to report, through a real collector; real commands, both brokers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.otlp_collector import Collector, collecting
+from support.otlp_collector import Collector, collecting, missing
 from support.system import System, wait_until
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ def broker_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    with collecting() as collector:
+def collector(tmp_path: Path) -> Iterator[Collector]:
+    lacking = missing()
+    if lacking:
+        pytest.skip(lacking)
+    with collecting(tmp_path) as collector:
         yield collector
 
 

@@ -1,12 +1,17 @@
-"""A collector of OpenTelemetry (OTLP over HTTP): decodes what exporters send, and keeps the spans."""
+"""Where traces go in the tests: through a real collector of OpenTelemetry (Rotel) to one that keeps them.
+
+OTLP over HTTP at both joints. What the real one refuses or cannot read does not come through it.
+"""
 
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import threading
 from collections import defaultdict
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -14,6 +19,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+from support.server_process import free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -34,7 +41,7 @@ class Received(Struct):
 
 
 class Collector:
-    """What was received."""
+    """What was received; `url` is where to send."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -72,9 +79,40 @@ def _plain(attributes: Any) -> dict[str, Any]:
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
 
 
+def missing() -> str | None:
+    """Return what is missing here, if anything."""
+    return None if importlib.util.find_spec("rotel") else "rotel, a collector of traces, is not installed"
+
+
 @contextmanager
-def collecting() -> Generator[Collector]:
-    """Run a collector on a free port of this machine."""
+def collecting(folder: Path) -> Generator[Collector]:
+    """Run both on free ports of this machine, the real one's log in `folder`."""
+    with _keeping() as collector:
+        takes = f"127.0.0.1:{free_port()}"
+        command = [
+            str(_program()),
+            "start",
+            f"--otlp-http-endpoint={takes}",
+            f"--otlp-grpc-endpoint=127.0.0.1:{free_port()}",
+            "--exporter=otlp",
+            "--otlp-exporter-protocol=http",
+            f"--otlp-exporter-endpoint={collector.url}",
+            "--debug-log=traces",
+        ]
+        with running(command, url=f"http://{takes}/", log=folder / "collector.log"):
+            collector.url = f"http://{takes}"
+            yield collector
+
+
+def _program() -> Path:
+    found = importlib.util.find_spec("rotel")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).with_name("rotel-agent")
+
+
+@contextmanager
+def _keeping() -> Generator[Collector]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

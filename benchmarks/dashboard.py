@@ -1,10 +1,12 @@
 """How fast the page is, and what its server costs: first paint, update, CPU with ten pages, memory.
 
-    .venv/bin/python benchmarks/dashboard.py [--minutes 2] [--applications 200] [--many 10000] [--json]
+    .venv/bin/python benchmarks/dashboard.py [--minutes 2] [--hours 0] [--applications 200] [--many 10000]
+        [--json]
 
 A week's journal of 200 applications is written (benchmarks/dashboard_journal.py) and goes on being written, a
 round every two seconds, as by a monitor. The page is looked at by a real Chromium; ten event streams are open
 while the server's CPU time is read from /proc. Whatever else runs on the machine is in the figures.
+`--hours 24` gives a page that is left open the updates of a day in some minutes (dashboard_day.js).
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from upswell.journal import Journal
 
 ROUND_SECONDS = 2.0
 PAGES = 10
+DAY = Path(__file__).with_name("dashboard_day.js")
 _FIRST = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
 
 
@@ -144,10 +147,28 @@ def updates(page: Any, seconds: float) -> dict[str, float]:
         "longest_task_ms": round(page.evaluate("() => window.longest")),
         "heap_mb": round(after["JSHeapUsedSize"] / 1e6, 1),
         "nodes": round(after["Nodes"]),
+        "listeners": round(after["JSEventListeners"]),
     }
 
 
-def measure(applications: int, many: int, minutes: float) -> dict[str, Any]:
+def left_open(visitor: Any, hours: float) -> dict[str, Any]:
+    """Return what a page occupies that was given the updates of so many hours, from the first hour on."""
+    found: dict[str, Any] = {}
+    rounds = round(3600 / ROUND_SECONDS)
+    for hour in sorted({1, round(hours / 2), round(hours)}):
+        begun, given = time.monotonic(), visitor.evaluate("() => lapse.given")
+        visitor.evaluate("(wanted) => { lapse.wanted = wanted; }", hour * rounds)
+        visitor.wait_for_function("() => lapse.given >= lapse.wanted", timeout=0, polling=1000)
+        milliseconds = 1000 * (time.monotonic() - begun) / (hour * rounds - given)
+        visitor.request_gc()
+        told = {**updates(visitor, 1), "milliseconds_an_update": round(milliseconds, 1)}
+        found[f"hour {hour}"] = {
+            name: told[name] for name in ("heap_mb", "nodes", "listeners", "milliseconds_an_update")
+        }
+    return found
+
+
+def measure(applications: int, many: int, minutes: float, hours: float) -> dict[str, Any]:
     """Return all figures."""
     found: dict[str, Any] = {}
     for count, label in ((applications, "some"), (many, "many")):
@@ -169,8 +190,13 @@ def measure(applications: int, many: int, minutes: float) -> dict[str, Any]:
                 browser() as chromium,
             ):
                 size = {"applications": count, "journal_mb": round(path.stat().st_size / 1e6)}
-                one = some if label == "some" else several
-                found[label] = {**size, **one(page, chromium, minutes)}
+                one = some(page, chromium, minutes) if label == "some" else several(page, chromium)
+                found[label] = {**size, **one}
+                if hours and label == "some":
+                    visitor = chromium.new_page(viewport={"width": 1280, "height": 900})
+                    visitor.add_init_script(path=DAY)
+                    look(visitor, f"{page.url}?app={name_of(3)}&span=600", ".lane + .chart .plot canvas")
+                    found[label]["left open"] = left_open(visitor, hours)
     return found
 
 
@@ -205,9 +231,8 @@ def some(page: ServedPage, chromium: Any, minutes: float) -> dict[str, Any]:
     return found
 
 
-def several(page: ServedPage, chromium: Any, minutes: float) -> dict[str, Any]:
+def several(page: ServedPage, chromium: Any) -> dict[str, Any]:
     """Return what an installation with very many applications sees."""
-    del minutes
     visitor = chromium.new_page(viewport={"width": 1280, "height": 900})
     found: dict[str, Any] = {"overview": look(visitor, page.url, ".list tbody tr:nth-child(100)")}
     begun = time.perf_counter()
@@ -225,6 +250,9 @@ def main() -> int:
     parser.add_argument(
         "--minutes", type=float, default=2.0, help="how long the page is left open for its memory"
     )
+    parser.add_argument(
+        "--hours", type=float, default=0.0, help="give a page the updates of so many hours, too"
+    )
     parser.add_argument("--applications", type=int, default=200)
     parser.add_argument("--many", type=int, default=10_000, help="0: leave out")
     parser.add_argument("--json", action="store_true")
@@ -233,7 +261,7 @@ def main() -> int:
     if reason:
         print(reason, file=sys.stderr)
         return 1
-    found = measure(asked.applications, asked.many, asked.minutes)
+    found = measure(asked.applications, asked.many, asked.minutes, asked.hours)
     if asked.json:
         print(json.dumps(found))
         return 0

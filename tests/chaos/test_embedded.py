@@ -1,4 +1,4 @@
-"""Two minutes of chaos on the embedded broker: a file of its own runs beside the other broker's."""
+"""Half of five minutes of chaos on the embedded broker: a file of its own runs beside the other broker's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two minutes of chaos on RabbitMQ, which is killed and restarted too."""
+"""Half of five minutes of chaos on RabbitMQ, which is killed and restarted too."""
 
 from __future__ import annotations
 

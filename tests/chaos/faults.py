@@ -61,8 +61,8 @@ class Faults:
                 self.send_forged_messages,
             ]
         self.made = {kind.__name__: 0 for kind in self.kinds}
-        self.hostile = dict.fromkeys(APPS, 0)
-        """Hostile requests that RabbitMQ has taken, for each application."""
+        self.hostile: set[str] = set()
+        """Ids of the hostile requests that RabbitMQ has taken."""
         self._left: list[Callable[[], bool]] = []
 
     def one(self) -> None:
@@ -178,10 +178,10 @@ class Faults:
         app = self._rng.choice(APPS)
         with self._channel() as channel:
             for body in HOSTILE_REQUESTS:
-                channel.basic_publish(
-                    "", f"{app}_upload", body, pika.BasicProperties(delivery_mode=2), mandatory=True
-                )
-                self.hostile[app] += 1
+                message_id = f"hostile-{len(self.hostile)}"
+                properties = pika.BasicProperties(delivery_mode=2, message_id=message_id)
+                channel.basic_publish("", f"{app}_upload", body, properties, mandatory=True)
+                self.hostile.add(message_id)
         return True
 
     def send_forged_messages(self) -> bool:

@@ -1,4 +1,4 @@
-"""The swarm fleet on three engines: spread, scaler killed, a node drained, a node lost, an image missing."""
+"""The swarm fleet on three engines: spread, scaler killed, its watch cut, a node drained, a node lost."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from conftest import skip_or_fail
 from support import swarm_cluster
+from support.docker_engine import engine_over_tcp
 from support.swarm_cluster import SwarmCluster
 from support.tcp_proxy import TcpProxy
 from upswell.broker import open_broker, topology
@@ -38,6 +40,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.rabbitmq, pytest.mark.slow, pytest
 APP = "swarming"
 IMAGE = "upswell-worker:test"
 UPLOADS = 1000
+"""A fifth of them before each fault."""
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +56,15 @@ def cluster(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 class Plant:
-    """A scaler as a process of its own, the broker, and what the workers reported."""
+    """A scaler as a process of its own, the broker, and what the workers reported.
 
-    def __init__(self, cluster: SwarmCluster, broker_url: str, folder: Path) -> None:
+    Args:
+        way: the scaler's way to the Swarm's manager.
+    """
+
+    def __init__(self, cluster: SwarmCluster, way: TcpProxy, broker_url: str, folder: Path) -> None:
         self.cluster = cluster
+        self.way = way
         self.tables = {"swarm": {"image": IMAGE, "memory": "200m"}}
         self.settings = Settings(
             broker_url=broker_url,
@@ -67,12 +75,13 @@ class Plant:
             destination="s3://bucket",
             source_roots=[],
             handler="simulate",
-            handlers={"simulate": {"seconds": "0.2"}},
+            handlers={"simulate": {"seconds": "0.5"}},
             apps={APP: {"min_workers": 0, "max_workers": 20, "slots": 2}},
         )
         self.fleet = SwarmFleet(self.settings)
         self.broker: Broker = open_broker(self.settings, name="test")
         self.stored: set[str] = set()
+        self._published = 0
         self._log = folder / "scaler.log"
         self._file = folder / "upswell.json.toml"
         self._scaler: subprocess.Popen[bytes] | None = None
@@ -81,6 +90,7 @@ class Plant:
     def start_scaler(self) -> None:
         """Start `upswell scaler`."""
         variables = {
+            "DOCKER_HOST": f"tcp://127.0.0.1:{self.way.port}",
             "AMQPURL": self.settings.broker_url,
             "UPSWELL_STATE_DIR": self.settings.state_dir,
             "UPSWELL_REPORT_QUEUE": self.settings.report_queue,
@@ -118,8 +128,9 @@ class Plant:
         await self.broker.declare(reports)
         await self.broker.consume(reports.name, self._count, prefetch_count=1000)
 
-    async def publish(self, count: int) -> None:
-        """Publish uploads."""
+    async def publish(self) -> None:
+        """Publish a fifth of the uploads."""
+        first, self._published = self._published, self._published + UPLOADS // 5
         sent = [
             self.broker.publish(
                 Message(
@@ -128,7 +139,7 @@ class Plant:
                     message_id=f"r{number}",
                 )
             )
-            for number in range(count)
+            for number in range(first, self._published)
         ]
         await asyncio.gather(*sent)
 
@@ -186,11 +197,14 @@ async def survive(plant: Plant) -> None:
         running = await plant.running()
         return len(running) == count and {worker.node for worker in running} == nodes
 
+    async def watch_cut() -> bool:
+        return plant.way.cut_those_asking(b"/events?") > 0
+
     names = [cluster.node_name(number) for number in range(3)]
     assert "3 of 3 nodes take workers" in await check_fleet(plant.settings)
     # The scaler is killed in mid-start; the next one finds what there is, and starts none twice.
     plant.start_scaler()
-    await plant.publish(UPLOADS)
+    await plant.publish()
     await plant.ask_for(6)
 
     async def one() -> bool:
@@ -201,13 +215,21 @@ async def survive(plant: Plant) -> None:
     plant.start_scaler()
     await plant.ask_for(6)
     await plant.until(lambda: have(6, nodes=set(names)), "six workers on three nodes")
+    # The stream of events is cut as the number changes, up and down.
+    for count in (7, 6):
+        await plant.publish()
+        await plant.until(watch_cut, "the scaler watches nothing")
+        await plant.ask_for(count)
+        await plant.until(partial(have, count, nodes=set(names)), f"{count} workers on three nodes")
     shown = cluster.manager.docker("service", "inspect", *services(cluster))
     assert "guest:guest" not in shown
     # A node is drained by its operator: its workers are replaced, then drained by message.
+    await plant.publish()
     cluster.drain(2)
     await plant.until(lambda: have(6, nodes={names[0], names[1]}), "six workers beside the drained node")
     assert "worker_crashed" not in plant.log()
     # A node is lost.
+    await plant.publish()
     cluster.lose(1)
     await plant.until(lambda: have(6, nodes={names[0]}), "six workers on the last node")
     assert "worker_evicted" in plant.log()
@@ -236,11 +258,15 @@ def test_a_swarm_of_three_loses_no_upload_and_no_worker_whatever_becomes_of_scal
     assert cluster.manager.host
     monkeypatch.setenv("DOCKER_HOST", cluster.manager.host)
     port = int(rabbitmq.rpartition(":")[2].partition("/")[0])
-    with TcpProxy(port, cluster.gateway) as proxy:
+    with (
+        TcpProxy(port, cluster.gateway) as proxy,
+        engine_over_tcp(cluster.manager.host) as address,
+        TcpProxy(int(address.rpartition(":")[2])) as way,
+    ):
         url = rabbitmq.replace(f"127.0.0.1:{port}", f"{cluster.gateway}:{proxy.port}")
 
         async def scenario() -> None:
-            plant = Plant(cluster, url, tmp_path)
+            plant = Plant(cluster, way, url, tmp_path)
             await plant.open()
             try:
                 await survive(plant)

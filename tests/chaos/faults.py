@@ -176,7 +176,7 @@ class Faults:
     def send_hostile_requests(self) -> bool:
         """Send requests that nobody may fulfil, and that must not stop those behind them."""
         app = self._rng.choice(APPS)
-        with self._channel() as channel:
+        with self._plant.channel() as channel:
             for body in HOSTILE_REQUESTS:
                 message_id = f"hostile-{len(self.hostile)}"
                 properties = pika.BasicProperties(delivery_mode=2, message_id=message_id)
@@ -202,21 +202,10 @@ class Faults:
             "no report",
         ]
         scale = {"app_id": app, "desired_workers": 500, "decided_at": far, "reason": "forged", "epoch": 2**40}
-        with self._channel() as channel:
+        with self._plant.channel() as channel:
             for state in ("draining", "ready", "starting"):
                 channel.basic_publish("upswell.status", "", json.dumps({**status, "state": state}).encode())
             for report in reports:
                 channel.basic_publish("", "upswell_report", json.dumps(report).encode())
             channel.basic_publish("upswell_report.scaling", "", json.dumps(scale).encode())
         return True
-
-    @contextlib.contextmanager
-    def _channel(self):  # noqa: ANN202 - pika has no types
-        """A channel with confirms, straight to the node."""
-        assert self._plant.node is not None
-        with contextlib.closing(
-            pika.BlockingConnection(pika.URLParameters(self._plant.node.url))
-        ) as connection:
-            channel = connection.channel()
-            channel.confirm_delivery()
-            yield channel

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import pika
+
 from support.rabbitmq_node import RabbitNode
 from support.tcp_proxy import TcpProxy
 
@@ -136,6 +138,19 @@ class Plant:
                 if b"worker" in words[1:4] and ours in (path / "environ").read_bytes().split(b"\0"):
                     found.append(int(path.name))
         return found
+
+    @contextlib.contextmanager
+    def channel(self):  # noqa: ANN201 - pika has no types
+        """A channel with confirms, straight to the node."""
+        assert self.node is not None
+        connection = pika.BlockingConnection(pika.URLParameters(self.node.url))
+        try:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            yield channel
+        finally:
+            if connection.is_open:  # the node may be gone
+                connection.close()
 
     def dead(self, app: str) -> list[dict[str, object]]:
         """Return the dead letters of an application, as the command lists them."""

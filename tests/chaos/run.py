@@ -71,28 +71,24 @@ class Published:
 
     def foreign(self) -> None:
         """Publish files as a client would that knows AMQP and nothing of Upswell."""
-        assert self._plant.node is not None
         self._number += 1
         app = self._rng.choice(APPS)
         root = self._plant.sources / app / f"g{self._number:05d}"
         root.mkdir(parents=True)
-        connection = pika.BlockingConnection(pika.URLParameters(self._plant.node.url))
-        channel = connection.channel()
-        channel.confirm_delivery()
-        for number in range(FILES_A_FOLDER):
-            body = self._body()
-            path = root / f"{number}.bin"
-            path.write_bytes(body)
-            key = f"g{self._number:05d}/{number}.bin"
-            request = {"type": "file", "uri": path.as_uri(), "app_id": app, "key": key}
-            self.unsure[app].add(key)
-            properties = pika.BasicProperties(delivery_mode=2)
-            # Confirmed and not returned, or an error: then nothing was promised.
-            channel.basic_publish(
-                "", f"{app}_upload", json.dumps(request).encode(), properties, mandatory=True
-            )
-            self.expected[app][key] = hashlib.sha256(body).hexdigest()
-        connection.close()
+        with self._plant.channel() as channel:
+            for number in range(FILES_A_FOLDER):
+                body = self._body()
+                path = root / f"{number}.bin"
+                path.write_bytes(body)
+                key = f"g{self._number:05d}/{number}.bin"
+                request = {"type": "file", "uri": path.as_uri(), "app_id": app, "key": key}
+                self.unsure[app].add(key)
+                properties = pika.BasicProperties(delivery_mode=2)
+                # Confirmed and not returned, or an error: then nothing was promised.
+                channel.basic_publish(
+                    "", f"{app}_upload", json.dumps(request).encode(), properties, mandatory=True
+                )
+                self.expected[app][key] = hashlib.sha256(body).hexdigest()
 
     def tend(self) -> None:
         """Kill the publishers that are to be killed; run again those that did not end well."""
@@ -167,10 +163,9 @@ def _queues_are_there(plant: Plant) -> bool:
     if plant.node is None:
         return True
     try:
-        connection = pika.BlockingConnection(pika.URLParameters(plant.node.url))
-        for app in APPS:
-            connection.channel().queue_declare(f"{app}_upload", passive=True)
-        connection.close()
+        with plant.channel() as channel:
+            for app in APPS:
+                channel.queue_declare(f"{app}_upload", passive=True)
     except (pika.exceptions.AMQPError, OSError):
         return False
     return True

@@ -119,9 +119,11 @@ def fleet_in(tmp_path: Path) -> DockerFleet:
 def assert_not_spoken_to(tmp_path: Path, why: str) -> None:
     async def scenario() -> None:
         fleet = fleet_in(tmp_path)
-        with pytest.raises(FleetError, match=f"cannot reach the Docker engine.*{why}"):
-            await fleet.start(spec())
-        await fleet.close()
+        try:
+            with pytest.raises(FleetError, match=f"cannot reach the Docker engine.*{why}"):
+                await fleet.start(spec())
+        finally:
+            await fleet.close()
 
     asyncio.run(scenario())
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from support.server_process import free_port
+from support.system import wait_until
 
 _SSHD = "/usr/sbin/sshd"
 
@@ -63,6 +64,7 @@ class SshServer:
                 stdout=log,
                 stderr=log,
             )
+        wait_until(lambda: "Server listening" in self.log(), 60, self.log)
         return self
 
     def __exit__(self, *_: object) -> None:

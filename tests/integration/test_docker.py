@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from support import s3_server
+from conftest import skip_or_fail
+from support import azure_server, gcs_server, rclone, s3_server
 from support.asking import ask_for_workers
 from support.docker_engine import engine_over_tcp
 from upswell.broker import open_broker, topology
@@ -89,23 +90,47 @@ def test_the_courses_own_image_is_built_in_the_quickstart(engine: DockerEngine, 
     assert config["Labels"]["upswell.image"] == "worker"
 
 
-def test_the_image_uploads_to_s3_and_reads_rules(engine: DockerEngine, image: str, tmp_path: Path) -> None:
+def test_the_image_uploads_to_s3_google_and_azure(engine: DockerEngine, image: str, tmp_path: Path) -> None:
+    for reason in (s3_server.missing("seaweedfs"), gcs_server.missing(), azure_server.missing()):
+        if reason:
+            skip_or_fail(reason)
     tmp_path.chmod(0o755)
     (tmp_path / "photo.jpg").write_bytes(b"a photo")
+
+    def upload(destination: str, **variables: str) -> str:
+        given = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
+        mounted = ("--network", "host", "--volume", f"{tmp_path}:/data:ro")
+        return engine.docker("run", "--rm", *mounted, *given, image, "upload", "/data/photo.jpg", destination)
+
+    with (
+        s3_server.s3_server("seaweedfs", tmp_path / "s3") as s3,
+        gcs_server.gcs_server(s3, tmp_path) as google,
+        azure_server.azure_server(tmp_path / "azure") as azure,
+    ):
+        bucket = s3_server.client(s3)
+        shown = upload(f"s3://{s3_server.BUCKET}/s3/", AWS_ENDPOINT_URL=s3, **s3_server.environment())
+        assert bucket.get_object(Bucket=s3_server.BUCKET, Key="s3/photo.jpg")["Body"].read() == b"a photo", (
+            shown
+        )
+        account = {"GOOGLE_APPLICATION_CREDENTIALS": "/data/account.json"}
+        shown = upload(f"gs://{s3_server.BUCKET}/gs/", UPSWELL_STORE_ENDPOINT=google, **account)
+        assert bucket.get_object(Bucket=s3_server.BUCKET, Key="gs/photo.jpg")["Body"].read() == b"a photo", (
+            shown
+        )
+        container = azure_server.CONTAINER
+        shown = upload(f"az://{container}/az/", UPSWELL_STORE_ENDPOINT=azure, **azure_server.environment())
+        assert rclone.read(rclone.azure(azure, container), "az/photo.jpg") == b"a photo", shown
+
+
+def test_the_image_reads_rules_and_lacks_nothing_but_plots(
+    engine: DockerEngine, image: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
     (tmp_path / "rules.toml").write_text(
         'timezone = "Europe/Helsinki"\n[rules.day]\nwhen = "hour > 8"\nat_least = 5\n'
     )
-    run = ("run", "--rm", "--network", "host", "--volume", f"{tmp_path}:/data:ro")
-    with s3_server.s3_server("seaweedfs", tmp_path / "s3") as endpoint:
-        variables = {**s3_server.environment(), "AWS_ENDPOINT_URL": endpoint}
-        given = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
-        shown = engine.docker(
-            *run, *given, image, "upload", "/data/photo.jpg", f"s3://{s3_server.BUCKET}/from/"
-        )
-        body = s3_server.client(endpoint).get_object(Bucket=s3_server.BUCKET, Key="from/photo.jpg")["Body"]
-        assert body.read() == b"a photo", shown
     variables = ("--env", "UPSWELL_APPS=a", "--env", "UPSWELL_RULES_FILE=/data/rules.toml")
-    engine.docker(*run, *variables, image, "config", "check")
+    engine.docker("run", "--rm", "--volume", f"{tmp_path}:/data:ro", *variables, image, "config", "check")
     missing = engine.docker("run", "--rm", "--entrypoint", "python3", image, "-m", "upswell.extras")
     assert missing.startswith("not installed: ")
     assert missing.endswith('plot (--plot); to add: see "Install" in Upswell\'s README.md\n')

@@ -46,15 +46,3 @@ def test_a_misspelt_field_would_be_seen() -> None:
     options = dashboard["panels"][1]["fieldConfig"]["defaults"]
     options["unitt"] = "s"
     assert "/panels/1/fieldConfig/defaults/unitt" in unknown(dashboard, through_grafana(dashboard))
-
-
-def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
-    panels = DASHBOARD["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    taken: dict[tuple[int, int], int] = {}
-    for panel in panels:
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24, panel["title"]
-        for x in range(place["x"], place["x"] + place["w"]):
-            for y in range(place["y"], place["y"] + place["h"]):
-                assert taken.setdefault((x, y), panel["id"]) == panel["id"], panel["title"]

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from conftest import skip_or_fail
+from support.kubernetes_cluster import helm
 from support.system import System, wait_until
 
 if TYPE_CHECKING:
@@ -48,7 +50,20 @@ def system(folder: Path, kubernetes: KubernetesCluster, namespace: str, rabbitmq
         pytest.skip("its pods upload into folders of this machine")
     (folder / "store").mkdir()
     shared = {name: str(folder / name) for name in ("store", "sources")}
-    template = {
+    (folder / "template.yaml").write_text(json.dumps(pod_template(shared)))
+    with System(
+        folder, broker_url=rabbitmq, app_id=f"{APP}-{os.getpid()}",
+        fleet="kubernetes", fleets_kubernetes_image=kubernetes.worker_image(),
+        fleets_kubernetes_namespace=namespace, fleets_kubernetes_pod_template=str(folder / "template.yaml"),
+        slots=1, max_workers=4, upload_rate_limit=2 * SIZE, start_timeout=120, log_format="json",
+    ) as made:  # fmt: skip
+        made.environment["KUBECONFIG"] = kubernetes.kubeconfig
+        yield made
+
+
+def pod_template(shared: dict[str, str]) -> dict[str, Any]:
+    """Return a template for pods on this machine's network, with folders of this machine."""
+    return {
         "spec": {
             "hostNetwork": True,
             # Root, who owns the folders.
@@ -62,15 +77,6 @@ def system(folder: Path, kubernetes: KubernetesCluster, namespace: str, rabbitmq
             "volumes": [{"name": name, "hostPath": {"path": path}} for name, path in shared.items()],
         }
     }
-    (folder / "template.yaml").write_text(json.dumps(template))
-    with System(
-        folder, broker_url=rabbitmq, app_id=f"{APP}-{os.getpid()}",
-        fleet="kubernetes", fleets_kubernetes_image=kubernetes.worker_image(),
-        fleets_kubernetes_namespace=namespace, fleets_kubernetes_pod_template=str(folder / "template.yaml"),
-        slots=1, max_workers=4, upload_rate_limit=2 * SIZE, start_timeout=120, log_format="json",
-    ) as made:  # fmt: skip
-        made.environment["KUBECONFIG"] = kubernetes.kubeconfig
-        yield made
 
 
 class Pods:
@@ -358,3 +364,41 @@ def test_the_page_installs_looks_at_it_and_uninstalls(
     left = kubernetes.kubectl("-n", "uploads", "get", "secrets,configmaps", "--output", "name")
     assert "upswell-e123456" not in left
     kubernetes.kubectl("delete", "namespace", "uploads", "--wait=false")
+
+
+def test_the_chart_installs_uploads_and_uninstalls(
+    kubernetes: KubernetesCluster, namespace: str, folder: Path, rabbitmq: str
+) -> None:
+    program = helm()
+    if program is None:
+        skip_or_fail("Helm is not installed (scripts/install_servers)")
+    if not kubernetes.private:
+        pytest.skip("its pods upload into folders of this machine")
+    with System(folder, broker_url=rabbitmq, app_id=f"charted-{os.getpid()}") as outside:
+        outside.store.mkdir()
+        (folder / "values.yaml").write_text(json.dumps(chart_values(outside, kubernetes.worker_image())))
+        secret = ("secret", "generic", "upswell-credentials", f"--from-literal=AMQPURL={rabbitmq}")
+        kubernetes.kubectl("-n", namespace, "create", *secret)
+        ours = f"upswell -n {namespace}"
+        chart = f"{ROOT / 'deploy/helm/upswell'} -f values.yaml"
+        shell(f"{program} install {ours} {chart} --wait --timeout {SECONDS:.0f}s", folder, kubernetes)
+        outside.publish(outside.make_requests(20, size=SIZE))
+        pods = Pods(kubernetes, namespace, outside)
+        wait_until(lambda: len(outside.stored()) == 20, SECONDS, lambda: str(pods.all()))
+        # Monitor and scaler go with the release, the workers with their settings, as the page says.
+        shell(f"{program} uninstall {ours}", folder, kubernetes)
+        kubernetes.kubectl("-n", namespace, "delete", "configmap", "-l", "upswell/installation=upswell")
+        wait_until(lambda: not pods.all(), SECONDS, lambda: str(pods.all()))
+
+
+def chart_values(outside: System, image: str) -> dict[str, Any]:
+    """Return the chart's values for workers that share this machine's network and two of its folders."""
+    shared = {"store": str(outside.store), "sources": str(outside.sources)}
+    name, _, tag = image.rpartition(":")
+    return {
+        "image": {"repository": name, "tag": tag},
+        "hostNetwork": True,
+        "settings": {"source_roots": [shared["sources"]], "report_queue": f"{outside.app_id}_report"},
+        "apps": {outside.app_id: {"destination": shared["store"], "max_workers": 2}},
+        "podTemplate": pod_template(shared),
+    }

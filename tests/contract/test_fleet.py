@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,9 @@ def settings_for(fleet: str, folder: Path, image: str = IMAGE) -> Settings:
 
 
 class TestFleets(FleetContract):
-    """The fleets that come with Upswell."""
+    """The fleets that come with Upswell; UPSWELL_FLEET_WORKERS=200 asks for so many at once."""
+
+    many = int(os.environ.get("UPSWELL_FLEET_WORKERS", str(FleetContract.many)))
 
     @pytest.fixture(params=["process", *ON_AN_ENGINE])
     def open_fleet(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenFleet]:

@@ -151,11 +151,11 @@ def updates(page: Any, seconds: float) -> dict[str, float]:
     }
 
 
-def left_open(visitor: Any, hours: float) -> dict[str, Any]:
+def left_open(visitor: Any, hours: int) -> dict[str, Any]:
     """Return what a page occupies that was given the updates of so many hours, from the first hour on."""
     found: dict[str, Any] = {}
     rounds = round(3600 / ROUND_SECONDS)
-    for hour in sorted({1, round(hours / 2), round(hours)}):
+    for hour in sorted({1, max(1, hours // 2), hours}):
         begun, given = time.monotonic(), visitor.evaluate("() => lapse.given")
         visitor.evaluate("(wanted) => { lapse.wanted = wanted; }", hour * rounds)
         visitor.wait_for_function("() => lapse.given >= lapse.wanted", timeout=0, polling=1000)
@@ -168,7 +168,7 @@ def left_open(visitor: Any, hours: float) -> dict[str, Any]:
     return found
 
 
-def measure(applications: int, many: int, minutes: float, hours: float) -> dict[str, Any]:
+def measure(applications: int, many: int, minutes: float, hours: int) -> dict[str, Any]:
     """Return all figures."""
     found: dict[str, Any] = {}
     for count, label in ((applications, "some"), (many, "many")):
@@ -190,17 +190,12 @@ def measure(applications: int, many: int, minutes: float, hours: float) -> dict[
                 browser() as chromium,
             ):
                 size = {"applications": count, "journal_mb": round(path.stat().st_size / 1e6)}
-                one = some(page, chromium, minutes) if label == "some" else several(page, chromium)
+                one = some(page, chromium, minutes, hours) if label == "some" else several(page, chromium)
                 found[label] = {**size, **one}
-                if hours and label == "some":
-                    visitor = chromium.new_page(viewport={"width": 1280, "height": 900})
-                    visitor.add_init_script(path=DAY)
-                    look(visitor, f"{page.url}?app={name_of(3)}&span=600", ".lane + .chart .plot canvas")
-                    found[label]["left open"] = left_open(visitor, hours)
     return found
 
 
-def some(page: ServedPage, chromium: Any, minutes: float) -> dict[str, Any]:
+def some(page: ServedPage, chromium: Any, minutes: float, hours: int) -> dict[str, Any]:
     """Return what a usual installation sees."""
     pid = server_pid()
     visitor = chromium.new_page(viewport={"width": 1280, "height": 900})
@@ -228,6 +223,11 @@ def some(page: ServedPage, chromium: Any, minutes: float) -> dict[str, Any]:
     visitor.request_gc()
     last = {**updates(visitor, 10), "server_mb": round(resident_bytes(pid) / 1e6)}
     found["memory"] = {"minutes": minutes, "first": first, "last": last}
+    if hours:
+        visitor = chromium.new_page(viewport={"width": 1280, "height": 900})
+        visitor.add_init_script(path=DAY)
+        look(visitor, f"{app}&span=600", ".lane + .chart .plot canvas")
+        found["left open"] = left_open(visitor, hours)
     return found
 
 
@@ -250,9 +250,7 @@ def main() -> int:
     parser.add_argument(
         "--minutes", type=float, default=2.0, help="how long the page is left open for its memory"
     )
-    parser.add_argument(
-        "--hours", type=float, default=0.0, help="give a page the updates of so many hours, too"
-    )
+    parser.add_argument("--hours", type=int, default=0, help="give a page the updates of so many hours, too")
     parser.add_argument("--applications", type=int, default=200)
     parser.add_argument("--many", type=int, default=10_000, help="0: leave out")
     parser.add_argument("--json", action="store_true")

@@ -54,10 +54,8 @@ class Way:
 
     def job(self, count: int) -> None:
         """Create a job of so many tasks."""
-        at_once = (
-            "--max-concurrent",
-            "1000",
-        )  # by default as many as the first ones: no more could come to them
+        # By default as many as the first ones run at once: no more could come to them.
+        at_once = ("--max-concurrent", "1000")
         self.service(count, "--mode", "replicated-job", "--restart-condition", "none", *at_once)
 
     def one_each(self, count: int) -> None:
@@ -70,9 +68,8 @@ class Way:
         """Change the number of the one service's tasks."""
         self.docker("service", "scale", "--detach", f"{self.services[0]}={count}")
 
-    def remove_ended(self, count: int) -> None:
-        """Remove the services of which nothing runs, however many are left."""
-        del count
+    def remove_ended(self) -> None:
+        """Remove the services of which nothing runs."""
         running = self.docker("ps", "--format", '{{.Label "com.docker.swarm.service.name"}}').split()
         for name in set(self.services) - set(running):
             self.services.remove(name)
@@ -104,28 +101,34 @@ class Variant(NamedTuple):
     lower: Callable[[Way, int], None]
 
 
+def _remove_ended(way: Way, _: int) -> None:
+    way.remove_ended()
+
+
+def _scale_out(way: Way, count: int, more: int) -> None:
+    way.scale(count + more)
+
+
+def _never_restarted(way: Way, count: int) -> None:
+    way.service(count, "--restart-condition", "none")
+
+
 VARIANTS = (
-    Variant("a job a worker", Way.one_each, lambda way, _, more: way.one_each(more), Way.remove_ended),
-    Variant("a job a scale-out", Way.job, lambda way, _, more: way.job(more), Way.remove_ended),
-    Variant("one job, resized", Way.job, lambda way, count, more: way.scale(count + more), Way.scale),
-    Variant("one service", Way.service, lambda way, count, more: way.scale(count + more), Way.scale),
-    Variant(
-        "one service, no restarts",
-        lambda way, count: way.service(count, "--restart-condition", "none"),
-        lambda way, count, more: way.scale(count + more),
-        Way.scale,
-    ),
+    Variant("a job a worker", Way.one_each, lambda way, _, more: way.one_each(more), _remove_ended),
+    Variant("a job a scale-out", Way.job, lambda way, _, more: way.job(more), _remove_ended),
+    Variant("one job, resized", Way.job, _scale_out, Way.scale),
+    Variant("one service", Way.service, _scale_out, Way.scale),
+    Variant("one service, no restarts", _never_restarted, _scale_out, Way.scale),
 )
 
 
-def until(count: int, way: Way) -> float:
-    """Return the seconds until so many run."""
+def until(count: int, way: Way) -> None:
+    """Return when so many run."""
     begun = time.monotonic()
     while len(way.running()) < count:
         if time.monotonic() - begun > 120:
             raise RuntimeError(f"{len(way.running())} of {count} run")
         time.sleep(0.1)
-    return time.monotonic() - begun
 
 
 def measure(variant: Variant, engine: docker_engine.DockerEngine, count: int) -> str:

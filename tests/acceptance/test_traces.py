@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import skip_or_fail
 from support.otlp_collector import Collector, collecting, missing
 from support.system import System, wait_until
 
@@ -28,9 +29,8 @@ def broker_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[Collector]:
-    lacking = missing()
-    if lacking:
-        pytest.skip(lacking)
+    if lacking := missing():
+        skip_or_fail(lacking)
     with collecting(tmp_path) as collector:
         yield collector
 

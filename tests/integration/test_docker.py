@@ -91,9 +91,9 @@ def test_the_courses_own_image_is_built_in_the_quickstart(engine: DockerEngine, 
 
 
 def test_the_image_uploads_to_s3_google_and_azure(engine: DockerEngine, image: str, tmp_path: Path) -> None:
-    for reason in (s3_server.missing("seaweedfs"), gcs_server.missing(), azure_server.missing()):
-        if reason:
-            skip_or_fail(reason)
+    needed = (s3_server.missing("seaweedfs"), gcs_server.missing(), azure_server.missing(), rclone.missing())
+    for reason in filter(None, needed):
+        skip_or_fail(reason)
     tmp_path.chmod(0o755)
     (tmp_path / "photo.jpg").write_bytes(b"a photo")
 
@@ -107,16 +107,12 @@ def test_the_image_uploads_to_s3_google_and_azure(engine: DockerEngine, image: s
         gcs_server.gcs_server(s3, tmp_path) as google,
         azure_server.azure_server(tmp_path / "azure") as azure,
     ):
-        bucket = s3_server.client(s3)
+        bucket = rclone.s3(s3)
         shown = upload(f"s3://{s3_server.BUCKET}/s3/", AWS_ENDPOINT_URL=s3, **s3_server.environment())
-        assert bucket.get_object(Bucket=s3_server.BUCKET, Key="s3/photo.jpg")["Body"].read() == b"a photo", (
-            shown
-        )
+        assert rclone.read(bucket, "s3/photo.jpg") == b"a photo", shown
         account = {"GOOGLE_APPLICATION_CREDENTIALS": "/data/account.json"}
         shown = upload(f"gs://{s3_server.BUCKET}/gs/", UPSWELL_STORE_ENDPOINT=google, **account)
-        assert bucket.get_object(Bucket=s3_server.BUCKET, Key="gs/photo.jpg")["Body"].read() == b"a photo", (
-            shown
-        )
+        assert rclone.read(bucket, "gs/photo.jpg") == b"a photo", shown
         container = azure_server.CONTAINER
         shown = upload(f"az://{container}/az/", UPSWELL_STORE_ENDPOINT=azure, **azure_server.environment())
         assert rclone.read(rclone.azure(azure, container), "az/photo.jpg") == b"a photo", shown

@@ -113,7 +113,6 @@ def _program() -> Path:
 
 @contextmanager
 def _keeping() -> Generator[Collector]:
-
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -246,12 +246,14 @@ class SqliteConnection:
 
     def claim(self, role: str, candidate: str) -> float | None:
         """Claim the leadership of a role; return from when on it is proved, None: another one leads."""
-        asked_at = self._now()
 
-        def claim() -> bool:
-            return leadership.claim(self._db, role, self._id, candidate, asked_at)
+        def claim() -> float | None:
+            # Not before the transaction begins: while this one waited for its turn, another may have proved
+            # that it leads, and its proof would seem to be of the future.
+            now = self._now()
+            return now if leadership.claim(self._db, role, self._id, candidate, now) else None
 
-        return asked_at if self._transact(claim, synced=False) else None
+        return self._transact(claim, synced=False)
 
     def resign(self, role: str, candidate: str) -> None:
         """Leave a role to another candidate."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from upswell.errors import BrokerError, QueueMismatchError, UnroutableError
 from upswell.events import capture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from upswell.broker.protocol import Delivery
@@ -430,3 +430,18 @@ def test_freed_pages_are_used_again(place: Place) -> None:
     assert session.depth("plain") == QueueDepth(0, 0, 1)
     assert max(sizes[1:]) <= sizes[1] * 1.1
     assert sizes[-1] < 20_000_000
+
+
+def test_one_that_waited_for_its_turn_while_another_proved_to_lead_does_not_lead_too(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = place.session(), place.session()
+    transact = second._file.transact
+
+    def transact_after_the_other(work: Callable[[], float | None], **how: Any) -> float | None:
+        place.clock.now += 0.1
+        assert first.claim("monitor", "first") == place.clock.now
+        return transact(work, **how)
+
+    monkeypatch.setattr(second._file, "transact", transact_after_the_other)
+    assert second.claim("monitor", "second") is None

@@ -124,10 +124,22 @@ def test_after_a_410_all_is_listed_again_and_what_was_deleted_meanwhile_is_seen(
 ) -> None:
     api = ScriptedApi()
     api.lists = [[pod("w1"), pod("w2")], [pod("w2")]]
-    api.watches = [[WatchEvent("MODIFIED", pod("w1")), GONE]]
-    followed = follow(api, monkeypatch, lambda f: api.listed == 2 and len(api.versions) == 2)
+    api.watches = [[WatchEvent("MODIFIED", pod("w1")), GONE], [GONE]]
+    followed = follow(api, monkeypatch, lambda f: api.listed == 2 and len(api.versions) == 3)
     assert followed.names() == {"w1": "exited", "w2": "running"}
-    assert api.versions == ["1", "2"]
+    assert api.versions == ["1", "1", "2"]  # the second to read how w1 ended, in vain
+
+
+def test_how_a_pod_ended_between_two_watches_is_read_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = ScriptedApi()
+    api.lists = [[pod("w1"), pod("w2")], [pod("w2")]]
+    ended = pod("w1", ended=True, exit_code=0, leaving=True)
+    api.watches = [[], [WatchEvent("MODIFIED", pod("w1", leaving=True)), WatchEvent("DELETED", ended)]]
+    followed = follow(api, monkeypatch, lambda f: api.listed == 2 and len(api.versions) == 3)
+    codes = {worker.worker_id: worker.exit_code for worker in followed.cache.workers(0.0, patience=1.0)}
+    assert followed.names() == {"w1": "exited", "w2": "running"}
+    assert codes == {"w1": 0, "w2": None}
+    assert api.versions == ["1", "1", "2"]
 
 
 def test_a_watch_that_never_works_does_not_become_a_busy_loop(monkeypatch: pytest.MonkeyPatch) -> None:

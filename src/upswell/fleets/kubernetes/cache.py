@@ -34,6 +34,11 @@ class PodCache:
         """Take note that a list is asked for: it may lack what is added from now on."""
         self._added_since_list.clear()
 
+    def unseen_ends(self, pods: Iterable[SeenPod]) -> set[str]:
+        """Return the uids of those that a list lacks although they had not ended when last seen."""
+        running = {uid for uid, pod in self._pods.items() if not pod.ended}
+        return running - {pod.uid for pod in pods} - self._added_since_list
+
     def put_list(self, pods: Iterable[SeenPod]) -> None:
         """Take a list for the whole truth, but for what was added since it was asked for."""
         listed = {pod.uid: pod for pod in pods}

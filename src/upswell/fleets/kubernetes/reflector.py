@@ -31,6 +31,9 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
 """Between two lists: short after a watch that worked, doubled with each failure."""
 
+READ_UP_SECONDS = 2.0
+"""How long a list may wait for the ends of those that it no longer has."""
+
 
 class PodSource(Protocol):
     """What the reflector asks: of the API, or of a test's double."""
@@ -91,15 +94,16 @@ class Reflector:
     async def run(self) -> None:
         """Follow the pods until cancelled."""
         failures = 0
+        version = None
         while True:
             try:
-                version = await self._list()
+                version = await self._list(version)
                 failures += 1  # until something is heard on the watch, it may be as good as none
                 outcome = await self._watch(version)
                 if outcome != "nothing":
                     failures = 0
                 if outcome == "whole":
-                    continue  # at once: an end that nobody watches is an end without an exit code
+                    continue  # at once: the less happens between two watches, the less there is to read up
             except FleetError:
                 failures += self._error is not None
             except Exception as error:  # noqa: BLE001 - whatever an answer was, the next may be better
@@ -108,18 +112,35 @@ class Reflector:
             pause = min(self._first_pause * 2.0 ** min(max(failures - 1, 0), 20), LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - spreads scalers, is no secret
 
-    async def _list(self) -> str:
+    async def _list(self, last_version: str | None) -> str:
         try:
             self._cache.begin_list()
             pods, version = await self._source.list_pods(self._labels)
         except FleetError as error:
             self._unknown(error)
             raise
+        if last_version is not None and (vanished := self._cache.unseen_ends(pods)):
+            await self._read_up(last_version, vanished)
         self._cache.put_list(pods)
         self._error = None
         self._answered.set()
         self._on_change()
         return version
+
+    async def _read_up(self, version: str, vanished: set[str]) -> None:
+        """Read how pods ended that are gone: nobody saw it between two watches, and a list does not tell."""
+        seconds = min(READ_UP_SECONDS, self._watch_seconds)
+        with suppress(FleetError, TimeoutError):
+            async with (
+                asyncio.timeout(seconds),
+                self._source.watch_pods(self._labels, version, seconds=seconds) as events,
+            ):
+                async for event in events:
+                    if event.kind == "DELETED" and event.pod.uid in vanished:
+                        self._cache.delete(event.pod)
+                        vanished.remove(event.pod.uid)
+                        if not vanished:
+                            return
 
     def _unknown(self, error: FleetError) -> None:
         """Take note that it is not known what there is."""

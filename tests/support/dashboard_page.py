@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 CHROMIUM = "/usr/bin/chromium"
 START_SECONDS = 90.0
@@ -99,7 +99,12 @@ def visit(
     )
     page = context.new_page()
     page.set_default_timeout(90_000)
-    page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+
+    def note(said: ConsoleMessage) -> None:
+        if said.type in ("error", "warning"):
+            wrong.append(f"{said.text} {said.location['url']}")
+
+    page.on("console", note)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     own = address.split("/")[2]
     page.on("request", lambda sent: wrong.append(sent.url) if sent.url.split("/")[2] != own else None)

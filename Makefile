@@ -18,7 +18,8 @@ demo: setup-run ## Run the main job: real files, real workers, about a minute (F
 	@.venv/bin/python -m upswell.extras
 
 test: setup servers ## Run every test, on real RabbitMQ and Docker where they can be had
-	@.venv/bin/pytest --numprocesses 3 --dist loadfile
+	@# In the order of the folders: the many small files of unit/ come last, and no long one runs on alone.
+	@.venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Lint, types, layers and unit tests, without any server
 	@.venv/bin/ruff check .

@@ -16,6 +16,12 @@ COPY pyproject.toml uv.lock README.md LICENSE ./
 RUN /opt/uv/bin/uv sync --frozen --no-dev $EXTRAS --no-install-project
 COPY src ./src
 RUN /opt/uv/bin/uv sync --frozen --no-dev $EXTRAS --no-editable
+# What nothing here reads: the descriptions of AWS' other services than those that give credentials and store
+# objects, and numpy's own tests.
+RUN cd /opt/upswell/lib/python3*/site-packages && \
+    find . -path './botocore/data/*' -type d ! -regex '.*/data/\(s3\|sts\|sso\|sso-oidc\|signin\)\(/.*\)?' \
+        -prune -exec rm -r {} + && \
+    find numpy -name tests -prune -exec rm -r {} +
 
 FROM ${BASE_IMAGE}
 # By this label the docker fleet knows that the worker takes its arguments and obeys its commands.

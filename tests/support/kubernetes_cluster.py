@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
-PLACES = (ROOT.parent / "shared/kubernetes", Path("/work/shared/kubernetes"))
+PLACES = (
+    *(Path(given) for given in [os.environ.get("UPSWELL_TEST_KUBERNETES")] if given),
+    *(ROOT.parent / "shared/kubernetes", Path("/work/shared/kubernetes")),
+)
+"""Where a cluster's programs may be; the environment may name others, of a newer release."""
 EXTERNAL = os.environ.get("UPSWELL_TEST_KUBECONFIG", "")
 IMAGE = os.environ.get("UPSWELL_TEST_IMAGE", "localhost/upswell:test")
 """With a cluster of one's own: an image built from the Dockerfile, which it can pull."""
@@ -38,7 +42,7 @@ NEEDED = (
     *("etcd", "containerd", "runc", "ctr", "kubectl", "openssl"),
     *("zstd", "ip", "nsenter", "unshare", "socat"),
 )
-EXTRAS = ("kubernetes",)
+EXTRAS = ("kubernetes", "keda")
 
 
 def place() -> Path | None:

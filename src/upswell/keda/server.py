@@ -47,7 +47,7 @@ async def serving(scaler: KedaScaler, settings: Settings) -> AsyncGenerator[str]
     """Answer KEDA at `keda_listen`, and health beside it; yield the address with its port.
 
     Raises:
-        SettingsError: the address cannot be used, or a certificate cannot be read.
+        SettingsError: the address or the state folder cannot be used, or a certificate cannot be read.
     """
     server = grpc.aio.server(
         options=[("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS), ("grpc.so_reuseport", 0)]
@@ -59,8 +59,7 @@ async def serving(scaler: KedaScaler, settings: Settings) -> AsyncGenerator[str]
         health_pb2_grpc.add_HealthServicer_to_server(healthy, each)
     address = _bind(server, settings)
     socket = _health_socket(settings)
-    socket.parent.mkdir(parents=True, exist_ok=True)
-    socket.unlink(missing_ok=True)  # of one that was killed
+    _make_room(socket)
     _bound(beside.add_insecure_port, "state_dir", f"unix:{socket}")
     await server.start()
     await beside.start()
@@ -151,3 +150,13 @@ def _health_socket(settings: Settings) -> Path:
             f"state_dir must be so short that {SOCKET} in it has at most {MAX_SOCKET_PATH} bytes, got {path}"
         )
     return path
+
+
+def _make_room(socket: Path) -> None:
+    try:
+        socket.parent.mkdir(parents=True, exist_ok=True)
+        socket.unlink(missing_ok=True)  # of one that was killed
+    except OSError as error:
+        raise SettingsError(
+            f"state_dir must be a folder that can be written to, got {socket.parent}: {error.strerror}"
+        ) from error

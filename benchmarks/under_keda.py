@@ -189,8 +189,9 @@ class Pods:
         return counts == (number, number, number) and len(self._present) == number
 
     def left_busy(self) -> list[str]:
-        """Return those that were taken away while they held an upload."""
-        return [name for name in sorted(self.gone) if not self._said(name, r"state=draining busy=0")]
+        """Return those that were taken away while they held an upload; one that never ran held none."""
+        ran = sorted(self.gone & self._followers.keys())
+        return [name for name in ran if not self._said(name, r"state=draining busy=0")]
 
     def released(self) -> list[str]:
         """Return those that gave an upload back, for another one to do it once more."""

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 TESTS = """
 import asyncio
 import sys
+import hypothesis
 import pytest
+# A failure is all that is asked for, not the smallest one: looking for that takes longer than all the rest.
+hypothesis.settings.register_profile("found", phases=[hypothesis.Phase.generate])
+hypothesis.settings.load_profile("found")
 from upswell.fleets.process import ProcessFleet
 from upswell.handlers import Stored
 from upswell.settings import Settings

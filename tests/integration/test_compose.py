@@ -80,7 +80,7 @@ def compose(engine: DockerEngine, images: dict[str, str], tmp_path: Path) -> Ite
         return done.stdout + done.stderr
 
     yield run
-    run("down", "--volumes", "--timeout", "60")
+    run("down", "--volumes", "--timeout", "5")  # nothing is left that has anything in hand
 
 
 def test_the_whole_system_starts_uploads_and_drains(compose: Callable[..., str]) -> None:

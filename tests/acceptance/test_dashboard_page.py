@@ -336,7 +336,7 @@ def acts(page: Page, system: System) -> int:
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     dead.get_by_role("button", name=re.compile("^Purge:")).first.click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    page.get_by_text(re.compile("dead uploads? deleted")).wait_for()
+    page.get_by_text(f"{MISSING} dead uploads deleted").wait_for()
     assert system.dead_count() == 0
     worker, refused = drains_one(page)
     wait_until(lambda: worker not in system.workers().values(), 90, lambda: str(system.workers()))

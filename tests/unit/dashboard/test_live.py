@@ -99,3 +99,23 @@ def test_an_order_that_the_broker_does_not_take_ends_with_words(monkeypatch: pyt
             await Actions(SETTINGS, known).dead("photos")
 
     asyncio.run(scenario())
+
+
+def test_nothing_is_deleted_while_a_look_holds_the_dead_letters() -> None:
+    async def scenario() -> None:
+        known, broker = Live(SETTINGS), SilentBroker()
+        known.broker, known.problem = cast("Broker", broker), ""
+        acts = Actions(SETTINGS, known)
+        broker.there.clear()
+        looking = asyncio.create_task(acts.dead("photos"))
+        await asyncio.sleep(0)
+        deleting = asyncio.create_task(acts.purge("photos", None))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert broker.asked == 0
+        broker.there.set()
+        assert (await looking)["looked_at"] == 0
+        assert await deleting == "0 dead uploads deleted."
+        assert broker.asked == 1
+
+    asyncio.run(scenario())

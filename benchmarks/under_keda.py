@@ -6,7 +6,7 @@ KEDA is a folder with `keda-operator`, `keda-adapter` and `crd/` of one release,
 cluster. That is one as the tests start it; it must have autoscaling/v2, so Kubernetes 1.23 or later, which
 `UPSWELL_TEST_KUBERNETES` names a folder of. What docs/deploy/keda.md applies is applied, but for the network
 and two folders, which are this machine's. Uploads flow all the time. First the number is set by hand, up and
-down; then `slo` decides over a burst; then monitor, `upswell keda` and KEDA itself go away and come back.
+down; then monitor, `upswell keda` and KEDA itself go away and come back; then `slo` decides over a burst.
 """
 
 from __future__ import annotations
@@ -290,10 +290,8 @@ def own_copy(folder: Path, system: System, image: str, address: str) -> None:
             {"patch": yaml.safe_dump({**patch, "spec": {"template": {"spec": spec}}})}
         )
     (copy / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    space = (
-        (copy / "namespace.yaml").read_text().replace("restricted", "privileged")
-    )  # this machine's network
-    (copy / "namespace.yaml").write_text(space)
+    namespace = copy / "namespace.yaml"  # that lets pods have this machine's network
+    namespace.write_text(namespace.read_text().replace("restricted", "privileged"))
     older = yaml.safe_load((copy / "scaledobject-older.yaml").read_text())
     older["spec"]["maxReplicaCount"] = MOST
     older["spec"]["triggers"][0]["metadata"]["scalerAddress"] = address
@@ -324,7 +322,7 @@ def as_the_page_says(cluster: kubernetes_cluster.KubernetesCluster, folder: Path
 
 @contextmanager
 def uploads_flow(system: System, requests: list[str], pause: float) -> Iterator[None]:
-    """Publish one request after the other, in the background, until the block ends; then the rest at once."""
+    """Publish some requests in the background until the block ends; the rest stay in the list."""
     ending = threading.Event()
 
     def publish() -> None:

@@ -29,11 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
-PLACES = (
-    *(Path(given) for given in [os.environ.get("UPSWELL_TEST_KUBERNETES")] if given),
-    *(ROOT.parent / "shared/kubernetes", Path("/work/shared/kubernetes")),
-)
-"""Where a cluster's programs may be; the environment may name others, of a newer release."""
+CHOSEN = os.environ.get("UPSWELL_TEST_KUBERNETES", "")
+"""A folder with a cluster's programs, of a newer release say."""
+PLACES = (Path(CHOSEN),) if CHOSEN else (ROOT.parent / "shared/kubernetes", Path("/work/shared/kubernetes"))
 EXTERNAL = os.environ.get("UPSWELL_TEST_KUBECONFIG", "")
 IMAGE = os.environ.get("UPSWELL_TEST_IMAGE", "localhost/upswell:test")
 """With a cluster of one's own: an image built from the Dockerfile, which it can pull."""

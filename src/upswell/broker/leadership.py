@@ -4,7 +4,7 @@ What comes in: proofs that this candidate was the leader at an instant of its ow
 whether it leads now. It must not know how a broker elects: `leadership.py` in `rabbitmq/` and in `sqlite/`
 does.
 
-A proof holds for `TERM_SECONDS` from the instant *before* it was asked for, by a clock that nobody can set
+A proof holds for `TERM_SECONDS` from an instant *before* it was given, by a clock that nobody can set
 and that goes on while this process is stopped. So a leader that was stopped, or cut off, knows that it is no
 leader any more before it does anything else.
 """

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from upswell.analysis.failure_reasons import common_reason
 from upswell.broker.declaring import declare_upload_queue
@@ -43,8 +44,7 @@ class Actions:
     def __init__(self, settings: Settings, live: Live) -> None:
         self._settings = settings
         self._live = live
-        self._letters = asyncio.Lock()
-        """A look holds the dead letters for a moment, and who deletes them meanwhile finds none."""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def drain(self, app: str, worker_id: str) -> str:
         """Tell one worker to finish what it has in hand and leave.
@@ -71,7 +71,7 @@ class Actions:
         """
         broker = self._broker()
         queue = dead_letter_queue(self._settings.upload_queue_of(app)).name
-        async with _within(LOOK_SECONDS), self._letters:
+        async with _within(LOOK_SECONDS), self._alone(app):
             found = await broker.look(queue, MOST_LOOKED_AT)
         alike: defaultdict[str, list[Delivery]] = defaultdict(list)
         for letter in found:
@@ -100,7 +100,7 @@ class Actions:
         """
         broker, queue = self._broker(), self._settings.upload_queue_of(app)
         limit = self._settings.for_app(app).delivery_limit
-        async with _within(ACT_SECONDS), self._letters:
+        async with _within(ACT_SECONDS), self._alone(app):
             await declare_upload_queue(broker, queue, delivery_limit=limit)
             count = await retry_dead(broker, queue, _wanted(reason), time.time)
         _log.info("dashboard.acted", what="retry", app=app, count=count, reason=reason or "all")
@@ -114,10 +114,14 @@ class Actions:
         """
         broker = self._broker()
         queue = dead_letter_queue(self._settings.upload_queue_of(app)).name
-        async with _within(ACT_SECONDS), self._letters:
+        async with _within(ACT_SECONDS), self._alone(app):
             count = await broker.sift(queue, _wanted(reason)) if await ready_in(broker, queue) else 0
         _log.info("dashboard.acted", what="purge", app=app, count=count, reason=reason or "all")
         return f"{_uploads(count)} deleted."
+
+    def _alone(self, app: str) -> asyncio.Lock:
+        """Return what keeps others from its dead letters: while one looks, who deletes finds none."""
+        return self._locks.setdefault(app, asyncio.Lock())
 
     def _broker(self) -> Broker:
         if self._live.broker is None or self._live.problem:

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS leaders (
 
 
 def claim(db: sqlite3.Connection, role: str, connection: int, candidate: str, now: float) -> bool:
-    """Claim a role, within a transaction; return whether the candidate leads.
+    """Claim a role, within a transaction in which `now` was read; return whether the candidate leads.
 
     It does where nobody leads, where the leader's process is dead, or where its last proof is too old. A
     proof from the future was made before the machine was started anew.

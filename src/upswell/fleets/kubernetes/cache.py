@@ -36,18 +36,20 @@ class PodCache:
 
     def unseen_ends(self, pods: Iterable[SeenPod]) -> set[str]:
         """Return the uids of those that a list lacks although they had not ended when last seen."""
-        running = {uid for uid, pod in self._pods.items() if not pod.ended}
-        return running - {pod.uid for pod in pods} - self._added_since_list
+        return {uid for uid in self._vanished({pod.uid for pod in pods}) if not self._pods[uid].ended}
 
     def put_list(self, pods: Iterable[SeenPod]) -> None:
         """Take a list for the whole truth, but for what was added since it was asked for."""
         listed = {pod.uid: pod for pod in pods}
-        for uid in self._pods.keys() - listed.keys() - self._added_since_list:
+        for uid in self._vanished(listed.keys()):
             self.delete(self._pods[uid])
         kept = {uid: pod for uid, pod in self._pods.items() if uid in self._added_since_list}
         self._pods = {**kept, **{uid: pod for uid, pod in listed.items() if uid not in self._gone}}
         self._forgotten &= self._pods.keys()
         self._told &= self._pods.keys() | self._gone.keys()
+
+    def _vanished(self, listed: Iterable[str]) -> set[str]:
+        return self._pods.keys() - listed - self._added_since_list
 
     def put(self, pod: SeenPod) -> bool:
         """Take a pod as a watch shows it; return whether that is news: a kubelet says much that is none."""

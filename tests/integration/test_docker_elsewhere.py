@@ -10,7 +10,7 @@ import pytest
 
 from conftest import skip_or_fail
 from support import certificates, ssh_server
-from support.docker_engine import DockerEngine, engine_over_tcp
+from support.docker_engine import DockerEngine
 from support.server_process import free_port
 from support.tcp_proxy import TcpProxy
 from upswell.errors import FleetError
@@ -185,7 +185,7 @@ def test_events_that_are_cut_while_the_engine_answers_hide_no_end_of_a_worker(
     remote: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the stream of events is cut, again and again; the scaler's questions go through all the while."""
-    with engine_over_tcp(remote.host or "") as address, TcpProxy(int(address.rpartition(":")[2])) as way:
+    with TcpProxy((remote.host or "").removeprefix("unix://")) as way:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{way.port}")
 
         async def scenario() -> None:

@@ -16,7 +16,6 @@ import pytest
 
 from conftest import skip_or_fail
 from support import swarm_cluster
-from support.docker_engine import engine_over_tcp
 from support.swarm_cluster import SwarmCluster
 from support.tcp_proxy import TcpProxy
 from upswell.broker import open_broker, topology
@@ -260,8 +259,7 @@ def test_a_swarm_of_three_loses_no_upload_and_no_worker_whatever_becomes_of_scal
     port = int(rabbitmq.rpartition(":")[2].partition("/")[0])
     with (
         TcpProxy(port, cluster.gateway) as proxy,
-        engine_over_tcp(cluster.manager.host) as address,
-        TcpProxy(int(address.rpartition(":")[2])) as way,
+        TcpProxy(cluster.manager.host.removeprefix("unix://")) as way,
     ):
         url = rabbitmq.replace(f"127.0.0.1:{port}", f"{cluster.gateway}:{proxy.port}")
 

@@ -7,7 +7,6 @@ the tests' containers use the host's network.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import os
@@ -16,12 +15,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from support.server_process import free_port
+from support.tcp_proxy import TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -275,45 +274,8 @@ class EnginePause:
 @contextlib.contextmanager
 def engine_over_tcp(address: str) -> Iterator[str]:
     """Yield a TCP address that leads to an engine's socket: to its client, an engine on another machine."""
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_unix_connection(address.removeprefix("unix://"))
-
-        async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-            while data := await source.read(65_536):
-                target.write(data)
-                await target.drain()
-            if target.can_write_eof():
-                target.write_eof()
-
-        try:
-            with contextlib.suppress(OSError):
-                await asyncio.gather(copy(reader, ours), copy(theirs, writer))
-        finally:  # cancelled, too
-            for stream in (ours, writer):
-                stream.transport.abort()
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    opening = asyncio.run_coroutine_threadsafe(asyncio.start_server(carry, "127.0.0.1", 0), loop)
-    server = opening.result(60)
-    try:
-        yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        asyncio.run_coroutine_threadsafe(_end(server), loop).result(60)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-async def _end(server: asyncio.Server) -> None:
-    server.close()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.sleep(0.1)  # aborted transports close their sockets in the loop's next turns
+    with TcpProxy(address.removeprefix("unix://")) as way:
+        yield f"tcp://127.0.0.1:{way.port}"
 
 
 def _asking(host: str | None) -> dict[str, str]:

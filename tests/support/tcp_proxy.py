@@ -16,11 +16,11 @@ LEAST_CORRUPTED = 4096
 
 
 class TcpProxy:
-    """Forwards its own `port` to `target_port`; usable as a context manager."""
+    """Forwards its own `port` to a port on loopback or a Unix socket; usable as a context manager."""
 
-    def __init__(self, target_port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, target: int | str, host: str = "127.0.0.1") -> None:
         self._host = host
-        self.target_port = target_port
+        self._target = target
         self.port = 0
         self.accepted = 0
         self._loop = asyncio.new_event_loop()
@@ -72,7 +72,7 @@ class TcpProxy:
 
     def shut(self) -> None:
         """Be as a server that is stopped: nobody listens on the port any more."""
-        self._do(self._close)
+        self._call(self._close())
         self.cut()
 
     def reopen(self) -> None:
@@ -108,19 +108,22 @@ class TcpProxy:
         self._server = await asyncio.start_server(self._serve, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         assert self._server is not None
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        await _turns()  # asyncio leaves open what was accepted and has not reached `_serve` when it closes
         self._server.close()
 
     async def _stop(self) -> None:
-        self._close()
+        await self._close()
         self._flowing.set()
         self._abort_all()
         pending = asyncio.all_tasks() - {asyncio.current_task()}
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        await asyncio.sleep(0)  # an aborted connection is closed in the loop's next turn
+        await _turns()  # aborted connections are closed in the next one
 
     def _abort_all(self) -> None:
         for writer in self._writers:
@@ -132,7 +135,7 @@ class TcpProxy:
             writer.transport.abort()
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
+            far_reader, far_writer = await self._connected()
         except (
             BaseException
         ) as error:  # also where we are stopped meanwhile: the connection must not stay open
@@ -151,6 +154,11 @@ class TcpProxy:
             self._asked.pop(writer, None)
             for end in ends:
                 end.transport.abort()
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._target, str):
+            return await asyncio.open_unix_connection(self._target)
+        return await asyncio.open_connection("127.0.0.1", self._target)
 
     async def _pump(
         self,
@@ -173,3 +181,9 @@ class TcpProxy:
         self.corrupted += 1
         middle = len(data) // 2
         return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+async def _turns() -> None:
+    """Let the loop turn often enough for whatever it has begun with a connection to be done."""
+    for _ in range(10):
+        await asyncio.sleep(0)

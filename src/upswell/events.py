@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, MutableMapping
+    from collections.abc import Callable, Generator, MutableMapping
 
 # structlog imports rich when it is installed: 160 ms that a worker need not spend. Hide it meanwhile.
 _rich_is_hidden = "rich" not in sys.modules
@@ -163,8 +163,25 @@ TRACE_IDS: ContextVar[dict[str, str] | None] = ContextVar("TRACE_IDS", default=N
 _chain: list[Any] = []
 """What every event passes through; changed in place, because each logger holds this very list."""
 
-_Bound = structlog.make_filtering_bound_logger(logging.NOTSET)
+_wanted: list[Callable[[int], bool]] = []
+"""One function: whether events of a level are sent on; changed in place with the chain."""
+
+
+class _Bound(structlog.make_filtering_bound_logger(logging.NOTSET)):
+    """A logger whose `is_enabled_for` knows where events go now: structlog's is fixed with the class."""
+
+    def is_enabled_for(self, level: int) -> bool:
+        """Return whether an event of this level is sent on; what it says need not be made otherwise."""
+        return _wanted[0](level)
+
+
 _LEVELS = {**logging.getLevelNamesMapping(), "EXCEPTION": logging.ERROR}
+
+
+def _drop_unwanted(_logger: Any, method: str, event: Any) -> Any:
+    if not _wanted[0](_LEVELS[method.upper()]):
+        raise structlog.DropEvent
+    return event
 
 
 def _add_trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -196,17 +213,13 @@ def configure(*, level: str = "info", json: bool = False) -> None:
         else structlog.processors.LogfmtRenderer(key_order=["at", "level", "event"], bool_as_flag=False)
     )
 
-    def drop_lower(_logger: Any, method: str, event: Any) -> Any:
-        if _LEVELS[method.upper()] < least:
-            raise structlog.DropEvent
-        return event
-
     def write(_logger: Any, _method: str, line: str) -> NoReturn:
         stream.msg(line)
         raise structlog.DropEvent
 
+    _wanted[:] = [least.__le__]
     _chain[:] = [
-        drop_lower,
+        _drop_unwanted,
         _add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
@@ -226,11 +239,6 @@ def use_logging() -> None:
     """
     logger = logging.getLogger("upswell")
 
-    def drop_unwanted(_logger: Any, method: str, event: Any) -> Any:
-        if not logger.isEnabledFor(_LEVELS[method.upper()]):
-            raise structlog.DropEvent
-        return event
-
     def bare_event(_logger: Any, _method: str, line: str) -> str:
         return line.removeprefix("event=")  # which is always one word
 
@@ -238,8 +246,9 @@ def use_logging() -> None:
         logger.log(_LEVELS[method.upper()], "%s", line)
         raise structlog.DropEvent
 
+    _wanted[:] = [logger.isEnabledFor]
     _chain[:] = [
-        drop_unwanted,
+        _drop_unwanted,
         _add_trace,
         structlog.processors.format_exc_info,
         _plain_exceptions,
@@ -254,17 +263,17 @@ def use_logging() -> None:
 def capture() -> Generator[list[dict[str, Any]]]:
     """Yield a list that collects this process's events, each with its `log_level`, instead of sending them."""
     found: list[dict[str, Any]] = []
-    before = _chain[:]
+    before = _chain[:], _wanted[:]
 
     def keep(_logger: Any, method: str, event: dict[str, Any]) -> NoReturn:
         found.append({**event, "log_level": logging.getLevelName(_LEVELS[method.upper()]).lower()})
         raise structlog.DropEvent
 
-    _chain[:] = [keep]
+    _chain[:], _wanted[:] = [keep], [lambda _level: True]
     try:
         yield found
     finally:
-        _chain[:] = before
+        _chain[:], _wanted[:] = before
 
 
 def get_logger(**bound: object) -> Any:

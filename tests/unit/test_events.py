@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
@@ -94,6 +95,26 @@ def test_a_logger_made_early_follows_every_later_configuration(caplog: pytest.Lo
         {"event": "second", "n": 1, "m": 2, "log_level": "warning"},
         {"event": "third", "n": 1, "m": 3, "log_level": "error"},
     ]
+
+
+def test_a_logger_knows_which_levels_are_read(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is dear to say need not be made for nobody."""
+    log = events.get_logger()
+
+    def read() -> list[str]:
+        levels = ("DEBUG", "INFO", "WARNING", "ERROR")
+        return [level for level in levels if log.is_enabled_for(logging.getLevelNamesMapping()[level])]
+
+    caplog.set_level("ERROR", logger="upswell")
+    assert read() == ["ERROR"]
+    with events.capture():
+        assert read() == ["DEBUG", "INFO", "WARNING", "ERROR"]
+    try:
+        events.configure(level="info")
+        assert read() == ["INFO", "WARNING", "ERROR"]
+    finally:
+        events.use_logging()
+    assert read() == ["ERROR"]
 
 
 def test_a_traceback_stays_on_its_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from support.memory_broker import MemoryBroker
+from upswell.analysis.decision import Decision
 from upswell.broker import topology
 from upswell.broker.protocol import Delivery, Message, QueueDepth
 from upswell.errors import BrokerError, JournalError, SettingsError
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
-    from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.journal import JournalEntry
     from upswell.messages import OrderName
@@ -536,6 +536,32 @@ def test_a_round_is_repeated_even_if_nothing_changed_and_logged_only_if_it_did(l
 
     run(scenario())
     assert [event["log_level"] for event in events(log, "decision.made")] == ["info", "debug", "debug"]
+
+
+def test_no_sentence_is_made_for_a_log_that_does_not_want_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At `info` a round that changes nothing costs no words: they were a seventh of its time."""
+    made: list[Decision] = []
+
+    def reason(decision: Decision) -> str:
+        made.append(decision)
+        return "because"
+
+    monkeypatch.setattr(Decision, "reason", property(reason))
+    caplog.set_level("INFO", logger="upswell")
+
+    async def scenario() -> None:
+        house = await House().start()
+        await house.upload_queue(0)
+        for _ in range(3):
+            await house.round()
+
+    run(scenario())
+    assert len(made) == 1
+    assert [line for line in caplog.messages if line.startswith("decision.made")] == [
+        "decision.made app=e123456 current=0 desired=1 reason=because"
+    ]
 
 
 def test_a_round_is_recorded_with_its_reports(tmp_path: Path) -> None:

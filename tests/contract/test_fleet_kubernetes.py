@@ -156,6 +156,23 @@ def test_a_worker_costs_two_requests(settings: Settings) -> None:
     play(settings, story)
 
 
+def test_a_reloaded_fleet_starts_pods_by_the_new_settings(
+    settings: Settings, kubernetes: KubernetesCluster
+) -> None:
+    own = settings.fleets["kubernetes"]
+    apps = {"a1": {"fleets": {"kubernetes": {"image": "photos:2"}}}}
+
+    async def story(fleet: KubernetesFleet) -> None:
+        await fleet.start(spec("w1"))
+        fleet.reload(replace(settings, apps=apps))
+        await fleet.start(spec("w2"))
+
+    play(settings, story)
+    pods = [kubernetes.get("--namespace", own["namespace"], "pod", name) for name in ("w1", "w2")]
+    images = [pod["spec"]["containers"][0]["image"] for pod in pods]
+    assert images == [own["image"], "photos:2"]
+
+
 def test_what_belongs_to_whom_stands_on_the_pod(settings: Settings, kubernetes: KubernetesCluster) -> None:
     """Another installation's scaler in the same namespace sees none of it."""
     own = settings.fleets["kubernetes"]

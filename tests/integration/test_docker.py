@@ -413,6 +413,34 @@ def test_a_container_is_confined_and_nothing_of_it_shows_a_secret(
     asyncio.run(scenario())
 
 
+def test_a_reloaded_fleet_starts_containers_by_the_new_settings(
+    engine: DockerEngine, tmp_path: Path, image: str, docker_host: None
+) -> None:
+    """A worker that is told another destination must have it mounted: elsewhere its uploads would be lost."""
+    settings = settings_for(tmp_path)
+    apps = {
+        APP: {"destination": str(tmp_path / "new"), "fleets": {"docker": {"memory": "256m"}}},
+    }
+
+    async def scenario() -> None:
+        fleet = DockerFleet(settings)
+        fleet.reload(msgspec.structs.replace(settings, apps=apps))
+        await fleet.start(spec())
+        try:
+            (found,) = json.loads(engine.docker("inspect", "upswell-w1"))
+            writable = [mount["Destination"] for mount in found["Mounts"] if mount["RW"]]
+            assert str(tmp_path / "new") in writable
+            assert not any("/store/" in folder for folder in writable)
+            assert found["HostConfig"]["Memory"] == 256 * 1024**2
+        finally:
+            await fleet.kill("w1")
+            await until_ended(fleet)
+            await fleet.forget("w1")
+            await fleet.close()
+
+    asyncio.run(scenario())
+
+
 async def until_ended(fleet: DockerFleet) -> None:
     deadline = time.monotonic() + 60
     while [worker.state for worker in await fleet.list()] != ["exited"]:

@@ -14,11 +14,13 @@ from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from upswell.settings import Settings
+
 
 class MemoryFleet:
     """Keeps the protocol's promises; `broken` makes every question fail, `refuses` every start.
 
-    No more than `holds` may run.
+    No more than `holds` may run. Those that are `stuck` can be neither signalled nor removed.
     """
 
     def __init__(self) -> None:
@@ -30,8 +32,10 @@ class MemoryFleet:
         self.broken = False
         self.refuses = False
         self.holds: int | None = None
+        self.stuck: set[str] = set()
         self.on_list: Callable[[], None] = lambda: None
         self.on_change: Callable[[], None] | None = None
+        self.settings: Settings | None = None
 
     async def start(self, worker: WorkerSpec) -> None:
         self._ask()
@@ -52,15 +56,16 @@ class MemoryFleet:
         await asyncio.get_running_loop().create_future()
 
     async def drain(self, worker_id: str) -> None:
-        self._ask()
+        self._ask(worker_id)
         self.drained.append(worker_id)
 
     async def kill(self, worker_id: str) -> None:
+        self._ask(worker_id)
         self.killed.append(worker_id)
         self.exits(worker_id, -9)
 
     async def forget(self, worker_id: str) -> None:
-        self._ask()
+        self._ask(worker_id)
         self.forgotten.append(worker_id)
         self.workers.pop(worker_id, None)
 
@@ -70,6 +75,9 @@ class MemoryFleet:
     async def read_log(self, worker_id: str, *, after: str | None = None, limit: int = 1000) -> LogPart:
         lines = [f"the last words of {worker_id}"] if after != "1" else []
         return LogPart(lines[:limit], "1")
+
+    def reload(self, settings: Settings) -> None:
+        self.settings = settings
 
     async def close(self) -> None:
         pass
@@ -90,6 +98,8 @@ class MemoryFleet:
         """Have the platform say why a worker does not run yet."""
         self.workers[worker_id] = replace(self.workers[worker_id], pending=reason)
 
-    def _ask(self) -> None:
+    def _ask(self, worker_id: str = "") -> None:
         if self.broken:
             raise FleetError("the fleet must be reachable, got nothing")
+        if worker_id in self.stuck:
+            raise FleetError(f"{worker_id}: permission denied")

@@ -124,6 +124,10 @@ class DockerFleet:
             self._engine, lambda docker, form: docker.containers.container(name).log(**form), after, limit
         )
 
+    def reload(self, settings: Settings) -> None:
+        """Start workers with other images, mounts and limits from now on."""
+        self._settings = settings
+
     async def close(self) -> None:
         """Disconnect from the engine; the containers keep running."""
         await self._engine.close()

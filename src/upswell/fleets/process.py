@@ -86,8 +86,15 @@ class ProcessFleet:
     async def start(self, worker: WorkerSpec) -> None:
         """Start a process, its input closed, its output in `state_dir/logs/{worker_id}.log`."""
         async with self._lock:
-            if not self._path(worker.worker_id).exists():
-                self._ends.follow([await asyncio.to_thread(self._start, worker)])
+            if self._path(worker.worker_id).exists():
+                return
+            starting = asyncio.ensure_future(asyncio.to_thread(self._start, worker))
+            try:
+                pid = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                await asyncio.wait([starting])  # its thread goes on all the same
+                raise
+            self._ends.follow([pid])
 
     async def list(self) -> list[FleetWorker]:
         """Return the workers that have a label file, running or exited."""
@@ -113,7 +120,10 @@ class ProcessFleet:
     async def forget(self, worker_id: str) -> None:
         """Remove the worker's label file; its log is kept for a while."""
         async with self._lock:
-            self._path(worker_id).unlink(missing_ok=True)
+            try:
+                self._path(worker_id).unlink(missing_ok=True)
+            except OSError as error:
+                raise FleetError(f"cannot remove the label of {worker_id}: {error}") from error
             self._exit_codes.pop(worker_id, None)
 
     async def last_lines(self, worker_id: str) -> str:
@@ -123,6 +133,9 @@ class ProcessFleet:
     async def read_log(self, worker_id: str, *, after: str | None = None, limit: int = 1000) -> LogPart:
         """Return lines of the worker's log file, which outlives the worker for a while."""
         return await asyncio.to_thread(self._logs.read, worker_id, after=after, limit=limit)
+
+    def reload(self, settings: Settings) -> None:
+        """Do nothing: a worker's environment tells it all."""
 
     async def close(self) -> None:
         """Do nothing: a process needs no connection."""

@@ -9,6 +9,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from upswell.settings import Settings
+
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
     """A worker to start; built from settings only, never from a message.
@@ -104,6 +106,10 @@ class Fleet(Protocol):
 
         At most `limit` lines, the newest; none for a worker that is unknown or whose log is gone.
         """
+        ...
+
+    def reload(self, settings: Settings) -> None:
+        """Start workers by these settings from now on; those that run, and the fleet's own table, stay."""
         ...
 
     async def close(self) -> None:

@@ -134,6 +134,10 @@ class SwarmFleet:
             self._engine, lambda docker, form: docker.services.logs(name, **form), after, limit
         )
 
+    def reload(self, settings: Settings) -> None:
+        """Start workers with other images, mounts and limits from now on."""
+        self._settings = settings
+
     async def close(self) -> None:
         """Disconnect from the manager; the services keep running."""
         await self._engine.close()

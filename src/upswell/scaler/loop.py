@@ -255,6 +255,7 @@ class Scaler:
         """
         self._apps = {app_id: settings.for_app(app_id) for app_id in settings.apps}
         self._settings = settings
+        self._fleet.reload(settings)
         self._messaging.apps = frozenset(settings.apps)
         self._changed.set()
 
@@ -319,14 +320,18 @@ class Scaler:
             return
         for _ in range(2):  # the second SIGTERM means: at once
             for worker in await self._running():
-                await self._fleet.drain(worker.worker_id)
+                with suppress(FleetError):  # the others get theirs, and who stays is killed below
+                    await self._fleet.drain(worker.worker_id)
             await asyncio.sleep(ABANDON_SECONDS / 50)
         for _ in range(20):
             if not await self._running():
                 return
             await asyncio.sleep(ABANDON_SECONDS / 20)
         for worker in await self._running():
-            await self._fleet.kill(worker.worker_id)
+            try:
+                await self._fleet.kill(worker.worker_id)
+            except FleetError as error:
+                _log.error("scaler.action_failed", app_id=worker.app_id, error=error)
 
     async def _running(self) -> list[FleetWorker]:
         return [worker for worker in await self._fleet.list() if worker.state == "running"]
@@ -421,10 +426,16 @@ class Scaler:
             self._ceilings.unwanted(app_id)
         may_start = self._may_start(app_id, seen, now)
         actions = plan(seen, wanted, may_start=may_start)
+        failures: list[FleetError] = []
         for action in actions:
             if action.kind != "start":
-                await self._act(action, app_id)
+                try:
+                    await self._act(action, app_id)
+                except FleetError as error:  # a worker that cannot be removed holds up no other
+                    failures.append(error)
         await self._start([action for action in actions if action.kind == "start"], app_id, now)
+        if failures:
+            raise failures[0]
 
     def _may_start(self, app_id: str, seen: Sequence[ObservedWorker], now: float) -> int:
         """Return how many workers may be started: limits, a crash loop and the platform's ceiling say."""

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from upswell.errors import SettingsError
 from upswell.messages import APP_ID_PATTERN
-from upswell.safe import masked_url
+from upswell.safe import masked_url, safe
 from upswell.settings.checking import build, nearest, refuse_one_slash
 from upswell.settings.fields import REMOVED, Fields
 from upswell.settings.setting import settings_of
@@ -46,7 +46,11 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         own = self.apps.get(app_id)
         found = self
         if own:
-            tables = {kind: merged(getattr(self, kind), own[kind]) for kind in KINDS if kind in own}
+            tables = {
+                kind: merged(getattr(self, kind), own[kind], f"apps.{app_id}.{kind}")
+                for kind in KINDS
+                if kind in own
+            }
             values: dict[str, Any] = {**msgspec.structs.asdict(self), **own, **tables, "apps": {}}
             found = checked(values, f"apps.{app_id}.")
         destination = found.destination_path.replace("{app_id}", app_id)
@@ -164,6 +168,7 @@ def checked(values: Mapping[str, Any], where: str = "") -> Settings:
         raise SettingsError(
             f"broker_url must start with amqp:// or amqps://, got {masked_url(settings.broker_url)!r}"
         )
+    _check_homes(settings, where)
     refuse_one_slash(settings.destination, f"{where}destination")
     for store in settings.source_stores:
         refuse_one_slash(store, f"{where}source_stores")
@@ -184,6 +189,18 @@ def _check_workers(settings: Settings, where: str) -> None:
             f'{where}standby_workers = "auto" needs policy = "slo", which rehearses their number, '
             f"got {settings.policy!r}"
         )
+
+
+def _check_homes(settings: Settings, where: str) -> None:
+    named = {name: [getattr(settings, name)] for name in ("state_dir", "destination", "rules_file")}
+    for name, folders in {**named, "source_roots": settings.source_roots}.items():
+        for folder in folders:
+            try:
+                Path(folder.removeprefix("file://")).expanduser()
+            except RuntimeError:
+                raise SettingsError(
+                    f"{where}{name} must begin with the home folder of a user that exists, got {safe(folder)}"
+                ) from None
 
 
 def _check_apps(settings: Settings) -> None:

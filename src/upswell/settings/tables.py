@@ -10,7 +10,10 @@ import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from upswell.errors import SettingsError
+from upswell.safe import safe
 from upswell.settings.checking import build
 from upswell.settings.setting import settings_of
 
@@ -74,8 +77,18 @@ def table_settings() -> Iterator[tuple[str, str, str, Any, Setting]]:
                     yield kind, name, field, getattr(default, field), said
 
 
-def merged(general: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the tables of one kind, an application's values overriding the general ones."""
+def merged(general: Mapping[str, Mapping[str, Any]], own: object, where: str) -> dict[str, Any]:
+    """Return the tables of one kind, an application's own values (from `where`) overriding the general ones.
+
+    Raises:
+        SettingsError: the application's are no tables.
+    """
+    try:
+        own = msgspec.convert(own, dict[str, dict[str, Any]])
+    except msgspec.ValidationError:
+        raise SettingsError(
+            f"{where} must contain tables such as [{where}.NAME], got {safe(repr(own))}"
+        ) from None
     return {name: {**general.get(name, {}), **own.get(name, {})} for name in {**general, **own}}
 
 

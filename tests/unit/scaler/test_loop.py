@@ -604,6 +604,41 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "ROUND_SECONDS", 0.01)
 
 
+def test_a_worker_that_cannot_be_removed_holds_up_no_other(stage: Stage) -> None:
+    async def story(stage: Stage) -> None:
+        stage.request(2)
+        await stage.round()
+        stage.all_report()
+        first, second = stage.fleet.workers
+        stage.fleet.exits(first)
+        stage.fleet.stuck = {first}
+        for _ in range(3):
+            await stage.round()
+            stage.all_report()
+        assert len(stage.fleet.started) == 3  # another one in its place
+        stage.request(0)
+        await stage.round()
+        assert stage.commands(second) == ["drain"]
+
+    assert "scaler.action_failed" in play(stage, story)
+
+
+def test_a_worker_that_cannot_be_signalled_keeps_no_other_from_leaving_at_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "ABANDON_SECONDS", 0.01)
+
+    async def story(stage: Stage) -> None:
+        for worker_id in ("w1", "w2", "w3"):
+            stage.fleet.add(worker_id)
+        stage.fleet.stuck = {"w1"}
+        await stage.scaler.abandon_all()
+        assert stage.fleet.drained == ["w2", "w3", "w2", "w3"]
+        assert stage.fleet.killed == ["w2", "w3"]
+
+    assert play(stage, story).count("scaler.action_failed") == 1
+
+
 @pytest.mark.usefixtures("quick")
 def test_drain_all_leaves_the_workers_of_another_scaler_alone(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
@@ -777,9 +812,9 @@ def test_reloaded_settings_bound_what_runs_from_the_next_round_on(stage: Stage) 
         stage.request(9)
         await stage.round()
         assert len(stage.fleet.started) == 5
-        stage.scaler.reload(
-            replace(stage.settings, apps={"a1": {"max_workers": 7}, "b2": {"min_workers": 1}})
-        )
+        settings = replace(stage.settings, apps={"a1": {"max_workers": 7}, "b2": {"min_workers": 1}})
+        stage.scaler.reload(settings)
+        assert stage.fleet.settings == settings
         await stage.round()
         assert [spec.app_id for spec in stage.fleet.started[5:]] == ["a1", "a1", "b2"]
         stage.request(2, app_id="b2")

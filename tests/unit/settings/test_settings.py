@@ -97,6 +97,22 @@ def test_an_application_overrides_the_general_settings_for_itself_alone(tmp_path
             "apps.e1.handlers.simulate.seconds must be",
         ),
         (
+            {"apps": {"e1": {"fleets": {"docker": "photos:2"}}}},
+            "apps.e1.fleets must contain tables such as [apps.e1.fleets.NAME], got {'docker': 'photos:2'}",
+        ),
+        (
+            {"apps": {"e1": {"handlers": "simulate"}}},
+            "apps.e1.handlers must contain tables such as [apps.e1.handlers.NAME], got 'simulate'",
+        ),
+        (
+            {"state_dir": "~nobody-of-this-name/x"},
+            "state_dir must begin with the home folder of a user that exists, got ~nobody-of-this-name/x",
+        ),
+        (
+            {"apps": {"e1": {"destination": "file://~nobody-of-this-name/x"}}},
+            "apps.e1.destination must begin with the home folder of a user that exists",
+        ),
+        (
             {"upload_queue": "all", "apps": {"a": {}, "b": {}}},
             "upload_queue must differ between applications, got all for a and b",
         ),

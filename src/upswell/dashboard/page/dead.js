@@ -9,6 +9,7 @@ export class Dead {
   constructor(app) {
     this.app = app;
     this.known = null;
+    this.remark = "";
     this.list = h("ul", { class: "dead" });
     this.count = h("span", { class: "quiet small" });
     this.retryAll = h("button", { type: "button", onclick: () => this.act("retry", null) }, "Retry all");
@@ -22,20 +23,32 @@ export class Dead {
     this.none.hidden = dead > 0;
     this.retryAll.hidden = dead === 0;
     this.retryAll.disabled = !hasToken();
-    say(this.count, dead ? counted(dead, "upload") : "");
     for (const button of this.list.querySelectorAll("button")) button.disabled = !hasToken();
-    if (dead !== this.known) { this.known = dead; if (dead) this.load(); else this.list.replaceChildren(); }
+    if (dead !== this.known) {
+      this.known = dead;
+      if (dead) this.load();
+      else { this.list.replaceChildren(); this.remark = ""; }
+    }
+    this.tell();
   }
+
+  tell() { say(this.count, this.known ? `${counted(this.known, "upload")}${this.remark}` : ""); }
 
   async load() {
     let told;
-    try { told = await get(path(this.app, "/dead")); } catch (error) { say(this.count, error.message); return; }
+    try { told = await get(path(this.app, "/dead")); } catch (error) {
+      this.remark = `: ${error.message}`;
+      this.tell();
+      setTimeout(() => { this.known = null; }, 3000);  // then the next update looks again
+      return;
+    }
     keyed(this.list, told.groups, (group) => group.reason, (group) => this.row(group), (row, group) => {
       say(row.querySelector(".count"), number(group.count));
       say(row.querySelector(".quiet"), group.newest_at ? `the newest ${moment(group.newest_at)}; such as ${group.examples[0]?.id}` : `such as ${group.examples[0]?.id}`);
       for (const button of row.querySelectorAll("button")) button.disabled = !hasToken();
     });
-    if (told.looked_at >= told.most) say(this.count, `${this.count.textContent}, the oldest ${number(told.most)} by reason`);
+    this.remark = told.looked_at >= told.most ? `, the oldest ${number(told.most)} by reason` : "";
+    this.tell();
   }
 
   row(group) {

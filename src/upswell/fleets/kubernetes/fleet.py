@@ -162,6 +162,10 @@ class KubernetesFleet:
         newest = new[max(0, len(new) - limit) :]
         return LogPart([line for _, line in newest], new[-1][0] if new else after or "")
 
+    def reload(self, settings: Settings) -> None:
+        """Start workers with other images, templates and destinations from now on."""
+        self._settings = settings
+
     async def close(self) -> None:
         """Disconnect; the pods keep running."""
         reflecting, self._reflecting, self._reflector = self._reflecting, None, None

@@ -86,15 +86,8 @@ class ProcessFleet:
     async def start(self, worker: WorkerSpec) -> None:
         """Start a process, its input closed, its output in `state_dir/logs/{worker_id}.log`."""
         async with self._lock:
-            if self._path(worker.worker_id).exists():
-                return
-            starting = asyncio.ensure_future(asyncio.to_thread(self._start, worker))
-            try:
-                pid = await asyncio.shield(starting)
-            except asyncio.CancelledError:
-                await asyncio.wait([starting])  # its thread goes on all the same
-                raise
-            self._ends.follow([pid])
+            if not self._path(worker.worker_id).exists():
+                self._ends.follow([await asyncio.to_thread(self._start, worker)])
 
     async def list(self) -> list[FleetWorker]:
         """Return the workers that have a label file, running or exited."""

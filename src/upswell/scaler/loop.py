@@ -595,6 +595,15 @@ class Scaler:
         return sum(worker.app_id == app_id for worker in self.workers())
 
     async def _start_one(self, spec: WorkerSpec) -> None:
-        async with self._starting:
+        async def start() -> None:
             self._check_leads()
             await self._fleet.start(spec)
+
+        async with self._starting:
+            starting = asyncio.ensure_future(start())
+            try:
+                await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # The platform may start it all the same: whoever drains all afterwards must find it.
+                await asyncio.gather(starting, return_exceptions=True)
+                raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -84,40 +83,6 @@ def test_a_label_without_process_id_is_completed_from_the_running_process(tmp_pa
             await asyncio.sleep(0)
 
     asyncio.run(scenario())
-
-
-def test_a_start_that_is_cancelled_is_over_before_anybody_lists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ctrl-C while a worker is started: whoever drains all then must see it."""
-    spawning, go_on = threading.Event(), threading.Event()
-    spawn = ProcessFleet._spawn
-
-    def slowly(fleet: ProcessFleet, worker: WorkerSpec) -> int:
-        spawning.set()
-        go_on.wait(60)
-        return spawn(fleet, worker)
-
-    monkeypatch.setattr(ProcessFleet, "_spawn", slowly)
-
-    async def scenario() -> list[FleetWorker]:
-        fleet = ProcessFleet(tmp_path, command=(sys.executable, "-c", "import time; time.sleep(60)"))
-        spec = WorkerSpec(worker_id="late-w1", app_id="a1", standby=False, requested_at=1.0, environment={})
-        starting = asyncio.create_task(fleet.start(spec))
-        await asyncio.to_thread(spawning.wait, 60)
-        starting.cancel()
-        listing = asyncio.create_task(fleet.list())
-        await asyncio.wait([listing], timeout=0.1)
-        go_on.set()
-        found = await listing
-        await asyncio.gather(starting, return_exceptions=True)
-        assert starting.cancelled()
-        await fleet.kill("late-w1")
-        return found
-
-    assert [(worker.worker_id, worker.state) for worker in asyncio.run(scenario())] == [
-        ("late-w1", "running")
-    ]
 
 
 def test_a_worker_that_cannot_be_started_says_what_must_hold(tmp_path: Path) -> None:

@@ -604,6 +604,39 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "ROUND_SECONDS", 0.01)
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_worker_that_is_being_started_when_all_shall_leave_leaves_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C amid a start: the platform starts it all the same, so it must be waited for and drained."""
+    begun, go_on, start = asyncio.Event(), asyncio.Event(), stage.fleet.start
+
+    async def slowly(worker: WorkerSpec) -> None:
+        begun.set()
+        await go_on.wait()
+        await start(worker)
+
+    monkeypatch.setattr(stage.fleet, "start", slowly)
+
+    async def story(stage: Stage) -> None:
+        stage.request(1)
+        running = asyncio.create_task(stage.scaler.run())
+        await begun.wait()
+        running.cancel()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        await asyncio.gather(running, return_exceptions=True)
+        assert running.cancelled()
+        draining = asyncio.create_task(stage.scaler.drain_all())
+        await until(lambda: bool(stage.fleet.workers))
+        (worker_id,) = stage.fleet.workers
+        await until(lambda: stage.commands(worker_id) == ["drain"] or bool(stage.fleet.drained))
+        stage.fleet.exits(worker_id)
+        await draining
+        assert stage.scaler.workers() == []
+
+    play(stage, story)
+
+
 def test_a_worker_that_cannot_be_removed_holds_up_no_other(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         stage.request(2)

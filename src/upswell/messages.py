@@ -41,7 +41,9 @@ WorkerId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")]
 # JSON has no NaN, and msgspec turns 1e999 into a decode error or inf: the upper bound refuses that too.
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 Instant = Annotated[float, Meta(ge=0, le=1e11)]
+# Numbers that the journal keeps must fit into SQLite's 64 bits; of `busy` it keeps sums over all workers.
 Count = Annotated[int, Meta(ge=0, le=10**18)]
+Attempt = Annotated[int, Meta(ge=1, le=10**18)]
 
 Outcome = Literal["stored", "failed", "dead"]
 """`stored`: in the store and verified.
@@ -111,7 +113,7 @@ class UploadReport(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     checksum: str | None = None
     url: ReportedUrl | None = None
     finished_at: Instant | None = None
-    attempt: Annotated[int, Meta(ge=1)] = 1
+    attempt: Attempt = 1
     reason: str | None = None
 
 
@@ -126,7 +128,7 @@ class UploadInHand(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     key: Annotated[str, Meta(max_length=1024)] | None = None
     bytes: Count = 0
     size_bytes: Count | None = None
-    attempt: Annotated[int, Meta(ge=1)] = 1
+    attempt: Attempt = 1
     waits: bool = False
 
 
@@ -143,7 +145,7 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     app_id: AppId
     worker_id: WorkerId
     state: WorkerState
-    busy: Count
+    busy: Annotated[int, Meta(ge=0, le=1_000_000)]
     slots: Annotated[int, Meta(ge=1, le=100_000)]
     at: Instant
     requested_at: Instant | None = None
@@ -212,7 +214,7 @@ class WorkerCrash(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
     app_id: AppId
     worker_id: WorkerId
     at: Instant
-    exit_code: int | None = None
+    exit_code: Annotated[int, Meta(ge=-(2**31), le=2**32 - 1)] | None = None
     last_lines: Annotated[str, Meta(max_length=MAX_LAST_LINES)] = ""
 
 

@@ -90,6 +90,7 @@ def test_unknown_fields_are_let_pass_so_that_old_and_new_versions_work_together(
         (b'{"response_time": 1e999, "app_id": "a"}', "out of range"),
         (b'{"response_time": 1, "app_id": "a", "finished_at": 1e30}', "Expected `float` <= "),
         (b'{"response_time": 1, "app_id": "a", "attempt": 0}', "Expected `int` >= 1"),
+        (b'{"response_time": 1, "app_id": "a", "attempt": 9223372036854775808}', "Expected `int` <= "),
         (b'{"response_time": 1, "app_id": "a", "outcome": "lost"}', "Invalid enum value 'lost'"),
     ],
 )

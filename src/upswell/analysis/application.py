@@ -145,6 +145,17 @@ class Application:
         """Whether nothing at all was heard so far: no report, no status, no depth."""
         return not self._heard and not self._depths.known
 
+    @property
+    def totals(self) -> ObservedTotals:
+        """Sums since the observation began."""
+        return ObservedTotals(
+            stored=self._stored,
+            in_time=self._in_time,
+            dead=self._dead,
+            failed=self._failed,
+            start_seconds=self._statuses.start_seconds,
+        )
+
     def snapshot(self, now: float) -> Snapshot:
         """Return what is known at `now`; the response times since the snapshot before are handed out once."""
         summary = self.window.summary(now)
@@ -190,13 +201,7 @@ class Application:
             recent_service_times=services,
             failures=summary.failed + summary.dead,
             failure_reasons=self._reasons.newest(now, REASONS_TOLD),
-            totals=ObservedTotals(
-                stored=self._stored,
-                in_time=self._in_time,
-                dead=self._dead,
-                failed=self._failed,
-                start_seconds=self._statuses.start_seconds,
-            ),
+            totals=self.totals,
             stale=self._stale(summary, count, depth),
             warming_up=warming_up,
             platform=self.platform,

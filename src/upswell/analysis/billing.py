@@ -61,11 +61,18 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Billing:
-    """Adds up one application's snapshots; goes on from an earlier `bill` where there is one."""
+    """Adds up one application's snapshots; goes on from an earlier `bill` where there is one.
 
-    def __init__(self, bill: Bill | None = None) -> None:
+    `totals`: of what was observed before; who led then has billed it.
+    """
+
+    def __init__(self, bill: Bill | None = None, totals: ObservedTotals | None = None) -> None:
         self._bill = bill
         self._counts: dict[str, int] | None = None
+        self._totals = totals or ObservedTotals()
+
+    def observe_anew(self) -> None:
+        """Go on with another observation, whose totals begin at 0."""
         self._totals = ObservedTotals()
 
     def observe(self, snapshot: Snapshot) -> Bill:

@@ -65,8 +65,11 @@ class DepthHistory:
             samples.popleft()
         if watched <= 0 or not samples:
             return None
-        newest = samples[-1]
-        return None if now - newest.at > self._window else (newest.arrived - samples[0].arrived) / watched
+        oldest, newest = samples[0], samples[-1]
+        if now - newest.at > self._window:
+            return None
+        # After an outage the oldest is from before it, and so are the arrivals older than the window.
+        return (newest.arrived - oldest.arrived) / max(watched, newest.at - oldest.at)
 
     def seconds_since_empty(self, now: float) -> float | None:
         """Return how long ago nothing waited; None where the queue was never seen empty."""

@@ -7,7 +7,6 @@ is.
 from __future__ import annotations
 
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from upswell.journal.rows import (
 from upswell.journal.schema import connect, migrate
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Generator
     from pathlib import Path
 
@@ -128,8 +128,8 @@ class Writer:
                 continue
             try:
                 write()
-            except sqlite3.Error as error:
-                self._problem = str(error)
+            except Exception as error:  # noqa: BLE001 - a row that cannot be written must not end the thread
+                self._problem = str(error) or type(error).__name__
 
     def _prepare(self) -> None:
         run = self._connection.execute

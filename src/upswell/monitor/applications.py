@@ -89,7 +89,7 @@ class Applications:
         self._bills = bills
         for app_id, watched in self._watched.items():
             watched.seen.begin(now)
-            watched.ledger = Billing(bills.get(app_id))
+            watched.ledger = Billing(bills.get(app_id), watched.seen.totals)
 
     def reload(self, settings: Settings, now: float) -> set[str]:
         """Go on with other settings; return the applications whose policy is another from now on.
@@ -126,6 +126,8 @@ class Applications:
         watched = Watched(seen, guarded(policy, own), own, self._bills.get(app_id), family)
         if before is not None:
             watched.ledger = before.ledger
+            if not as_before:
+                watched.ledger.observe_anew()
         return watched
 
     def __iter__(self) -> Iterator[tuple[str, Watched]]:

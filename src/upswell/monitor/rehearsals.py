@@ -103,6 +103,8 @@ class Rehearsals:
         self._pasts: dict[str, History] = {}
         self._choices: deque[tuple[ApplicationRehearsal, SettingChoice]] = deque()
         self._working: Future[None] | None = None
+        self._reading: Future[None] | None = None
+        """The past, while it is read: an application takes its place only after that."""
         self._prepared = False
         self._kept = kept
         self._kept_fails = False
@@ -121,7 +123,7 @@ class Rehearsals:
 
     def recollect(self, journal: JournalReader, now: float) -> None:
         """Begin with the last day's reports of a journal."""
-        self._working = self._executor.submit(self._read, journal, now - _DAY)
+        self._working = self._reading = self._executor.submit(self._read, journal, now - _DAY)
 
     def note(self, policy: SloPolicy, settings: Settings, snapshot: Snapshot) -> None:
         """Take in what a policy has just decided from."""
@@ -130,6 +132,10 @@ class Rehearsals:
             return
         stage = self._stages.get(app_id)
         if stage is None:
+            if self._reading is not None:
+                if not self._reading.done():  # one that failed is done, too
+                    return
+                self._reading = None
             past = self._pasts.pop(app_id, None)
             seen = past or app_id in self._outside or has_uploads(snapshot)
             if not seen or not self._has_place(app_id, snapshot):

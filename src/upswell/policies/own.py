@@ -1,16 +1,22 @@
-"""The user's own policy, checked where it is written: its form, not its decisions."""
+"""The user's own policy: its form is checked where it is written, its decisions where they are made."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
+from upswell.analysis.decision import Decision
+from upswell.analysis.sentence import sentence
 from upswell.errors import SettingsError
 from upswell.registry import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from upswell.analysis.snapshot import Snapshot
     from upswell.policies.protocol import ScalingPolicy
 
 SETTINGS = "settings"
@@ -60,3 +66,32 @@ def check_decides(made: Any, name: str) -> None:
         inspect.signature(decide).bind(*given)
     except TypeError as error:
         raise SettingsError(f"policy {name}: decide must take one argument, the snapshot: {error}") from error
+
+
+class Checked:
+    """A policy that others wrote: what it decides can be sent, told and read again from the journal."""
+
+    def __init__(self, policy: ScalingPolicy) -> None:
+        self._policy = policy
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """Return its decision, as a reader of the journal gets it.
+
+        Raises:
+            SettingsError: a number in it breaks its rule (2.5 workers, NaN, one of numpy's).
+        """
+        decision = self._policy.decide(snapshot)
+        _check_numbers(decision)
+        decision = msgspec.json.decode(msgspec.json.encode(decision), type=Decision)
+        sentence(decision)  # a template that cannot be read must fail here, not where others are told
+        return decision
+
+
+def _check_numbers(decision: Any) -> None:
+    """Check what is most often wrong, to say it better than a decoder does."""
+    if type(decision.desired_workers) is not int:
+        raise SettingsError(f"desired_workers must be a whole number (int), got {decision.desired_workers!r}")
+    for why in (*decision.steps, *decision.rejected):
+        for name, value in why.inputs.items():
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise SettingsError(f"input {name} must be a finite number, or left out, got {value!r}")

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from upswell.errors import SettingsError
 from upswell.policies.guarded import Guarded, guards_for
-from upswell.policies.own import check_decides, check_policy
+from upswell.policies.own import Checked, check_decides, check_policy
 from upswell.policies.rules.file import parse
 from upswell.policies.rules.policy import RulesGuard, RulesPolicy
 from upswell.registry import Entry, Registry
@@ -166,8 +166,10 @@ def bare_policy(settings: Settings, **own: Any) -> ScalingPolicy:
 def guarded(policy: ScalingPolicy, settings: Settings) -> Guarded:
     """Return a policy behind the rules and the guards that the settings ask for."""
     rules = [rules_guard(settings)] if settings.rules_file and settings.policy != "rules" else []
-    steadies_itself = policy_entry(settings.policy).steadies_itself
-    return Guarded(policy, *rules, *guards_for(settings, steadies_itself=steadies_itself))
+    entry = policy_entry(settings.policy)
+    if not entry.factory.startswith(f"{_HERE}."):
+        policy = Checked(policy)
+    return Guarded(policy, *rules, *guards_for(settings, steadies_itself=entry.steadies_itself))
 
 
 def policy_for(settings: Settings) -> Guarded:

@@ -17,6 +17,14 @@ def test_arrivals_are_counted_between_the_ends_of_the_window() -> None:
     assert depths.arrival_rate(1198.0 + 61, 60.0) is None
 
 
+def test_after_an_outage_the_arrivals_of_before_are_not_counted_into_one_window() -> None:
+    depths = DepthHistory(60.0)
+    for at in (*range(1000, 1100, 2), *range(1700, 1800, 2)):
+        depths.add(sample(float(at), 0, 3 * at))
+        if at >= 1700:
+            assert depths.arrival_rate(float(at), 60.0) == 3.0
+
+
 def test_samples_are_bounded_however_often_they_come() -> None:
     depths = DepthHistory(60.0)
     for number in range(10_000):

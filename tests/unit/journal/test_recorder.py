@@ -10,7 +10,7 @@ import pytest
 
 from upswell.analysis.decision import Decision, Reason, Step
 from upswell.errors import JournalError
-from upswell.journal import Journal, JournalEntry, JournalReader, ReportRow
+from upswell.journal import FailureRow, Journal, JournalEntry, JournalReader, ReportRow
 from upswell.messages import WorkerCrash
 from upswell.testing.snapshots import ordinary
 
@@ -167,6 +167,15 @@ def test_the_file_stays_below_its_size_and_forgets_the_oldest_first(tmp_path: Pa
     assert len(finished) > 5000
     assert journal.decisions()[-1].at == 1149.0
     journal.close()
+
+
+def test_a_row_that_cannot_be_written_is_told_and_those_after_it_are_written(journal: Journal) -> None:
+    journal.record([], [], [FailureRow("e123456", 1000.0, None, None, 2**63, "failed", "why")])
+    journal.flush()
+    with pytest.raises(JournalError, match="too large"):
+        journal.record([entry()], [])
+    journal.flush()
+    assert journal.decisions() == [entry()]
 
 
 def test_crashes_are_found_by_worker_and_time_the_newest_first_and_are_bounded(journal: Journal) -> None:

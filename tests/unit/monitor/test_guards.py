@@ -6,11 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from support.memory_broker import MemoryBroker
+from upswell.analysis.billing import Bill
 from upswell.events import capture
 from upswell.journal import Journal, JournalReader
-from upswell.messages import ScaleRequest, WorkerStatus, decode
+from upswell.messages import ScaleRequest, UploadReport, WorkerStatus, decode
 from upswell.monitor import Monitor
 from upswell.settings import Settings
 
@@ -190,6 +192,42 @@ def test_a_worker_that_was_silent_for_long_is_not_billed_a_second_start() -> Non
         bill = room.monitor.decide(room.now)[0].bill
         assert bill is not None
         assert bill.starting == pytest.approx(1.0)
+
+    asyncio.run(scenario())
+
+
+def test_a_bill_goes_on_when_the_observation_begins_anew_with_another_status_interval() -> None:
+    async def scenario() -> None:
+        room = Room(apps={"a": {}})
+
+        def stored(count: int) -> None:
+            seen = room.monitor.applications.get("a", room.now)
+            assert seen is not None
+            for _ in range(count):
+                seen.report(UploadReport(app_id="a", response_time=1.0), room.now)
+
+        stored(50)
+        room.round()
+        room.monitor.reload(replace(room.settings, status_interval=2.0))
+        stored(1)
+        bill = room.monitor.decide(room.now)[0].bill
+        assert bill is not None
+        assert (bill.stored, bill.in_time) == (51, 51)
+
+    asyncio.run(scenario())
+
+
+def test_one_that_takes_over_bills_no_start_that_it_heard_while_another_led() -> None:
+    async def scenario() -> None:
+        room = Room(apps={"a": {}})
+        room.now += 20.0
+        room.status("a", "w1", requested_at=room.now - 10.0)
+        room.monitor.applications.begin(room.now, {"a": Bill(since=0.0, at=room.now, starting=10.0)})
+        room.now += 2.0
+        room.status("a", "w2", requested_at=room.now - 5.0)  # asked for before, and heard of by nobody yet
+        bill = room.monitor.decide(room.now)[0].bill
+        assert bill is not None
+        assert bill.starting == pytest.approx(15.0)
 
     asyncio.run(scenario())
 

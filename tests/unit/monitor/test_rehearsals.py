@@ -258,6 +258,27 @@ def test_a_restarted_monitor_has_chosen_by_its_second_round_from_what_the_journa
     journal.close()
 
 
+def test_a_round_that_comes_before_the_journal_is_read_does_not_lose_what_it_remembers(
+    tmp_path: Path, traffic: list[Snapshot]
+) -> None:
+    journal = journal_of(tmp_path / "journal.sqlite", 2000, np.random.default_rng(9))
+    may_read = threading.Event()
+    executor = ThreadPoolExecutor(1)
+    executor.submit(may_read.wait)
+    rehearsals = Rehearsals(2.0, executor=executor)
+    rehearsals.recollect(journal, now=2100.0)
+    one = policy()
+    one.decide(traffic[0])
+    rehearsals.note(one, SETTINGS, traffic[0])
+    assert not rehearsals._stages
+    may_read.set()
+    executor.submit(int).result()  # after the journal was read
+    rehearsals.note(one, SETTINGS, traffic[0])
+    assert one._services.count == 1000
+    rehearsals.close()
+    journal.close()
+
+
 def test_a_journal_that_cannot_be_read_is_told_and_rehearsal_begins_without(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     journal = journal_of(path, 10, np.random.default_rng(1))

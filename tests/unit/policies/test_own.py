@@ -7,10 +7,12 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from upswell import Decision, Settings, SettingsError, policy
-from upswell.policies.registry import bare_policy
+from upswell.policies.registry import bare_policy, guarded
+from upswell.testing.snapshots import ordinary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,3 +87,30 @@ def test_a_policy_that_is_not_marked_is_checked_when_it_is_found(monkeypatch: py
     made = bare_policy(Settings(policy="mine:Policy", min_workers=3))
     assert isinstance(made, Fixed)
     assert made.workers == 3
+
+
+class Deciding:
+    def __init__(self, workers: Any, why: str = "{ratio} each", **inputs: Any) -> None:
+        self.decision = Decision.of("mine", 1, workers, why, inputs)
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        return self.decision
+
+
+@pytest.mark.parametrize(
+    ("made", "rule"),
+    [
+        (Deciding(2.5), r"desired_workers must be a whole number \(int\), got 2.5"),
+        (Deciding(np.int64(3)), "desired_workers must be a whole number"),
+        (Deciding(3, ratio=float("nan")), "input ratio must be a finite number, or left out, got nan"),
+        (Deciding(3, ratio=np.float64(1.5)), "input ratio must be a finite number"),
+        (Deciding(3, ratio=None), "input ratio must be a finite number, or left out, got None"),
+        (Deciding(3, why="{"), "Single '{'"),
+    ],
+)
+def test_a_decision_that_could_not_be_told_or_read_again_fails_where_it_is_made(
+    made: Deciding, rule: str
+) -> None:
+    """Later it would stop the decisions on all applications, or spoil the journal."""
+    with pytest.raises((SettingsError, ValueError), match=rule):
+        guarded(made, Settings(policy="mine:Deciding")).decide(ordinary())

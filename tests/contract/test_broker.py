@@ -158,6 +158,27 @@ def test_closing_waits_for_outstanding_confirms_and_acks(place: Place) -> None:
     asyncio.run(scenario())
 
 
+def test_an_ack_that_waits_for_a_confirm_is_taken_while_the_broker_closes(place: Place) -> None:
+    """A worker leaves so: without its ack the upload would come back, although its report is safe."""
+
+    async def scenario() -> None:
+        queue, reports = place.queue(), place.queue("reports")
+        async with place.broker("watcher") as watcher:
+            async with place.broker() as broker:
+                await broker.declare(queue)
+                await broker.declare(reports)
+                await fill(broker, queue.name, b"x")
+                inbox = Inbox()
+                await broker.consume(queue.name, inbox, prefetch_count=1)
+                (delivery,) = await inbox.wait()
+                confirm = broker.publish(Message(routing_key=reports.name, body=b"stored"))
+                confirm.add_done_callback(lambda _confirm: broker.ack(delivery))
+            await ready_soon(watcher, reports.name, 1)
+            assert await watcher.get(queue.name) is None
+
+    asyncio.run(scenario())
+
+
 def test_a_mandatory_message_that_no_queue_takes_is_an_error(place: Place) -> None:
     async def scenario(broker: Broker) -> None:
         nowhere = place.name("nowhere")

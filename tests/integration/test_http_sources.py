@@ -192,6 +192,30 @@ def test_a_source_that_breaks_again_and_again_is_a_temporary_error(
         fetch(serve(server, broken(BODY, 1000, how, etag=etag)), read_timeout=0.4)
 
 
+def test_a_signed_address_that_ran_out_when_its_download_breaks_is_asked_for_anew(
+    server: BadHttpServer,
+) -> None:
+    """The 403 is about the address that a redirect led to; the next attempt is led to another."""
+    server.paths["/old"] = in_turn(broken(BODY, 500_000, cut), status("403 Forbidden"))
+    server.paths["/new"] = whole(BODY)
+    url = serve(server, in_turn(redirect("/old"), redirect("/new")))
+    with pytest.raises(TemporaryUploadError, match="incomplete source"):
+        fetch(url)
+    assert fetch(url) == BODY
+
+
+def test_a_rewound_source_is_asked_for_where_it_was_first(server: BadHttpServer) -> None:
+    server.paths["/old"] = in_turn(whole(BODY), status("403 Forbidden"))
+    server.paths["/new"] = whole(BODY)
+    url = serve(server, in_turn(redirect("/old"), redirect("/new")))
+    with http_opener(settings())(url) as source:
+        source.readinto(memoryview(bytearray(1000)))
+        source.rewind()
+        assert read(source) == BODY
+        source.check_unchanged()
+    assert [exchange.path for exchange in server.asked] == ["/x", "/old", "/x", "/new", "/new"]
+
+
 def test_a_source_that_changes_while_it_is_broken_is_not_joined_to_its_old_half(
     server: BadHttpServer,
 ) -> None:

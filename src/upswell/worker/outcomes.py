@@ -9,17 +9,18 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, json
+
 from upswell.broker.protocol import Delivery, Message
 from upswell.broker.topology import DIED_AT_HEADER, REPLY_PREFIX, TRACEBACK_HEADER
-from upswell.errors import UploadError
-from upswell.messages import MAX_URL_LENGTH
+from upswell.errors import TemporaryUploadError, UploadError
+from upswell.handlers.protocol import Stored
+from upswell.messages import MAX_URL_LENGTH, Count
 from upswell.safe import safe
 from upswell.traces.context import carried
 
 if TYPE_CHECKING:
     import random
-
-    from upswell.handlers.protocol import Stored
 
 MAX_BACKOFF_SECONDS = 30.0
 MAX_REASON_LENGTH = 1000
@@ -54,11 +55,48 @@ def backoff(attempt: int, first: float, rng: random.Random) -> float:
     return min(MAX_BACKOFF_SECONDS, first * 2.0 ** min(attempt - 1, 16)) * rng.uniform(0.75, 1.0)
 
 
+def pause_asked_for(error: TemporaryUploadError) -> float:
+    """Return the seconds that an error asks to wait, within bounds; 0 where it tells no number.
+
+    A handler may have passed on a header as it was ("30", None), or left `retry_after` out of its own class.
+    """
+    try:
+        asked = float(error.retry_after)
+    except Exception:  # noqa: BLE001 - the user's object
+        return 0.0
+    return min(asked, MAX_BACKOFF_SECONDS) if asked > 0.0 else 0.0  # NaN is not above zero
+
+
 def reason_of(error: BaseException) -> str:
     """Return an error as a reason: one line, no credentials, not too long, text that any encoding takes."""
-    text = str(error) if type(error).__module__ == "upswell.errors" else f"{type(error).__name__}: {error}"
+    try:
+        text = str(error)
+    except Exception as fault:  # noqa: BLE001 - the user's own class
+        text = f"its text cannot be had ({type(fault).__name__})"
+    if type(error).__module__ != "upswell.errors":
+        text = f"{type(error).__name__}: {text}"
     line = " ".join(safe(text).split())
     return line[:MAX_REASON_LENGTH].encode("utf-8", "backslashreplace").decode()
+
+
+class _Told(Struct):
+    """What a report repeats of a `Stored` as it is; a `url` that it cannot carry is left out."""
+
+    bytes: Count | None
+    checksum: str | None
+
+
+def fault_of(result: object) -> str | None:
+    """Return the rule that a handler's result breaks, so that no report can hold it, or None."""
+    if result is None:
+        return None
+    if not isinstance(result, Stored):
+        return f"a handler must return Stored or None, got {type(result).__name__}"
+    try:
+        json.decode(json.encode({"bytes": result.bytes, "checksum": result.checksum}), type=_Told)
+    except Exception as error:  # noqa: BLE001 - the user's objects: numpy's numbers, half a character, ...
+        return f"a handler's Stored must fit into a report (the object may be stored): {reason_of(error)}"
+    return None
 
 
 def url_of(stored: Stored) -> str | None:
@@ -66,7 +104,7 @@ def url_of(stored: Stored) -> str | None:
     url = stored.url
     if not isinstance(url, str) or not 0 < len(url) <= MAX_URL_LENGTH:
         return None
-    return None if _NOT_IN_URL.search(url) else url
+    return None if _NOT_IN_URL.search(url) else str.__str__(url)  # JSON takes no class derived from str
 
 
 def frames_of(error: BaseException) -> list[str]:
@@ -86,14 +124,17 @@ def frames_of(error: BaseException) -> list[str]:
 def traceback_of(error: BaseException) -> str:
     """Return an error's traceback from the user's code on, without credentials; empty for an UploadError.
 
-    Its last lines; how Upswell called that code helps nobody.
+    Its last lines; how Upswell called that code helps nobody. Empty, too, where Python cannot tell it.
     """
     if isinstance(error, UploadError):
         return ""
-    told = traceback.TracebackException.from_exception(error)
-    own = (at for at, frame in enumerate(told.stack) if not frame.filename.startswith(_NOT_OWN))
-    del told.stack[: next(own, 0)]
-    lines = "".join(told.format()).splitlines()
+    try:
+        told = traceback.TracebackException.from_exception(error)
+        own = (at for at, frame in enumerate(told.stack) if not frame.filename.startswith(_NOT_OWN))
+        del told.stack[: next(own, 0)]
+        lines = "".join(told.format()).splitlines()
+    except Exception:  # noqa: BLE001 - the user's own class: a SyntaxError whose line is no text, ...
+        return ""
     kept = "\n".join(safe(line) for line in lines[-MAX_TRACEBACK_LINES:])
     return kept[-MAX_TRACEBACK_LENGTH:].encode("utf-8", "backslashreplace").decode()
 

@@ -24,19 +24,19 @@ from upswell.errors import (
     TemporaryUploadError,
 )
 from upswell.events import get_logger
-from upswell.handlers.protocol import ATTEMPT, MOVED, Stored
+from upswell.handlers.protocol import ATTEMPT, MOVED
 from upswell.messages import MAX_DESCRIBED
 from upswell.requests import identity
 from upswell.traces.context import carried
 from upswell.worker.acknowledge import Acknowledger
-from upswell.worker.outcomes import MAX_BACKOFF_SECONDS, backoff
+from upswell.worker.outcomes import backoff, fault_of, pause_asked_for
 from upswell.worker.upload import Upload, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.broker.protocol import Broker, Delivery
-    from upswell.handlers.protocol import Handler
+    from upswell.handlers.protocol import Handler, Stored
     from upswell.messages import Outcome, UploadInHand, UploadRequest
     from upswell.settings import Settings
     from upswell.traces.protocol import UploadTracer
@@ -200,14 +200,14 @@ class Uploads:
             self._fail(upload, error)
 
     def _succeed(self, upload: Upload, stored: Any) -> None:
-        if stored is None or isinstance(stored, Stored):
-            self._outages = 0
-            upload.is_stored = True
-            upload.stored = stored
-            self._acknowledger.stored(upload, stored)
-        else:
-            rule = "a handler must return Stored or None"
-            self._acknowledger.dead(upload, PermanentUploadError(f"{rule}, got {type(stored).__name__}"))
+        fault = fault_of(stored)
+        if fault is not None:
+            self._acknowledger.dead(upload, PermanentUploadError(fault))
+            return
+        self._outages = 0
+        upload.is_stored = True
+        upload.stored = stored
+        self._acknowledger.stored(upload, stored)
 
     def _fail(self, upload: Upload, error: BaseException) -> None:
         settings = self._settings
@@ -219,7 +219,7 @@ class Uploads:
             return
         delay = 0.0 if self._hurrying else backoff(upload.attempt, settings.retry_backoff, self._rng)
         if isinstance(error, TemporaryUploadError) and not self._hurrying:
-            delay = max(delay, min(error.retry_after, MAX_BACKOFF_SECONDS))
+            delay = max(delay, pause_asked_for(error))
         self._acknowledger.failed(upload, error, delay)
 
     def _wait_for_store(self, upload: Upload, error: StoreUnavailableError) -> None:

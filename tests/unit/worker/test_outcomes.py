@@ -42,6 +42,15 @@ def test_an_address_is_told_as_the_handler_tells_it() -> None:
     )
 
 
+def test_an_address_of_a_class_of_its_own_is_told_as_text() -> None:
+    """JSON takes no class derived from str, such as a template's or numpy's."""
+
+    class Address(str):
+        __slots__ = ()
+
+    assert type(url_of(Stored("k", 1, url=Address("s3://b/a")))) is str
+
+
 def raised(error: Exception) -> Exception:
     """Return an error as a handler of the user's would have raised it."""
 

@@ -357,8 +357,16 @@ def test_an_upload_in_backoff_keeps_its_slot_and_a_drain_ends_the_backoff() -> N
     play(scenario())
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(0.0, 0.5), (7.0, 7.0), (3600.0, 30.0)])
-def test_a_server_that_asks_to_be_left_alone_is_left_alone_within_bounds(asked: float, waited: float) -> None:
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [(0.0, 0.5), (7.0, 7.0), (3600.0, 30.0), ("7", 7.0), ("soon", 0.5), (None, 0.5), (NAN, 0.5), (-3, 0.5)],
+)
+def test_a_server_that_asks_to_be_left_alone_is_left_alone_within_bounds(asked: Any, waited: float) -> None:
+    """A handler may pass on the server's header as it is, or None where there was none."""
+
     async def scenario() -> None:
         bench = Bench(raising(TemporaryUploadError("busy", retry_after=asked)), retry_backoff=0.5)
         bench.uploads._rng.uniform = lambda _low, high: high  # type: ignore[method-assign]
@@ -742,6 +750,59 @@ def test_a_handler_that_returns_something_else_is_told_so_in_the_dead_letter_que
         await bench.start()
         await bench.upload()
         assert bench.reports[0].reason == "a handler must return Stored or None, got bool"
+
+    play(scenario())
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [Stored("k", object()), Stored("k", -1), Stored("k", 7, "\ud800")],  # type: ignore[arg-type]
+    ids=["no-number", "negative", "half-a-character"],
+)
+def test_a_result_that_no_report_can_hold_is_a_dead_letter_and_not_counted_as_stored(stored: Stored) -> None:
+    async def scenario() -> None:
+        async def handler(_request: UploadRequest) -> Stored:
+            return stored
+
+        bench = Bench(handler)
+        await bench.start()
+        await bench.upload()
+        assert bench.uploads.counts == {"stored": 0, "failed": 0, "dead": 1}
+        assert bench.dead[0][1]["x-upswell-reason"].startswith(
+            "a handler's Stored must fit into a report (the object may be stored): "
+        )
+        assert bench.outcomes == ["dead"]
+        assert (bench.uploads.busy, len(bench.broker.acked)) == (0, 1)
+
+    play(scenario())
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class BareError(TemporaryUploadError):
+    def __init__(self) -> None:
+        """Without the base class's, as people write it: there is no `retry_after`."""
+
+
+@pytest.mark.parametrize(
+    "error", [MuteError(), BareError(), SyntaxError("no", ("x.py", 1, 1, 7))], ids=lambda e: type(e).__name__
+)
+def test_an_error_that_cannot_tell_what_happened_is_tried_again_and_then_a_dead_letter(
+    error: Exception,
+) -> None:
+    async def scenario() -> None:
+        bench = Bench(raising(error, error), delivery_limit=2)
+        await bench.start()
+        await bench.upload()
+        async with asyncio.timeout(10):
+            while bench.uploads.busy or not bench.dead:  # noqa: ASYNC110 - a backoff of nothing still sleeps
+                await asyncio.sleep(0.01)
+        assert bench.outcomes == ["failed", "dead"]
+        assert bench.dead[0][1]["x-upswell-reason"].startswith(type(error).__name__)
+        assert bench.uploads.counts == {"stored": 0, "failed": 1, "dead": 1}
 
     play(scenario())
 

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -45,7 +46,7 @@ def messages_unacknowledged(
         request.add_header("Authorization", f"Basic {_token(user, password)}")
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - same
             return _number(json.load(answer))
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):  # the last: not HTTP (AMQP's port, say), or cut short
         return None
 
 
@@ -71,7 +72,7 @@ def check_clock(settings: Settings) -> str:
         return f"{time.ctime()} (the broker's is not known without management_url)"
     try:
         skew = time.time() - _date_of(url)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise BrokerError(f"management_url does not answer: {safe(str(error))}") from error
     if abs(skew) > MOST_SKEW_SECONDS:
         raise BrokerError(f"{skew:+.0f} s from the broker's machine: let both follow NTP")

@@ -110,10 +110,15 @@ class SqliteBroker:
         """Wait shortly for outstanding confirms and acks, give back what is held, and disconnect."""
         if not self._is_open:
             return
+        give_up_at = self._loop.time() + CLOSE_SECONDS
+        confirms = asyncio.gather(self.call(lambda _connection: None), return_exceptions=True)
         self._is_open = False
-        self._closing = True
-        self._wake_now()
-        await asyncio.wait([self._ended], timeout=CLOSE_SECONDS)
+        try:  # the acks that wait for these confirms are still taken
+            await asyncio.wait([confirms], timeout=CLOSE_SECONDS)
+        finally:
+            self._closing = True
+            self._wake_now()
+        await asyncio.wait([self._ended], timeout=give_up_at - self._loop.time())
         self._leaving.set()
         await asyncio.wait([self._ended], timeout=GRACE_SECONDS)
         if not self._ended.done():
@@ -215,7 +220,7 @@ class SqliteBroker:
             raise BrokerError("the broker is closed")
 
     def _settle(self, settlement: Settlement) -> None:
-        if self._is_open:  # closed: what was held went back already
+        if not self._closing:  # closed: what was held went back already
             self._settlements.append(settlement)
             self._wake_soon()
 

@@ -105,6 +105,7 @@ class HttpSource:
         self._give_up_at = time.monotonic() + seconds
         self._rng = rng
         self._sleep = sleep
+        self._asked_for = url
         self._url = url
         self._read = 0
         self._broke_at = -RESUME_BYTES
@@ -156,7 +157,9 @@ class HttpSource:
     def rewind(self) -> None:
         """Ask once more, and start again at the first byte."""
         self._answer.close()
+        self._url = self._asked_for  # where it led before may be a signed address that ran out
         self._answer = self._ask({})
+        self._url = self._answer.url
         self._read = 0
         self._check_same(SourceVersion.of(self._answer, self._answer.body_size))
 
@@ -212,7 +215,12 @@ class HttpSource:
             raise error
         self._broke_at = self._read
         self._answer.close()
-        self._answer = self._ask({"Range": f"bytes={self._read}-", "If-Range": condition})
+        try:
+            self._answer = self._ask({"Range": f"bytes={self._read}-", "If-Range": condition})
+        except PermanentUploadError:
+            if self._url == self._asked_for:
+                raise
+            raise error from None  # a redirect led to a signed address that ran out: the next one may be good
         found = _RANGE.match(self._answer.headers["Content-Range"] or "")
         if self._answer.status != _PARTIAL or found is None:
             self._check_same(SourceVersion.of(self._answer, self._answer.body_size))

@@ -253,8 +253,8 @@ async def _within(
         while not sender.done():
             await asyncio.wait([sender], timeout=REPORT_SECONDS)
             on_round(time.monotonic())
-            if deadline is not None and time.monotonic() > deadline:
-                return sender.done()
+            if not sender.done() and deadline is not None and time.monotonic() > deadline:
+                return False
         sender.result()
         return True
     finally:

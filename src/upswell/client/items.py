@@ -29,7 +29,7 @@ Items = Iterable[Item] | AsyncIterable[Item]
 
 BATCH = 200
 BATCH_SECONDS = 0.05
-"""Requests that are handed on together, and how long a slow iterable may hold back the first of them."""
+"""Requests that are handed on together; after that time they go with the next one that the iterable gives."""
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from upswell.errors import MessageError, PermanentUploadError, UpswellError
+from upswell.errors import MessageError, PermanentUploadError, UploadError, UpswellError
 from upswell.messages import UploadRequest
 from upswell.requests import id_of_parts, split_key
 from upswell.safe import safe
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from upswell.publisher.tree import File
     from upswell.settings import Settings
+    from upswell.stores.clients.bucket import Bucket
 
 _TYPES = mimetypes.MimeTypes()
 """Python's own table: the machine's would give the same file another type elsewhere."""
@@ -61,6 +62,7 @@ def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:
     """Yield the objects below `s3://bucket/prefix/`, in the store's order, their relative names as keys.
 
     Where the URI names an object, that one. It needs the right to list; the workers, who read, need theirs.
+    The empty objects that mark folders are passed over.
 
     Raises:
         UpswellError: there is nothing, or the store does not tell.
@@ -77,6 +79,8 @@ def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:
     for key, listed in bucket.list(prefix):
         found = True
         relative = key[len(prefix) :].lstrip("/")
+        if listed.size == 0 and (not relative or _is_marker(bucket, key)):
+            continue
         version = listed.etag or ""
         yield Thing(uri=f"{top}/{key}", key=relative, size=listed.size, version=version)
     if found:
@@ -86,6 +90,15 @@ def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:
         raise UpswellError(f"no objects below {uri}")
     key = prefix.rpartition("/")[2]
     yield Thing(uri=f"{top}/{prefix}", key=key, size=single.size, version=single.etag or "")
+
+
+def _is_marker(bucket: Bucket, key: str) -> bool:
+    """Return whether what is listed as an empty `key` is `key/`, a folder: lists come without its slash."""
+    try:
+        there = bucket.stat(key)
+    except UploadError:  # whoever lists may have no right to read
+        return False
+    return there is None or there.size > 0
 
 
 def request_of(thing: Thing, *, app_id: str, kind: str | None = None, salt: str = "") -> UploadRequest:

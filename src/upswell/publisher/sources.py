@@ -141,7 +141,7 @@ class Sources:
             thing = self._listed(argument)
             named = [msgspec.structs.replace(thing, key=_last_name(argument))] if thing is not None else []
             return self._things(self._selected(named, self._what.prefix))
-        if self._list_objects is not None and argument.partition(":")[0].lower() in LISTED:
+        if self._list_objects is not None and _is_listed(argument):
             return self._things(self._selected(self._list_objects(argument), self._prefixes[argument]))
         return self._things(filter(None, [self._listed(argument)]))
 
@@ -267,6 +267,10 @@ def is_list(argument: str) -> bool:
     return is_named_so and not os.path.isdir(argument)  # noqa: PTH112 - as above
 
 
+def _is_listed(argument: str) -> bool:
+    return argument.partition(":")[0].lower() in LISTED
+
+
 def _is_file(argument: str) -> bool:
     path = local_path(argument)
     return path is not None and not os.path.isdir(path)  # noqa: PTH112 - as above
@@ -324,25 +328,27 @@ def _readable(path: str, tree: Tree, prefix: str) -> Iterator[Thing]:
 
 
 def _prefixes(what: What) -> dict[str, str]:
-    """Return what stands before the keys of each argument: with several, each directory's own last name.
+    """Return what stands before the keys of each argument: with several, each folder's own last name.
 
     Raises:
         UpswellError: two have the same last name, so that their files would have the same keys.
     """
     several = len(what.arguments) + len(what.requests) > 1
     prefixes: dict[str, str] = {}
-    paths: dict[str, str] = {}  # by last name
+    places: dict[str, str] = {}  # by last name
     for argument in what.arguments:
         name = _last_name(argument)
         prefixes[argument] = f"{what.prefix}{name}/" if several else what.prefix
         path = local_path(argument)
-        if path is None:
-            continue
-        path = os.path.abspath(path)  # noqa: PTH100 - a name may be no text
-        if paths.setdefault(name, path) != path:
+        if path is None and not _is_listed(argument):
+            continue  # the worker makes its key, of its id
+        place = argument.rstrip("/")
+        if path is not None:
+            place = os.path.abspath(path)  # noqa: PTH100 - a name may be no text
+        if places.setdefault(name, place) != place:
             raise UpswellError(
-                "files and directories must have different last names, which begin their keys, "
-                f"got {paths[name]} and {path}; publish them one after the other, with --prefix"
+                "files and folders, those of buckets too, must have different last names, which begin their "
+                f"keys, got {places[name]} and {place}; publish them one after the other, with --prefix"
             )
     return prefixes
 

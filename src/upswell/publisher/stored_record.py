@@ -152,8 +152,9 @@ class StoredRecord:
         self._app_id = app_id
         self._clock = clock
         self._path = path
+        self._stored: list[tuple[str, str, int | None, str | None, float, str | None]] = []
         self._sent: list[tuple[str, str, str, str, int | None, float]] = []
-        """Written by `commit`: nothing is locked between two of them, however long the broker takes."""
+        """Written by `commit`, both: nothing is locked between two of them, however long the broker takes."""
         self.error = ""
         """Why it is not written to any more; empty: it is."""
         try:
@@ -174,9 +175,7 @@ class StoredRecord:
 
     def add(self, request_id: str, size: int | None, checksum: str | None, url: str | None = None) -> None:
         """Add a stored upload; the same again changes nothing."""
-        values = (self._app_id, request_id, size, checksum, self._clock(), url)
-        with self._forgiving():
-            self._connection.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?, ?)", values)
+        self._stored.append((self._app_id, request_id, size, checksum, self._clock(), url))
 
     def sent(self, request: UploadRequest) -> None:
         """Add a request that the broker has confirmed; what is sent again counts from then on.
@@ -190,10 +189,11 @@ class StoredRecord:
 
     def commit(self) -> None:
         """Write what was added to the disk."""
+        stored, self._stored = self._stored, []
         sent, self._sent = self._sent, []
-        with self._forgiving():
+        with self._forgiving(), self._connection:  # which rolls back what fails: no lock is left behind
+            self._connection.executemany("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?, ?)", stored)
             self._connection.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", sent)
-            self._connection.commit()
 
     @contextmanager
     def _forgiving(self) -> Generator[None]:
@@ -204,6 +204,8 @@ class StoredRecord:
 
     def find(self, request_ids: Sequence[str]) -> dict[str, str | None]:
         """Return id -> checksum (None: not known) of those that are stored."""
+        if self._stored:
+            self.commit()
         marks = ",".join("?" * len(request_ids))
         rows = self._connection.execute(
             f"SELECT id, checksum FROM stored WHERE app_id = ? AND id IN ({marks})",  # noqa: S608 - marks alone

@@ -201,3 +201,18 @@ def test_what_a_failing_iterable_gave_before_is_published() -> None:
         assert "upswell.reply.many" not in site.broker.declared
 
     run(work())
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_an_error_that_comes_as_the_time_passes_is_raised(wait: bool) -> None:
+    async def failing() -> AsyncIterator[UploadRequest]:
+        raise OSError("the disk is gone")
+        yield request()
+
+    async def work() -> None:
+        site = Site()
+        await site.open("")
+        with pytest.raises(OSError, match="the disk is gone"):
+            await site.queue.publish_many(failing(), "many", wait=wait, timeout=0, progress=None)
+
+    run(work())

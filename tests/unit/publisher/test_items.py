@@ -1,19 +1,25 @@
+# ruff: noqa: D102 - methods named for what they do
 from __future__ import annotations
 
 import doctest
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upswell.errors import MessageError
+from upswell.errors import MessageError, PermanentUploadError
 from upswell.publisher import items
-from upswell.publisher.items import Thing, file_thing, request_of
+from upswell.publisher.items import Thing, file_thing, list_objects, request_of
 from upswell.publisher.sources import local_path
 from upswell.publisher.tree import File
+from upswell.settings import Settings
 from upswell.stores.addresses import file_uri
+from upswell.stores.clients.bucket import ObjectInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FILE = File("/data/photos/a/b.jpg", "a/b.jpg", 7, 1_700_000_000_000_000_000)
 
@@ -66,6 +72,37 @@ def test_a_name_that_cannot_be_a_key_is_refused_not_repaired(name: str, rule: st
 def test_a_uri_longer_than_a_message_takes_is_refused() -> None:
     with pytest.raises(MessageError, match="length <= 4096"):
         request_of(Thing(uri="file:///" + "x" * 5000), app_id="e1")
+
+
+class BucketWithFolders:
+    """As obstore shows one: the folders `photos/` and `photos/2026/` are listed without their slashes."""
+
+    def __init__(self, *_: object) -> None:
+        self.sizes = {"photos/2026/beach.jpg": 5, "photos/empty": 0, "photos/both": 7}
+
+    def list(self, _prefix: str) -> Iterator[tuple[str, ObjectInfo]]:
+        folders = [("photos", 0), ("photos/2026", 0), ("photos/both", 0)]
+        return ((key, ObjectInfo(size, "e", {})) for key, size in [*folders, *self.sizes.items()])
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        return ObjectInfo(self.sizes[key], "e", {}) if key in self.sizes else None
+
+
+def listed(monkeypatch: pytest.MonkeyPatch, bucket: type[BucketWithFolders]) -> dict[str | None, int | None]:
+    monkeypatch.setattr("upswell.stores.clients.bucket.Bucket", bucket)
+    return {thing.key: thing.size for thing in list_objects(Settings(), "s3://bucket/photos/")}
+
+
+def test_the_markers_of_a_buckets_folders_are_nothing_to_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listed(monkeypatch, BucketWithFolders) == {"2026/beach.jpg": 5, "empty": 0, "both": 7}
+
+
+def test_who_may_list_a_bucket_but_not_read_it_still_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreadable(BucketWithFolders):
+        def stat(self, key: str) -> ObjectInfo | None:
+            raise PermanentUploadError(f"access denied: {key}")
+
+    assert listed(monkeypatch, Unreadable).keys() == {"2026", "2026/beach.jpg", "empty", "both"}
 
 
 @given(st.binary(min_size=1, max_size=200).filter(lambda name: b"\0" not in name))

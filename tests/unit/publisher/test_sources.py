@@ -72,6 +72,21 @@ def test_several_directories_are_told_apart_by_their_names(tmp_path: Path) -> No
         found(str(tmp_path / "a"), str(tmp_path / "other/a"))
 
 
+@pytest.mark.parametrize("other", ["s3://bert/photos", "gs://anna/2026/photos/", "/data/photos"])
+def test_folders_of_buckets_must_have_different_last_names_too(tmp_path: Path, other: str) -> None:
+    def list_objects(uri: str) -> Iterator[Thing]:
+        yield Thing(uri=f"{uri}x", key="x", size=3, version="etag")
+
+    anna = "s3://anna/photos/"
+    if other.startswith("/"):
+        other = str(make(tmp_path / other.strip("/"), "x"))
+    with pytest.raises(UpswellError, match=r"must have different last names.*got s3://anna/photos and "):
+        found(anna, other, list_objects=list_objects)
+    told_apart, _ = found(anna, "s3://anna/films/", list_objects=list_objects)
+    assert keys(told_apart) == ["photos/x", "films/x"]
+    assert len(found(anna, "s3://anna/photos", list_objects=list_objects)[0]) == 2  # one named twice
+
+
 def test_a_name_that_cannot_be_a_key_is_noted_and_the_others_go_on(tmp_path: Path) -> None:
     make(tmp_path, "a", "b\nc", "d")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).touch()

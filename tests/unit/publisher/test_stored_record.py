@@ -7,6 +7,7 @@ import pytest
 
 from upswell.errors import UpswellError
 from upswell.messages import UploadRequest
+from upswell.publisher import stored_record
 from upswell.publisher.stored_record import (
     KEEP_SECONDS,
     SentEntry,
@@ -40,6 +41,19 @@ def test_what_was_not_committed_when_the_command_was_killed_is_just_not_known(tm
     first._connection.close()  # as a kill does: what was not committed is gone
     with StoredRecord(tmp_path / "r", "e1") as record:
         assert record.find(["a", "b"]) == {"a": None}
+
+
+def test_it_is_not_locked_between_two_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_record, "WAIT_SECONDS", 0.0)
+    with StoredRecord(tmp_path / "r", "e1") as slow:  # it verifies large files, for one
+        slow.add("a", 5, None)
+        with StoredRecord(tmp_path / "r", "e2") as other:
+            other.add("b", 5, None)
+        assert (slow.error, other.error) == ("", "")
+        assert slow.find(["a"]) == {"a": None}
+        with StoredRecord(tmp_path / "r", "e3") as other:  # nor by what was looked for
+            other.add("c", 5, None)
+        assert (slow.error, other.error) == ("", "")
 
 
 def test_a_full_disk_is_told_and_fails_nothing(tmp_path: Path) -> None:

@@ -218,7 +218,12 @@ class DockerFleet:
             )
         for mount in shared:
             if not mount.read_only:
-                Path(mount.path).mkdir(parents=True, exist_ok=True)
+                try:
+                    Path(mount.path).mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise FleetError(
+                        f"cannot make {mount.path}, which {app_id} stores into: {error}"
+                    ) from error
         return shared
 
     async def _image(self, worker: WorkerSpec, name: str) -> WorkerImage:

@@ -107,6 +107,8 @@ class WorkerExits:
         young: set[str] = set()
         for worker in workers:
             phase, known = seen[worker.worker_id].phase, heard.get(worker.worker_id)
+            if phase in ("starting", "starting_standby"):
+                continue  # it has not shown yet that it can live
             if phase not in ("ended", "lost"):
                 self._lives(worker, now)
             elif worker.worker_id not in self._noted:

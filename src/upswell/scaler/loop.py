@@ -427,7 +427,8 @@ class Scaler:
         may_start = self._may_start(app_id, seen, now)
         actions = plan(seen, wanted, may_start=may_start)
         failures: list[FleetError] = []
-        for action in actions:
+        # Those that ask the platform come last: it may take its time, and what was planned be old by then.
+        for action in sorted(actions, key=lambda action: action.kind in ("forget", "terminate")):
             if action.kind != "start":
                 try:
                     await self._act(action, app_id)
@@ -583,7 +584,7 @@ class Scaler:
         full = [failure for failure in failures if isinstance(failure, FleetFullError)]
         others = [failure for failure in failures if not isinstance(failure, FleetFullError)]
         for failure in others[:1]:
-            if not isinstance(failure, FleetError):
+            if isinstance(failure, NotLeadingError) or not isinstance(failure, Exception):
                 raise failure
             self._exits.start_failed(app_id, failure, now)
             self._ceilings.refused(app_id, self._count(app_id), failure, now)

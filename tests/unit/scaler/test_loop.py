@@ -637,6 +637,58 @@ def test_a_worker_that_is_being_started_when_all_shall_leave_leaves_too(
     play(stage, story)
 
 
+def test_whatever_keeps_a_worker_from_starting_stops_no_other_application(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fleet may raise what it did not foresee: a folder that it may not make, a template without a name."""
+    start = stage.fleet.start
+
+    async def refuses_a1(worker: WorkerSpec) -> None:
+        if worker.app_id == "a1":
+            raise KeyError("name")
+        await start(worker)
+
+    monkeypatch.setattr(stage.fleet, "start", refuses_a1)
+
+    async def story(stage: Stage) -> None:
+        stage.scaler.reload(replace(stage.settings, apps={"a1": {}, "b2": {}}))
+        stage.request(1)
+        stage.request(1, app_id="b2")
+        await stage.round()
+        assert [spec.app_id for spec in stage.fleet.started] == ["b2"]
+
+    assert play(stage, story).count("scaler.start_failed") == 1
+
+
+def test_a_worker_is_told_to_leave_before_the_platform_is_asked_for_anything(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platform may take a minute, and by then the newest request may want that worker."""
+    gate, forget = asyncio.Event(), stage.fleet.forget
+
+    async def slowly(worker_id: str) -> None:
+        await gate.wait()
+        await forget(worker_id)
+
+    monkeypatch.setattr(stage.fleet, "forget", slowly)
+
+    async def story(stage: Stage) -> None:
+        stage.request(3)
+        await stage.round()
+        stage.all_report()
+        first, *others = stage.fleet.workers
+        stage.fleet.exits(first)
+        stage.request(1)
+        round_ = asyncio.create_task(stage.round())
+        await until(lambda: any(map(stage.commands, others)))
+        stage.request(2)
+        gate.set()
+        await round_
+        assert sorted(map(stage.commands, others)) == [[], ["drain"]]
+
+    play(stage, story)
+
+
 def test_a_worker_that_cannot_be_removed_holds_up_no_other(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         stage.request(2)

@@ -153,7 +153,7 @@ class RabbitConsumer:
     `counts_returns`: what is returned from it counts as an attempt, of which there may be a limited number.
 
     `unsettled` counts what it holds; in `held_back`, where that is a list, settlements wait. `on_cancelled`
-    is called when the server ends it, before it is begun again.
+    is called when the server ends it, before it is begun again; `resuming` is over when that is answered.
     """
 
     def __init__(
@@ -168,6 +168,7 @@ class RabbitConsumer:
         self.unsettled = 0
         self.held_back: list[tuple[Held, str]] | None = None
         self.on_cancelled: Callable[[], None] | None = None
+        self.resuming: asyncio.Future[None] | None = None
         self._on_delivery = on_delivery
         self._consumers = consumers
 
@@ -289,6 +290,8 @@ class Consumers:
         """
         if consumer in self._running:
             self._running.remove(consumer)
+        if consumer.resuming is not None:  # the server was asked to begin it again: only then it can be ended
+            await asyncio.wait([consumer.resuming])
         channel = self._channel
         if channel is None or consumer.tag is None:
             return
@@ -353,7 +356,10 @@ class Consumers:
         while consumer in self._running:
             try:
                 await self._prepare(consumer.queue)
-                await self._consume(consumer)
+                if consumer not in self._running:
+                    return  # cancelled meanwhile
+                consumer.resuming = asyncio.ensure_future(self._consume(consumer))
+                await consumer.resuming
             except LostError:
                 return  # the next connection resumes it
             except BrokerError as error:

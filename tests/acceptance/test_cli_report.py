@@ -83,6 +83,16 @@ def test_json_has_each_hour_and_day_and_the_error_budget(system: System) -> None
     assert videos["failures"] == []
 
 
+def test_hours_to_come_are_not_hours_without_a_monitor(system: System) -> None:
+    write_week(system.folder / "state" / "journal.sqlite")
+
+    def not_observed(*until: str) -> int:
+        asked = ("report", "--since", f"{BEGIN:.0f}", *until, "--json")
+        return json.loads(system.run(*asked).stdout)[0]["hours_not_observed"]
+
+    assert 0 <= not_observed("--until", "2100-01-01") - not_observed() <= 1  # an hour may end between the two
+
+
 def test_the_page_asks_nobody_and_shows_hostile_text_as_text(system: System) -> None:
     write_week(system.folder / "state" / "journal.sqlite")
     page = system.run("report", *WEEK.split(), "--html").stdout

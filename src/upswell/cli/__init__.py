@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -97,6 +98,7 @@ def upswell() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command; exit with 0, with 1 and one line on standard error on failure, or 2 on wrong usage."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] - a file name may not be valid text
     try:
@@ -116,10 +118,23 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         from upswell.errors import UpswellError  # noqa: PLC0415 - only needed on failure
 
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # most often our output's disk
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _fail(str(error), status=1)
+        if isinstance(error, UnicodeEncodeError):  # an argument that is no text, where only text can be sent
+            _fail(f"text must be UTF-8, got {error.object[:100]!a}", status=1)
         if not isinstance(error, UpswellError):
             raise
         _fail(str(error), status=1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _open_closed_streams() -> None:
+    """Have all three standard streams: a supervisor may have closed one, and Python then has None for it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest free number is that of the closed one; else the next file opened would get it.
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode))  # noqa: SIM115, PTH123 - for ever
 
 
 def _fail(message: str, *, status: int, before: str = "") -> NoReturn:

@@ -14,6 +14,8 @@ from upswell.lab.traffic import UNITS
 from upswell.settings import Settings
 
 _AGO = re.compile(r"\A-?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)\Z")
+_EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
+"""The years 1 to 9999: dates go no further."""
 _CLOCK = re.compile(r"\A\d{1,2}:\d{2}(:\d{2})?\Z")
 
 
@@ -69,7 +71,7 @@ def parse_time(text: str, newest: float, now: float, option: str = "--at") -> fl
     """
     ago = _AGO.match(text)
     if ago:
-        return now - float(ago["number"]) * UNITS[ago["unit"]]
+        return max(0.0, now - float(ago["number"]) * UNITS[ago["unit"]])
     if text == "latest":
         return newest
     try:
@@ -79,7 +81,7 @@ def parse_time(text: str, newest: float, now: float, option: str = "--at") -> fl
         at = datetime.fromisoformat(text).timestamp() if number is None else number
     except (ValueError, OverflowError, OSError):
         at = math.nan
-    if not math.isfinite(at):
+    if not _EARLIEST <= at <= _LATEST:  # nor is NaN
         raise JournalError(
             f"{option} must be a time such as 2026-11-24T14:03:20, 14:03:20, -5min, 1795000000 or latest, "
             f"got {text!r}"

@@ -22,7 +22,7 @@ def safe_json(value: Any) -> str:
 
 def _with_masked_texts(value: Any) -> Any:
     if isinstance(value, str):
-        return masked(value)
+        return masked(value).encode(errors="backslashreplace").decode()  # a file's name may be no text
     if isinstance(value, dict):
         fields = cast("dict[Any, Any]", value)
         return {_with_masked_texts(name): _with_masked_texts(one) for name, one in fields.items()}

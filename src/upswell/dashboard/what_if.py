@@ -106,6 +106,7 @@ class WhatIfs:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, WhatIf] = OrderedDict()
+        self._asking = asyncio.Lock()  # else two that come while one is cancelled would both run
 
     async def ask(self, question: Question) -> WhatIf:
         """Begin to answer.
@@ -117,14 +118,15 @@ class WhatIfs:
             Slo.parse(question.slo)
         if not question.begin < question.end:
             raise SettingsError("the period must begin before it ends")
-        for one in self._known.values():
-            if one.state == "running":
-                await one.cancel()
-        asked = WhatIf(question)
-        self._known[asked.id] = asked
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
-        return asked
+        async with self._asking:
+            for one in self._known.values():
+                if one.state == "running":
+                    await one.cancel()
+            asked = WhatIf(question)
+            self._known[asked.id] = asked
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+            return asked
 
     def get(self, number: str) -> WhatIf | None:
         """Return a question, None where it is forgotten."""

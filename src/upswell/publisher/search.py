@@ -75,7 +75,8 @@ class Sought:
 
     def __init__(self, text: str, app_id: str) -> None:
         self.app_id = app_id
-        self.ids, self.keys, self.uris = {text}, {text} if _is_key(text) else set[str](), {text}
+        named = {text} if _is_text(text) else set[str]()
+        self.ids, self.keys, self.uris = set(named), {text} if _is_key(text) else set[str](), set(named)
         path = local_path(text)
         self.guesses: list[UploadRequest] = []
         """How `upswell publish` names a file that is here: alone, and as a part of each folder above."""
@@ -299,6 +300,15 @@ def _request(delivery: Delivery) -> UploadRequest | None:
 
 def _names(request: UploadRequest) -> tuple[str | None, str | None, str | None]:
     return request.id, key_of(request), request.uri
+
+
+def _is_text(text: str) -> bool:
+    """Return whether it may be an id, a key or a URI; a file's name may be other bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_key(text: str) -> bool:

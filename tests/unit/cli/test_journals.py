@@ -51,6 +51,7 @@ def test_another_programs_file_is_refused(tmp_path: Path) -> None:
         ("2026-11-18T11:06:40+00:00", NEWEST),
         ("2026-11-18T12:06:40+01:00", NEWEST),
         ("2026-11-18 11:06:40Z", NEWEST),
+        ("99999999999999d", 0.0),
     ],
 )
 def test_a_time_is_an_instant_a_distance_from_now_or_the_latest(text: str, at: float) -> None:
@@ -64,7 +65,9 @@ def test_a_time_of_day_is_the_last_such_before_the_newest_decision() -> None:
     assert parse_time(later, NEWEST, NEWEST + 1e6) == NEWEST + 3600 - 86400
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "nan", "inf", "-5", "2026-13-01", "25:00", "1e400"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "nan", "inf", "-5", "2026-13-01", "25:00", "1e400", "1e12", "-1e12"]
+)
 def test_what_is_no_time_is_refused_with_what_is(text: str) -> None:
     if text == "-5":  # seconds since 1970, before it: a number like another
         assert parse_time(text, NEWEST, NEWEST) == -5

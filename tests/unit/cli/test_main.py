@@ -138,3 +138,25 @@ def test_a_wrong_value_is_one_line_with_the_rule_and_exit_status_1(
     assert status == 1
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_was_closed_is_no_hindrance(closed: str) -> None:
+    """Some supervisors close what nobody reads; Python has None for it then."""
+    command = f'"{sys.executable}" -m upswell --help {closed}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_under_our_output_is_said_in_one_line() -> None:
+    command = f'"{sys.executable}" -m upswell --help >/dev/full'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
+def test_an_argument_that_is_no_text_where_text_is_needed_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_command(monkeypatch, "bad\udcff".encode)
+    status, _, err = run(capsys, "demo")
+    assert (status, err) == (1, "error: text must be UTF-8, got 'bad\\udcff'\n")

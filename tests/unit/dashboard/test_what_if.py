@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from upswell.dashboard.rehearse import Question
-from upswell.dashboard.what_if import WhatIfs
+from upswell.dashboard.what_if import WhatIf, WhatIfs
 
 if TYPE_CHECKING:
     import pytest
@@ -24,5 +24,29 @@ def test_a_question_whose_process_cannot_be_started_fails_and_says_why(
                 await asyncio.sleep(0)
         assert asked.state == "failed"
         assert asked.problem.startswith("the replay broke off: [Errno 2]")
+
+    asyncio.run(scenario())
+
+
+def test_of_questions_that_come_at_once_one_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two people look at two pages; each answer may take a processor for minutes."""
+
+    async def runs(_: WhatIf, question: Question) -> None:
+        del question
+        try:
+            await asyncio.sleep(600)
+        finally:
+            await asyncio.sleep(0.01)  # its process takes a moment to end
+
+    monkeypatch.setattr(WhatIf, "_run", runs)
+
+    async def scenario() -> None:
+        what_ifs = WhatIfs()
+        question = Question("journal.sqlite", "photos", 0.0, 1.0)
+        first = await what_ifs.ask(question)
+        await asyncio.sleep(0)
+        asked = [first, *await asyncio.gather(*(what_ifs.ask(question) for _ in range(3)))]
+        assert [one.state for one in asked] == ["cancelled", "cancelled", "cancelled", "running"]
+        await asked[-1].cancel()
 
     asyncio.run(scenario())

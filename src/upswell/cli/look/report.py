@@ -112,6 +112,8 @@ def command(
     end = now if until is None else parse_time(until, now, now, "--until")
     if begin >= end:
         raise JournalError(f"--since must be before --until, got {since} and {until or 'now'}")
+    if begin < now < end:
+        end = now  # hours to come are not hours without a monitor
     reports = read_report(reader, settings, begin, end, app)
     if as_json:
         click.echo(msgspec.json.encode([_as_json(one) for one in reports]).decode())

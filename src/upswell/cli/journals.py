@@ -14,8 +14,8 @@ from upswell.lab.traffic import UNITS
 from upswell.settings import Settings
 
 _AGO = re.compile(r"\A-?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)\Z")
-_EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
-"""The years 1 to 9999: dates go no further."""
+_EARLIEST, _LATEST = -62_135_424_000.0, 253_402_128_000.0
+"""The years 1 to 9999 in every time zone: dates go no further."""
 _CLOCK = re.compile(r"\A\d{1,2}:\d{2}(:\d{2})?\Z")
 
 

@@ -172,6 +172,11 @@ def test_a_remote_store_needs_no_volume() -> None:
         ("specs: {}", "metadata and spec only, got 'specs'"),
         ("spec: 3", "a mapping as its spec"),
         ("spec: {containers: [{image: x}]}", "name each of its containers"),
+        ("spec: {volumes: [{emptyDir: {}}]}", "name each of its volumes"),
+        (
+            "spec: {containers: [{name: worker, volumeMounts: [{mountPath: /x}]}]}",
+            "a name and a mountPath in each of its volumeMounts",
+        ),
     ],
 )
 def test_a_template_that_is_no_pod_says_its_rule(text: str, message: str, tmp_path: Path) -> None:

@@ -72,13 +72,28 @@ def checked_template(found: object, path: str) -> Tree:
     for name in ("metadata", "spec"):
         if not isinstance(template.get(name, {}), dict):
             raise SettingsError(f"{path} must have a mapping as its {name}")
-    containers: Any = template.get("spec", {}).get("containers", [])
-    named = isinstance(containers, list) and all(
-        isinstance(c, dict) and "name" in c for c in cast("list[Any]", containers)
-    )
-    if not named:
-        raise SettingsError(f"{path} must name each of its containers (the worker's is called worker)")
+    _check_names(cast("Tree", template.get("spec", {})), path)
     return template
+
+
+def _check_names(spec: Tree, path: str) -> None:
+    containers: Any = spec.get("containers", [])
+    if not _all_have(containers, "name"):
+        raise SettingsError(f"{path} must name each of its containers (the worker's is called worker)")
+    if not _all_have(spec.get("volumes", []), "name"):
+        raise SettingsError(f"{path} must name each of its volumes")
+    for container in cast("list[Tree]", containers):
+        if not _all_have(container.get("volumeMounts", []), "name", "mountPath"):
+            raise SettingsError(f"{path} must have a name and a mountPath in each of its volumeMounts")
+
+
+def _all_have(elements: Any, *keys: str) -> bool:
+    """Return whether these are a list of mappings, each with these keys."""
+    if not isinstance(elements, list):
+        return False
+    return all(
+        isinstance(one, dict) and all(key in one for key in keys) for one in cast("list[Any]", elements)
+    )
 
 
 def merged(under: Tree, over: Tree) -> Tree:

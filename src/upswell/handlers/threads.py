@@ -53,6 +53,8 @@ class Threads:
                 stop()
             if job.done.cancelled():  # it, too, was cancelled: wait on another for the thread's end
                 job.done = job.loop.create_future()
+                if job.is_over:  # it ended between the cancellation and here
+                    job.settle()
             return await job.done
         finally:
             self._calls -= 1
@@ -85,6 +87,7 @@ class _Job:
         self._function = function
         self._result: Any = None
         self._error: BaseException | None = None
+        self.is_over = False  # and the loop knows
         self.loop = loop
         self.done: asyncio.Future[Any] = loop.create_future()
 
@@ -97,6 +100,7 @@ class _Job:
 
     def settle(self) -> None:
         """Give the result, or the error, to who awaits it."""
+        self.is_over = True
         if self.done.done():
             return
         if self._error is None:

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -44,6 +45,24 @@ def test_stop_iteration_which_a_future_cannot_hold_becomes_a_runtime_error() -> 
     async def scenario() -> None:
         with pytest.raises(RuntimeError, match="StopIteration"):
             await Threads(1).call(lambda: next(iter(())))
+
+    asyncio.run(scenario())
+
+
+def test_a_thread_that_ends_as_its_call_is_cancelled_is_not_waited_for_for_ever() -> None:
+    """Its end reaches the loop between the cancellation and the call's own waking."""
+
+    async def scenario() -> None:
+        threads, gate = Threads(1), threading.Event()
+        call = asyncio.ensure_future(threads.call(gate.wait))
+        await asyncio.sleep(0)
+        gate.set()
+        while threads._awake is None:
+            time.sleep(0.001)  # noqa: ASYNC251 - same
+        time.sleep(0.05)  # noqa: ASYNC251 - same
+        call.cancel()
+        async with asyncio.timeout(60):
+            assert await call is True
 
     asyncio.run(scenario())
 

@@ -131,14 +131,14 @@ class SqliteConnection:
 
     def tick(self) -> None:
         """Show that this process lives, look for dead ones, restore what others deleted; once a second."""
-        self._pipe.stamp(self._monotonic())
-        if self._file.is_replaced():
+        if self._file.is_replaced():  # first: with its folder gone, too, there is nothing to stamp
             # Nobody would find what is put into the old file.
             new = BrokerDatabase(self._path)
             self._file.close()
             self._file, self._watch = new, Watch(new.folder)
             self._join_again("the file was replaced")
-        elif not self._is_known():
+        self._pipe.stamp(self._monotonic())
+        if not self._is_known():
             self._join_again("silent for too long")
         self._bury_the_dead()
         self._restore_consumers()

@@ -42,11 +42,17 @@ class WakeupPipe:
     def stamp(self, now: float) -> None:
         """Show that this process lives; a pipe that someone removed is made again."""
         if not self._path.exists():
-            if self._fd >= 0:
-                os.close(self._fd)
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
             os.mkfifo(self._path, 0o600)
             # Read and write: the pipe has a writer as long as it has its reader, so it never reads as ended.
-            self._fd = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                new = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                self._path.unlink()  # one that nobody reads would say that this process is dead
+                raise
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd = new
         os.utime(self._fd, (now, now))
 
     def close(self, *, remove: bool = True) -> None:

@@ -281,7 +281,7 @@ class DirectoryStore:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield name, descriptor
         finally:
-            with suppress(FileNotFoundError):  # renamed: the good end
+            with suppress(OSError):  # renamed: the good end; or it is swept out later, once it is not locked
                 os.unlink(name, dir_fd=private)
             os.close(descriptor)
 

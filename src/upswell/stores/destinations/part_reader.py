@@ -56,6 +56,7 @@ class PartReader:
         self._chunk_bytes = min(chunk_bytes, MAX_CHUNK_BYTES)
         self._sha256 = hashlib.sha256()
         self._length = 0
+        self._announced = 0  # to `pace`, and not read yet
         self.takes_md5 = md5
         self._md5_sums: list[bytes] = []
         self._ahead: list[memoryview] = []
@@ -90,8 +91,11 @@ class PartReader:
         filled = 0
         while filled < wanted:
             chunk = part[filled : filled + self._chunk_bytes]
-            self._pace(len(chunk))
+            # A source on the web, or in a bucket, often gives less than asked for: the rest was announced.
+            self._pace(max(0, len(chunk) - self._announced))
+            self._announced = max(self._announced, len(chunk))
             count = self._source.readinto(chunk)
+            self._announced -= count
             if not count:
                 self.is_at_end = True
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +58,34 @@ def test_a_pipe_that_is_missing_proves_nothing_at_once(tmp_path: Path) -> None:
     assert watch.dead([7], NOW) == []
     assert watch.dead([7], NOW + SILENT_SECONDS - 1) == []
     assert watch.dead([7], NOW + SILENT_SECONDS) == [7]
+
+
+def test_a_stamp_makes_a_removed_folder_again(tmp_path: Path) -> None:
+    folder = tmp_path / "bells"
+    folder.mkdir()
+    pipe = WakeupPipe(folder, 7, NOW)
+    shutil.rmtree(folder)
+    pipe.stamp(NOW + 1)
+    assert wake(folder, 7)
+    assert pipe.wait(60)
+    assert Watch(folder).dead([7], NOW + 2) == []
+    pipe.close()
+
+
+def test_where_no_pipe_can_be_made_the_old_one_is_waited_at(tmp_path: Path) -> None:
+    """Its descriptor must not be used once it is closed: its number may be an upload's source by then."""
+    folder = tmp_path / "bells"
+    folder.mkdir()
+    pipe = WakeupPipe(folder, 7, NOW)
+    shutil.rmtree(folder)
+    folder.touch()
+    with pytest.raises(OSError, match="bells"):
+        pipe.stamp(NOW + 1)
+    assert not pipe.wait(0)
+    folder.unlink()
+    pipe.stamp(NOW + 2)
+    assert wake(folder, 7)
+    pipe.close()
 
 
 def test_a_stamp_makes_a_removed_pipe_again(pipe: WakeupPipe, tmp_path: Path) -> None:

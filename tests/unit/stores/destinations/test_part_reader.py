@@ -83,6 +83,19 @@ def test_each_chunk_is_announced_before_it_is_read() -> None:
     assert announced == [4, 4, 2]
 
 
+def test_what_a_source_does_not_give_at_once_is_announced_once() -> None:
+    """A web server's 256 KiB at a time: counted again and again they would make a rate limit a quarter."""
+
+    class Slow(MemorySource):
+        def readinto(self, target: memoryview) -> int:
+            return super().readinto(target[:3])
+
+    announced: list[int] = []
+    reading = PartReader(Slow(bytes(25)), part_bytes=10, pace=announced.append, chunk_bytes=8, md5=False)
+    assert sum(map(len, reading.rest())) == 25
+    assert sum(announced) == 25
+
+
 def test_a_source_shorter_than_it_said_is_refused() -> None:
     source = MemorySource(b"123")
     source.size = 5

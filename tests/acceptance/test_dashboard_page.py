@@ -228,6 +228,36 @@ def test_an_answer_that_is_given_up_while_it_comes_is_none(chromium: Browser, sy
         assert page.evaluate(GIVEN_UP) == "an error"
 
 
+OBJECTIVES = """async () => {
+  const { percent, wanted } = await import("./page/format.js");
+  return [0.5, 0.95, 0.995, 0.999, 0.9999].map(wanted).concat([0.29, 0.57].map((share) => percent(share, 0)));
+}"""
+
+
+def test_an_objective_is_shown_as_it_was_set(chromium: Browser, system: System) -> None:
+    """A share that was reached is rounded down; one that is asked for is not rounded at all."""
+    with (
+        served_page(system.environment, system.folder / "dashboard.log") as served,
+        visit(chromium, served.url) as (page, _),
+    ):
+        assert page.evaluate(OBJECTIVES) == ["50%", "95%", "99.5%", "99.9%", "99.99%", "29%", "57%"]
+
+
+def test_where_looking_needs_the_token_a_wrong_one_is_not_the_end(chromium: Browser, system: System) -> None:
+    log = system.folder / "dashboard.log"
+    with served_page(system.environment, log, "--host", "0.0.0.0") as served:
+        address = re.sub(r"//[^:]+:", "//127.0.0.1:", served.url)
+        with visit(chromium, address) as (page, _):
+            page.get_by_role("dialog").get_by_label("Token").fill("another-of-sixteen-letters")
+            page.get_by_role("dialog").get_by_role("button", name="Unlock").click()
+            page.get_by_text("This is not the token.").wait_for()
+            page.get_by_text("reconnecting", exact=True).wait_for()
+            page.get_by_role("button", name=re.compile("^Unlock: ")).click()
+            page.get_by_role("dialog").get_by_label("Token").fill(served.token)
+            page.get_by_role("dialog").get_by_role("button", name="Unlock").click()
+            page.get_by_text("live", exact=True).wait_for()
+
+
 GAP_SECONDS = 32.0
 """Longer than what the page takes for a monitor that is merely late: 25 s."""
 

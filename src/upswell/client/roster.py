@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LISTEN_INTERVALS = 1.3
 """How long to listen, in status intervals: every worker sends one status per interval."""
 
+RATE_SECONDS = 15.0
+"""A rate is the mean of the last so many seconds, up to twice that."""
+
 MAX_HEARD = 100_000
 """Workers remembered at most, whatever is sent."""
 
@@ -33,7 +36,7 @@ class Roster:
 
     def __init__(self) -> None:
         self._heard: dict[str, tuple[float, WorkerStatus]] = {}
-        self._first: dict[str, WorkerStatus] = {}
+        self._before: dict[str, tuple[WorkerStatus, WorkerStatus]] = {}  # what a rate is since, and will be
         self._uploads: dict[str, tuple[UploadInHand, ...]] = {}
         self._forgot_at = -math.inf
 
@@ -52,7 +55,12 @@ class Roster:
         if worker_id not in self._heard and len(self._heard) >= MAX_HEARD and not self._forget_silent(now):
             return
         self._heard[worker_id] = (now, status)
-        self._first.setdefault(worker_id, status)
+        since, later = self._before.get(worker_id, (status, status))
+        if (status.moved_bytes or 0) < (later.moved_bytes or 0):  # begun anew under the same id
+            since = later = status
+        elif status.at - later.at >= RATE_SECONDS:
+            since, later = later, status
+        self._before[worker_id] = since, later
         if status.uploads is not None:
             self._uploads[worker_id] = status.uploads
 
@@ -63,7 +71,7 @@ class Roster:
         self._forgot_at = now
         silent = [worker_id for worker_id, (at, _) in self._heard.items() if now - at > self.SILENT_SECONDS]
         for worker_id in silent:
-            del self._heard[worker_id], self._first[worker_id]
+            del self._heard[worker_id], self._before[worker_id]
             self._uploads.pop(worker_id, None)
         return bool(silent)
 
@@ -80,10 +88,10 @@ class Roster:
         return self._uploads.get(worker_id)
 
     def bytes_per_second(self, worker_id: str) -> float | None:
-        """Return the mean rate of a worker since its first status heard; None: it did not tell."""
+        """Return a worker's mean rate over the last seconds, `2 * RATE_SECONDS` at most; None: not told."""
         if worker_id not in self._heard:
             return None
-        first, (_, newest) = self._first[worker_id], self._heard[worker_id]
+        (first, _), (_, newest) = self._before[worker_id], self._heard[worker_id]
         if first.moved_bytes is None or newest.moved_bytes is None or newest.at <= first.at:
             return None
         return max(0, newest.moved_bytes - first.moved_bytes) / (newest.at - first.at)

@@ -97,8 +97,10 @@ class MonitorMetrics:
         self._chosen_at = None
 
     def take(self, entries: Sequence[JournalEntry]) -> None:
-        """Take in a round."""
+        """Take in a round; an empty one: nothing is observed any more, and counting begins anew."""
         self._newest = {entry.app_id: entry for entry in entries}
+        if not entries:
+            self._before.clear()
         for entry in entries:
             # A first round's uploads count for the choice, but nothing has a series yet.
             self._activity[entry.app_id] += len(entry.snapshot.recent_response_times)

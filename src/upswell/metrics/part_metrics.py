@@ -77,12 +77,14 @@ class ScalerMetrics:
     def figures(self) -> Iterator[Figure]:
         """Give all figures."""
         totals = self._scaler.totals()
-        yield Figure("upswell_fleet_reachable", (), self._scaler.reaches_fleet)
-        yield Figure("upswell_full_applications", (), self._scaler.full_applications)
         yield Figure("upswell_worker_starts_total", (), totals.starts)
         yield Figure("upswell_worker_start_failures_total", (), totals.start_failures)
         yield Figure("upswell_worker_drains_total", (), totals.drains)
         yield Figure("upswell_worker_crashes_total", (), totals.crashes)
+        if self._scaler.part_status().state == "waiting":
+            return  # what it saw when it led is not how things are
+        yield Figure("upswell_fleet_reachable", (), self._scaler.reaches_fleet)
+        yield Figure("upswell_full_applications", (), self._scaler.full_applications)
         workers = self._scaler.workers()
         self._shown = busiest(self._shown, Counter(worker.app_id for worker in workers), self._most)
         phases = Counter(

@@ -59,6 +59,8 @@ class MonitorCandidate:
         self._monitor.on_round = self.on_round
         while not await self._monitor.run():
             self._taken_before, self._refused_before = self.reports_taken_in, self.messages_refused
+            if self.on_round is not None:
+                self.on_round([])  # it leads no more: what it saw last is not how things are
             self._monitor = self._make(self._settings)
             self._monitor.on_round = self.on_round
 

@@ -144,6 +144,22 @@ def test_a_leader_that_lost_the_broker_for_a_moment_goes_on_where_it_stopped(sta
     play(stage, story)
 
 
+def test_one_that_begins_anew_tells_that_nothing_is_observed(stage: Stage) -> None:
+    rounds: list[int] = []
+    stage.candidate.on_round = lambda entries: rounds.append(len(entries))
+
+    async def story(stage: Stage) -> None:
+        stage.leadership.give()
+        await until(lambda: 1 in rounds)
+        stage.leadership.take()
+        await until(lambda: stage.state() == "waiting")
+        stage.now += 11
+        await until(lambda: len(stage.made) == 2)
+        assert rounds[-1] == 0
+
+    play(stage, story)
+
+
 @pytest.mark.parametrize("why", ["another was heard", "it took long"])
 def test_a_leader_that_may_have_missed_reports_begins_anew(stage: Stage, why: str) -> None:
     async def story(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 import { app as path, get } from "./api.js";
 import { Chart, level, upright } from "./chart.js";
 import { color, h } from "./dom.js";
-import { clock, counted, number, percent, seconds } from "./format.js";
+import { clock, counted, number, percent, seconds, wanted } from "./format.js";
 import { Lane } from "./lane.js";
 import { STATES, Series } from "./series.js";
 
@@ -36,7 +36,7 @@ export class Charts {
       keys: [{ label: "p50", color: "p50", kind: "line", value: at("p50", seconds) }, { label: "p95", color: "p95", kind: "line", value: at("p95", seconds) }, { label: "p99", color: "p99", kind: "dash", value: at("p99", seconds) }, { label: "objective", color: "slo", kind: "dash" }],
       series: [{ line: "p99", width: 1.25, dash: [4, 3] }, { line: "p50", width: 1.5 }, { line: "p95", width: 2.25 }],
       range: (_, __, max) => [0, Math.max((this.slo?.seconds ?? 1) * 1.25, (max ?? 0) * 1.08)],
-      over: (plot) => { if (this.slo) level(plot, this.slo.seconds, "slo", `${percent(this.slo.share, 0)} within ${seconds(this.slo.seconds)}`); },
+      over: (plot) => { if (this.slo) level(plot, this.slo.seconds, "slo", `${wanted(this.slo.share)} within ${seconds(this.slo.seconds)}`); },
       behind: (plot) => this.late(plot),
       table: { heads: ["time", "p50", "p95", "p99", "stored", "in time"], row: (row) => [ms(row.p50), ms(row.p95), ms(row.p99), number(row.stored), number(row.in_time)] },
     }, hooks);
@@ -164,7 +164,7 @@ export class Charts {
     const [begin, end] = this.view.period(), sums = this.series.sums(begin, end), slo = this.slo;
     const from = `${clock(begin)} to ${clock(end)}`;
     const ended = sums.stored + sums.dead;
-    this.response.describe(ended ? `${percent(sums.in_time / ended)} of ${counted(ended, "upload")} in time${slo ? ` (${percent(slo.share, 0)} wanted)` : ""}${this.compact ? "" : `, ${from}`}; the highest p95 was ${seconds(sums.p95 / 1000)}.` : `No upload ended, ${from}.`);
+    this.response.describe(ended ? `${percent(sums.in_time / ended)} of ${counted(ended, "upload")} in time${slo ? ` (${wanted(slo.share)} wanted)` : ""}${this.compact ? "" : `, ${from}`}; the highest p95 was ${seconds(sums.p95 / 1000)}.` : `No upload ended, ${from}.`);
     this.arrivals.describe(`${counted(sums.arrived, "upload")} arrived and ${number(sums.stored)} were stored${sums.dead ? `, ${number(sums.dead)} died` : ""}.`);
     this.queue.describe(sums.ready === null ? "The depth is not known." : `At most ${number(sums.ready)} waited at once.`);
     this.workers.describe(sums.workers === null ? "Nothing is known of workers." : `${number(sums.least)} to ${counted(sums.workers, "worker")}; demand is what arrives, as workers it would keep busy.`);

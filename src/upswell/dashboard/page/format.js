@@ -35,8 +35,12 @@ export function percent(value, digits = 1) {
   if (value === null || value === undefined) return NONE;
   if (value === 1) return "100%";
   const factor = 10 ** (2 + digits);
-  return `${(Math.floor(value * factor) / factor * 100).toFixed(digits)}%`;
+  const cut = Math.floor(value * factor + 1e-9) / factor;  // 0.29 times 100 is a little less than 29
+  return `${(cut * 100).toFixed(digits)}%`;
 }
+
+/** An objective's share, as it was set: 99.9% is not 99%. */
+export const wanted = (share) => `${Number((share * 100).toPrecision(6))}%`;
 
 export function counted(count, one, many = `${one}s`) {
   return `${number(count)} ${count === 1 ? one : many}`;

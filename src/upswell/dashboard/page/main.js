@@ -11,19 +11,19 @@ import { RANGES, View } from "./view.js";
 
 takeTokenFromAddress();
 const main = document.getElementById("main"), bar = document.getElementById("bar");
-let shown = null, view = null, session = { may_write: false, policies: [] }, caption = null, directed = false;
+let shown = null, view = null, session = { may_write: false, policies: [] }, caption = null, directed = false, locked = false;
 
 const pulse = h("span", { class: "pulse", role: "status" }, h("i"), h("span", {}, "connecting"));
 const crumb = h("span", { class: "crumb", hidden: true }, h("span", {}));
 const ranges = h("div", { class: "segments", role: "group", "aria-label": "Period" }, ...RANGES.map(([name, span]) => h("button", { type: "button", "data-span": span, onclick: () => { view.span = span; view.resume(); shown.moved(); mark(); } }, name)));
 const hold = h("button", { type: "button", class: "icon hold", onclick: () => { if (view.live) view.pause(); else view.resume(); shown.moved(); mark(); } });
-const lock = h("button", { type: "button", class: "icon", onclick: async () => { if (hasToken()) setToken(""); else await unlock(); await know(); } });
+const lock = h("button", { type: "button", class: "icon", onclick: async () => { if (hasToken()) setToken(""); else await unlock(); await know(); if (locked && hasToken()) route(); } });
 const theme = h("button", { type: "button", class: "icon", "aria-label": "Light or dark", title: "Light or dark", onclick: turn }, icon("sun"));
 const brand = h("a", { class: "brand", href: "?", onclick: (event) => { if (event.metaKey || event.ctrlKey) return; event.preventDefault(); go({}); } }, h("img", { src: "page/mark.svg", alt: "" }), "Upswell");
 bar.append(brand, crumb, h("span", { class: "spring" }), pulse, ranges, hold, theme, lock);
 
 function connection(state) {
-  if (state === "locked") { unlock("This page is for those who have the token that `upswell dashboard` printed.").then((ok) => { if (ok) know().then(route); }); state = "lost"; }
+  if (state === "locked" && !locked) { locked = true; unlock("This page is for those who have the token that `upswell dashboard` printed.").then((ok) => { if (ok) know().then(route); }); }
   const live = state === "live";
   const words = !live ? "reconnecting" : view && !view.live ? "paused" : "live";
   pulse.className = `pulse ${live ? (words === "live" ? "live" : "") : "lost"}`;
@@ -89,6 +89,7 @@ function told(payload) {
 let titles = {};
 
 function route() {
+  locked = false;
   shown?.destroy();
   caption?.element.remove();
   const query = new URLSearchParams(location.search), name = query.get("app"), compare = query.get("compare");

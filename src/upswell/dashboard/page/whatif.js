@@ -2,7 +2,7 @@
 
 import { app as path, get, post } from "./api.js";
 import { color, h, say, svg } from "./dom.js";
-import { clock, counted, money, number, percent, seconds } from "./format.js";
+import { clock, counted, money, number, percent, seconds, wanted } from "./format.js";
 
 const POLL = 400;
 
@@ -34,7 +34,7 @@ export class WhatIf {
         place("max_workers", known.max_workers); place("min_workers", known.min_workers); place("standby_workers", known.standby_workers); place("price", known.price_per_worker_hour || "none");
         this.policy.options[0].textContent = `as recorded (${known.policy ?? "slo"})`;
       }, () => {});
-      this.form.elements.share.placeholder = number(state.slo_share * 100); this.form.elements.within.placeholder = number(state.slo_seconds);
+      this.form.elements.share.placeholder = wanted(state.slo_share).slice(0, -1); this.form.elements.within.placeholder = number(state.slo_seconds);
     }
     const [begin, end] = this.view.period();
     say(this.period, `the traffic of ${clock(begin)} to ${clock(end)}, replayed beside the loop`);

@@ -181,14 +181,13 @@ def test_figures_have_the_labels_that_their_metric_says() -> None:
 
 
 def test_one_that_leads_no_more_keeps_its_counts_and_shows_nothing_as_it_is() -> None:
-    """What it saw last may be weeks old; what another counted meanwhile is not its own."""
-    found = metrics("photos")
-    found.take([entry("photos", stored=5)])
-    found.take([entry("photos", stored=7)])
+    """What it saw last may be weeks old; what another billed meanwhile is not its own."""
+    found = metrics("photos", price_per_worker_hour=3600.0)
+    found.take([entry("photos", bill=Bill(since=0.0, at=1.0, busy=0.0))])
+    found.take([entry("photos", bill=Bill(since=0.0, at=1.0, busy=5.0))])
     found.take([])
     assert values(found, "upswell_desired_workers") == {}
-    assert values(found, "upswell_objective_seconds") == {}
-    counted = total(found, "upswell_uploads_total")
-    found.take([entry("photos", stored=500)])
-    assert total(found, "upswell_uploads_total") - counted <= 500
+    assert total(found, "upswell_cost_total") == 5.0
+    found.take([entry("photos", bill=Bill(since=0.0, at=1.0, busy=100.0))])
+    assert total(found, "upswell_cost_total") == 5.0
     assert values(found, "upswell_desired_workers") == {("photos",): 2}

@@ -541,7 +541,7 @@ def test_a_round_is_repeated_even_if_nothing_changed_and_logged_only_if_it_did(l
 def test_no_sentence_is_made_for_a_log_that_does_not_want_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At `info` a round that changes nothing costs no words: they were a seventh of its time."""
+    """At `info` a round that changes nothing costs no words: they were a twentieth of its time."""
     made: list[Decision] = []
 
     def reason(decision: Decision) -> str:

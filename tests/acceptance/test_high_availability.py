@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 
+from support.stopping import stop_between_writes
 from support.system import System, wait_until
 from support.tcp_proxy import TcpProxy
 
@@ -136,11 +137,11 @@ def test_monitor_and_scaler_are_killed_and_stopped_under_load(system: System) ->
         monitor.replace()
         stopped = monitor.leader
         with monitor.taken_over():
-            stopped.send_signal(signal.SIGSTOP)
+            stop_between_writes(stopped.pid, system.folder / "state" / "broker.sqlite")
         for pid in list(system.workers())[: WORKERS // 2]:  # so that the next leader has something to do
             signal.pidfd_send_signal(pidfd(pid), signal.SIGKILL)
         with scaler.taken_over():
-            scaler.leader.send_signal(signal.SIGSTOP)
+            stop_between_writes(scaler.leader.pid, system.folder / "state" / "broker.sqlite")
         wait_until(lambda: len(system.workers()) == WORKERS, 60, system.logs)
         stopped.send_signal(signal.SIGCONT)
         scaler.leader.send_signal(signal.SIGCONT)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from support.holder import open_broker
+from support.stopping import stop_between_writes
 from support.system import wait_until
 from upswell import events
 from upswell.broker.machine_clock import seconds_since_start
@@ -33,6 +34,7 @@ class CandidateProcess:
 
     def __init__(self, kind: str, where: str, role: str, queue: str = "") -> None:
         self.seen: list[tuple[float, bool]] = []
+        self._broker_file = Path(where)  # of the embedded broker; there is none at a URL
         self._process = subprocess.Popen(
             [sys.executable, __file__, kind, where, role, queue],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
@@ -63,7 +65,7 @@ class CandidateProcess:
 
     def stop(self) -> None:
         """Stop it: its connections stay open, and nothing in it runs."""
-        self._process.send_signal(signal.SIGSTOP)
+        stop_between_writes(self._process.pid, self._broker_file)
 
     def wake(self) -> None:
         """End `stop`."""

@@ -7,6 +7,7 @@ Each layer knows less than the one before:
     transaction.py  one turn of it: settle, publish, take
     queue_rows.py, message_rows.py   the SQL
     database.py, schema.py           transactions, tables
+    lock_holder.py  which process holds them all up
     wakeup.py       how connections wake each other and notice that one died
 
 The loop collects publishes, settlements and calls; the thread runs them, and hands results back in order. All
@@ -27,7 +28,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from upswell import events
 from upswell.broker.machine_clock import seconds_since_start
 from upswell.broker.sqlite.connection import SqliteConnection
+from upswell.broker.sqlite.database import LockWait, lock_folder
 from upswell.broker.sqlite.leadership import RowLeadership
+from upswell.broker.sqlite.lock_holder import lock_holder
 from upswell.broker.sqlite.message_rows import encode_headers
 from upswell.broker.sqlite.schema import file_error
 from upswell.broker.sqlite.transaction import ConsumerState, TurnResult
@@ -48,6 +51,9 @@ CLOSE_SECONDS = 5.0
 
 GRACE_SECONDS = 5.0
 """How long the thread may take to end once it waits for the disk no longer."""
+
+HELD_UP_SECONDS = 5.0
+"""A lock that another process holds for longer is said: it is a thousand times what a transaction takes."""
 
 TICK_SECONDS = 1.0
 """How often a connection shows that it lives, and looks for dead ones and for messages nobody woke it for."""
@@ -80,6 +86,7 @@ class SqliteBroker:
         self._is_open = False
         self._closing = False
         self._leaving = threading.Event()
+        self._lock_wait = LockWait()
         self._wake: Callable[[], None] | None = None
         self._wake_is_due = False
         self._loop: asyncio.AbstractEventLoop
@@ -94,6 +101,7 @@ class SqliteBroker:
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
         opened: asyncio.Future[None] = self._loop.create_future()
+        self._loop.call_later(HELD_UP_SECONDS, self._look_for_a_holder, None)
         # A daemon: a process may end without closing, and the others find out.
         threading.Thread(
             target=self._run, args=(opened,), name=f"upswell broker {self._name}", daemon=True
@@ -249,6 +257,17 @@ class SqliteBroker:
                 context = {"message": f"on_delivery of {delivery.queue} failed", "exception": error}
                 self._loop.call_exception_handler(context)
 
+    def _look_for_a_holder(self, said: float | None) -> None:
+        """Say who holds the file up, once a wait; `said`: the wait that was said last."""
+        if self._leaving.is_set() or self._ended.done():
+            return
+        since = self._lock_wait.since
+        if since not in (None, said) and time.monotonic() - since >= HELD_UP_SECONDS:
+            holder = lock_holder(lock_folder(self._path))
+            self._log.error("broker.held_up", holder=holder or "unknown")
+            said = since
+        self._loop.call_later(HELD_UP_SECONDS, self._look_for_a_holder, said)
+
     def _on_ended(self) -> None:
         _fulfil(self._ended, None)
         self._fail_the_rest()
@@ -263,7 +282,9 @@ class SqliteBroker:
 
     def _run(self, opened: asyncio.Future[None]) -> None:
         try:
-            connection = SqliteConnection(self._path, self._name, leaving=self._leaving)
+            connection = SqliteConnection(
+                self._path, self._name, leaving=self._leaving, lock_wait=self._lock_wait
+            )
         except Exception as error:  # noqa: BLE001 - whoever connects gets it, whatever it is
             self._post(_fail, opened, self._as_broker_error(error))
             return

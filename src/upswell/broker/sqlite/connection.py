@@ -17,7 +17,7 @@ from upswell import events
 from upswell.broker.machine_clock import seconds_since_start
 from upswell.broker.protocol import Delivery
 from upswell.broker.sqlite import leadership, message_rows, queue_rows
-from upswell.broker.sqlite.database import BrokerDatabase
+from upswell.broker.sqlite.database import BrokerDatabase, LockWait
 from upswell.broker.sqlite.transaction import ConsumerState, Publish, Settlement, Turn, TurnResult
 from upswell.broker.sqlite.wakeup import WakeupPipe, Watch, wake
 from upswell.errors import BrokerError, QueueInUseError, QueueMismatchError
@@ -52,6 +52,7 @@ class SqliteConnection:
         name: str,
         *,
         leaving: threading.Event,
+        lock_wait: LockWait | None = None,
         now: Callable[[], float] = seconds_since_start,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,7 +72,8 @@ class SqliteConnection:
         self._differing: set[str] = set()
         self._consumers: list[ConsumerState] = []
         self._held: dict[int, ConsumerState | None] = {}
-        self._file = BrokerDatabase(path)
+        self._lock_wait = lock_wait
+        self._file = BrokerDatabase(path, lock_wait)
         self._watch = Watch(self._file.folder)
         self._id = 0
         try:
@@ -133,7 +135,7 @@ class SqliteConnection:
         """Show that this process lives, look for dead ones, restore what others deleted; once a second."""
         if self._file.is_replaced():  # first: with its folder gone, too, there is nothing to stamp
             # Nobody would find what is put into the old file.
-            new = BrokerDatabase(self._path)
+            new = BrokerDatabase(self._path, self._lock_wait)
             self._file.close()
             self._file, self._watch = new, Watch(new.folder)
             self._join_again("the file was replaced")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,18 +24,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def lock_folder(path: Path) -> Path:
+    """Return the folder of wake-up pipes beside a broker's file, which is also what processes lock."""
+    # The name that earlier versions know: they may still run beside this one.
+    return path.with_name(f"{path.name}-bells")
+
+
+class LockWait:
+    """Tells other threads since when, on the monotonic clock, this one waits for the lock, if it does."""
+
+    since: float | None = None
+
+
 class BrokerDatabase:
     """An open broker file; all its methods are called from the thread that made it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock_wait: LockWait | None = None) -> None:
         """Open the file, made where it is missing.
 
         Raises:
             BrokerError: the file or its folder cannot serve; the message names it and says what to do.
         """
         self.path = path
-        # The name that earlier versions know: they may still run beside this one.
-        self.folder = path.with_name(f"{path.name}-bells")
+        self.folder = lock_folder(path)
+        self._lock_wait = lock_wait or LockWait()
         self._log = events.get_logger(file=str(path))
         make_file(path)
         try:
@@ -109,7 +122,11 @@ class BrokerDatabase:
 
     @contextmanager
     def _locked(self) -> Generator[None, None, None]:
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock_wait.since = time.monotonic()
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        finally:
+            self._lock_wait.since = None
         try:
             yield
         finally:

@@ -105,13 +105,14 @@ class DockerFleet:
     async def forget(self, worker_id: str) -> None:
         """Remove an exited container; the engine refuses to remove a running one without force."""
         name = platform_name(worker_id)
+        # First: whoever dies in between, the container is there to be forgotten again.
+        await asyncio.to_thread(self._secrets.remove, worker_id)
         try:
             await self._engine.ask(lambda docker: docker.containers.container(name).delete(v=True))
         except EngineRefusalError as error:
             if error.status != _NOT_THERE:
                 raise
         self._known.drop(worker_id)
-        await asyncio.to_thread(self._secrets.remove, worker_id)
 
     async def last_lines(self, worker_id: str) -> str:
         """Return the container's last lines of output."""
@@ -147,6 +148,7 @@ class DockerFleet:
         shared = self._shared(worker.app_id) if image.own else []
         user = self._user(image, shared=bool(shared))
         variables = {**worker.environment, **identity(worker)}
+        hidden: dict[str, str] = {}
         secrets: tuple[str, str] | None = None
         fed: bytes | None = None
         if image.own:
@@ -155,7 +157,7 @@ class DockerFleet:
                 variables[SECRETS_VARIABLE], fed = FROM_INPUT, msgspec.json.encode(hidden)
             else:
                 variables[SECRETS_VARIABLE] = IN_CONTAINER
-                folder = await asyncio.to_thread(self._secrets.write, worker.worker_id, hidden, user)
+                folder = await asyncio.to_thread(self._secrets.make_folder, worker.worker_id, user)
                 secrets = (str(folder), IN_CONTAINER)
         options = container_options(
             worker,
@@ -172,11 +174,13 @@ class DockerFleet:
         new = await self._create(worker, chosen.image, options)
         name = platform_name(worker.worker_id)
         try:
+            if secrets is not None:
+                await asyncio.to_thread(self._secrets.write, worker.worker_id, hidden, user)
             await self._engine.start_container(name, fed if new else None)
         except FleetError:
             if new:
-                await self._engine.ask(lambda docker: docker.containers.container(name).delete(force=True))
                 await asyncio.to_thread(self._secrets.remove, worker.worker_id)
+                await self._engine.ask(lambda docker: docker.containers.container(name).delete(force=True))
             raise
 
     async def _create(self, worker: WorkerSpec, image: str, options: dict[str, Any]) -> bool:

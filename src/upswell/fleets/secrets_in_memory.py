@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from upswell.errors import FleetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from collections.abc import Set as AbstractSet
 
 IN_CONTAINER = "/run/upswell/secrets"
@@ -40,25 +40,35 @@ class SecretsInMemory:
         self._chosen = chosen
         self._name = "".join(c if c.isalnum() else "_" for c in installation)[-200:]
 
-    def write(self, worker_id: str, secrets: Mapping[str, str], owner: tuple[int, int]) -> Path:
-        """Write a worker's secrets, readable for its user alone; return the folder.
+    def make_folder(self, worker_id: str, owner: tuple[int, int]) -> Path:
+        """Return a worker's folder, made where it is missing, for its user alone.
 
         Raises:
             FleetError: there is no folder in memory, or it cannot be written.
         """
         folder = self._folder() / worker_id
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True, mode=0o700)
-            for name, value in secrets.items():
-                descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(value.encode("utf-8", "surrogateescape"))
-                _give(folder / name, owner)
+        with _named(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _give(folder, owner)
-        except OSError as error:
-            raise FleetError(f"cannot write the workers' secrets in {folder}: {error.strerror}") from error
         return folder
+
+    def write(self, worker_id: str, secrets: Mapping[str, str], owner: tuple[int, int]) -> None:
+        """Write a worker's secrets into its folder, readable for its user alone; what is there stays.
+
+        To be called once there is a container that will be removed, and its secrets with it: those of a
+        start that was broken off before would lie there.
+
+        Raises:
+            FleetError: the folder cannot be written.
+        """
+        folder = self._folder() / worker_id
+        with _named(folder):
+            for name, value in secrets.items():
+                with contextlib.suppress(FileExistsError):
+                    descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+                    with os.fdopen(descriptor, "wb") as file:
+                        file.write(value.encode("utf-8", "surrogateescape"))
+                    _give(folder / name, owner)
 
     def remove(self, worker_id: str) -> None:
         """Remove a worker's secrets."""
@@ -126,6 +136,14 @@ def _age(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+@contextlib.contextmanager
+def _named(folder: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FleetError(f"cannot write the workers' secrets in {folder}: {error.strerror}") from error
 
 
 def _give(path: Path, owner: tuple[int, int]) -> None:

@@ -20,12 +20,16 @@ def base(request: pytest.FixtureRequest) -> Path:
 
 def test_each_secret_is_a_file_for_its_user_alone(base: Path) -> None:
     secrets = SecretsInMemory(str(base), "/state")
-    folder = secrets.write("w1", {"AMQPURL": "amqp://me:hunter2@host/"}, (os.getuid(), os.getgid()))
+    me = (os.getuid(), os.getgid())
+    folder = secrets.make_folder("w1", me)
     try:
+        assert list(folder.iterdir()) == []
+        secrets.write("w1", {"AMQPURL": "amqp://me:hunter2@host/"}, me)
+        secrets.write("w1", {"AMQPURL": "amqp://another"}, me)  # a worker's folder is never changed under it
         assert (folder / "AMQPURL").read_text() == "amqp://me:hunter2@host/"
         assert (folder / "AMQPURL").stat().st_mode & 0o777 == 0o400
         assert folder.stat().st_mode & 0o777 == 0o700
-        young = secrets.write("w2", {}, (os.getuid(), os.getgid()))
+        young = secrets.make_folder("w2", me)
         os.utime(folder, (0, 0))
         secrets.prune(set())
         assert not folder.exists()
@@ -43,4 +47,4 @@ def test_a_folder_on_a_disk_is_refused(tmp_path: Path) -> None:
     if in_memory(tmp_path):
         pytest.skip("the temporary folder is in memory")
     with pytest.raises(FleetError, match="must be in memory"):
-        SecretsInMemory(str(tmp_path / "secrets"), "/state").write("w1", {}, (0, 0))
+        SecretsInMemory(str(tmp_path / "secrets"), "/state").make_folder("w1", (0, 0))

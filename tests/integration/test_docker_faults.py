@@ -82,8 +82,10 @@ class Story:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the scaler's events of a name."""
-        lines = (self.system.folder / "scaler.log").read_text().splitlines()
-        found = [json.loads(line) for line in lines if line.startswith("{")]
+        whole = (
+            (self.system.folder / "scaler.log").read_text().rpartition("\n")[0]
+        )  # the last may be half written
+        found = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [event for event in found if event["event"] == name]
 
     def until_event(self, name: str, count: int = 1) -> None:

@@ -66,4 +66,4 @@ def _make_container(endpoint: str, container: str) -> None:
     request = urllib.request.Request(
         f"{endpoint}/{container}?restype=container", method="PUT", headers=headers
     )
-    urllib.request.urlopen(request, timeout=30).close()
+    urllib.request.urlopen(request, timeout=60).close()

@@ -66,7 +66,7 @@ def told_page(log: Path, process: subprocess.Popen[bytes]) -> ServedPage:
     """Return the address that a command has printed."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"(http://\S+/)#token=(\S+)", log.read_text("utf-8", "replace"))
+        found = re.search(r"(http://\S+/)#token=(\S+)\n", log.read_text("utf-8", "replace"))
         if found:
             return ServedPage(found[1], found[2])
         time.sleep(0.1)

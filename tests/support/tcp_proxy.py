@@ -9,6 +9,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Self
 
+from support.server_process import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -105,8 +107,10 @@ class TcpProxy:
 
     async def _start(self) -> None:
         self._flowing.set()
-        self._server = await asyncio.start_server(self._serve, self._host, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        # Not one that Linux gives to connections: while nobody listens, a client's own could have it.
+        port = self.port or free_port()
+        self._server = await asyncio.start_server(self._serve, self._host, port)
+        self.port = port
 
     async def _close(self) -> None:
         assert self._server is not None

@@ -29,6 +29,9 @@ LIST_SHARE = 0.01
 
 WATCH_AGAIN_SECONDS = 1.0
 
+GONE_REMEMBERED = 1000
+"""A stream of events that is opened again tells the last seconds once more, of workers that are gone, too."""
+
 
 class KnownWorkers:
     """The workers by id.
@@ -56,6 +59,7 @@ class KnownWorkers:
         self._workers: dict[str, FleetWorker] = {}
         self._starting: set[str] = set()
         self._touched: set[str] = set()
+        self._gone: dict[str, None] = {}
         self._watched = False
         self._listed_at: float | None = None
         self._lock = asyncio.Lock()
@@ -110,6 +114,7 @@ class KnownWorkers:
     def starting(self, worker: FleetWorker) -> Generator[None]:
         """Know a worker that is being started, which no list may hold yet; forget it where that fails."""
         self._starting.add(worker.worker_id)
+        self._gone.pop(worker.worker_id, None)  # a start that failed may be asked for again
         self.put(worker)
         try:
             yield
@@ -118,20 +123,25 @@ class KnownWorkers:
             raise
         finally:
             self._starting.discard(worker.worker_id)
+            self._touched.add(worker.worker_id)  # a list that is on its way may be of before
 
     def is_starting(self, worker_id: str) -> bool:
         """Return whether a worker is being started by this process."""
         return worker_id in self._starting
 
     def put(self, worker: FleetWorker) -> None:
-        """Know a worker, as an event says."""
-        self._workers[worker.worker_id] = worker
-        self._touched.add(worker.worker_id)
+        """Know a worker, as an event says; one that was dropped stays so."""
+        if worker.worker_id not in self._gone:
+            self._workers[worker.worker_id] = worker
+            self._touched.add(worker.worker_id)
 
     def drop(self, worker_id: str) -> None:
         """Know that a worker is gone."""
         self._workers.pop(worker_id, None)
         self._touched.add(worker_id)
+        self._gone[worker_id] = None
+        if len(self._gone) > GONE_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
 
     def get(self, worker_id: str) -> FleetWorker | None:
         """Return what is known of a worker without asking."""

@@ -47,6 +47,7 @@ SERVICES_SECONDS = 30.0
 """Between two lists of nodes or services, whose changes are events."""
 
 _NOT_THERE, _CONFLICT, _NO_MANAGER = 404, 409, 503
+_SECRET_GONE = "rpc error: code = InvalidArgument desc = secret"
 
 
 class SwarmFleet:
@@ -72,7 +73,8 @@ class SwarmFleet:
         self._check_shared(worker.app_id)
         told, known = labels(worker, self._installation, self._settings, reports_status=True)
         shown, hidden = parted({**worker.environment, **identity(worker)})
-        with self._known.starting(known):
+
+        async def create() -> None:
             template = task_template(
                 worker,
                 chosen,
@@ -82,6 +84,16 @@ class SwarmFleet:
                 state_path=str(self._settings.state_path),
             )
             await self._create(platform_name(worker.worker_id), template, told, chosen.image)
+
+        with self._known.starting(known):
+            try:
+                await create()
+            except EngineRefusalError as error:
+                if not error.reason.startswith(_SECRET_GONE):
+                    raise
+                # Another scaler of this installation removed one, which no service needed yet.
+                await self._secrets.forget()
+                await create()
 
     async def list(self) -> list[FleetWorker]:
         """Return the workers of this installation's services, and those whose service was removed."""
@@ -172,7 +184,6 @@ class SwarmFleet:
         except EngineRefusalError as error:
             if error.status == _CONFLICT:
                 return  # its start was asked for before
-            await self._secrets.forget()  # one may have been removed by somebody else
             raise _explained(error) from error
         self._services.doubt()
 

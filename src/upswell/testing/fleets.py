@@ -64,6 +64,19 @@ async def until_printed(fleet: Fleet, worker_id: str, text: str) -> str:
     return printed
 
 
+async def until_runs(fleet: Fleet, worker_id: str) -> str:
+    """Return what a worker printed when it runs, and its platform says so.
+
+    One that is signalled before its platform has noted that it runs may just be taken away.
+    """
+    printed = await until_printed(fleet, worker_id, f"started {worker_id}")
+    deadline = time.monotonic() + 60
+    while (worker := await until(fleet, worker_id, "running")).pending:
+        assert time.monotonic() < deadline, worker
+        await asyncio.sleep(0.05)
+    return printed
+
+
 @contextlib.asynccontextmanager
 async def watched(fleet: Fleet) -> AsyncGenerator[asyncio.Event]:
     """Watch a fleet while the context lasts; the event is set whenever something may have changed."""
@@ -151,7 +164,7 @@ class FleetContract:
                 ("w1", "a1", "running"),
                 ("w2", "b2", "running"),
             }
-            await until_printed(after_restart, "w1", "started w1")
+            await until_runs(after_restart, "w1")
             await after_restart.drain("w1")
             await until(after_restart, "w1", "exited")
             await after_restart.close()
@@ -161,7 +174,7 @@ class FleetContract:
     def test_a_drained_worker_finishes_and_exits_with_zero(self, open_fleet: OpenFleet) -> None:
         async def story(fleet: Fleet) -> None:
             await fleet.start(spec())
-            await until_printed(fleet, "w1", "started")
+            await until_runs(fleet, "w1")
             await fleet.drain("w1")
             assert (await until(fleet, "w1", "exited")).exit_code == 0
             if not self.signals_by_deleting:
@@ -174,7 +187,7 @@ class FleetContract:
     ) -> None:
         async def story(fleet: Fleet) -> None:
             await fleet.start(spec())
-            await until_printed(fleet, "w1", "started")
+            await until_runs(fleet, "w1")
             await fleet.kill("w1")
             assert (await until(fleet, "w1", "exited")).exit_code in self._killed()
 
@@ -193,7 +206,7 @@ class FleetContract:
     ) -> None:
         async def story(fleet: Fleet) -> None:
             await fleet.start(spec())
-            await until_printed(fleet, "w1", "started w1")
+            await until_runs(fleet, "w1")
             first = await fleet.read_log("w1", after="")
             assert [line.split()[0] for line in first.lines] == ["started"]
             assert (await fleet.read_log("w1")).lines == first.lines
@@ -260,9 +273,25 @@ class FleetContract:
                 for one in (fleet, other):
                     await until(one, "w1", "running")
                     await until(one, "w2", "running")
-                await until_printed(fleet, "w2", "started")
+                await until_runs(fleet, "w2")
                 await fleet.drain("w2")
                 await until(other, "w2", "exited")
+            await other.close()
+
+        play(open_fleet, story)
+
+    def test_what_another_scaler_cleans_up_is_missing_to_no_start(self, open_fleet: OpenFleet) -> None:
+        """Secrets and the like that no worker needed at the moment are there again for the next."""
+
+        async def story(fleet: Fleet) -> None:
+            await fleet.start(spec("w1", app_id="fails"))
+            await until(fleet, "w1", "exited")
+            await fleet.forget("w1")
+            other = open_fleet()
+            assert await other.list() == []
+            await fleet.start(spec("w2"))
+            await until_runs(fleet, "w2")
+            assert "AMQPURL" in await fleet.last_lines("w2")
             await other.close()
 
         play(open_fleet, story)
@@ -271,8 +300,7 @@ class FleetContract:
         async def story(fleet: Fleet) -> None:
             async with watched(fleet) as changed:
                 await fleet.start(spec())
-                await until_printed(fleet, "w1", "started")
-                await fleet.list()
+                await until_runs(fleet, "w1")
                 changed.clear()
                 await fleet.kill("w1")
                 await asyncio.wait_for(changed.wait(), 60)

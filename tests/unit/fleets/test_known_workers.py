@@ -148,3 +148,33 @@ def test_a_worker_that_is_being_started_is_known_before_any_list_has_it() -> Non
         fails()
     with stage.known.watched():
         assert stage.names() == []
+
+
+def test_a_worker_that_is_gone_stays_gone_when_events_are_told_once_more() -> None:
+    stage = Stage()
+    with stage.known.watched():
+        assert stage.names() == []
+        stage.known.put(worker("w1"))
+        assert stage.names() == ["w1 running"]
+        stage.known.drop("w1")
+        stage.known.put(replace(worker("w1"), state="exited"))
+        assert stage.names() == []
+        with stage.known.starting(worker("w1")):  # only a start brings it back
+            pass
+        assert stage.names() == ["w1 running"]
+
+
+def test_a_list_that_was_made_during_a_start_does_not_end_it() -> None:
+    """The engine answered while the container was made, and the answer comes when it runs."""
+    starting = contextlib.ExitStack()
+
+    async def look() -> list[FleetWorker]:
+        starting.close()  # the start returns while the list is on its way
+        return [replace(worker("w1"), state="exited")]
+
+    async def scenario() -> list[str]:
+        known = KnownWorkers(look)
+        starting.enter_context(known.starting(worker("w1")))
+        return [w.state for w in await known.all()]
+
+    assert asyncio.run(scenario()) == ["running"]

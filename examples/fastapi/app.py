@@ -49,7 +49,7 @@ async def publish(request: Request, name: str = "") -> dict[str, str]:
                 path.unlink()
                 raise HTTPException(413)
             await asyncio.to_thread(file.write, chunk)
-    upload = await app.state.uploads.publish(APP, path, key=path.name, timeout=10)
+    upload = await app.state.uploads.publish(APP, path, key=path.name, timeout=30)
     handles[upload.id] = upload
     if len(handles) > MOST_REMEMBERED:
         handles.popitem(last=False)

@@ -35,7 +35,7 @@ def publish() -> tuple[dict[str, str], int]:
     path = SPOOL / f"{secrets.token_hex(16)}{ending[0] if ending else ''}"
     with path.open("wb") as file:
         copyfileobj(request.stream, file)
-    upload = uploads.publish(APP, path, key=path.name, timeout=10)
+    upload = uploads.publish(APP, path, key=path.name, timeout=30)
     with remembering:
         handles[upload.id] = upload
         if len(handles) > MOST_REMEMBERED:

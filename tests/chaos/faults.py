@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pika
 
-from chaos.plant import APPS
+from chaos.plant import APPS, PRIVATE
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+    from pathlib import Path
 
     from chaos.plant import Plant
 
@@ -32,6 +33,8 @@ HOSTILE_REQUESTS = (
     b"[" * 100_000,
 )
 """Requests that must end as dead letters, never as objects."""
+STATUSES, SCALE_REQUESTS = EXCHANGES = ("upswell.status", "upswell_report.scaling")
+"""Where forged messages go: monitor and scaler make them as they start."""
 
 
 class Faults:
@@ -121,16 +124,16 @@ class Faults:
         away = folder.with_name(f"{folder.name}.away")
         folder.rename(away)
         self._pause(1, 4)
-        if folder.exists():  # made again by a worker: what it stored meanwhile belongs there too
-            for path in list(folder.rglob("*")):
-                if path.is_file():
-                    target = away / path.relative_to(folder)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with contextlib.suppress(OSError):
-                        path.replace(target)
-            merged = away.with_name(f"{folder.name}.made-{time.monotonic_ns()}")
-            folder.rename(merged)
-        away.rename(folder)
+        made: list[Path] = []
+        while True:
+            try:
+                away.rename(folder)
+                break
+            except OSError:  # made again by a worker, perhaps this very moment
+                made.append(folder.with_name(f"{folder.name}.made-{time.monotonic_ns()}"))
+                folder.rename(made[-1])
+        for path in made:
+            _empty_into(path, folder)
         return True
 
     def fill_disk(self) -> bool:
@@ -204,8 +207,28 @@ class Faults:
         scale = {"app_id": app, "desired_workers": 500, "decided_at": far, "reason": "forged", "epoch": 2**40}
         with self._plant.channel() as channel:
             for state in ("draining", "ready", "starting"):
-                channel.basic_publish("upswell.status", "", json.dumps({**status, "state": state}).encode())
+                channel.basic_publish(STATUSES, "", json.dumps({**status, "state": state}).encode())
             for report in reports:
                 channel.basic_publish("", "upswell_report", json.dumps(report).encode())
-            channel.basic_publish("upswell_report.scaling", "", json.dumps(scale).encode())
+            channel.basic_publish(SCALE_REQUESTS, "", json.dumps(scale).encode())
         return True
+
+
+def _empty_into(made: Path, folder: Path) -> None:
+    """Move what is stored to another folder, until this one is gone.
+
+    Workers that have it open store in it until then; in a folder that was removed nothing can be made.
+    """
+    while made.exists():
+        for path in sorted(made.rglob("*"), reverse=True):
+            with contextlib.suppress(OSError):  # published, or given up, since it was listed
+                if path.is_dir():
+                    path.rmdir()
+                elif path.relative_to(made).as_posix().startswith(PRIVATE):
+                    path.unlink()  # its upload is tried again
+                else:
+                    target = folder / path.relative_to(made)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(target)
+        with contextlib.suppress(OSError):
+            made.rmdir()

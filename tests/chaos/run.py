@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pika
 
-from chaos.faults import Faults
+from chaos.faults import EXCHANGES, Faults
 from chaos.plant import APPS, MAX_WORKERS, Plant, wait_until
 
 SIZES = {0: 4, 1: 4, 500: 4, 20_000: 4, 300_000: 3, 2_000_000: 1}
@@ -132,6 +132,8 @@ def run(folder: Path, *, rabbitmq: bool, seconds: float, seed: int) -> dict[str,
         assert wait_until(lambda: _queues_are_there(plant), 60, [plant.keep_running]), (
             "no upload queue was made"
         )
+        if plant.node is not None:
+            plant.node.sync()
         breaker = threading.Thread(target=break_things, daemon=True)
         breaker.start()
         deadline = time.monotonic() + seconds
@@ -166,6 +168,8 @@ def _queues_are_there(plant: Plant) -> bool:
         with plant.channel() as channel:
             for app in APPS:
                 channel.queue_declare(f"{app}_upload", passive=True)
+            for exchange in EXCHANGES:
+                channel.exchange_declare(exchange, passive=True)
     except (pika.exceptions.AMQPError, OSError):
         return False
     return True

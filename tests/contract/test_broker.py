@@ -138,6 +138,14 @@ def test_a_confirmed_message_outlives_its_publisher(place: Place) -> None:
     asyncio.run(scenario())
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have brokers wait for confirms at their end for as long as a busy machine may take."""
+    monkeypatch.setattr("upswell.broker.rabbitmq.broker._CLOSE_PATIENCE", 60.0)
+    monkeypatch.setattr("upswell.broker.sqlite.broker.CLOSE_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_closing_waits_for_outstanding_confirms_and_acks(place: Place) -> None:
     async def scenario() -> None:
         queue = place.queue()
@@ -158,6 +166,7 @@ def test_closing_waits_for_outstanding_confirms_and_acks(place: Place) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.usefixtures("patient")
 def test_an_ack_that_waits_for_a_confirm_is_taken_while_the_broker_closes(place: Place) -> None:
     """A worker leaves so: without its ack the upload would come back, although its report is safe."""
 

@@ -18,7 +18,7 @@ from upswell.broker.protocol import Message
 from upswell.broker.topology import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from support.broker_place import Place
     from upswell.broker.leadership import Leadership
@@ -37,14 +37,20 @@ async def candidate(place: Place, role: str) -> AsyncIterator[Leadership]:
         await leadership.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - nothing tells it
-        await asyncio.sleep(0.01)
-
-
 async def soon(happening: object) -> None:
     async with asyncio.timeout(60):
         await happening  # type: ignore[misc]
+
+
+async def the_leader(candidates: set[Leadership]) -> Leadership:
+    """Return the one that leads as soon as one does: on a machine that stood still for a term, none may."""
+    async with asyncio.timeout(60):
+        while True:
+            leading = [one for one in candidates if one.leads()]
+            assert len(leading) <= 1
+            if leading:
+                return leading[0]
+            await asyncio.sleep(0.01)
 
 
 def test_of_several_candidates_one_leads_and_when_it_resigns_another(place: Place, role: str) -> None:
@@ -56,14 +62,12 @@ def test_of_several_candidates_one_leads_and_when_it_resigns_another(place: Plac
                 for _ in range(15):
                     assert len([one for one in candidates if one.leads()]) <= 1
                     await asyncio.sleep(0.1)
-                # On a machine that stood still for a term it need not be the first any more.
-                await soon(until(lambda: any(one.leads() for one in candidates)))
-                leader = next(one for one in candidates if one.leads())
+                leader = await the_leader(candidates)
                 await leader.close()
                 assert not leader.leads()
                 others = [asyncio.create_task(one.gained()) for one in candidates - {leader}]
                 await soon(asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED))
-                assert len([one for one in candidates if one.leads()]) == 1
+                assert await the_leader(candidates) is not leader
                 for other in others:
                     other.cancel()
 
@@ -79,15 +83,28 @@ def test_roles_are_independent(place: Place, role: str) -> None:
     asyncio.run(scenario())
 
 
+def never_at_once(one: CandidateProcess, other: CandidateProcess) -> None:
+    """Fail where one said that it led at an instant within a term of the other's."""
+    for mine, theirs in ((one, other), (other, one)):
+        for begin, end in terms(theirs):
+            both = [at for at, leads in mine.seen if leads and begin <= at <= end]
+            assert not both, f"two led at once: at {both[:5]} and from {begin} to {end}"
+
+
+def takes_over(candidate: CandidateProcess, since: float) -> None:
+    """Wait until a candidate leads for longer than an instant, after another cannot any more."""
+    candidate.until(lambda: any(end > since for _, end in terms(candidate)))
+
+
 @pytest.fixture
 def pair(place: Place, role: str) -> Iterator[tuple[CandidateProcess, CandidateProcess]]:
-    """Two processes, of which the first leads."""
+    """Two processes, of which the first leads, unless it stood still for a term."""
     with ExitStack() as stack:
         leader = stack.enter_context(CandidateProcess(place.kind, place.where, role))
         leader.until(lambda: leader.leads)
         other = stack.enter_context(CandidateProcess(place.kind, place.where, role))
         other.until(lambda: len(other.seen) > 10)
-        assert not any(leads for _, leads in other.seen)
+        never_at_once(leader, other)
         yield leader, other
 
 
@@ -96,8 +113,8 @@ def test_when_the_leader_is_killed_another_takes_over(
 ) -> None:
     leader, other = pair
     leader.kill()
-    other.until(lambda: bool(terms(other)))
-    assert terms(other)[0][0] > terms(leader)[-1][1]
+    takes_over(other, seconds_since_start())
+    never_at_once(leader, other)
 
 
 def test_a_leader_that_is_stopped_knows_when_it_wakes_that_another_leads(
@@ -105,15 +122,18 @@ def test_a_leader_that_is_stopped_knows_when_it_wakes_that_another_leads(
 ) -> None:
     leader, other = pair
     leader.stop()
-    other.until(lambda: bool(terms(other)))
-    said = len(leader.seen)
+    stopped_at = seconds_since_start()
+
+    def awake() -> list[tuple[float, bool]]:
+        # Without the line that it was about to print when it was stopped, which may still say that it led.
+        return [(at, leads) for at, leads in leader.seen if at > stopped_at]
+
+    takes_over(other, stopped_at)
     leader.wake()
-    leader.until(lambda: len(leader.seen) > said + 50)
-    # The line that it was about to print when it was stopped may still say that it led, not the next.
-    assert not any(leads for _, leads in leader.seen[said + 1 :])
-    for mine in terms(leader):
-        for theirs in terms(other):
-            assert mine[1] < theirs[0], "two led at once"
+    leader.until(lambda: len(awake()) > 50)
+    assert not awake()[0][1]
+    other.until(lambda: other.seen[-1][0] > awake()[50][0])
+    never_at_once(leader, other)
 
 
 def test_when_the_leader_is_stopped_two_that_wait_never_lead_at_once(place: Place, role: str) -> None:
@@ -128,9 +148,7 @@ def test_when_the_leader_is_stopped_two_that_wait_never_lead_at_once(place: Plac
         said = [len(other.seen) for other in others]
         for other, count in zip(others, said, strict=True):
             other.until(lambda other=other, count=count: len(other.seen) > count + 200)
-        for mine in terms(others[0]):
-            for theirs in terms(others[1]):
-                assert mine[1] < theirs[0] or theirs[1] < mine[0], "two led at once"
+        never_at_once(*others)
 
 
 @pytest.mark.rabbitmq
@@ -145,10 +163,10 @@ def test_a_leader_that_is_cut_off_steps_down_and_another_takes_over(rabbitmq: st
         other.until(lambda: len(other.seen) > 10)
         proxy.stall()
         stalled_at = seconds_since_start()
-        other.until(lambda: bool(terms(other)))
-        leader.until(lambda: not leader.leads)
-        assert terms(leader)[-1][1] < stalled_at + TERM_SECONDS + 1.0
-        assert terms(leader)[-1][1] < terms(other)[0][0], "two led at once"
+        takes_over(other, stalled_at)
+        leader.until(lambda: leader.seen[-1][0] > stalled_at + TERM_SECONDS + 1.0)
+        assert max(at for at, leads in leader.seen if leads) < stalled_at + TERM_SECONDS + 1.0
+        never_at_once(leader, other)
 
 
 def test_a_consumer_that_hangs_takes_nothing_from_one_of_higher_priority(place: Place, role: str) -> None:

@@ -336,6 +336,8 @@ def test_of_two_uploads_of_the_same_bytes_at_once_none_fails(place: Place, conte
 def test_a_large_upload_under_way_is_waited_for_neither_aborted_nor_sent_twice(
     place: Place, again: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # By default ten seconds, after which this process, should it stand still, would take itself for dead.
+    monkeypatch.setattr("upswell.stores.destinations.objects.LEFTOVER_SECONDS", 60.0)
     sent: list[str] = []
     put_parts = Bucket.put_parts
     monkeypatch.setattr(
@@ -664,7 +666,7 @@ def test_a_store_that_asks_to_be_left_alone_is_unavailable_to_all_and_soon(
         settings = Settings(
             destination="s3://bucket",
             store_endpoint=server.url(""),
-            stores={"objects": {"part_size": PART, "timeout": 10}},
+            stores={"objects": {"part_size": PART, "timeout": 60}},
         )
         with pytest.raises(StoreUnavailableError, match=line[:3]) as caught:
             open_store(settings).put("x", MemorySource(content))

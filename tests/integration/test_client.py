@@ -72,6 +72,8 @@ def test_an_upload_is_published_waited_for_and_found_where_its_url_says(system: 
         again = uploads.publish(system.app_id, file, key="cats/1.jpg")
         assert again.id == upload.id
         assert again.wait(timeout=LONG).url == result.url
+        # The first look listens for a quarter of a second: too short for a worker that is kept waiting.
+        wait_until(lambda: bool(uploads.status(system.app_id).workers), LONG, system.logs)
         status = uploads.status(system.app_id)
         assert (status.ready, status.dead, status.workers, status.consumers) == (0, 0, {"ready": 1}, 1)
         assert status.slots == 4

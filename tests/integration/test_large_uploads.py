@@ -56,8 +56,15 @@ ONE_SLOWLY = """
     endpoint, path = sys.argv[1], Path(sys.argv[2])
     parts = {"objects": {"part_size": 5 * 2**20}}
     store = open_store(Settings(destination="s3://bucket/x", store_endpoint=endpoint, stores=parts))
+    read = 0
+
+    def pace(count):
+        global read
+        read += count
+        time.sleep(0.5 if read <= 20 * 2**20 else 1000)  # half of it: it never ends before it is killed
+
     with open_file(path.as_uri(), [path.parent]) as source:
-        store.put("big", source, pace=lambda _count: time.sleep(0.5))
+        store.put("big", source, pace=pace)
 """
 
 

@@ -17,10 +17,11 @@ from conftest import skip_or_fail
 from support.holder import kill_a_process_that_holds_one
 from support.inbox import Inbox
 from support.rabbitmq_node import RabbitNode, missing
+from support.system import wait_until
 from support.tcp_proxy import TcpProxy
 from upswell.broker import topology
 from upswell.broker.protocol import Message
-from upswell.broker.rabbitmq import RabbitBroker
+from upswell.broker.rabbitmq import RabbitBroker, pika_client
 from upswell.broker.rabbitmq.channel import AwaitableChannel
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError, QueueMismatchError
@@ -214,9 +215,9 @@ def test_a_server_killed_and_started_again_has_all_that_was_confirmed(own_node: 
         async with connected(own_node.url) as broker:
             await broker.declare(work)
             await broker.declare(reports)
-            # RabbitMQ 4.0.5 forgets a quorum queue, confirmed messages and all, when it is killed within
-            # three seconds of the declaration: its directory of queues is written that late.
-            await asyncio.sleep(4)
+            # RabbitMQ 4.0.5 forgets a quorum queue, confirmed messages and all, when it is killed before it
+            # has written its directory of queues, by itself about three seconds after the declaration.
+            await asyncio.to_thread(own_node.sync)
             futures = [broker.publish(Message(routing_key=work.name, body=b"%d" % n)) for n in range(300)]
             await asyncio.gather(*futures)
             await work_through(broker, work.name, reports.name)
@@ -260,7 +261,7 @@ def test_a_server_stopped_in_good_order_is_found_again(own_node: RabbitNode) -> 
 def test_a_full_server_holds_publishers_and_not_their_heartbeats(own_node: RabbitNode) -> None:
     async def scenario() -> None:
         queue = Queue(name=unique("blocked"))
-        async with connected(f"{own_node.url}?heartbeat=4") as broker:
+        async with connected(f"{own_node.url}?heartbeat=10") as broker:
             await broker.declare(queue)
             with capture() as logs:
                 await asyncio.to_thread(own_node.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
@@ -269,7 +270,7 @@ def test_a_full_server_holds_publishers_and_not_their_heartbeats(own_node: Rabbi
                 futures += [
                     broker.publish(Message(routing_key=queue.name, body=b"%d" % n)) for n in range(50)
                 ]
-                await asyncio.sleep(12)  # three times the heartbeat
+                await asyncio.sleep(30)  # three times the heartbeat
                 assert not any(future.done() for future in futures)
                 await asyncio.to_thread(own_node.ctl, "set_vm_memory_high_watermark", "0.6")
                 async with asyncio.timeout(60):
@@ -368,6 +369,35 @@ def test_connecting_can_be_given_up_at_any_moment(rabbitmq: str) -> None:
             await broker.close()
 
     asyncio.run(scenario())
+
+
+def test_a_connection_given_up_is_cut_if_its_server_does_not_answer(
+    rabbitmq: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up: list[Any] = []
+
+    async def scenario(proxy: TcpProxy, url: str) -> None:
+        close = pika_client.Connection.close
+
+        def hang_and_close(connection: Any) -> None:
+            given_up.append(connection)
+            proxy.stall()
+            close(connection)
+
+        monkeypatch.setattr(pika_client.Connection, "close", hang_and_close)
+        proxy.stall()
+        connecting = asyncio.create_task(RabbitBroker(url, name="hasty").connect())
+        await asyncio.to_thread(wait_until, lambda: proxy.accepted > 0, 60, lambda: "no connection")
+        await asyncio.sleep(0.2)  # it knows its connection by now, and waits for the handshake
+        connecting.cancel()
+        await asyncio.sleep(0)
+        proxy.resume()  # the handshake is finished, and the connection wanted no more
+        with suppress(asyncio.CancelledError):
+            await connecting
+
+    with behind_proxy(rabbitmq) as (proxy, url):
+        asyncio.run(scenario(proxy, url))
+        assert [connection.is_closed for connection in given_up] == [True]
 
 
 def test_acks_sent_together_settle_neither_what_is_held_nor_what_was_put_back(rabbitmq: str) -> None:

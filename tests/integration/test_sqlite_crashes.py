@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,7 @@ from support import sqlite_process
 from support.holder import kill_a_process_that_holds_one
 from support.inbox import Inbox
 from upswell.broker.protocol import Message
-from upswell.broker.sqlite import SqliteBroker
-from upswell.broker.sqlite.wakeup import SILENT_SECONDS
+from upswell.broker.sqlite import SqliteBroker, wakeup
 from upswell.broker.topology import Queue
 from upswell.errors import BrokerError
 from upswell.events import capture
@@ -122,7 +120,8 @@ def test_eight_processes_share_a_queue_evenly(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         broker = await connected(path)
-        workers = [sqlite_process.start("work", path, WORK.name, REPORTS.name, 4) for _ in range(8)]
+        # All of it takes fifteen seconds: one that stands still for ten gets less, and its share still.
+        workers = [sqlite_process.start("work", path, WORK.name, REPORTS.name, 4, 0.2) for _ in range(8)]
         try:
             for worker in workers:
                 assert worker.stdout is not None
@@ -146,18 +145,19 @@ def test_eight_processes_share_a_queue_evenly(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_what_a_killed_process_held_comes_back_within_seconds(tmp_path: Path) -> None:
+def test_what_a_killed_process_held_comes_back_without_waiting_for_its_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeup, "SILENT_SECONDS", 1e6)
     path = str(tmp_path / "broker.sqlite")
 
     async def scenario() -> None:
         broker = await connected(tmp_path / "broker.sqlite")
         await broker.publish(Message(routing_key=WORK.name, body=b"x"))
         await asyncio.to_thread(kill_a_process_that_holds_one, "sqlite", path, WORK.name)
-        killed = time.monotonic()
         inbox = Inbox()
         await broker.consume(WORK.name, inbox, prefetch_count=1)
         await inbox.wait(seconds=60)
-        assert time.monotonic() - killed < SILENT_SECONDS - 3, "sooner than by its silence alone"
         await broker.close()
 
     asyncio.run(scenario())
@@ -195,7 +195,7 @@ def test_the_log_is_synced_before_a_message_is_confirmed(tmp_path: Path) -> None
     command = ["strace", "-f", "-y", "-e", "trace=write,pwrite64,fsync,fdatasync", "-o", str(trace)]
     script = sqlite_process.__file__
     with subprocess.Popen(
-        [*command, sys.executable, script, "publish", str(path), WORK.name, "10"],
+        [*command, sys.executable, script, "publish", str(path), WORK.name, "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as process:
@@ -252,11 +252,12 @@ def test_a_file_that_breaks_in_use_fails_publishes_and_says_so(tmp_path: Path) -
 
     async def scenario() -> None:
         broker = await connected(path)
-        vandal = sqlite3.connect(path)
-        vandal.execute("DROP TABLE messages")
-        vandal.close()
-        with capture() as logs, pytest.raises(BrokerError, match=r"broker\.sqlite.*no such table"):
-            await broker.publish(Message(routing_key=WORK.name, body=b"x"))
+        with capture() as logs:  # the broker may meet it before the publish does
+            vandal = sqlite3.connect(path)
+            vandal.execute("DROP TABLE messages")
+            vandal.close()
+            with pytest.raises(BrokerError, match=r"broker\.sqlite.*no such table"):
+                await broker.publish(Message(routing_key=WORK.name, body=b"x"))
         assert logs[0]["event"] == "broker.failed"
         await broker.close()
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def test_a_server_that_fails_at_first_gets_each_notice_in_order_with_the_headers() -> None:
     with receiver(lambda number, _: 503 if number <= 2 else 204) as server:
-        hook = Webhook(server.url, ["Authorization: Bearer s3cret"], first_pause=0.01)
+        hook = Webhook(server.url, ["Authorization: Bearer s3cret"], timeout=60.0, first_pause=0.01)
         hook.send(b'{"n": 1}')
         hook.send(b'{"n": 2}')
         server.wait(lambda: server.accepted == [b'{"n": 1}', b'{"n": 2}'])
@@ -48,7 +48,7 @@ def test_a_server_that_hangs_or_drips_is_left_at_the_deadline_and_asked_again() 
 
 def test_what_the_server_never_takes_is_given_up_and_logged_without_secrets() -> None:
     with capture() as log, receiver(lambda number, _: 302 if number == 1 else 200) as server:
-        hook = Webhook(server.url, ["Authorization: Bearer s3cret"], first_pause=0.01)
+        hook = Webhook(server.url, ["Authorization: Bearer s3cret"], timeout=60.0, first_pause=0.01)
         hook.send(b"{}")
         hook.send(b'{"n": 2}')
         server.wait(lambda: server.accepted == [b'{"n": 2}'])

@@ -1,8 +1,8 @@
 """A process that publishes to, or works on, a queue of the embedded broker, until it is killed.
 
 `python sqlite_process.py publish PATH QUEUE COUNT` prints each body once it is confirmed.
-`python sqlite_process.py work PATH QUEUE REPORTS PREFETCH` publishes each body to REPORTS, headed by its own
-pid, and acknowledges once that is confirmed.
+`python sqlite_process.py work PATH QUEUE REPORTS PREFETCH [SECONDS]` takes so long over each body,
+publishes it to REPORTS, headed by its own pid, and acknowledges once that is confirmed.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ async def publish(path: str, queue: str, count: str) -> None:
         os.write(1, f"{body}\n".encode())
 
     for start in range(0, int(count), 10):
-        await asyncio.gather(*[one(number) for number in range(start, start + 10)])
+        await asyncio.gather(*[one(number) for number in range(start, min(start + 10, int(count)))])
     await asyncio.Event().wait()
 
 
-async def work(path: str, queue: str, reports: str, prefetch_count: str) -> None:
+async def work(path: str, queue: str, reports: str, prefetch_count: str, seconds: str = "0.002") -> None:
     """Report and acknowledge each message of a queue."""
     broker = SqliteBroker(Path(path), name="worker")
     await broker.connect()
 
     async def handle(delivery: Delivery) -> None:
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(float(seconds))
         body = f"{os.getpid()} {delivery.body.decode()}"
         await broker.publish(Message(routing_key=reports, body=body.encode()))
         broker.ack(delivery)

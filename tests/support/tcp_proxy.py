@@ -138,15 +138,19 @@ class TcpProxy:
         if self._refusing:
             writer.transport.abort()
             return
+        self._writers.add(writer)  # what cuts connections must find it from now on
         try:
             far_reader, far_writer = await self._connected()
-        except (
-            BaseException
-        ) as error:  # also where we are stopped meanwhile: the connection must not stay open
+        except BaseException as error:  # also where we are stopped meanwhile: it must not stay open
+            self._writers.discard(writer)
             writer.transport.abort()
             if isinstance(error, OSError):
                 return
             raise
+        if writer.transport.is_closing():  # it was cut meanwhile
+            self._writers.discard(writer)
+            far_writer.transport.abort()
+            return
         ends = {writer, far_writer}
         self._writers |= ends
         try:

@@ -47,7 +47,7 @@ SERVICES_SECONDS = 30.0
 """Between two lists of nodes or services, whose changes are events."""
 
 _NOT_THERE, _CONFLICT, _NO_MANAGER = 404, 409, 503
-_SECRET_GONE = "rpc error: code = InvalidArgument desc = secret"
+_GONE = "rpc error: code = InvalidArgument desc = secret"
 
 
 class SwarmFleet:
@@ -89,7 +89,7 @@ class SwarmFleet:
             try:
                 await create()
             except EngineRefusalError as error:
-                if not error.reason.startswith(_SECRET_GONE):
+                if not error.reason.startswith(_GONE):
                     raise
                 # Another scaler of this installation removed one, which no service needed yet.
                 await self._secrets.forget()

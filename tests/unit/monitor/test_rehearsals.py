@@ -129,9 +129,10 @@ def test_the_busiest_is_rehearsed_whole_and_the_others_take_turns(costly: tuple[
 
 def test_a_round_never_waits_for_a_rehearsal_under_way(traffic: list[Snapshot]) -> None:
     """The thread is stuck; the loop's calls return all the same, and no second piece of work is begun."""
-    stuck = threading.Event()
+    began, stuck = threading.Event(), threading.Event()
     executor = ThreadPoolExecutor(1)
-    executor.submit(stuck.wait)
+    executor.submit(lambda: (began.set(), stuck.wait()))
+    assert began.wait(60)  # what is under way is in the queue no more
     rehearsals = Rehearsals(2.0, executor=executor)
     one = policy()
     for snapshot in traffic[:200]:

@@ -198,6 +198,9 @@ async def _close(connection: Any) -> None:
     connection.add_on_close_callback(on_closed)
     connection.close()
     await asyncio.wait([closed], timeout=_ABORT_PATIENCE)
+    if not closed.done():
+        drop(connection)
+        await asyncio.sleep(0)
 
 
 def _parameters(address: Address, name: str) -> Any:

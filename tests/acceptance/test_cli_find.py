@@ -72,6 +72,8 @@ def test_an_upload_is_found_in_the_queue_in_a_workers_hand_and_in_the_store(syst
     slow.kill()
     system.start("worker", "--app", system.app_id)
     wait_until(lambda: system.stored_count() == 4, 90, system.logs)
+    # It lies there a moment before its worker, who reports it first, has it out of hand.
+    wait_until(lambda: states(system, "00003.bin") == ["stored"], 60, system.logs)
     (stored,) = find(system, "00003.bin")["found"]
     assert (stored["state"], stored["bytes"]) == ("stored", (system.store / "00003.bin").stat().st_size)
     assert stored["address"] == f"file://{system.store / '00003.bin'}"
@@ -124,14 +126,17 @@ def test_a_dead_upload_tells_why_and_looking_at_it_changes_nothing(system: Syste
     worker.terminate()
     worker.wait()
     before = system.dead()
+    # What we took to look at it is back a moment later.
+    wait_until(lambda: states(system, "00002.bin") == ["dead"], 60, system.logs)
     for _ in range(3):
         (dead,) = find(system, "00002.bin")["found"]
         assert dead["state"] == "dead"
         assert "00002.bin" in dead["reason"]
         assert dead["since"] > 1e9
-    assert list(system.dead().items()) == list(before.items())
     assert states(system, "nowhere.bin") == []
+    (dead,) = find(system, "00002.bin")["found"]
     assert states(system, dead["request_id"]) == ["dead"]
+    assert list(system.dead().items()) == list(before.items())
 
 
 def test_a_file_published_by_its_name_is_found_by_its_path_and_its_checksum_is_told(system: System) -> None:
@@ -141,6 +146,8 @@ def test_a_file_published_by_its_name_is_found_by_its_path_and_its_checksum_is_t
     system.environment["UPSWELL_SOURCE_ROOTS"] = str(system.folder)
     system.start("worker", "--app", system.app_id)
     system.run("publish", "--app", system.app_id, "--wait", "cats")
+    # The publisher is answered a moment before the worker has it out of hand.
+    wait_until(lambda: states(system, "cats/a cat.jpg") == ["stored"], 60, system.logs)
     (stored,) = find(system, "cats/a cat.jpg")["found"]
     assert (stored["state"], stored["key"], stored["bytes"]) == ("stored", "a cat.jpg", 400)
     assert stored["checksum"].startswith("sha256:")

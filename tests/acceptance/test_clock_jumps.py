@@ -18,16 +18,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOUR = 3600.0
-WORKERS, UPLOADS = 3, 400
-QUIET_SECONDS = 12.0
-"""Longer than a scaler lets a command go unanswered, and than the two longest silences of a part."""
+WORKERS, UPLOADS = 3, 600
+START_TIMEOUT = 16
+"""So long a worker may be silent: a machine that holds it up must not make it count as lost."""
+QUIET_SECONDS = START_TIMEOUT + 2.0
+"""Longer than a scaler lets a worker or a command go unheard, and than the two longest silences of a part."""
+
+LONG_TERM = """
+import upswell.broker.leadership
+
+upswell.broker.leadership.TERM_SECONDS = 60.0
+"""
+"""Run first by every command: a leader that the machine holds up for two seconds would have to go, too. An
+hour is longer than either term."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
 def clock(tmp_path: Path) -> WallClock:
-    return WallClock(tmp_path / "clock")
+    made = WallClock(tmp_path / "clock")
+    with (tmp_path / "clock" / "sitecustomize.py").open("a") as file:
+        file.write(LONG_TERM)
+    return made
 
 
 @pytest.fixture(params=["sqlite", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
@@ -44,7 +57,7 @@ def system(request: pytest.FixtureRequest, tmp_path: Path, clock: WallClock) -> 
         decision_interval=0.5,
         status_interval=3.0,  # so that a round comes before any status after the clock was set
         upload_rate_limit=20_000,
-        start_timeout=10,
+        start_timeout=START_TIMEOUT,
     ) as made:
         made.environment |= clock.environment
         yield made

@@ -11,10 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import amqpstorm
 import pytest
 
-from support.system import System, wait_until
+from support.system import System, foreign_connection, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +30,7 @@ def system(rabbitmq: str, tmp_path: Path) -> Iterator[System]:
 
 @pytest.fixture
 def channel(rabbitmq: str) -> Iterator[Any]:
-    with amqpstorm.UriConnection(rabbitmq) as connection, connection.channel() as opened:
+    with foreign_connection(rabbitmq) as connection, connection.channel() as opened:
         yield opened
 
 
@@ -42,7 +41,7 @@ def bare_requests(system: System, count: int) -> list[str]:
 
 def bare_worker(url: str, app_id: str, reports: str, stop: threading.Event) -> None:
     """Take a request, take some time, report, acknowledge: the teaching sample's worker."""
-    with amqpstorm.UriConnection(url) as connection, connection.channel() as channel:
+    with foreign_connection(url) as connection, connection.channel() as channel:
         while not stop.is_set():
             message = channel.basic.get(f"{app_id}_upload")
             if message is None:

@@ -33,8 +33,8 @@ BUSY = {
     "min_workers": 2,
     "max_workers": 3,
     "slots": 4,
-    # Bytes per second and worker: 500 uploads take a dozen seconds, so that a busy machine is in time.
-    "upload_rate_limit": 80_000,
+    # Bytes per second and worker: 500 uploads take twenty seconds, so that a busy machine is in time.
+    "upload_rate_limit": 40_000,
     "retry_backoff": 0.2,
     "decision_interval": 1,
 }
@@ -61,6 +61,14 @@ def wait_for_some(system: System) -> None:
     assert system.stored_count() < UPLOADS, "the fault came too late: slow the uploads down"
 
 
+def begin(system: System) -> subprocess.Popen[bytes]:
+    """Publish, and return in the thick of the uploads, which do not wait for the publisher's end."""
+    requests = system.make_requests(UPLOADS, size=SIZE)
+    publisher = system.start("publish", "--app", system.app_id, str(requests))
+    wait_for_some(system)
+    return publisher
+
+
 def assert_nothing_lost(system: System, timeout: float = 90) -> None:
     """Every published upload is in the store with the right bytes; none died of any of these faults."""
     wait_until(
@@ -73,20 +81,19 @@ def assert_nothing_lost(system: System, timeout: float = 90) -> None:
 
 
 def test_no_upload_is_lost_when_all_workers_are_killed_in_mid_upload(system: System) -> None:
-    system.publish(system.make_requests(UPLOADS, size=SIZE))
-    wait_for_some(system)
+    publisher = begin(system)
     victims = set(system.workers())
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
     assert_nothing_lost(system)
+    assert publisher.wait(60) == 0
     assert system.workers().keys() - victims, "the scaler replaces crashed workers"
 
 
 @pytest.mark.parametrize("command", ["monitor", "scaler"])
 def test_no_upload_is_lost_when_a_part_of_the_loop_is_killed(system: System, command: str) -> None:
     """Workers go on without it, and the new one finds them."""
-    system.publish(system.make_requests(UPLOADS, size=SIZE))
-    wait_for_some(system)
+    publisher = begin(system)
     before = set(system.workers())
     victim = next(c for c in system.commands if c.args[3] == command)
     victim.kill()
@@ -95,11 +102,12 @@ def test_no_upload_is_lost_when_a_part_of_the_loop_is_killed(system: System, com
     system.start(*victim.args[3:])
     assert_nothing_lost(system)
     assert set(system.workers()) & before, "the new one adopted the running workers"
+    assert publisher.wait(60) == 0
 
 
 def test_no_upload_is_lost_or_doubled_when_the_publisher_is_killed_and_run_again(system: System) -> None:
     requests = system.make_requests(UPLOADS, size=SIZE)
-    publisher = system.start("publish", "--app", system.app_id, "--rate", "200", str(requests))
+    publisher = system.start("publish", "--app", system.app_id, "--rate", "40", str(requests))
     wait_until(lambda: system.stored_count() >= 50, 60, system.logs)
     publisher.kill()
     publisher.wait()
@@ -129,8 +137,9 @@ def test_no_upload_is_lost_when_rabbitmq_is_killed(tmp_path: Path) -> None:
         start_loop(system)
         # RabbitMQ itself can lose a queue, with all that was confirmed to it, that was declared less than
         # about three seconds before a kill -9: a known limit, and no fault of ours.
+        wait_until(lambda: system.said().count("event=worker.started") >= 2, 60, system.logs)
         requests = system.make_requests(UPLOADS, size=SIZE)
-        time.sleep(6)
+        node.sync()
         system.publish(requests)
         wait_for_some(system)
         node.kill()

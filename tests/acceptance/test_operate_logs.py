@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -38,6 +39,15 @@ def test_logs_shows_each_workers_lines_and_follows_those_that_start_later(system
         return any(line.startswith(f"{worker_id} | ") and text in line for line in lines)
 
     wait_until(lambda: all(shown(worker_id, "worker.started") for worker_id in old), 60, system.logs)
+    (pid,) = [pid for pid, worker_id in system.workers().items() if worker_id == old[0]]
+
+    def one_is_followed() -> bool:
+        """What its worker prints from now on comes without the worker's name."""
+        os.kill(pid, signal.SIGHUP)
+        lines = followed.read_text().splitlines()
+        return any(line.startswith("at=") and "worker.settings_kept" in line for line in lines)
+
+    wait_until(one_is_followed, 60, system.logs)
     system.run("restart", timeout=120)
     new = sorted(set(system.workers().values()) - set(old))
     wait_until(lambda: all(shown(worker_id, "worker.started") for worker_id in new), 60, system.logs)

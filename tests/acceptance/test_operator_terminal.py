@@ -43,6 +43,18 @@ def screens(shown: list[Shown], varying: dict[str, str] | None = None) -> str:
     return re.sub(r"(?<=\S) {2,}", "  ", re.sub(r" +,", ",", text))
 
 
+def shown_at_last(terminal: Terminal, line: str, wanted: str) -> Shown:
+    """Type a line until it shows what must come: it listens for a moment, and who is heard may be late."""
+    seen: list[Shown] = []
+
+    def shows() -> bool:
+        seen.append(terminal.run(line))
+        return re.search(wanted, seen[-1].text) is not None
+
+    wait_until(shows, 60, lambda: seen[-1].text)
+    return seen[-1]
+
+
 def answered(terminal: Terminal, line: str, answer: str) -> Shown:
     """Type a line, and an answer to its question."""
     terminal.type(line)
@@ -122,23 +134,27 @@ def test_a_fleet_is_looked_at_and_ordered(system: System, width: int) -> None:
         holds_to(f"operate-alone-{width}", screens(alone))
         system.start("up")
         wait_until(lambda: "ready" in system.run("workers").stdout, 60, system.logs)
-        wait_until(lambda: system.run("doctor", check=False).returncode == 0, 60, system.logs)
         shown = [
-            terminal.run("upswell doctor"),
+            shown_at_last(
+                terminal,
+                "upswell doctor",
+                r"ok +monitor: is working\s+ok +scaler: is working(.|\n)*process answers, 1 worker",
+            ),
             terminal.run("upswell scale photos 2 --for 1h"),
             terminal.run("upswell scale photos 9"),
             terminal.run("upswell scale photso 2"),
         ]
-        wait_until(lambda: system.run("workers").stdout.count("ready") == 2, 60, system.logs)
+        rates = r"2 workers, 0 of 8 slots busy, \d(.|\n)*(ready +0 of 4 +\d(.|\n)*){2}"  # two statuses each
         shown += [
-            terminal.run("upswell workers"),
+            shown_at_last(terminal, "upswell workers", rates),
             terminal.run("upswell logs --lines 1"),
             terminal.run("upswell restart"),
             terminal.run("upswell pause photos"),
-            terminal.run("upswell resume photos"),
-            terminal.run("upswell down"),
-            terminal.run("upswell down"),
         ]
-        # Who was ordered by hand may or may not have left yet, and the progress is told again every while.
+        wait_until(lambda: not system.workers(), 60, system.logs)
+        shown.append(terminal.run("upswell resume photos"))
+        wait_until(lambda: "ready" in system.run("workers").stdout, 60, system.logs)
+        shown += [terminal.run("upswell down"), terminal.run("upswell down")]
+        # The progress is told again every while.
         progress = {r"draining: [^\n]*(\n *draining: [^\n]*)*": "draining: N workers with N uploads in hand"}
         holds_to(f"operate-{width}", screens(shown), progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -194,23 +195,29 @@ def test_verify_is_refused_where_the_handler_stores_other_bytes(system: System) 
 def test_interrupted_and_run_again_only_what_is_not_stored_is_sent(system: System, number: int) -> None:
     count = 400
     fill(system, {b"%03d" % n: b"%d\n" % n * 500 for n in range(count)})
-    system.environment["UPSWELL_UPLOAD_RATE_LIMIT"] = "60000"  # bytes/s: a dozen seconds in all
+    system.environment["UPSWELL_UPLOAD_RATE_LIMIT"] = "40000"  # bytes/s: twenty seconds in all
     system.start("worker", "--app", system.app_id)
     command = system.start("publish", "--app", system.app_id, "--wait", "--json", str(system.sources))
-    wait_until(lambda: len(stored(system)) >= 50, 60, system.logs)
+    log = system.folder / "publish.log"
+
+    def is_under_way() -> bool:
+        """Some are stored, and it was told so."""
+        return len(stored(system)) >= 50 and bool(re.search(r"(?m)^[1-9]\d* stored, ", log.read_text()))
+
+    wait_until(is_under_way, 60, system.logs)
     command.send_signal(number)
-    ended = command.wait(60)
     assert len(stored(system)) < count, "it was over before it was interrupted"
+    ended = command.wait(60)
     if number == signal.SIGKILL:
         assert ended == -number
     else:
         assert ended == 128 + signal.SIGINT
-        log = (system.folder / "publish.log").read_text()
-        summary = json.loads(next(line for line in log.splitlines() if line.startswith("{")))
+        text = log.read_text()
+        summary = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
         assert summary["end"] == "interrupted"
         assert summary["stored"] >= 1
         assert summary["stored"] + summary["outstanding"] == summary["published"]
-        assert "interrupted: run the same command again" in log
+        assert "interrupted: run the same command again" in text
     before = len(stored(system))
     summary, _ = publish(system, "--verify", str(system.sources))
     assert summary["skipped"] >= before - 4  # what a killed command was not told of is compared, not sent

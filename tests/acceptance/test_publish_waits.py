@@ -138,8 +138,12 @@ def test_where_a_scaler_runs_nobody_is_asked_to_start_one(system: System) -> Non
     system.environment["UPSWELL_MIN_WORKERS"] = "0"
     up = system.start("up")
     wait_until(lambda: "event=scaler.started" in system.said(), 60, system.logs)
+    nothing = ("publish", "--app", system.app_id, "--requests", "/dev/null")
+    runs = f"nobody consumes {system.app_id}_upload: a scaler runs, which starts workers when they are needed"
+    # Its heart beats once a second, and two are waited for: on a busy machine it may be heard later.
+    wait_until(lambda: runs in system.run(*nothing).stderr, 60, system.logs)
     done = system.run("publish", "--app", system.app_id, "--wait", str(system.sources), timeout=100)
-    assert "a scaler runs, which starts workers when they are needed" in done.stderr
+    assert f"nobody consumes {system.app_id}_upload: " in done.stderr
     assert done.stdout.splitlines()[-1] == f"stored below file://{system.store}/"
     up.send_signal(signal.SIGINT)
     assert up.wait(60) == 0, system.logs()

@@ -138,7 +138,11 @@ def test_slow_reports_start_workers_which_leave_at_ctrl_c(course: Course) -> Non
 @pytest.mark.slow
 def test_workers_that_are_not_needed_any_more_leave_by_themselves(course: Course) -> None:
     """Monitor and scaler share a name and a connection: each must hear every status, not half of them."""
-    course.environment |= {"UPSWELL_WINDOW": "5", "UPSWELL_STABILIZATION_WINDOW": "2"}
+    course.environment |= {
+        "UPSWELL_WINDOW": "10",
+        "UPSWELL_STABILIZATION_WINDOW": "2",
+        "UPSWELL_DECISION_INTERVAL": "2",  # the broker may take ten seconds to answer: five of these
+    }
     worker = course.worker("--seconds", "1-2")
     monitor = course.start("simple_congestion_monitor.py", "--report_queuename", course.reports)
     wait_until(
@@ -167,12 +171,24 @@ def test_without_docker_one_line_names_the_way_out_and_status_works_beside_it(co
     told = [line for line in monitor().splitlines() if "level=error" in line]
     assert len(told) == 1, monitor()
     assert "UPSWELL_FLEET=process" in told[0]
-    status = subprocess.run(
-        [sys.executable, "-m", "upswell", "status"],
-        cwd=course.folder, env=course.environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert "monitor is working" in status.stdout, status
-    assert any(one in status.stdout for one in re.findall(r"scale out \d+ → \d+", monitor())), status
+    shown = ""
+
+    def works() -> bool:
+        """Status listens for its heart for some seconds."""
+        nonlocal shown
+        shown = subprocess.run(
+            [sys.executable, "-m", "upswell", "status"],
+            cwd=course.folder,
+            env=course.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        ).stdout
+        return "monitor is working" in shown
+
+    wait_until(works, 60, lambda: shown + monitor())
+    assert any(one in shown for one in re.findall(r"scale out \d+ → \d+", monitor())), shown
     assert course.stop() == [0, 0], monitor() + worker()
 
 

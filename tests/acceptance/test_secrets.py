@@ -13,14 +13,13 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import amqpstorm
 import pytest
 
 from conftest import skip_or_fail
 from support import s3_server
 from support.bad_http_server import BadHttpServer, broken, cut, redirect, status, whole
 from support.server_process import free_port
-from support.system import System, wait_until
+from support.system import System, foreign_connection, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,14 +91,14 @@ def publish_nonsense(system: System, web: BadHttpServer) -> None:
         f"{uri} is no JSON",
         json.dumps({"uri": f"https://user:{PASSWORD * 5}@example.org/{QUERY}"}),
     ]
-    with amqpstorm.UriConnection(system.broker_url) as connection, connection.channel() as channel:
+    with foreign_connection(system.broker_url) as connection, connection.channel() as channel:
         for body in bodies:
             channel.basic.publish(body, f"{system.app_id}_upload")
 
 
 def take_all(system: System, queue: str) -> list[Message]:
     found: list[Message] = []
-    with amqpstorm.UriConnection(system.broker_url) as connection, connection.channel() as channel:
+    with foreign_connection(system.broker_url) as connection, connection.channel() as channel:
         while (message := channel.basic.get(queue, auto_decode=False)) is not None:
             assert not isinstance(message, dict)
             found.append(message)
@@ -230,8 +229,7 @@ def test_the_keys_of_a_store_are_in_no_log_report_status_or_command_line(
             system.environment = before
         system.environment["UPSWELL_DESTINATION"] = f"s3://{s3_server.BUCKET}/y"
         system.environment["UPSWELL_STORE_ENDPOINT"] = endpoint
-        system.start("monitor")
-        system.start("scaler", "--fleet", "process")
+        parts = [system.start("monitor"), system.start("scaler", "--fleet", "process")]
         wait_until(lambda: bool(system.workers()), 60, system.logs)
         requests = system.folder / "requests.jsonl"
         requests.write_text(json.dumps([(system.sources / name).as_uri() for name in ("x", "large")]))
@@ -245,6 +243,9 @@ def test_the_keys_of_a_store_are_in_no_log_report_status_or_command_line(
         for arguments in (("status",), ("status", "--json")):
             told = system.run(*arguments)
             assert_clean("status", told.stdout + told.stderr)
+    for part in parts:  # they write files and rename them
+        part.terminate()
+        part.wait(60)
     assert_folder_clean(system)
 
 

@@ -34,6 +34,11 @@ def wait_until(condition: Callable[[], bool], timeout: float, what: Callable[[],
         time.sleep(0.1)
 
 
+def foreign_connection(url: str) -> amqpstorm.UriConnection:
+    """Return a connection of a client that is not ours, which waits for RabbitMQ's answers for a minute."""
+    return amqpstorm.UriConnection(f"{url}{'&' if '?' in url else '?'}timeout=60")
+
+
 class System:
     """One application's commands, files, store and queues; leaving its context ends all that it started."""
 
@@ -160,11 +165,18 @@ class System:
 
     def _dead_rabbitmq(self) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
-        with amqpstorm.UriConnection(self.broker_url) as connection, connection.channel() as channel:
+        with foreign_connection(self.broker_url) as connection, connection.channel() as channel:
             # Taken and not acknowledged: all of them go back when the connection closes.
             while (message := channel.basic.get(f"{self.app_id}_upload.dead")) is not None:
                 headers = message.properties["headers"]
                 found.append((message.body, str(headers.get("x-upswell-reason") or headers["x-death"])))
+        with foreign_connection(self.broker_url) as connection, connection.channel() as channel:
+
+            def left() -> int:
+                return channel.queue.declare(f"{self.app_id}_upload.dead", passive=True)["message_count"]
+
+            # They are back a moment after it is closed.
+            wait_until(lambda: left() >= len(found), 60, lambda: f"{left()} of {len(found)}")
         return found
 
     def _dead_sqlite(self) -> list[tuple[str, str]]:

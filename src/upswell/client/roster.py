@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from upswell.broker import Broker
     from upswell.messages import CommandName, UploadInHand
 
-LISTEN_INTERVALS = 1.3
-"""How long to listen, in status intervals: every worker sends one status per interval."""
-
 RATE_SECONDS = 15.0
 """A rate is the mean of the last so many seconds, up to twice that."""
 
@@ -97,11 +94,16 @@ class Roster:
         return max(0, newest.moved_bytes - first.moved_bytes) / (newest.at - first.at)
 
 
+def listen_seconds(status_interval: float) -> float:
+    """Return how long to listen: every worker sends one status per interval, and may be a little late."""
+    return status_interval + max(0.3 * status_interval, 0.5)
+
+
 async def listen_to_workers(broker: Broker, status_interval: float) -> Roster:
     """Return a roster on which every worker has had the time to be heard."""
     roster = Roster()
     await roster.listen(broker)
-    await asyncio.sleep(LISTEN_INTERVALS * status_interval)
+    await asyncio.sleep(listen_seconds(status_interval))
     return roster
 
 

@@ -323,15 +323,22 @@ class Scaler:
                 with suppress(FleetError):  # the others get theirs, and who stays is killed below
                     await self._fleet.drain(worker.worker_id)
             await asyncio.sleep(ABANDON_SECONDS / 50)
-        for _ in range(20):
-            if not await self._running():
-                return
-            await asyncio.sleep(ABANDON_SECONDS / 20)
+        if await self._all_end():
+            return
         for worker in await self._running():
             try:
                 await self._fleet.kill(worker.worker_id)
             except FleetError as error:
                 _log.error("scaler.action_failed", app_id=worker.app_id, error=error)
+        await self._all_end()  # one that waits for its disk ends a moment later
+
+    async def _all_end(self) -> bool:
+        """Wait for workers to end, a few seconds at most; return whether none is left."""
+        for _ in range(20):
+            if not await self._running():
+                return True
+            await asyncio.sleep(ABANDON_SECONDS / 20)
+        return False
 
     async def _running(self) -> list[FleetWorker]:
         return [worker for worker in await self._fleet.list() if worker.state == "running"]

@@ -724,6 +724,25 @@ def test_a_worker_that_cannot_be_signalled_keeps_no_other_from_leaving_at_once(
     assert play(stage, story).count("scaler.action_failed") == 1
 
 
+def test_a_killed_worker_that_ends_a_moment_later_is_waited_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes a folder afterwards, as the demo does, must not find it at work there."""
+    monkeypatch.setattr(loop, "ABANDON_SECONDS", 0.01)
+
+    async def story(stage: Stage) -> None:
+        stage.fleet.add("w1")
+
+        async def kill(worker_id: str) -> None:
+            asyncio.get_running_loop().call_later(0.004, stage.fleet.exits, worker_id, -9)
+
+        monkeypatch.setattr(stage.fleet, "kill", kill)
+        await stage.scaler.abandon_all()
+        assert stage.fleet.workers["w1"].state == "exited"
+
+    play(stage, story)
+
+
 @pytest.mark.usefixtures("quick")
 def test_drain_all_leaves_the_workers_of_another_scaler_alone(stage: Stage) -> None:
     async def story(stage: Stage) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MOST = 65_535  # what a prefetch count holds; 0, no limit, means 2,000 to a quorum queue
 _TURN_SECONDS = 0.1  # between two tries while someone else has the queue in hand
-_BACK_SECONDS = 2.0  # for which what was put back is waited for; another consumer may take it first
+_BACK_SECONDS = 10.0  # for which what was put back is waited for; another consumer may take it first
 _STEP_SECONDS = 0.005
 _MOST_STALLED = (
     2000  # steps in which nothing comes although something is ready: another consumer is served alone

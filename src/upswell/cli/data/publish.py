@@ -15,7 +15,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from upswell.broker.heartbeat import HEARTBEAT_SECONDS, HeardParts
+from upswell.broker.heartbeat import HeardParts
 from upswell.cli.connection import connected, run, unique_name
 from upswell.cli.data.publish_summary import print_notes, print_summary, tally_lines
 from upswell.cli.help import SettingsCommand
@@ -221,7 +221,7 @@ async def _tell_nobody_consumes(
 async def _has_scaler(broker: Broker, settings: Settings) -> bool:
     heard = HeardParts(settings.report_queue)
     await heard.listen(broker, unique_name("publish"))
-    await heard.wait("scaler", timeout=2 * HEARTBEAT_SECONDS)
+    await heard.wait("scaler")
     return heard.newest("scaler", time.monotonic()) is not None
 
 

@@ -24,7 +24,7 @@ from upswell.cli.journals import journal_path
 from upswell.cli.look.parts import PARTS, PartSeen, judged, listen_for_parts
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted, duration
-from upswell.client.roster import LISTEN_INTERVALS, Roster
+from upswell.client.roster import Roster, listen_seconds
 from upswell.journal import JournalEntry, JournalReader
 from upswell.safe import safe
 
@@ -214,7 +214,7 @@ async def _status(settings: Settings, apps: tuple[str, ...], *, watch: bool, as_
         roster = Roster()
         await roster.listen(broker)
         heard = await listen_for_parts(broker, settings)
-        listening = asyncio.create_task(asyncio.sleep(LISTEN_INTERVALS * settings.status_interval))
+        listening = asyncio.create_task(asyncio.sleep(listen_seconds(settings.status_interval)))
         await heard.wait_for_all(*PARTS)
         await listening
 

@@ -13,7 +13,7 @@ from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
 from upswell.cli.operate.orders import obeyed
 from upswell.cli.options import with_settings
 from upswell.cli.text import counted
-from upswell.client.roster import LISTEN_INTERVALS, Roster, tell
+from upswell.client.roster import Roster, listen_seconds, tell
 from upswell.errors import NoAnswerError, NobodyListensError, UpswellError
 from upswell.lab.traffic import parse_duration
 from upswell.messages import OperatorOrder
@@ -71,7 +71,7 @@ class _Down:
     async def listen(self) -> None:
         await self._orders.listen()
         await self._roster.listen(self._broker)
-        await asyncio.sleep(LISTEN_INTERVALS * self._settings.status_interval)
+        await asyncio.sleep(listen_seconds(self._settings.status_interval))
 
     async def drain(self) -> None:
         """Return when no scaler and no worker is left."""
@@ -106,14 +106,21 @@ class _Down:
     async def stop(self) -> str:
         """Stop the monitor; return what was stopped in all."""
         try:
-            obeyed(await self._orders.give("monitor", OperatorOrder(order="stop")))
-        except NobodyListensError:  # it ended with the scaler, as in `upswell up`
-            pass
-        else:
-            self._note("monitor")
+            await self._stop_monitor()
+        except NoAnswerError:
+            if "scaler" not in self._stopped:
+                raise
+            await self._stop_monitor()  # it ended with the order in its hands: now it listens no more
         if not self._stopped:
             return "no scaler and no monitor runs, and no worker is heard"
         return f"down: all workers have finished, {' and '.join(self._stopped)} stopped"
+
+    async def _stop_monitor(self) -> None:
+        try:
+            obeyed(await self._orders.give("monitor", OperatorOrder(order="stop")))
+        except NobodyListensError:  # it ended with the scaler, as in `upswell up`
+            return
+        self._note("monitor")
 
     def _note(self, part: PartName) -> None:
         if part not in self._stopped:

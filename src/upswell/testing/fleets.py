@@ -280,15 +280,17 @@ class FleetContract:
 
         play(open_fleet, story)
 
-    def test_what_another_scaler_cleans_up_is_missing_to_no_start(self, open_fleet: OpenFleet) -> None:
-        """Secrets and the like that no worker needed at the moment are there again for the next."""
+    def test_a_start_has_its_secrets_whatever_another_scaler_has_cleaned_up(
+        self, open_fleet: OpenFleet
+    ) -> None:
+        """No worker needed them when the other one looked."""
 
         async def story(fleet: Fleet) -> None:
             await fleet.start(spec("w1", app_id="fails"))
             await until(fleet, "w1", "exited")
             await fleet.forget("w1")
             other = open_fleet()
-            assert await other.list() == []
+            await other.list()
             await fleet.start(spec("w2"))
             await until_runs(fleet, "w2")
             assert "AMQPURL" in await fleet.last_lines("w2")

@@ -108,7 +108,7 @@ class SqliteBroker:
         ).start()
         try:
             await opened
-        except asyncio.CancelledError:  # whoever asked has given up
+        except BaseException:  # the file cannot serve, or whoever asked has given up
             self._closing = True
             self._leaving.set()
             raise

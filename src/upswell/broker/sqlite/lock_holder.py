@@ -12,9 +12,9 @@ _STATES = {"T": "stopped", "t": "stopped by a debugger", "D": "waiting for the d
 
 
 def lock_holder(folder: Path) -> str | None:
-    """Return which process holds the lock (`flock`) of a folder, and what to do; None: nobody, or unknown.
+    """Return which process holds the lock (`flock`) of a folder, and what to do; None: not known.
 
-    A container sees no process outside: it is said to be in none of ours.
+    In a container, what runs outside is not seen: then only that is said.
     """
     try:
         inode = str(folder.stat().st_ino)

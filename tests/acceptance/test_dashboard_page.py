@@ -373,6 +373,11 @@ def chooses_a_decision(page: Page) -> None:
     why.get_by_role("heading", name="Steps").wait_for()
     why.get_by_text("What it saw").click()
     why.get_by_text("arriving").wait_for()
+    moment = why.locator("p.small").first
+    shown = moment.inner_text()
+    why.get_by_role("button", name="Decision before").click()
+    wait_until(lambda: moment.inner_text() != shown, 90, lambda: shown)
+    why.get_by_text("arriving").wait_for()  # it stays open for who compares
 
 
 def acts(page: Page, system: System) -> int:

@@ -21,7 +21,10 @@ export class DecisionPanel {
     let told;
     try { told = await get(path(this.app, `/decisions/${line.id}`)); } catch (error) { this.body.replaceChildren(h("p", { class: "quiet" }, error.message)); return; }
     if (this.id !== told.id) return;
+    // Who steps from one to the next compares what each saw.
+    const open = this.body.querySelector("details")?.open ?? false;
     this.body.replaceChildren(...decision(told));
+    this.body.querySelector("details").open = open;
   }
 }
 

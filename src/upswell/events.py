@@ -45,7 +45,7 @@ EVENTS: dict[str, str] = {
     "broker.disk_refuses": "The embedded broker's disk is full or failing; unconfirmed messages are kept and written again later.",
     "broker.disk_takes_again": "The embedded broker's disk works again; pending messages are written. failures counts the failed writes.",
     "broker.failed": "The embedded broker's file is unusable; pending publishes fail.",
-    "broker.held_up": "Another process has held the embedded broker's lock for over 5 s, mostly because it is stopped; nobody can write until it goes on.",
+    "broker.held_up": "Another process has held the embedded broker's lock for over 5 s, usually because it is stopped (SIGSTOP); holder names it, and nobody can write until it goes on.",
     "broker.publish_nacked": "RabbitMQ could not accept messages (queue full, no leader); they are sent again in again_in seconds.",
     "broker.publish_refused": "RabbitMQ closed the publishing channel over a message it never accepts; that publish fails, the others are sent again.",
     "broker.queue_differs": "An existing queue has other arguments than requested; it is used unchanged.",

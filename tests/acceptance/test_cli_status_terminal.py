@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.system import System, wait_until
-from support.terminal import Shown, Terminal, holds_to, normalised
+from support.terminal import Terminal, holds_to, normalised
 from upswell.analysis.billing import Bill
 from upswell.analysis.decision import Decision
 from upswell.analysis.snapshot import ObservedTotals, Percentiles, Snapshot, Workers
@@ -23,21 +23,11 @@ if TYPE_CHECKING:
 NOT_YET_OLD = 600.0
 """So far in the future the monitor has decided: it must not be old before the test has ended."""
 
+BOTH_HEARD = r"\A(?![\s\S]*NO (MONITOR|SCALER))"
+
 
 def parts(system: System) -> list[str]:
     return [part["state"] for part in json.loads(system.run("status", "--json").stdout)["parts"]]
-
-
-def run_heard(terminal: Terminal, system: System, line: str) -> Shown:
-    """Return what `status` shows once it hears both parts: one that the machine holds up beats later."""
-    shown: list[Shown] = []
-
-    def are_heard() -> bool:
-        shown[:] = [terminal.run(line)]
-        return not re.search("NO (MONITOR|SCALER)", shown[0].text)
-
-    wait_until(are_heard, 60, lambda: f"{shown}{system.logs()}")
-    return shown[0]
 
 
 def decided(app: str, attainment: float, *, alarms: tuple[str, ...] = ()) -> JournalEntry:
@@ -87,14 +77,14 @@ def test_status_shows_what_is_wrong_in_words_and_colour(tmp_path: Path, width: i
         system.start("up", "--app", "other")
         wait_until(lambda: parts(system) == ["working", "working"], 60, system.logs)
         with Terminal(system.environment, system.folder, width=width) as terminal:
-            shown = run_heard(terminal, system, "upswell status --app photos --app videos")
+            shown = terminal.run_until("upswell status --app photos --app videos", BOTH_HEARD)
             assert shown.status == 0
             assert terminal.colour_of("82.0%  ") == "red"
             assert terminal.colour_of("target missed") == "red"
             assert terminal.colour_of("99.1%") == "green"
             holds_to(f"status-{width}", shown.text)
             assert max(map(len, shown.lines)) <= width
-            plain = run_heard(terminal, system, "NO_COLOR=1 upswell status --app photos --app videos")
+            plain = terminal.run_until("NO_COLOR=1 upswell status --app photos --app videos", BOTH_HEARD)
             assert terminal.colour_of("target missed") == "default"
             assert normalised("\n".join(plain.lines)) == normalised("\n".join(shown.lines))
             piped = terminal.run("COLUMNS=80 upswell status > piped; cat piped")

@@ -101,15 +101,7 @@ def test_an_upload_queue_of_another_name_is_what_every_part_uses(system: System)
     assert seen["upload_queue"] == f"requests.of.{system.app_id}"
     assert seen["depth"]["messages_ready"] == 0
     assert f"requests.of.{system.app_id}.dead" in system.run("dead", "list", "--app", system.app_id).stderr
-    doctor: list[str] = []
-
-    def is_well() -> bool:  # a part that the machine holds up is not heard
-        done = system.run("doctor", check=False)
-        doctor[:] = [done.stdout]
-        return done.returncode == 0
-
-    wait_until(is_well, 60, lambda: f"{doctor}{system.logs()}")
-    assert "queues: 3 declared, 0 not yet" in doctor[0]
+    assert "queues: 3 declared, 0 not yet" in system.run_until_well("doctor")
     up.send_signal(signal.SIGINT)
     assert up.wait(60) == 0
 

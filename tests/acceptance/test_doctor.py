@@ -63,15 +63,7 @@ def wrong(found: dict[str, dict[str, Any]]) -> dict[str, str]:
 def test_a_system_that_runs_is_well_and_a_monitor_that_died_is_named(system: System) -> None:
     up = system.start("up")
     wait_until((system.store / ".upswell-tmp").exists, 60, system.logs)
-    told: list[str] = []
-
-    def is_well() -> bool:  # a part that the machine holds up is not heard
-        done = system.run("doctor", check=False)
-        told[:] = [done.stdout]
-        return done.returncode == 0
-
-    wait_until(is_well, 60, lambda: f"{told}{system.logs()}")
-    (shown,) = told
+    shown = system.run_until_well("doctor")
     lines = dict(line.removeprefix("ok  ").split(": ", 1) for line in shown.splitlines())
     assert list(lines) == [
         "broker", "permissions", "queues", "monitor", "scaler", "state_dir", system.app_id,

@@ -33,18 +33,6 @@ def screens(shown: list[Shown]) -> str:
     return re.sub(r" {2,}", "  ", re.sub(r" +,", ",", text))
 
 
-def shown_at_last(terminal: Terminal, line: str, wanted: str) -> Shown:
-    """Type a line until it shows what must come: it listens for a moment, and a worker may be late."""
-    seen: list[Shown] = []
-
-    def shows() -> bool:
-        seen.append(terminal.run(line))
-        return re.search(wanted, seen[-1].text) is not None
-
-    wait_until(shows, 60, lambda: seen[-1].text)
-    return seen[-1]
-
-
 @pytest.fixture
 def system() -> Iterator[System]:
     with (
@@ -89,6 +77,6 @@ def test_files_are_published_followed_and_found_dead_with_their_reason(system: S
         ]
         shown = [terminal.run(line) for line in lines]
         rate = r"1 worker, 0 of 4 slots busy, \d(.|\n)*ready +0 of 4 +\d"  # it takes two statuses
-        shown.append(shown_at_last(terminal, "upswell workers", rate))
+        shown.append(terminal.run_until("upswell workers", rate))
         shown.append(terminal.run("upswell doctor"))
         holds_to("first-files-120", screens(shown))

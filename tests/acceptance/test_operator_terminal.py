@@ -43,18 +43,6 @@ def screens(shown: list[Shown], varying: dict[str, str] | None = None) -> str:
     return re.sub(r"(?<=\S) {2,}", "  ", re.sub(r" +,", ",", text))
 
 
-def shown_at_last(terminal: Terminal, line: str, wanted: str) -> Shown:
-    """Type a line until it shows what must come: it listens for a moment, and who is heard may be late."""
-    seen: list[Shown] = []
-
-    def shows() -> bool:
-        seen.append(terminal.run(line))
-        return re.search(wanted, seen[-1].text) is not None
-
-    wait_until(shows, 60, lambda: seen[-1].text)
-    return seen[-1]
-
-
 def answered(terminal: Terminal, line: str, answer: str) -> Shown:
     """Type a line, and an answer to its question."""
     terminal.type(line)
@@ -135,8 +123,7 @@ def test_a_fleet_is_looked_at_and_ordered(system: System, width: int) -> None:
         system.start("up")
         wait_until(lambda: "ready" in system.run("workers").stdout, 60, system.logs)
         shown = [
-            shown_at_last(
-                terminal,
+            terminal.run_until(
                 "upswell doctor",
                 r"ok +monitor: is working\s+ok +scaler: is working(.|\n)*process answers, 1 worker",
             ),
@@ -146,7 +133,7 @@ def test_a_fleet_is_looked_at_and_ordered(system: System, width: int) -> None:
         ]
         rates = r"2 workers, 0 of 8 slots busy, \d(.|\n)*(ready +0 of 4 +\d(.|\n)*){2}"  # two statuses each
         shown += [
-            shown_at_last(terminal, "upswell workers", rates),
+            terminal.run_until("upswell workers", rates),
             terminal.run("upswell logs --lines 1"),
             terminal.run("upswell restart"),
             terminal.run("upswell pause photos"),

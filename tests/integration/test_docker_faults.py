@@ -82,9 +82,8 @@ class Story:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the scaler's events of a name."""
-        whole = (
-            (self.system.folder / "scaler.log").read_text().rpartition("\n")[0]
-        )  # the last may be half written
+        # The last line may be half written.
+        whole = (self.system.folder / "scaler.log").read_text().rpartition("\n")[0]
         found = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [event for event in found if event["event"] == name]
 

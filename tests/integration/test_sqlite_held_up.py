@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 WORK = Queue(name="work")
 
 _IN_A_WRITE = """
-import sys, time
+import os, signal, sys
 from pathlib import Path
 from upswell.broker.sqlite.database import BrokerDatabase
 
 def work():
     print("writing", flush=True)
-    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 file = BrokerDatabase(Path(sys.argv[1]))
 sys.stdin.readline()
@@ -52,7 +52,6 @@ def test_who_was_stopped_in_a_write_is_said_and_all_goes_on_afterwards(tmp_path:
         writer.stdin.write(b"\n")
         writer.stdin.close()
         assert await asyncio.to_thread(writer.stdout.readline) == b"writing\n"
-        os.kill(writer.pid, signal.SIGSTOP)
         with capture() as said:
             confirmed = broker.publish(Message(routing_key=WORK.name, body=b"1"))
             newcomer = SqliteBroker(path, name="newcomer")  # who only now connects is told, too

@@ -121,6 +121,18 @@ class System:
             raise AssertionError(f"upswell {' '.join(arguments)}: {done.stdout}{done.stderr}{self.logs()}")
         return done
 
+    def run_until_well(self, *arguments: str) -> str:
+        """Return what a command prints once it ends with 0: a part that the machine holds up is not heard."""
+        told: list[str] = []
+
+        def is_well() -> bool:
+            done = self.run(*arguments, check=False)
+            told[:] = [done.stdout]
+            return done.returncode == 0
+
+        wait_until(is_well, 60, lambda: f"{told}{self.logs()}")
+        return told[0]
+
     def split(self, requests: Path, parts: int) -> Iterator[Path]:
         """Yield request files that together are this one, to be published one after the other."""
         lines = requests.read_text().splitlines(keepends=True)

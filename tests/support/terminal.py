@@ -111,6 +111,13 @@ class Terminal:
         self.type(line)
         return self.finish(timeout)
 
+    def run_until(self, line: str, wanted: str, timeout: float = PATIENCE_SECONDS) -> Shown:
+        """Type a line until it shows a pattern: it listens for a moment, and who is heard may be late."""
+        deadline = time.monotonic() + timeout
+        while re.search(wanted, (shown := self.run(line)).text) is None:
+            assert time.monotonic() < deadline, f"{wanted!r} was not shown:\n{shown.text}"
+        return shown
+
     def type(self, line: str) -> None:
         """Type a line and Enter at the prompt, and do not wait."""
         self._begin, self._begin_bytes = self._emulator.cursor.y, len(self._seen)

@@ -105,7 +105,8 @@ class DockerFleet:
     async def forget(self, worker_id: str) -> None:
         """Remove an exited container; the engine refuses to remove a running one without force."""
         name = platform_name(worker_id)
-        # First: whoever dies in between, the container is there to be forgotten again.
+        # First: whoever dies in between, the container is there to be forgotten again. Only a start that
+        # another scaler finishes in this very moment would find none, and its worker be replaced.
         await asyncio.to_thread(self._secrets.remove, worker_id)
         try:
             await self._engine.ask(lambda docker: docker.containers.container(name).delete(v=True))

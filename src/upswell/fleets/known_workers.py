@@ -163,6 +163,8 @@ class KnownWorkers:
                     found.pop(worker_id, None)
                     if worker_id in self._workers:
                         found[worker_id] = self._workers[worker_id]
+                for worker_id in found:  # there after all, where its removal had failed: its events count
+                    self._gone.pop(worker_id, None)
                 self._workers, self._listed_at = found, asked_at
                 cost = (self._processor() - used) / LIST_SHARE
                 self.relist_seconds = max(self._least, min(RELIST_SECONDS, cost))

@@ -60,7 +60,8 @@ class SwarmSecrets:
 
     async def forget(self) -> None:
         """Ask anew which there are: one was refused."""
-        self._known.clear()
+        async with self._asking:  # a start that is making its own finds them at its end
+            self._known.clear()
 
     async def _list(self) -> dict[str, str]:
         filters = {"label": f"{INSTALLATION}={self._installation}"}

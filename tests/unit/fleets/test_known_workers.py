@@ -164,6 +164,16 @@ def test_a_worker_that_is_gone_stays_gone_when_events_are_told_once_more() -> No
         assert stage.names() == ["w1 running"]
 
 
+def test_the_end_of_one_whose_removal_failed_is_believed() -> None:
+    """The engine did start it, and neither its answer nor the clean-up came through."""
+    stage = Stage("w1")
+    with stage.known.watched():
+        stage.known.drop("w1")
+        assert stage.names() == ["w1 running"]
+        stage.known.put(replace(worker("w1"), state="exited"))
+        assert stage.names() == ["w1 exited"]
+
+
 def test_a_list_that_was_made_during_a_start_does_not_end_it() -> None:
     """The engine answered while the container was made, and the answer comes when it runs."""
     starting = contextlib.ExitStack()

@@ -101,7 +101,7 @@ class SqliteBroker:
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
         opened: asyncio.Future[None] = self._loop.create_future()
-        self._loop.call_later(HELD_UP_SECONDS, self._look_for_a_holder, None)
+        self._loop.call_later(TICK_SECONDS, self._look_for_a_holder, None)
         # A daemon: a process may end without closing, and the others find out.
         threading.Thread(
             target=self._run, args=(opened,), name=f"upswell broker {self._name}", daemon=True
@@ -264,9 +264,11 @@ class SqliteBroker:
         since = self._lock_wait.since
         if since not in (None, said) and time.monotonic() - since >= HELD_UP_SECONDS:
             holder = lock_holder(lock_folder(self._path))
-            self._log.error("broker.held_up", holder=holder or "unknown")
+            self._log.error(
+                "broker.held_up", holder=holder or "not seen from here, perhaps outside this container"
+            )
             said = since
-        self._loop.call_later(HELD_UP_SECONDS, self._look_for_a_holder, said)
+        self._loop.call_later(TICK_SECONDS, self._look_for_a_holder, said)
 
     def _on_ended(self) -> None:
         _fulfil(self._ended, None)

@@ -14,7 +14,7 @@ _STATES = {"T": "stopped", "t": "stopped by a debugger", "D": "waiting for the d
 def lock_holder(folder: Path) -> str | None:
     """Return which process holds the lock (`flock`) of a folder, and what to do; None: not known.
 
-    In a container, what runs outside is not seen: then only that is said.
+    In a container the kernel shows only the locks of its own processes.
     """
     try:
         inode = str(folder.stat().st_ino)
@@ -33,7 +33,7 @@ def _process(pid: int) -> str:
     try:
         name, _, rest = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")
     except OSError:
-        return "a process of another container"
+        return f"process {pid}, which has ended (its child has the lock) or is hidden from this user"
     state = _STATES.get(rest.split()[0], "running")
     advice = f"; let it go on (kill -CONT {pid}) or end it" if state == "stopped" else ""
     return f"process {pid} ({name.partition('(')[2]}), {state}{advice}"

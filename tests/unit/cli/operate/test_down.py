@@ -47,6 +47,7 @@ def test_a_monitor_that_ends_with_the_scaler_is_asked_once_more(  # noqa: PLR091
         return answer
 
     monkeypatch.setattr(Orders, "give", give)
+    monkeypatch.setattr("upswell.cli.operate.down.POLL_SECONDS", 0.01)
     monkeypatch.setenv("UPSWELL_STATE_DIR", str(tmp_path))
     with pytest.raises(SystemExit) as left:
         cli.main(["down", "--set", "status_interval=0.05"])

@@ -251,6 +251,31 @@ def test_an_answer_that_is_given_up_while_it_comes_is_none(chromium: Browser, sy
         assert page.evaluate(GIVEN_UP) == "an error"
 
 
+STAYS_OPEN = """async () => {
+  const { DecisionPanel } = await import("./page/decision.js");
+  window.fetch = async (url) => Response.json({
+    id: Number(String(url).split("/").pop()),
+    at: 0, headline: "", steps: [], rejected: [], signals: { stale: [] },
+  });
+  const panel = new DecisionPanel("photos", () => {}), seen = [];
+  for (const id of [1, 2]) {
+    await panel.show({ id });
+    const saw = panel.body.querySelector("details");
+    seen.push(saw.open);
+    saw.open = true;
+  }
+  return seen;
+}"""
+
+
+def test_what_a_decision_saw_stays_open_from_one_to_the_next(chromium: Browser, system: System) -> None:
+    with (
+        served_page(system.environment, system.folder / "dashboard.log") as served,
+        visit(chromium, served.url) as (page, _),
+    ):
+        assert page.evaluate(STAYS_OPEN) == [False, True]
+
+
 OBJECTIVES = """async () => {
   const { percent, wanted } = await import("./page/format.js");
   return [0.5, 0.95, 0.995, 0.999, 0.9999].map(wanted).concat([0.29, 0.57].map((share) => percent(share, 0)));
@@ -373,11 +398,6 @@ def chooses_a_decision(page: Page) -> None:
     why.get_by_role("heading", name="Steps").wait_for()
     why.get_by_text("What it saw").click()
     why.get_by_text("arriving").wait_for()
-    moment = why.locator("p.small").first
-    shown = moment.inner_text()
-    why.get_by_role("button", name="Decision before").click()
-    wait_until(lambda: moment.inner_text() != shown, 90, lambda: shown)
-    why.get_by_text("arriving").wait_for()  # it stays open for who compares
 
 
 def acts(page: Page, system: System) -> int:

@@ -79,14 +79,18 @@ class Course:
             "--input_data",
             data,
         ]
+        return self.run("direct_publisher.py", *arguments)
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        """Run `python ARGUMENTS` to the end; return what was printed."""
         return subprocess.run(
-            [sys.executable, "direct_publisher.py", *arguments],
+            [sys.executable, *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
             timeout=60,
-            check=True,
+            check=check,
         ).stdout
 
     def original(self, role: str) -> Callable[[], str]:
@@ -176,15 +180,7 @@ def test_without_docker_one_line_names_the_way_out_and_status_works_beside_it(co
     def works() -> bool:
         """Status listens for its heart for some seconds."""
         nonlocal shown
-        shown = subprocess.run(
-            [sys.executable, "-m", "upswell", "status"],
-            cwd=course.folder,
-            env=course.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        ).stdout
+        shown = course.run("-m", "upswell", "status", check=False)
         return "monitor is working" in shown
 
     wait_until(works, 60, lambda: shown + monitor())

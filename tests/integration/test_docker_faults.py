@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -82,10 +81,7 @@ class Story:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the scaler's events of a name."""
-        # The last line may be half written.
-        whole = (self.system.folder / "scaler.log").read_text().rpartition("\n")[0]
-        found = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
-        return [event for event in found if event["event"] == name]
+        return self.system.events("scaler", name)
 
     def until_event(self, name: str, count: int = 1) -> None:
         """Wait until the scaler has logged an event so often."""

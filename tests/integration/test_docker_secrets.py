@@ -17,6 +17,7 @@ from upswell.errors import FleetError
 from upswell.fleets.docker import DockerFleet
 from upswell.fleets.protocol import WorkerSpec
 from upswell.settings import Settings
+from upswell.testing.fleets import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,9 +71,6 @@ def test_a_start_that_is_cut_off_and_a_removed_container_leave_no_secret(
         seen.append(("delete", secrets()))
         return await delete(self, **more)
 
-    async def ended(fleet: DockerFleet) -> bool:
-        return [found.state for found in await fleet.list()] == ["exited"]
-
     async def scenario() -> None:
         fleet = DockerFleet(settings)
         monkeypatch.setattr(DockerContainers, "create", cut_off)
@@ -86,10 +84,7 @@ def test_a_start_that_is_cut_off_and_a_removed_container_leave_no_secret(
         await fleet.start(worker)  # asked for twice: what a running worker has mounted stays
         assert secrets() == ["AMQPURL"]
         await fleet.kill("s1")
-        deadline = time.monotonic() + 60
-        while not await ended(fleet):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
+        await until(fleet, "s1", "exited")
         await fleet.forget("s1")
         await fleet.close()
 

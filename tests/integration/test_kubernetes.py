@@ -113,9 +113,7 @@ class Pods:
 
 def events(system: System, name: str) -> list[dict[str, Any]]:
     """Return the scaler's events of a name."""
-    whole = (system.folder / "scaler.log").read_text().rpartition("\n")[0]  # the last may be half written
-    found = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
-    return [event for event in found if event["event"] == name]
+    return system.events("scaler", name)
 
 
 def ends(system: System) -> list[dict[str, Any]]:

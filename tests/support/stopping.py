@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 from support.system import wait_until
+from upswell.broker.sqlite.database import lock_folder
+from upswell.broker.sqlite.lock_holder import lock_holder
 
 
 def stop_between_writes(pid: int, broker_file: Path) -> None:
@@ -32,12 +34,5 @@ def _states(pid: int) -> set[str]:
 
 
 def _holds(pid: int, broker_file: Path) -> bool:
-    folder = broker_file.with_name(f"{broker_file.name}-bells")
-    if not folder.exists():
-        return False
-    inode = folder.stat().st_ino
-    for line in Path("/proc/locks").read_text().splitlines():
-        _, arrow_or_kind, *rest = line.split()  # a line with an arrow is of one that waits
-        if arrow_or_kind == "FLOCK" and rest[2] == str(pid) and rest[3].endswith(f":{inode}"):
-            return True
-    return False
+    holder = lock_holder(lock_folder(broker_file))
+    return holder is not None and holder.startswith(f"process {pid} ")

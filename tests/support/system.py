@@ -17,7 +17,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import amqpstorm
 
@@ -219,6 +219,13 @@ class System:
     def said(self) -> str:
         """Return all that was logged: what a condition looks for must not move out of it."""
         return "".join(path.read_text("utf-8", "replace") for path in self._log_files())
+
+    def events(self, command: str, name: str) -> list[dict[str, Any]]:
+        """Return the events of a name that a command has logged as JSON."""
+        # The last line may be half written.
+        whole = (self.folder / f"{command}.log").read_text().rpartition("\n")[0]
+        found = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        return [event for event in found if event["event"] == name]
 
     def logs(self) -> str:
         """Return the ends of all logs, for a failing test's message."""

@@ -79,19 +79,8 @@ class ReconnectingConnection:
         connection = self.connection
         if connection is None or connection.is_closed:
             return
-        gone = asyncio.Event()
-
-        def on_gone(*_: Any) -> None:
-            gone.set()
-
-        connection.add_on_close_callback(on_gone)
-        if not connection.is_closing:
-            connection.close()
         try:
-            await asyncio.wait_for(gone.wait(), _CLOSE_TIMEOUT)
-        except TimeoutError:
-            pika_client.drop(connection)
-            await asyncio.sleep(0)
+            await pika_client.close(connection, _CLOSE_TIMEOUT)
         finally:
             self._up.set()  # losing the connection cleared it
 

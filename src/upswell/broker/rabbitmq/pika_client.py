@@ -176,7 +176,7 @@ async def open_connection(address: Address, name: str) -> Connection:
                 workflow.abort()
         result = await done
         if isinstance(result, Connection):
-            await _close(result)
+            await close(result, _ABORT_PATIENCE)
         raise
     if isinstance(result, Connection):
         return result
@@ -188,7 +188,8 @@ async def open_connection(address: Address, name: str) -> Connection:
     raise LostError(f"RabbitMQ at {where} cannot be reached: {type(cause).__name__}: {cause}")
 
 
-async def _close(connection: Any) -> None:
+async def close(connection: Any, patience: float) -> None:
+    """Close a connection, and cut it if its server does not answer within `patience` seconds."""
     closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def on_closed(*_: Any) -> None:
@@ -196,8 +197,9 @@ async def _close(connection: Any) -> None:
             closed.set_result(None)
 
     connection.add_on_close_callback(on_closed)
-    connection.close()
-    await asyncio.wait([closed], timeout=_ABORT_PATIENCE)
+    if not connection.is_closing:
+        connection.close()
+    await asyncio.wait([closed], timeout=patience)
     if not closed.done():
         drop(connection)
         await asyncio.sleep(0)

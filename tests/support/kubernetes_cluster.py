@@ -42,6 +42,10 @@ NEEDED = (
 )
 EXTRAS = ("kubernetes", "keda")
 
+TOLD_OR_NOT = frozenset({0, None})
+"""Exit codes of workers whose pods are deleted while they end well. None: a kubelet that is held up for a few
+seconds removes the container before it has told how it ended, and says `ContainerStatusUnknown`."""
+
 
 def place() -> Path | None:
     """Return the folder with a cluster's programs."""

@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from upswell.messages import PartName
 
     Obey = Callable[[OperatorOrder], OperatorAnswer | None]
-    """None: another one, which leads, answers."""
+    """None: another one, which leads, answers, or this one when it is asked again."""
 
 ANSWER_SECONDS = 10.0
 """Who does not answer within this time hangs, or its connection to the broker is lost."""
+
+REPEAT_SECONDS = 1.0
+"""An order that nobody answers is given again: a leader held up for longer than its term leads on only a
+moment after it has heard the order."""
+
+_ANSWERS_KEPT = 100
+"""So that an order whose answer was late is not obeyed twice."""
 
 
 async def take_orders(broker: Broker, part: PartName, name: str, report_queue: str, obey: Obey) -> Consumer:
@@ -33,14 +40,22 @@ async def take_orders(broker: Broker, part: PartName, name: str, report_queue: s
 
     `name` is of this one's own queue. Every monitor, or every scaler, hears the order; the leader answers.
     """
+    answers: dict[tuple[str | None, str | None], OperatorAnswer] = {}
 
     def on_delivery(delivery: Delivery) -> None:
         broker.ack(delivery)
-        try:
-            answer = obey(decode(OperatorOrder, delivery.body))
-        except MessageError as error:
-            answer = refused(str(error))
         reply_to = delivery.reply_to
+        given = (reply_to, delivery.message_id)
+        answer = answers.get(given)
+        if answer is None:
+            try:
+                answer = obey(decode(OperatorOrder, delivery.body))
+            except MessageError as error:
+                answer = refused(str(error))
+        if answer is not None and answer.accepted and None not in given:
+            answers[given] = answer
+            if len(answers) > _ANSWERS_KEPT:
+                del answers[next(iter(answers))]
         # It comes from a message, and a message is hostile: nothing is sent to any other queue.
         if answer is not None and reply_to is not None and reply_to.startswith(topology.REPLY_PREFIX):
             broker.publish(
@@ -93,23 +108,28 @@ class Orders:
 
         Raises:
             NobodyListensError: there is none, so nothing has changed.
-            NoAnswerError: it did not answer in time.
+            NoAnswerError: it did not answer in time, or went without an answer.
         """
         self._sent += 1
         number = str(self._sent)
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        message = Message(
+            body=encode(order),
+            exchange=topology.orders_exchange(part, self._report_queue),
+            message_id=number,
+            reply_to=self._answers.name,
+        )
+        heard = False
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._broker.publish(
-                    Message(
-                        body=encode(order),
-                        exchange=topology.orders_exchange(part, self._report_queue),
-                        message_id=number,
-                        reply_to=self._answers.name,
-                    )
-                )
+                while not waiting.done():
+                    await self._broker.publish(message)
+                    heard = True
+                    await asyncio.wait([waiting], timeout=REPEAT_SECONDS)
                 return await waiting
         except UnroutableError:
+            if heard:
+                raise NoAnswerError(f"the {part} went without an answer") from None
             raise NobodyListensError(
                 f"no {part} is connected to this broker (report_queue {self._report_queue}), so nothing has "
                 f"changed: start `upswell {part}`, or `upswell up`"

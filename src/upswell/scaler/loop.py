@@ -67,6 +67,9 @@ START_AT_ONCE = 8
 OUTSIDE_SECONDS = 10.0
 """A scaler that has not led for so long is a standby; until then it may just have lost the broker."""
 
+LOOK_SECONDS = 5.0
+"""An order that comes this soon after a term's begin is given again: by then the fleet was seen, mostly."""
+
 ABANDON_SECONDS = 5.0
 """How long workers that must exit at once may take to put their uploads back."""
 
@@ -117,6 +120,7 @@ class Scaler:
         self._name = name
         self._leadership = leadership or SoleCandidate()
         self._waiting_since: float | None = None
+        self._led_since: float | None = None
         self._starting = asyncio.Semaphore(START_AT_ONCE)
         self._round = asyncio.Lock()
         self._costs = ScalingCosts()
@@ -200,8 +204,19 @@ class Scaler:
             await asyncio.gather(rounds, lost, watching, return_exceptions=True)
             self._ceilings.known.clear()  # the next leader finds them
 
+    @property
+    def _looks_first(self) -> bool:
+        """Whether this one leads again, or for the first time, and is about to look at its fleet."""
+        looked = self._sees_fleet or self._unreachable is not None
+        return not looked and self._clock() - (self._led_since or 0.0) < LOOK_SECONDS
+
+    @property
+    def _waits_for_long(self) -> bool:
+        return self._waiting_since is not None and self._clock() - self._waiting_since > OUTSIDE_SECONDS
+
     def _begin_term(self) -> None:
         """Trust nothing that was seen of the fleet before: another scaler may have led meanwhile."""
+        self._led_since = self._clock()
         self._waiting_since = None
         self._sees_fleet = self._nobody_runs = False
         self._adopted.clear()
@@ -242,9 +257,8 @@ class Scaler:
     def _obey(self, order: OperatorOrder) -> OperatorAnswer | None:
         """Obey where this one leads; of those that wait for long, none may take over once all is down."""
         if self._leadership.leads():
-            return self._orders.obey(order)
-        waited = 0.0 if self._waiting_since is None else self._clock() - self._waiting_since
-        if order.order == "down" and waited > OUTSIDE_SECONDS:
+            return None if self._looks_first else self._orders.obey(order)
+        if order.order == "down" and self._waits_for_long:
             self._leaving = self._nobody_runs = True
         return None
 
@@ -316,7 +330,7 @@ class Scaler:
     async def abandon_all(self) -> None:
         """Have every worker put its uploads back and exit; kill those that have not after a few seconds."""
         self._leaving = True
-        if not self._leadership.leads():
+        if not await self._leads_soon():
             return
         for _ in range(2):  # the second SIGTERM means: at once
             for worker in await self._running():
@@ -345,7 +359,7 @@ class Scaler:
 
     async def _leads_soon(self) -> bool:
         """Return whether this scaler leads, or does so again after a short loss of the broker."""
-        if self._waiting_since is not None and not self._leadership.leads():
+        if not self._leadership.leads() and (self._waits_for_long or self._led_since is None):
             return False
         with suppress(TimeoutError):
             async with asyncio.timeout(OUTSIDE_SECONDS):

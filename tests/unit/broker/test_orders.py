@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.memory_broker import MemoryBroker
+from upswell.broker import orders as orders_module
 from upswell.broker import topology
 from upswell.broker.orders import Orders, take_orders
 from upswell.broker.protocol import Message
-from upswell.errors import NobodyListensError
+from upswell.errors import NoAnswerError, NobodyListensError
 from upswell.messages import ByHand, OperatorAnswer, OperatorOrder, encode
 
 if TYPE_CHECKING:
@@ -71,6 +72,69 @@ def test_a_message_that_is_no_order_is_refused_and_obeyed_by_nobody(body: bytes)
         broker.publish(Message(body=body, exchange=exchange, reply_to="upswell.reply.x"))
         await asyncio.sleep(0)
         assert b'"accepted":false' in broker.bodies("upswell.reply.x")[0]
+
+    run(scenario())
+
+
+def test_an_order_that_nobody_can_answer_yet_is_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader held up for longer than its term hears the order first, and leads again a moment later."""
+    monkeypatch.setattr(orders_module, "REPEAT_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        broker, heard = MemoryBroker(), list[OperatorOrder]()
+
+        def obey(order: OperatorOrder) -> OperatorAnswer | None:
+            heard.append(order)
+            return OperatorAnswer(accepted=True, text="ok") if len(heard) == 3 else None
+
+        await take_orders(broker, "monitor", "m1", "reports", obey)
+        assert (await (await orders(broker)).give("monitor", PAUSE)).text == "ok"
+        assert heard == [PAUSE] * 3
+
+    run(scenario())
+
+
+def test_an_order_is_obeyed_once_though_its_answer_was_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`restart` without names, obeyed twice, would replace the new workers, too."""
+    monkeypatch.setattr(orders_module, "REPEAT_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        broker, heard, answers = MemoryBroker(), list[OperatorOrder](), list[Message]()
+
+        def obey(order: OperatorOrder) -> OperatorAnswer:
+            heard.append(order)
+            return OperatorAnswer(accepted=True, text=f"number {len(heard)}")
+
+        publish = broker.publish
+
+        def late(message: Message) -> asyncio.Future[None]:
+            if message.routing_key.startswith(topology.REPLY_PREFIX) and len(answers) < 3:
+                answers.append(message)
+                return asyncio.get_running_loop().create_future()
+            return publish(message)
+
+        monkeypatch.setattr(broker, "publish", late)
+        await take_orders(broker, "monitor", "m1", "reports", obey)
+        given = await orders(broker)
+        assert (await given.give("monitor", PAUSE)).text == "number 1"
+        assert (await given.give("monitor", PAUSE)).text == "number 2"
+        assert (len(heard), len(answers)) == (2, 3)
+
+    run(scenario())
+
+
+def test_a_part_that_goes_with_an_order_in_its_hands_may_have_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders_module, "REPEAT_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        broker = MemoryBroker()
+        listening = await take_orders(broker, "monitor", "m1", "reports", lambda _: None)
+        giving = asyncio.create_task((await orders(broker)).give("monitor", PAUSE))
+        await asyncio.sleep(0)
+        await listening.cancel()
+        broker.declared.pop(topology.orders_queue("monitor", "m1", "reports").name)
+        with pytest.raises(NoAnswerError, match="the monitor went without an answer"):
+            await giving
 
     run(scenario())
 

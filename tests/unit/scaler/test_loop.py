@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from support.memory_broker import MemoryBroker, MemoryLeadership
 from support.memory_fleet import MemoryFleet
-from upswell.broker import topology
+from upswell.broker import orders, topology
 from upswell.broker.orders import Orders
 from upswell.broker.protocol import Message
 from upswell.events import capture
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from upswell.fleets.protocol import WorkerSpec
+    from upswell.fleets.protocol import FleetWorker, WorkerSpec
     from upswell.messages import OrderName
 
 
@@ -98,9 +98,9 @@ class Stage:
 
     async def order(self, order: OrderName, **fields: Any) -> OperatorAnswer:
         """Give an order of an operator, and return the answer."""
-        orders = Orders(self.broker, self.settings.report_queue, secrets.token_hex(4))
-        await orders.listen()
-        return await orders.give("scaler", OperatorOrder(order=order, **fields))
+        own = Orders(self.broker, self.settings.report_queue, secrets.token_hex(4))
+        await own.listen()
+        return await own.give("scaler", OperatorOrder(order=order, **fields))
 
     def send(self, queue: str, body: bytes) -> None:
         self.broker.publish(Message(body=body, routing_key=queue))
@@ -259,6 +259,42 @@ def test_an_order_is_refused_while_the_fleet_cannot_be_seen(stage: Stage) -> Non
         stage.fleet.broken = True
         await stage.round()
         assert not (await stage.order("down")).accepted
+
+    play(stage, story)
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_order_amid_a_short_loss_is_given_again_and_obeyed_once_the_fleet_is_seen(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part or its broker that stood still for longer than a term: nobody else would answer."""
+    monkeypatch.setattr(orders, "REPEAT_SECONDS", 0.01)
+
+    async def story(stage: Stage) -> None:
+        leadership = MemoryLeadership()
+        stage.broker.consumers.clear()  # those of the scaler that the stage began with
+        scaler = stage.new_scaler(leadership)
+        stage.fleet.add("w1")
+        running = asyncio.create_task(scaler.run())
+        await until(lambda: bool(scaler.workers()))
+        leadership.take()
+        await until(lambda: scaler.part_status().state == "waiting")
+        ordered = asyncio.create_task(stage.order("restart"))
+        await asyncio.sleep(0.05)
+        assert not ordered.done()
+        listing, fleet_list = asyncio.Event(), stage.fleet.list
+
+        async def slowly() -> list[FleetWorker]:
+            await listing.wait()
+            return await fleet_list()
+
+        monkeypatch.setattr(stage.fleet, "list", slowly)
+        leadership.give()
+        await asyncio.sleep(0.05)
+        assert not ordered.done()  # "no worker runs" would be said of workers that do
+        listing.set()
+        assert (await ordered).workers == ("w1",)
+        running.cancel()
 
     play(stage, story)
 
@@ -739,6 +775,35 @@ def test_a_killed_worker_that_ends_a_moment_later_is_waited_for(
         monkeypatch.setattr(stage.fleet, "kill", kill)
         await stage.scaler.abandon_all()
         assert stage.fleet.workers["w1"].state == "exited"
+
+    play(stage, story)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("end", ["drain_all", "abandon_all"])
+def test_a_scaler_that_has_just_lost_its_broker_waits_for_it_before_it_leaves(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Ctrl-C in a moment in which the broker stood still: the workers would run on, with nobody there."""
+    monkeypatch.setattr(loop, "ABANDON_SECONDS", 0.01)
+
+    async def story(stage: Stage) -> None:
+        leadership = MemoryLeadership()
+        scaler = stage.new_scaler(leadership)
+        stage.fleet.add("w1")
+        running = asyncio.create_task(scaler.run())
+        await until(lambda: bool(scaler.workers()))
+        leadership.take()
+        await until(lambda: scaler.part_status().state == "waiting")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        ending = asyncio.create_task(getattr(scaler, end)())
+        await asyncio.sleep(0.05)
+        assert not ending.done()
+        leadership.give()
+        await until(lambda: bool(stage.commands("w1") or stage.fleet.drained))
+        stage.fleet.exits("w1")
+        await ending
 
     play(stage, story)
 

@@ -53,10 +53,12 @@ def dead_ids(system: System) -> list[str]:
 def test_publish_waits_until_all_is_stored(system: System) -> None:
     requests = system.make_requests(60, size=4000)
     system.start("worker", "--app", system.app_id)
+    begun = time.monotonic()
     done = system.run("publish", "--app", system.app_id, str(requests), "--wait", "--json")
+    took = time.monotonic() - begun
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (summary["published"], summary["stored"], summary["dead"]) == (60, 60, 0)
-    assert 0 < summary["p50_response_time"] <= summary["p95_response_time"] < 60
+    assert 0 < summary["p50_response_time"] <= summary["p95_response_time"] < took
     assert len(system.stored()) == 60
 
 
@@ -114,6 +116,7 @@ def test_a_stream_repeated_at_a_rate_is_published_so_often(system: System) -> No
     assert json.loads(done.stdout.splitlines()[-1])["stored"] == 15, done.stderr
 
 
+@pytest.mark.timeout(900)
 def test_dead_letters_are_listed_unharmed_shown_retried_and_purged(system: System) -> None:
     """RabbitMQ 4 drops a message at its 20th return where nobody forbids it: looking must never harm."""
     missing = [system.sources / f"late-{n}.bin" for n in range(3)]
@@ -173,7 +176,7 @@ def test_publish_wait_counts_what_the_broker_itself_dead_lettered(system: System
     path.write_text("\n".join(lines))
     publisher = system.start("publish", "--app", system.app_id, str(path), "--wait", "--json")
     worker = None
-    give_up = time.monotonic() + 90
+    give_up = time.monotonic() + 200
     while publisher.poll() is None and time.monotonic() < give_up:
         if worker is None or worker.poll() is not None:
             command = ("worker", "--app", system.app_id, "--handler", "deadly:upload", "--slots", "1")

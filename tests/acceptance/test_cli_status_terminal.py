@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 NOT_YET_OLD = 600.0
 """So far in the future the monitor has decided: it must not be old before the test has ended."""
 
-BOTH_HEARD = r"\A(?![\s\S]*NO (MONITOR|SCALER))"
+BOTH_HEARD = r"monitor is working\s+scaler is working"
 
 
 def parts(system: System) -> list[str]:
@@ -87,9 +86,9 @@ def test_status_shows_what_is_wrong_in_words_and_colour(tmp_path: Path, width: i
             plain = terminal.run_until("NO_COLOR=1 upswell status --app photos --app videos", BOTH_HEARD)
             assert terminal.colour_of("target missed") == "default"
             assert normalised("\n".join(plain.lines)) == normalised("\n".join(shown.lines))
-            piped = terminal.run("COLUMNS=80 upswell status > piped; cat piped")
+            # While the monitor is not heard, the decision is old, and no word about the target.
+            terminal.run_until("COLUMNS=80 upswell status > piped; cat piped", "target missed")
             assert max(map(len, (system.folder / "piped").read_text().splitlines())) <= 80
-            assert re.search("target missed", piped.text)
 
 
 def test_status_of_a_stopped_system_says_so(tmp_path: Path) -> None:
@@ -97,4 +96,6 @@ def test_status_of_a_stopped_system_says_so(tmp_path: Path) -> None:
         system.run("publish", "--app", "photos", str(system.make_requests(1, size=1000)))
         with Terminal(system.environment, system.folder) as terminal:
             varying = {r"heard for \d+ s": "heard for N s"}
-            holds_to("status-stopped-80", terminal.run("upswell status").text, varying)
+            # On a machine that is held up it may be two digits, and then a line is longer.
+            heard = r"MONITOR: not heard for \d s[\s\S]*SCALER: not heard for \d s"
+            holds_to("status-stopped-80", terminal.run_until("upswell status", heard).text, varying)

@@ -125,19 +125,29 @@ def test_without_a_scaler_restart_says_what_to_start(system: System) -> None:
     assert done.stderr.startswith("error: no scaler is connected to this broker")
 
 
+def checked(system: System) -> str:
+    """Return the warnings of `config check`, once the broker has answered it in time."""
+    told = ""
+
+    def is_answered() -> bool:
+        nonlocal told
+        told = system.run("config", "check").stderr
+        return "is unknown" not in told
+
+    wait_until(is_answered, 60, lambda: told)
+    return told
+
+
 def test_config_check_names_the_workers_that_need_a_restart_and_why(system: System) -> None:
     system.start("up")
     all_work(system)
-    assert "warning" not in system.run("config", "check").stderr
+    assert "warning" not in checked(system)
     system.environment["UPSWELL_SLOTS"] = "8"
     warning = (
         f"warning: {WORKERS} workers of {system.app_id} run other settings (slots 2 → 8): "
         f"reload the scaler, then `upswell restart --app {system.app_id}`\n"
     )
 
-    def warned() -> str:
-        """Of those workers that it has heard."""
-        return system.run("config", "check").stderr
-
-    wait_until(lambda: warned() == warning, 60, warned)
+    # It tells of those workers that it has heard.
+    wait_until(lambda: checked(system) == warning, 60, lambda: checked(system))
     assert system.run("config", "check", "--offline").stderr == ""

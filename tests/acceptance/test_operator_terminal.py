@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from support.system import System, wait_until
@@ -41,6 +42,13 @@ def screens(shown: list[Shown], varying: dict[str, str] | None = None) -> str:
     text = re.sub(r"(?m)^\d of 2 replaced, .*\n", "", text)  # how many of these there are, time decides
     text = normalised(text, {**(varying or {}), **VARYING})
     return re.sub(r"(?<=\S) {2,}", "  ", re.sub(r" +,", ",", text))
+
+
+def states(logged: Shown) -> Shown:
+    """Return of what workers logged what they say of their state: one that was held up says that, too."""
+    typed, *entries = re.split(r"(?m)^(?=photos-[0-9a-f]+ \| )", logged.text + "\n")
+    kept = [entry for entry in entries if "event=worker.state" in entry.replace("\n", "")]
+    return msgspec.structs.replace(logged, text="".join([typed, *kept]).removesuffix("\n"))
 
 
 def answered(terminal: Terminal, line: str, answer: str) -> Shown:
@@ -134,7 +142,7 @@ def test_a_fleet_is_looked_at_and_ordered(system: System, width: int) -> None:
         rates = r"2 workers, 0 of 8 slots busy, \d(.|\n)*(ready +0 of 4 +\d(.|\n)*){2}"  # two statuses each
         shown += [
             terminal.run_until("upswell workers", rates),
-            terminal.run("upswell logs --lines 1"),
+            states(terminal.run("upswell logs --lines 100")),
             terminal.run("upswell restart"),
             terminal.run("upswell pause photos"),
         ]

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -166,8 +168,14 @@ def test_what_changed_or_is_gone_is_sent_again_and_nothing_else(system: System) 
 def test_verify_finds_a_corrupted_and_a_missing_object(system: System) -> None:
     fill(system, {b"good": b"good", b"bad": b"bad", b"denied": b"denied"})
     system.start("worker", "--app", system.app_id)
-    summary, _ = publish(system, "--verify", str(system.sources))
-    assert summary["verified"] == {"checked": 3, "wrong": 0, "by": "destination", "findings": []}
+    recorded = 0
+    while recorded < 3:  # what was found in the destination, because a reply was slow, is not recorded
+        for name in stored(system):
+            (system.store / os.fsdecode(name)).unlink()
+        summary, _ = publish(system, "--verify", str(system.sources))
+        assert summary["verified"] == {"checked": 3, "wrong": 0, "by": "destination", "findings": []}
+        with closing(sqlite3.connect(system.folder / "state" / "stored.sqlite")) as db:
+            ((recorded,),) = db.execute("SELECT count(*) FROM stored")
     (system.store / "bad").write_bytes(b"bed")
     # A request of a person's own that is dead-lettered has no object.
     lines = f"file://{system.sources}/good\nfile://{system.sources}/bad\n".encode()
@@ -216,7 +224,8 @@ def test_interrupted_and_run_again_only_what_is_not_stored_is_sent(system: Syste
         summary = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
         assert summary["end"] == "interrupted"
         assert summary["stored"] >= 1
-        assert summary["stored"] + summary["outstanding"] == summary["published"]
+        # What was on its way to the broker is outstanding, and not known to be published.
+        assert summary["published"] <= summary["stored"] + summary["outstanding"] <= count
         assert "interrupted: run the same command again" in text
     before = len(stored(system))
     summary, _ = publish(system, "--verify", str(system.sources))

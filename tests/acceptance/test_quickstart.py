@@ -98,6 +98,11 @@ class Course:
         names = (self.app_id, f"{self.app_id}_upload", self.reports)
         return self.start(str(ORIGINALS), role, self.environment["AMQPURL"], *names)
 
+    def without_engine(self) -> None:
+        """Have the fleet that stands in the folder's settings, Docker, and no engine: no worker starts."""
+        del self.environment["UPSWELL_FLEET"]
+        self.environment["DOCKER_HOST"] = f"unix://{self.folder}/no-engine"
+
     def stop(self) -> list[int]:
         """Press Ctrl-C in each terminal, the latest first; return the exit codes."""
         codes: list[int] = []
@@ -162,19 +167,23 @@ def test_workers_that_are_not_needed_any_more_leave_by_themselves(course: Course
 
 @pytest.mark.slow
 def test_without_docker_one_line_names_the_way_out_and_status_works_beside_it(course: Course) -> None:
-    del course.environment["UPSWELL_FLEET"]
-    course.environment["DOCKER_HOST"] = f"unix://{course.folder}/no-engine"
+    course.without_engine()
     settings = course.folder / "upswell.toml"
     settings.write_text(settings.read_text().replace('"DSTREPORT"', f'"{course.reports}"'))
     worker = course.worker("--seconds", "1-2")
     monitor = course.start("simple_congestion_monitor.py", "--report_queuename", course.reports)
     wait_until(lambda: "worker.started" in worker() and "monitor.started" in monitor(), 60, monitor)
     course.publish()
-    # How many reports a round sees is chance (1 → 2, 1 → 3); after two decisions the scaler has tried.
-    wait_until(lambda: len(re.findall(r"scale out \d+ → \d+", monitor())) >= 2, 60, monitor)
-    told = [line for line in monitor().splitlines() if "level=error" in line]
-    assert len(told) == 1, monitor()
-    assert "UPSWELL_FLEET=process" in told[0]
+    # How many reports a round sees is chance: 1 → 2, 1 → 3, or all at once.
+    wait_until(lambda: re.search(r"scale out \d+ → \d+", monitor()) is not None, 60, monitor)
+
+    def told() -> list[str]:
+        """Return the errors; that one process held up the other, on a busy machine, is none of ours."""
+        errors = [line for line in monitor().splitlines() if "level=error" in line]
+        return [line for line in errors if "broker.held_up" not in line]
+
+    wait_until(lambda: len(told()) > 0, 60, monitor)
+    assert "UPSWELL_FLEET=process" in told()[0]
     shown = ""
 
     def works() -> bool:
@@ -184,6 +193,7 @@ def test_without_docker_one_line_names_the_way_out_and_status_works_beside_it(co
         return "monitor is working" in shown
 
     wait_until(works, 60, lambda: shown + monitor())
+    assert len(told()) == 1, monitor()  # the scaler, which looks once a second, has tried again by now
     assert any(one in shown for one in re.findall(r"scale out \d+ → \d+", monitor())), shown
     assert course.stop() == [0, 0], monitor() + worker()
 
@@ -239,6 +249,7 @@ ORDERS = pytest.mark.parametrize("order", [1, -1], ids=["ours first", "theirs fi
 def test_the_courses_own_publisher_and_worker_share_queues_with_our_monitor(
     shared: Course, order: int
 ) -> None:
+    shared.without_engine()  # a worker of ours would take some of the five requests
     ours = partial(shared.start, "simple_congestion_monitor.py", "--report_queuename", shared.reports)
     theirs = partial(shared.original, "worker")
     monitor, worker = in_order(*[(ours, "monitor.started"), (theirs, "waiting")][::order])[::order]

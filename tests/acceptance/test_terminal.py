@@ -31,7 +31,7 @@ def test_what_is_drawn_over_counts_once_and_long_lines_wrap(tmp_path: Path) -> N
 def test_keys_reach_what_runs_in_front(tmp_path: Path) -> None:
     with Terminal(os.environ, tmp_path) as terminal:
         terminal.type("read -p 'sure? ' answer && echo got $answer")
-        terminal.wait_for(r"sure\?")
+        terminal.wait_for(r"(?m)^sure\?")
         terminal.press(f"yes{ENTER}")
         assert terminal.finish().lines[-1] == "got yes"
         terminal.type("echo begun; sleep 1000")

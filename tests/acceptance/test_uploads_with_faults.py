@@ -30,6 +30,7 @@ from support.system import System, wait_until
 from support.tcp_proxy import TcpProxy
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -40,7 +41,7 @@ MANY = 1000
 SECONDS = 120 + UPLOADS / 5
 """How long it may take: a busy machine uploads some dozen a second, and the faults take their share."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * SECONDS + 240)]
 
 PREFIX = "faults"
 WORKERS = 2
@@ -162,7 +163,8 @@ class Faults(threading.Thread):
         self._proxy = store
         self._broker = broker
         self._rng = random.Random(seed)
-        self._workers = [system.start("worker") for _ in range(WORKERS)]
+        self._begun = 0
+        self._workers = [self._start() for _ in range(WORKERS)]
         self._stopped = threading.Event()
         self._faults = ["cut", "cut", "stall", "corrupt", "corrupt", "corrupt", "kill", "refuse"]
         if broker is not None:
@@ -171,7 +173,7 @@ class Faults(threading.Thread):
 
     def run(self) -> None:
         """Break things."""
-        while True:
+        while self._wait_for_workers():
             self._rng.shuffle(self._faults)  # each comes in each round, so that a short run has them all
             for fault in self._faults:
                 if self._stopped.wait(0.25):
@@ -183,6 +185,32 @@ class Faults(threading.Thread):
         """Break nothing more."""
         self._stopped.set()
         self.join()
+
+    def drain(self) -> None:
+        """Let the workers end what they have in hand, and leave."""
+        wait_until(self._have_started, 100, self._system.logs)
+        for worker in self._workers:
+            worker.terminate()
+        assert [worker.wait(100) for worker in self._workers] == [0] * len(self._workers)
+        self._workers = []
+
+    def start_worker(self) -> None:
+        """Start one for what is left to do."""
+        self._workers.append(self._start())
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._begun += 1
+        return self._system.start("worker")
+
+    def _have_started(self) -> bool:
+        return self._system.said().count("worker.started") >= self._begun
+
+    def _wait_for_workers(self) -> bool:
+        """Return whether to go on, once all workers have started: where none ever does, nothing is stored."""
+        while not self._have_started():
+            if self._stopped.wait(0.25):
+                return False
+        return True
 
     def _cut(self) -> None:
         self._proxy.cut()
@@ -213,7 +241,7 @@ class Faults(threading.Thread):
         victim = self._rng.choice(self._workers)
         victim.kill()
         victim.wait()
-        self._workers[self._workers.index(victim)] = self._system.start("worker")
+        self._workers[self._workers.index(victim)] = self._start()
 
 
 def test_no_upload_is_lost_or_wrong_whatever_breaks_on_the_way(
@@ -256,14 +284,24 @@ def test_no_upload_is_lost_or_wrong_whatever_breaks_on_the_way(
                 )
             finally:
                 faults.stop()
-            wait_until(
-                lambda: len(stored(endpoint)) == count and not s3_server.unfinished(endpoint),
-                120,
-                lambda: (
-                    f"{len(stored(endpoint))} of {count}, unfinished: {s3_server.unfinished(endpoint)}, "
-                    f"{faults.made} {system.dead()} {system.logs()}"
-                ),
-            )
+
+            def all_is_there() -> bool:
+                return len(stored(endpoint)) == count and not s3_server.unfinished(endpoint)
+
+            while True:
+                wait_until(
+                    all_is_there,
+                    120,
+                    lambda: (
+                        f"{len(stored(endpoint))} of {count}, unfinished: {s3_server.unfinished(endpoint)}, "
+                        f"{faults.made} {system.dead()} {system.logs()}"
+                    ),
+                )
+                # One that was just corrupted on its way is there until its worker has read it back.
+                faults.drain()
+                if all_is_there():
+                    break
+                faults.start_worker()
             took = time.monotonic() - began
             assert system.dead() == {}
     remote, copies = rclone.s3(endpoint), tmp_path / "copies"

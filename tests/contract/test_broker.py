@@ -717,7 +717,12 @@ def test_acknowledging_what_is_no_longer_held_has_no_effect(place: Place) -> Non
     asyncio.run(scenario())
 
 
-def test_an_exclusive_queue_lives_as_long_as_its_connection(place: Place) -> None:
+def test_an_exclusive_queue_lives_as_long_as_its_connection(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of a connection that was cut, and not closed, RabbitMQ keeps the queue a while, and tells nobody of it.
+    monkeypatch.setattr("upswell.broker.rabbitmq.connection._CLOSE_TIMEOUT", 60.0)
+
     async def scenario() -> None:
         queue = Queue(name=place.name("control"), exclusive=True)
         async with place.broker("sender") as sender:

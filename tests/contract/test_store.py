@@ -602,6 +602,40 @@ def test_a_read_only_key_is_told_the_right_that_it_lacks(
     assert place.names() == {}
 
 
+@pytest.mark.parametrize("on_conflict", ["overwrite", "skip"])
+@pytest.mark.parametrize("begins", ["before", "after"])
+@pytest.mark.parametrize("place", ["s3-seaweedfs", "s3-moto"], indirect=True)
+def test_what_a_request_without_an_answer_began_is_removed_and_an_upload_that_begins_next_is_not(
+    place: Place, begins: str, on_conflict: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, key = s3_server.client(place.endpoint), f"{place.prefix}/x"
+
+    def begin_another(moment: str) -> None:
+        if moment == begins:
+            client.create_multipart_upload(Bucket="bucket", Key=key)
+
+    def beside_another(put: Callable[..., Any]) -> Callable[..., Any]:
+        def putting(*given: Any, **named: Any) -> Any:
+            begin_another("before")
+            etag = put(*given, **named)
+            begin_another("after")
+            return etag
+
+        return putting
+
+    monkeypatch.setattr(Bucket, "put_parts", beside_another(Bucket.put_parts))
+    monkeypatch.setattr("upswell.stores.destinations.objects.put_new_parts", beside_another(put_new_parts))
+    store = place.store(on_conflict=on_conflict, stores={"objects": {"part_size": PART, "timeout": 4.0}})
+    store.put("x", MemorySource(LARGE))
+    left = [
+        one for one in client.list_multipart_uploads(Bucket="bucket").get("Uploads", ()) if one["Key"] == key
+    ]
+    assert len(left) == (begins == "after")
+    for one in left:
+        client.abort_multipart_upload(Bucket="bucket", Key=key, UploadId=one["UploadId"])
+    assert place.read("x") == LARGE
+
+
 @on_s3
 def test_parts_that_a_killed_worker_left_are_removed_by_the_retry(place: Place) -> None:
     client = s3_server.client(place.endpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -79,6 +80,18 @@ class Story:
         wait_until(settled, SECONDS, lambda: f"{self.containers('--all')}{self.system.logs()}")
         return self.containers()
 
+    def until_started(self, worker_ids: set[str]) -> None:
+        """Wait until workers have said that they work; before that, a signal ends them as any process."""
+        wait_until(
+            lambda: all("worker.started" in self.printed(worker_id) for worker_id in worker_ids),
+            SECONDS,
+            self.system.logs,
+        )
+
+    def printed(self, worker_id: str) -> str:
+        """Return what a worker has printed."""
+        return self.engine.docker("logs", f"upswell-{worker_id}", both_streams=True)
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the scaler's events of a name."""
         return self.system.events("scaler", name)
@@ -126,6 +139,7 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_contain
     system.publish(next(parts))
     crashed = len(story.events("scaler.worker_crashed"))
     victim = min(three)
+    story.until_started({victim})
     own_engine.docker("kill", f"upswell-{victim}")
     story.until_event("scaler.worker_crashed", crashed + 1)
     crash = story.events("scaler.worker_crashed")[-1]
@@ -133,7 +147,7 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_contain
     story.until(3)
     wait_until(lambda: "crashed" in kept(system, victim), SECONDS, lambda: kept(system, victim))
     assert "exit code 137:" in kept(system, victim)
-    assert "worker.started" in kept(system, victim)
+    assert re.search(r'"event": ?"worker\.', kept(system, victim))
 
     # The image is removed: no worker can be replaced until it is back, and decisions say so.
     system.publish(next(parts))
@@ -153,6 +167,7 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_contain
     assert system.dead() == {}
 
     # And back to none: by message, each with exit code 0; neither a container nor a secret is left.
+    story.until_started(story.until(3))
     left = len(story.events("scaler.worker_left"))
     system.run("down", timeout=SECONDS)
     story.until(0)

@@ -63,7 +63,7 @@ def settings(**changes: Any) -> Settings:
         "source_networks": ["127.0.0.0/8"],
         "upload_timeout": 60.0,
     }
-    http: dict[str, Any] = {"connect_timeout": 30.0, "read_timeout": 30.0}
+    http: dict[str, Any] = {"connect_timeout": 30.0, "read_timeout": 30.0, "min_throughput": 0.0}
     for name, value in changes.items():
         (http if name in HttpSettings.__struct_fields__ else values)[name] = value
     return Settings(**values, stores={"http": http})
@@ -178,7 +178,7 @@ def test_a_source_that_breaks_once_is_read_on_from_there(
 ) -> None:
     url = serve(server, broken(BODY, at, how, times=1))
     # The trickle is of 50 bytes a second; what comes after it must not seem slow where this machine pauses.
-    impatient = {"stall": {"read_timeout": 2.0}, "trickle": {"min_throughput": 1000}}
+    impatient = {"stall": {"read_timeout": 10.0}, "trickle": {"min_throughput": 1000}}
     body = fetch(url, **impatient.get(how.__name__, {}))
     assert hashlib.sha256(body).digest() == hashlib.sha256(BODY).digest()
     assert server.asked[1].headers["if-range"] == '"1"'

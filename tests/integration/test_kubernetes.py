@@ -151,10 +151,9 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     scaler = system.start("scaler")
     wait_until(lambda: "scaler.started" in system.said(), SECONDS, system.logs)
     system.set_by_hand(1, SECONDS)
-    system.publish(next(parts))
-    pods.until(1)
     with flowing(system):
-        pass
+        system.publish(next(parts))
+        pods.until(1)
 
     # The scaler is killed in the middle of a scale-out; the next one adopts what was started.
     system.run("scale", system.app_id, "3", "--for", "1h")
@@ -165,10 +164,9 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     three = pods.until(3)
 
     # The API server is away for a while; uploads go on, and so does the scaler afterwards.
-    system.publish(next(parts))
     again = kubernetes.stop_api()
     with flowing(system):
-        pass
+        system.publish(next(parts))
     wait_until(lambda: bool(events(system, "scaler.fleet_unreachable")), SECONDS, system.logs)
     kubernetes.start_api(again)
     wait_until(lambda: bool(events(system, "scaler.fleet_reachable")), SECONDS, system.logs)
@@ -188,7 +186,8 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_pods_br
     # Its pod goes; its last lines stay in the journal.
     wait_until(lambda: "crashed" in kept(), SECONDS, lambda: f"{kept()}{system.logs()}")
     assert "exit code 137:" in kept()
-    assert "worker.started" in kept()
+    # The last five: of a worker that the machine held up they may tell that alone.
+    assert re.search(r"worker\.(started|loop_blocked)", kept())
 
     # A worker is evicted: it finishes what it has in hand, is replaced, and did not crash.
     system.publish(next(parts))
@@ -246,8 +245,15 @@ def test_a_quota_limits_what_is_decided_until_it_has_room_again(
         (app,) = json.loads(system.run("status", "--json", check=False).stdout)["apps"]
         return app["desired_workers"], app["alarms"], app["problems"]
 
-    wait_until(lambda: decision()[1] == ["fleet_full"], SECONDS, lambda: f"{decision()}{system.logs()}")
-    desired, _, problems = decision()
+    seen = decision()
+
+    def is_limited() -> bool:
+        nonlocal seen
+        seen = decision()
+        return seen[1] == ["fleet_full"] and "limited to 2" in "".join(seen[2][:1])
+
+    wait_until(is_limited, SECONDS, lambda: f"{seen}{system.logs()}")
+    desired, _, problems = seen
     assert desired == 2
     reason = problems[0]
     assert "limited to 2: the platform refuses more (the namespace's quota is used up: " in reason
@@ -258,8 +264,7 @@ def test_a_quota_limits_what_is_decided_until_it_has_room_again(
     system.publish(requests)
     kubernetes.kubectl("--namespace", namespace, "delete", "quota", "q")
     pods.until(4)
-    wait_until(lambda: decision()[1] == [], SECONDS, lambda: f"{decision()}{system.logs()}")
-    assert decision()[0] == 4
+    wait_until(lambda: decision()[:2] == (4, []), SECONDS, lambda: f"{decision()}{system.logs()}")
     wait_until(lambda: system.stored_count() == 20, SECONDS, system.logs)
     assert not events(system, "scaler.crash_loop")
     system.run("down", timeout=SECONDS)
@@ -275,7 +280,16 @@ def blocks(section: str) -> list[str]:
 
 def shell(script: str, folder: Path, kubernetes: KubernetesCluster, **variables: str) -> str:
     """Run lines of the page as an operator would; return what they print."""
-    done = subprocess.run(
+    done = ran(script, folder, kubernetes, **variables)
+    assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def ran(
+    script: str, folder: Path, kubernetes: KubernetesCluster, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run lines to their end, or to the first that fails."""
+    return subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=folder,
         env={**os.environ, "KUBECONFIG": kubernetes.kubeconfig, **variables},
@@ -284,8 +298,6 @@ def shell(script: str, folder: Path, kubernetes: KubernetesCluster, **variables:
         timeout=SECONDS,
         check=False,
     )
-    assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
 
 
 def set_up(copy: Path, data: Path, image: str) -> None:
@@ -348,7 +360,16 @@ def test_the_page_installs_looks_at_it_and_uninstalls(
             "-n", "uploads", *publish, "--set", f"source_roots={data}/sources", f"{data}/sources/photo.jpg"
         )
         assert (data / "store/photo.jpg").read_bytes() == b"a photo"
-        seen = shell(looked, folder, kubernetes)
+        seen = ""
+
+        def is_well() -> bool:
+            nonlocal seen
+            done = ran(looked, folder, kubernetes)
+            seen = done.stdout + done.stderr
+            return done.returncode == 0
+
+        # `doctor` listens for 3 s: a pod that the machine holds up is not heard.
+        wait_until(is_well, SECONDS, lambda: seen)
     finally:
         described = kubernetes.kubectl("-n", "uploads", "logs", "upswell-scaler-0", check=False)
         shell(blocks("Upgrade, settings, uninstall")[0], folder, kubernetes)
@@ -360,8 +381,12 @@ def test_the_page_installs_looks_at_it_and_uninstalls(
         SECONDS,
         lambda: kubernetes.kubectl("-n", "uploads", "get", "pods", "-o", "wide", check=False),
     )
-    left = kubernetes.kubectl("-n", "uploads", "get", "secrets,configmaps", "--output", "name")
-    assert "upswell-e123456" not in left
+
+    def left() -> str:
+        return kubernetes.kubectl("-n", "uploads", "get", "secrets,configmaps", "--output", "name")
+
+    # The Secret goes with the ConfigMap that owns it, in its own time.
+    wait_until(lambda: "upswell-e123456" not in left(), SECONDS, left)
     kubernetes.kubectl("delete", "namespace", "uploads", "--wait=false")
 
 

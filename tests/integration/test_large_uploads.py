@@ -60,6 +60,8 @@ ONE_SLOWLY = """
 
     def pace(count):
         global read
+        if count and not read:
+            print("reading", flush=True)
         read += count
         time.sleep(0.5 if read <= 20 * 2**20 else 1000)  # half of it: it never ends before it is killed
 
@@ -112,6 +114,9 @@ def test_what_a_worker_killed_in_mid_upload_left_is_gone_after_the_retry(
     path.write_bytes(content)
     with s3_server.s3_server("seaweedfs", tmp_path / "server") as endpoint:
         process = child(ONE_SLOWLY, endpoint, str(path))
+        # Before it reads, it asks with an upload of the same name whether the store refuses damaged parts.
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reading\n"
         deadline = time.monotonic() + 60
         while "x/big" not in s3_server.unfinished(endpoint):
             assert process.poll() is None

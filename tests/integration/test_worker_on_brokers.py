@@ -111,10 +111,15 @@ class Site:
         reports = [decode(UploadReport, body) for body in self.reports.bodies]
         return sorted((report.request_id, report.outcome) for report in reports)
 
-    async def state(self, state: str) -> None:
-        """Wait until some worker says that it is in `state`."""
+    async def state(self, state: str, worker_id: str = "") -> None:
+        """Wait until some worker, or this one, says that it is in `state`."""
+
+        def is_told(body: bytes) -> bool:
+            status = decode(WorkerStatus, body)
+            return status.state == state and worker_id in {"", status.worker_id}
+
         async with asyncio.timeout(60):
-            while all(decode(WorkerStatus, body).state != state for body in self.statuses.bodies):
+            while not any(map(is_told, self.statuses.bodies)):
                 await asyncio.sleep(0.01)
 
     async def empty(self) -> bool:
@@ -332,7 +337,9 @@ def hang(request):
 
 
 @asynccontextmanager
-async def process(place: Site, folder: Path, *flags: str) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def process(
+    place: Site, folder: Path, *flags: str, worker_id: str = ""
+) -> AsyncIterator[subprocess.Popen[bytes]]:
     """A worker as the command starts it."""
     settings = place.settings
     environment = {
@@ -342,6 +349,7 @@ async def process(place: Site, folder: Path, *flags: str) -> AsyncIterator[subpr
         "UPSWELL_DESTINATION": settings.destination,
         "UPSWELL_SOURCE_ROOTS": settings.source_roots[0],
         "UPSWELL_REPORT_QUEUE": settings.report_queue,
+        "UPSWELL_WORKER_ID": worker_id,
     }
     command = [sys.executable, "-m", "upswell", "worker", "--app", place.app_id, *flags]
     worker = subprocess.Popen(command, env=environment, cwd=folder)  # noqa: ASYNC220 - the test looks from outside
@@ -388,11 +396,13 @@ def test_sigterm_drains_a_process_and_kill_9_loses_nothing(settings: Settings, t
         async with site(settings) as place:
             requests = place.requests(40, size=20_000)
             await place.publish(*requests)
-            async with process(place, tmp_path, "--upload-rate-limit", "400000") as worker:
+            # So slow that it has far from all done when it is killed, wherever this process stands still.
+            async with process(place, tmp_path, "--upload-rate-limit", "40000") as worker:
                 await place.reports.wait(5)
                 worker.kill()
                 await ended(worker)
-            async with process(place, tmp_path) as worker:
+            async with process(place, tmp_path, worker_id=f"{place.app_id}-second") as worker:
+                await place.state("ready", f"{place.app_id}-second")
                 await place.reports.wait(40)
                 async with asyncio.timeout(60):
                     while {name for name, _ in place.outcomes()} != {one.id for one in requests}:

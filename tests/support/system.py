@@ -88,16 +88,16 @@ class System:
         path.write_text("".join(f"{json.dumps(request)}\n" for request in requests))
         return path
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start `upswell ARGUMENTS` in the background; what it says goes to a file of that name."""
-        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+    def start(self, *arguments: str, log: str = "") -> subprocess.Popen[bytes]:
+        """Start `upswell ARGUMENTS` in the background; what it says goes to a file: `log`, or the command."""
+        with (self.folder / f"{log or arguments[0]}.log").open("ab") as output:
             command = subprocess.Popen(
                 [sys.executable, "-m", "upswell", *arguments],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
             )
         self.commands.append(command)

@@ -23,6 +23,9 @@ _log = get_logger()
 
 ALARMS: tuple[Alarm, ...] = ("signals_lost", "bottleneck", "policy_failed", "fleet_full")
 
+_HIDING: tuple[Alarm, ...] = ("signals_lost", "policy_failed")
+"""A decision with one of these tells nothing of the others, so none is gone before the next one without."""
+
 
 class AlarmChange(Struct, frozen=True):
     """An alarm that came (`raised`), for the reason of the first of its applications, or went."""
@@ -49,10 +52,11 @@ class Alarms:
         for entry in entries:
             for alarm in entry.decision.alarms:
                 in_alarm[alarm][entry.app_id] = entry
+        hidden = {app_id for alarm in _HIDING for app_id in in_alarm[alarm]}
         for alarm, since in self._since.items():
             raised = in_alarm[alarm]
             come = [app_id for app_id in raised if app_id not in since]
-            gone = [app_id for app_id in since if app_id not in raised]
+            gone = [app_id for app_id in since if app_id not in raised and app_id not in hidden]
             if come:
                 since.update(dict.fromkeys(come, now))
                 first = raised[come[0]]

@@ -88,6 +88,7 @@ class Acknowledger:
     def dead(self, upload: Upload, error: BaseException) -> None:
         """Send an upload to the dead-letter queue, report it, and acknowledge it when both are confirmed."""
         self.counts["dead"] += 1
+        upload.is_dead = True
         reason = reason_of(error)
         first = upload.deliveries[0]
         if upload.request is None:

@@ -26,8 +26,9 @@ class Upload:
     """
 
     __slots__ = (
-        "attempt", "delivered_at", "deliveries", "identity", "is_counted", "is_overdue", "is_stored",
-        "moved", "report", "request", "running_since", "started", "stored", "task", "timer", "trace",
+        "attempt", "delivered_at", "deliveries", "identity", "is_counted", "is_dead", "is_overdue",
+        "is_stored", "moved", "report", "request", "running_since", "started", "stored", "task", "timer",
+        "trace",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +42,7 @@ class Upload:
         self.running_since = started
         self.identity: int | None = None
         self.is_counted = True  # as an attempt, when it is put back
+        self.is_dead = False  # its dead letter is on its way, if not there
         self.is_overdue = False
         self.is_stored = False
         self.moved = MovedBytes()
@@ -49,6 +51,18 @@ class Upload:
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.trace: UploadTrace | None = None  # where traces are wanted
+
+    def settles(self, other: Upload) -> bool:
+        """Return whether what becomes of this upload is what becomes of another of the same identity, too.
+
+        A dead letter can be published again before it is reported: from then on, this upload answers only for
+        what it held already.
+        """
+        if not self.is_dead:
+            return True
+        # A new message is at its first attempt; a retried one that another worker gave back has a new date.
+        body = other.deliveries[0].body
+        return other.attempt > 1 and any(delivery.body == body for delivery in self.deliveries)
 
     def join(self, again: Upload) -> None:
         """Take over the delivery of an upload that turned out to be this one."""

@@ -151,11 +151,11 @@ class Uploads:
         assert request.id is not None
         upload.identity = identity(request)
         twin = self._by_id.get(request.id)
-        if twin is not None and twin.identity == upload.identity:
+        if twin is not None and twin.identity == upload.identity and twin.settles(upload):
             twin.join(upload)
             return True
         self._by_id[request.id] = upload
-        known_identity, stored = self._stored.get(request.id, (None, None))
+        known_identity, stored = self._stored.pop(request.id, (None, None))
         if known_identity != upload.identity or upload.attempt == 1:
             return False  # published once more, not redelivered: the store is asked whether it has the object
         self._held[upload] = None

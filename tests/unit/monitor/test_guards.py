@@ -141,6 +141,28 @@ def test_an_outage_of_signals_is_one_line_when_it_begins_and_one_when_it_ends(lo
     asyncio.run(scenario())
 
 
+def test_an_alarm_that_is_not_known_while_signals_are_lost_is_not_told_as_gone(log: list[Any]) -> None:
+    async def scenario() -> None:
+        room = Room(apps={"a": {}})
+
+        def alarms(*, heard: bool) -> tuple[str, ...]:
+            room.depth("a", 5)
+            if heard:
+                room.status("a", "w1")
+                seen = room.monitor.applications.get("a", room.now)
+                assert seen is not None
+                seen.report(UploadReport(app_id="a", response_time=1.0, outcome="failed"), room.now)
+            return room.round()["a"].alarms
+
+        assert [alarms(heard=True) for _ in range(10)][-1] == ("bottleneck",)
+        assert [alarms(heard=False) for _ in range(10)][-1] == ("signals_lost",)
+        assert [alarms(heard=True) for _ in range(10)][-1] == ("bottleneck",)
+        changes = [name for name in names(log) if name.startswith("monitor.")]
+        assert changes == ["monitor.bottleneck_found", "monitor.signals_lost", "monitor.signals_back"]
+
+    asyncio.run(scenario())
+
+
 def test_the_bill_is_recorded_and_goes_on_after_a_restart(tmp_path: Path) -> None:
     """Cumulative: what a monitor before this one saw is not billed again, and not forgotten."""
     path = tmp_path / "journal.sqlite"

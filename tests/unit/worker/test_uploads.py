@@ -604,6 +604,27 @@ def test_a_stored_upload_that_is_published_again_is_handled_again() -> None:
     play(scenario())
 
 
+def test_the_second_attempt_at_what_was_published_again_is_handled_too() -> None:
+    """What was stored the first time may be gone since: to report it as stored would be untrue."""
+
+    async def scenario() -> None:
+        bench = Bench(raising())
+        await bench.start()
+        await bench.upload()
+        calls = bench.uploads._handler = Gate()  # type: ignore[assignment]
+        await bench.upload()
+        calls.end(TemporaryUploadError("away"))
+        await settle()
+        bench.broker.redeliver(QUEUE, Message(body=encode(request())), attempt=2)
+        await settle()
+        assert len(calls.waiting) == 1
+        calls.end()
+        await settle()
+        assert bench.outcomes == ["stored", "failed", "stored"]
+
+    play(scenario())
+
+
 def test_another_request_under_a_known_id_is_an_upload_of_its_own() -> None:
     async def scenario() -> None:
         gate = Gate()
@@ -654,6 +675,55 @@ def test_a_dead_upload_that_is_published_again_is_tried_again() -> None:
         await bench.upload()
         await bench.upload()
         assert bench.outcomes == ["dead", "stored"]
+
+    play(scenario())
+
+
+@pytest.mark.parametrize(
+    ("published_at", "attempt"), [(2.0, 1), (2.0, 2), (1.0, 1)], ids=["retried", "tried-elsewhere", "moved"]
+)
+@pytest.mark.parametrize("is_confirmed", [False, True], ids=["letter-sent", "letter-confirmed"])
+def test_a_dead_letter_published_again_before_its_report_is_confirmed_is_tried_again(
+    published_at: float, attempt: int, is_confirmed: bool
+) -> None:
+    """Joined to the dead upload it would be acknowledged with it: neither stored nor dead."""
+
+    async def scenario() -> None:
+        bench = Bench(raising(PermanentUploadError("no such file")))
+        await bench.start()
+        bench.broker.hold_confirms = True
+        await bench.upload(published_at=1.0)
+        if is_confirmed:
+            bench.broker.confirm_all()
+            await settle()
+        assert bench.outcomes == ["dead"] * is_confirmed
+        assert await bench.broker.purge(DEAD) == 1
+        again = Message(body=encode(request(published_at=published_at)), routing_key=QUEUE)
+        bench.broker.redeliver(QUEUE, again, attempt=attempt)
+        await settle()
+        assert bench.broker.acked == []
+        bench.broker.hold_confirms = False
+        bench.broker.confirm_all()
+        await settle()
+        assert sorted(bench.outcomes) == ["dead", "stored"]
+        assert (bench.uploads.busy, len(bench.broker.acked)) == (0, 2)
+
+    play(scenario())
+
+
+def test_a_dead_upload_redelivered_before_its_report_is_confirmed_is_joined() -> None:
+    async def scenario() -> None:
+        bench = Bench(raising(PermanentUploadError("no such file")))
+        await bench.start()
+        bench.broker.hold_confirms = True
+        await bench.upload(published_at=1.0)
+        bench.broker.lose_connection()
+        await settle()
+        bench.broker.hold_confirms = False
+        bench.broker.confirm_all()
+        await settle()
+        assert (bench.outcomes, len(bench.dead)) == (["dead"], 1)
+        assert [delivery.attempt for delivery in bench.broker.acked] == [2]
 
     play(scenario())
 

@@ -23,6 +23,7 @@ from upswell.broker.rabbitmq.consumers import Consumers, RabbitConsumer, deliver
 from upswell.broker.rabbitmq.hosts import Hosts
 from upswell.broker.rabbitmq.leadership import TickLeadership
 from upswell.broker.rabbitmq.publishing import Outgoing, PublishingChannel
+from upswell.broker.rabbitmq.queue_counts import queue_counts
 from upswell.broker.rabbitmq.queues import DeclaredQueues
 from upswell.broker.rabbitmq.sweep import Sweep, alone
 from upswell.events import get_logger
@@ -92,6 +93,7 @@ class RabbitBroker:
 
     async def close(self) -> None:
         """Wait up to 5 s for outstanding confirms, then disconnect; messages still unconfirmed fail."""
+        self._consumers.are_closing = True
         pending = self._publishing.pending()
         if pending:
             await asyncio.wait(pending, timeout=_CLOSE_PATIENCE)
@@ -204,15 +206,15 @@ class RabbitBroker:
         Unacknowledged messages are known from the management API alone; without its answer they are None.
         """
         try:
-            frame = await self._connection.call("queue_declare", queue=queue, passive=True)
+            ready, consumers = await queue_counts(self._connection.call, queue)
         except RefusedError as error:
             if error.code == NOT_FOUND:
                 return None
             raise
         return QueueDepth(
-            messages_ready=int(frame.method.message_count),
+            messages_ready=ready,
             messages_unacknowledged=await self._unacknowledged(queue) if in_flight else None,
-            consumers=int(frame.method.consumer_count),
+            consumers=consumers,
         )
 
     async def get(self, queue: str) -> Delivery | None:

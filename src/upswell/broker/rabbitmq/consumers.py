@@ -177,9 +177,11 @@ class RabbitConsumer:
         await self._consumers.cancel(self)
 
     def on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        """Hand a message on."""
+        """Hand a message on, unless the broker closes: then it goes back to its queue."""
         self.unsettled += 1
         self._consumers.settlements.came(method.delivery_tag)
+        if self._consumers.are_closing:
+            return
         self._on_delivery(delivery(self.queue, channel, method, properties, body, consumer=self))
 
     def settle(self, method: str, number: int) -> None:
@@ -190,13 +192,13 @@ class RabbitConsumer:
     def hold_back(self) -> None:
         """Settle nothing from now on, so that the server can fill this consumer and no more is on its way."""
         self.held_back = []
+        self._consumers.holding_back.add(self)
 
     async def is_full(self, within: float) -> bool:
         """Return whether it comes to hold all that it may: then nothing more can be on its way to it."""
-        steps = int(within / _STEP_SECONDS)
-        for _ in range(steps):
-            if self.unsettled >= self.prefetch_count:
-                return True
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + within
+        while self.unsettled < self.prefetch_count and clock() < deadline:  # noqa: ASYNC110 - a moment
             await asyncio.sleep(_STEP_SECONDS)
         return self.unsettled >= self.prefetch_count
 
@@ -206,11 +208,13 @@ class RabbitConsumer:
         relief.hold_back()
         return relief
 
-    def settle_held_back(self) -> None:
+    def settle_held_back(self, *, acks_only: bool = False) -> None:
         """Send the settlements that were held back."""
+        self._consumers.holding_back.discard(self)
         held_back, self.held_back = self.held_back, None
         for held, method in held_back or ():
-            held.settle(method)
+            if method == "basic_ack" or not acks_only:
+                held.settle(method)
 
 
 class Consumers:
@@ -234,6 +238,10 @@ class Consumers:
         self._rng = rng
         self.settlements = Settlements(None)
         """Of the channel that there is now."""
+        self.holding_back: set[RabbitConsumer] = set()
+        """Those that are being ended."""
+        self.are_closing = False
+        """Nothing is handed on any more: who leaves would publish a copy of what comes back, and of that."""
         self._connection: Any = None
         self._channel: AwaitableChannel | None = None
         self._running: list[RabbitConsumer] = []
@@ -251,10 +259,14 @@ class Consumers:
         self._stop_tasks()
 
     async def close(self) -> None:
-        """Restore nothing any more."""
+        """Send the acks that are due or held back; restore nothing any more."""
         self._running.clear()
         if self._channel is not None:
+            # What is rejected while they still run would come back to them, and be counted twice.
+            for consumer in list(self.holding_back):
+                consumer.settle_held_back(acks_only=True)
             self.settlements.send()
+            self._channel = None  # no relief begins any more
         tasks = self._stop_tasks()
         if tasks:
             await asyncio.wait(tasks)

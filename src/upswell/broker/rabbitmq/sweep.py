@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from upswell.broker.rabbitmq.channel import ACCESS_REFUSED, RESOURCE_LOCKED, AwaitableChannel, RefusedError
 from upswell.broker.rabbitmq.consumers import delivery
 from upswell.broker.rabbitmq.pika_client import cancel_consumer
+from upswell.broker.rabbitmq.queue_counts import queue_counts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -136,8 +137,8 @@ class Sweep:
         return len(self.found) >= full
 
     async def _ready(self) -> int:
-        frame = await self._channel.call("queue_declare", queue=self._queue, passive=True)
-        return int(frame.method.message_count)
+        ready, _ = await queue_counts(self._channel.call, self._queue)
+        return ready
 
     def _on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self.found.append(delivery(self._queue, channel, method, properties, body))

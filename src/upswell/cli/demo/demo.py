@@ -6,9 +6,10 @@ import asyncio
 import functools
 import re
 import secrets
+import signal
 import tempfile
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from upswell.journal import JournalReader
 from upswell.settings import Settings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
@@ -103,7 +104,7 @@ def command(
     found, _ = load(file=config)
     events.configure(level="warning")
     console = Console(stderr=as_json)
-    with tempfile.TemporaryDirectory(prefix="upswell-demo-") as name:
+    with tempfile.TemporaryDirectory(prefix="upswell-demo-") as name, _no_ctrl_c_afterwards():
         folder = Path(name)
         sources = files.absolute() if files else folder / "files"
         if files is None:
@@ -117,6 +118,15 @@ def command(
     if summaries is None:
         raise click.Abort
     return int(any(one.lost or one.verified != one.published for one in summaries.values()))
+
+
+@contextmanager
+def _no_ctrl_c_afterwards() -> Generator[None]:
+    """Ignore Ctrl-C from the end on: a late one would leave the folder half removed, or a traceback."""
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _tell_summaries(summaries: dict[str, Summary], demo: Demo, console: Console, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +21,7 @@ from upswell.messages import OperatorOrder
 
 if TYPE_CHECKING:
     from upswell.broker import Broker
-    from upswell.messages import PartName
+    from upswell.messages import OperatorAnswer, PartName
     from upswell.settings import Settings
 
 POLL_SECONDS = 1.0
@@ -93,35 +94,29 @@ class _Down:
     async def _drain_fleet(self) -> tuple[int, int, bool]:
         """Have the scaler drain its fleet and end; return workers and uploads left, whether it is there."""
         try:
-            answer = obeyed(await self._orders.give("scaler", OperatorOrder(order="down")))
+            answer = await self._give("scaler", OperatorOrder(order="down"))
         except NobodyListensError:
             return 0, 0, False
         except NoAnswerError:
             if "scaler" not in self._stopped:
                 raise
-            return 0, 0, True  # it ended with the order in its hands: the next one finds nobody
-        self._note("scaler")
+            return 0, 0, True  # it is held up, or ends: the next one tells
         return answer.workers_left, answer.uploads_left, True
 
     async def stop(self) -> str:
         """Stop the monitor; return what was stopped in all."""
-        try:
-            await self._stop_monitor()
-        except NoAnswerError:
-            if "scaler" not in self._stopped:
-                raise
-            await self._stop_monitor()  # it ended with the order in its hands: now it listens no more
+        with suppress(NobodyListensError):  # it ended with the scaler, as in `upswell up`
+            await self._give("monitor", OperatorOrder(order="stop"))
         if not self._stopped:
             return "no scaler and no monitor runs, and no worker is heard"
         return f"down: all workers have finished, {' and '.join(self._stopped)} stopped"
 
-    async def _stop_monitor(self) -> None:
+    async def _give(self, part: PartName, order: OperatorOrder) -> OperatorAnswer:
+        """Give an order, once more where the part seems to have ended with it in its hands."""
         try:
-            obeyed(await self._orders.give("monitor", OperatorOrder(order="stop")))
-        except NobodyListensError:  # it ended with the scaler, as in `upswell up`
-            return
-        self._note("monitor")
-
-    def _note(self, part: PartName) -> None:
+            answer = obeyed(await self._orders.give(part, order))
+        except NoAnswerError:
+            answer = obeyed(await self._orders.give(part, order))
         if part not in self._stopped:
             self._stopped.append(part)
+        return answer

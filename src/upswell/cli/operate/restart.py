@@ -13,7 +13,7 @@ from upswell.cli.connection import run
 from upswell.cli.operate.orders import obeyed, ordering
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted
-from upswell.errors import BrokerError, NobodyListensError
+from upswell.errors import BrokerError, NoAnswerError, NobodyListensError
 from upswell.messages import OperatorOrder
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def _again(orders: Orders, order: OperatorOrder) -> OperatorAnswer:
     while True:
         try:
             return obeyed(await orders.give("scaler", order))
-        except NobodyListensError:
+        except (NobodyListensError, NoAnswerError):
             if time.monotonic() > given_up_at:
                 raise BrokerError(
                     f"no scaler has answered for {SCALER_AWAY_SECONDS:g} s: once one runs, type this again"

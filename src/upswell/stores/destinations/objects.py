@@ -28,7 +28,7 @@ from upswell.stores.clients.aws import (
 from upswell.stores.clients.bucket import Bucket
 from upswell.stores.clients.credentials import given_by
 from upswell.stores.destinations.part_reader import PartReader, part_size
-from upswell.stores.destinations.turns import LEFTOVER_SECONDS, remove_empty, wait_for_turn
+from upswell.stores.destinations.turns import LEFTOVER_SECONDS, LostUploads, wait_for_turn
 from upswell.stores.protocol import StoredObject, conflict, unpaced
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
 from upswell.stores.settings import ObjectSettings
@@ -110,7 +110,7 @@ class ObjectStore:
             source.rewind()
             upload.store_checks = self._checks_parts(path)
             upload.parts = parts(md5=self._takes_md5 and not upload.store_checks)
-        return self._put_large(upload, part_bytes)
+        return self._put_large(upload, part_bytes, pace)
 
     def _stat_in_turn(
         self, path: str, *, again: bool, pace: Callable[[int], None]
@@ -204,12 +204,17 @@ class ObjectStore:
             return self._kept(upload, there)
         return None
 
-    def _put_large(self, upload: _Upload, part_bytes: int) -> StoredObject:
+    def _put_large(self, upload: _Upload, part_bytes: int, pace: Callable[[int], None]) -> StoredObject:
         metadata = {CHECKSUM: upload.checksum.removeprefix("sha256:")} if upload.checksum else {}
+        lost = LostUploads(self._bucket.name, upload.path, self._settings, patience=self._own.timeout)
 
         def checked() -> Generator[memoryview]:
+            if self._bucket.scheme == "s3":
+                lost.look()  # the first part is asked for when the upload has begun
             yield from upload.parts.rest()
             upload.parts.check(upload.checksum)  # raised here, it stops the upload before its last request
+            if self._bucket.scheme == "s3":
+                lost.look()  # once more: a store that was held up may begin the lost one after ours
 
         in_flight = self._own.parts_in_flight
         if self._bucket.scheme == "s3" and not self._overwrites:
@@ -235,9 +240,7 @@ class ObjectStore:
                 with_crc64=upload.store_checks,
             )
         if self._bucket.scheme == "s3":
-            # Where the answer to a request is lost, it is made again inside obstore, and what the lost one
-            # began is known to nobody.
-            remove_empty(self._bucket.name, upload.path, self._settings)
+            lost.remove(check=lambda: pace(0))
         return self._prove(upload, answered)
 
     def _overtaken(self, upload: _Upload) -> StoredObject:

@@ -67,13 +67,61 @@ def wait_for_turn(
     return bool(progress)
 
 
-def remove_empty(bucket: str, key: str, settings: Settings) -> None:
-    """Remove what a request began whose answer was lost: it was made again, and this one got no parts.
+class LostUploads:
+    """Uploads of a key that requests of ours began whose answers were lost: they were made again.
 
-    Raises:
-        UploadError: the store did not answer. The object is stored, and the next attempt will see that; but
-            without one nobody would ever look for what is left.
+    Nobody knows the ids of those, and another who began at the same moment looks the same. What tells them is
+    that they had begun before ours was complete, and never get a part. Whoever is next in turn is not among
+    them: it begins once ours is complete, when its first part may be long in coming.
     """
-    others = unfinished_uploads(bucket, key, settings)
-    if empty := [upload_id for upload_id, parts in others.items() if parts == 0]:
-        abort_uploads(bucket, key, empty, settings)
+
+    def __init__(
+        self,
+        bucket: str,
+        key: str,
+        settings: Settings,
+        *,
+        patience: float,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`patience`: seconds without a part after which one counts as lost; another's may be slow."""
+        self._bucket = bucket
+        self._key = key
+        self._settings = settings
+        self._patience = patience
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._since: dict[str, float] = {}
+
+    def look(self) -> None:
+        """Note who has begun and has no part; called first when our own upload has begun and has none yet.
+
+        Raises:
+            UploadError: the store did not answer, so whether there are any is unknown.
+        """
+        now = self._monotonic()
+        for upload_id in self._empty():
+            self._since.setdefault(upload_id, now)
+
+    def remove(self, check: Callable[[], None]) -> None:
+        """Remove those that get no part; to be called when our own upload is completed.
+
+        `check` raises when it is time to give up.
+
+        Raises:
+            UploadError: the store did not answer. The object is stored, and the next attempt will see that;
+                but without one nobody would ever look for what is left.
+        """
+        if len(self._since) <= 1:  # our own
+            return
+        while lost := self._since.keys() & self._empty():
+            if self._monotonic() - max(map(self._since.__getitem__, lost)) >= self._patience:
+                abort_uploads(self._bucket, self._key, sorted(lost), self._settings)
+                return
+            check()
+            self._sleep(POLL_SECONDS)
+
+    def _empty(self) -> set[str]:
+        others = unfinished_uploads(self._bucket, self._key, self._settings)
+        return {upload_id for upload_id, parts in others.items() if parts == 0}

@@ -25,10 +25,13 @@ Answers = list[OperatorAnswer | Exception]
         ([DONE, GONE], [SILENT, GONE], 0, "all workers have finished, scaler stopped"),
         ([DONE, GONE], [SILENT, DONE], 0, "all workers have finished, scaler and monitor stopped"),
         ([DONE, GONE], [SILENT, SILENT], 1, "error: none"),
-        ([GONE], [SILENT], 1, "error: none"),
+        ([GONE], [SILENT, SILENT], 1, "error: none"),
+        ([SILENT, GONE], [GONE], 0, "no scaler and no monitor runs"),
+        ([SILENT, DONE, GONE], [GONE], 0, "all workers have finished, scaler stopped"),
+        ([SILENT, SILENT], [], 1, "error: none"),
     ],
 )
-def test_a_monitor_that_ends_with_the_scaler_is_asked_once_more(  # noqa: PLR0917 - a table
+def test_a_part_that_ends_with_the_order_in_its_hands_is_asked_once_more(  # noqa: PLR0917 - a table
     scaler: Answers,
     monitor: Answers,
     status: int,

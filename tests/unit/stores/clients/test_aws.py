@@ -53,6 +53,15 @@ class Client:
             raise self.error
 
 
+class EmptyUploads(Client):
+    """Has two uploads without a part."""
+
+    def paginate(self, **_: str) -> list[dict[str, Any]]:
+        """Return the one page of either list."""
+        self.fail(self.asked)
+        return [{"Uploads": [{"Key": "k", "UploadId": one} for one in ("one", "two")]}]
+
+
 @pytest.mark.parametrize("request_", ["list_multipart_uploads", "list_parts"])
 @pytest.mark.parametrize("error", [BROKEN, answer(503, "SlowDown"), answer(500, "InternalError")])
 def test_a_list_that_did_not_come_is_no_empty_list(
@@ -90,11 +99,19 @@ def test_an_abort_without_an_answer_fails_the_attempt_and_a_refused_one_does_not
 def test_where_nobody_answers_what_is_left_behind_the_attempt_is_not_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    lost = turns.LostUploads("b", "k", SETTINGS, patience=0.0)
     Client(monkeypatch, "list_multipart_uploads", BROKEN)
     with pytest.raises(UploadError):
-        turns.remove_empty("b", "k", SETTINGS)
+        lost.look()
     Client(monkeypatch, "list_multipart_uploads", answer(403, "AccessDenied"))
-    turns.remove_empty("b", "k", SETTINGS)
+    lost.look()
+    lost.remove(lambda: None)
+    EmptyUploads(monkeypatch, "", BROKEN)
+    lost.look()
+    for request in ("list_multipart_uploads", "abort"):
+        EmptyUploads(monkeypatch, request, BROKEN)
+        with pytest.raises(UploadError):
+            lost.remove(lambda: None)
 
 
 class Uploading(Client):

@@ -1,4 +1,7 @@
-"""Whoever finds another's upload of the same key waits while that makes progress, and no longer."""
+"""Whoever finds another's upload of the same key waits while that makes progress, and no longer.
+
+What a lost request of one's own began is removed at the end, and nobody's upload with it.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,15 @@ class Bucket:
             monotonic=lambda: self.now,
         )
 
+    def remove_lost(self, *, completed: float) -> None:
+        """Look for lost uploads now, and remove them once ours is completed."""
+        lost = turns.LostUploads(
+            "b", "k", Settings(), patience=PATIENCE, sleep=self.sleep, monotonic=lambda: self.now
+        )
+        lost.look()
+        self.now = completed
+        lost.remove(self.check)
+
     def check(self) -> None:
         """Give up after a thousand seconds."""
         assert self.now < 1000
@@ -90,7 +102,47 @@ def test_waiting_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
         bucket.wait()
 
 
-def test_only_uploads_without_a_part_are_removed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    bucket = Bucket(monkeypatch, [{"lost": 0, "another's": 1, "not told": -1}])
-    turns.remove_empty("b", "k", Settings())
-    assert bucket.aborted.keys() == {"lost"}
+@pytest.mark.parametrize("completed", [1.0, PATIENCE, 60.0])
+def test_what_a_lost_request_began_gets_no_part_and_is_removed(
+    monkeypatch: pytest.MonkeyPatch, completed: float
+) -> None:
+    others = {"another's": 1, "not told": -1}
+    bucket = Bucket(monkeypatch, [{"ours": 0, "lost": 0, **others}, {"lost": 0, **others}])
+    bucket.remove_lost(completed=completed)
+    assert bucket.aborted == {"lost": max(completed, PATIENCE)}
+
+
+def test_nothing_is_waited_for_where_ours_was_alone_and_whoever_begins_later_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket = Bucket(monkeypatch, [{"ours": 0}, {"next in turn": 0}])
+    bucket.remove_lost(completed=60.0)
+    assert (bucket.now, bucket.aborted) == (60.0, {})
+
+
+def test_another_who_began_at_the_same_moment_is_left_alone_beside_a_lost_one_and_a_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    later = {"lost": 0, "next in turn": 0}
+    bucket = Bucket(
+        monkeypatch,
+        [{"ours": 0, "slow": 0, "lost": 0}, *[{"slow": 0, **later}] * 5, {"slow": 1, **later}],
+    )
+    bucket.remove_lost(completed=2.0)
+    assert bucket.aborted == {"lost": PATIENCE}
+
+
+def test_another_who_began_at_the_same_moment_is_waited_for_no_longer_than_to_its_first_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket = Bucket(monkeypatch, [*[{"ours": 0, "slow": 0}] * 5, {"slow": 1}])
+    bucket.remove_lost(completed=2.0)
+    assert (bucket.now, bucket.aborted) == (5.0, {})
+
+
+def test_waiting_for_a_first_part_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = Bucket(monkeypatch, [{"ours": 0, "lost": 0}])
+    monkeypatch.setattr(bucket, "check", lambda: pytest.fail("stopped"))
+    with pytest.raises(pytest.fail.Exception, match="stopped"):
+        bucket.remove_lost(completed=2.0)
+    assert bucket.aborted == {}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(900)
+
 MIB = 1024 * 1024
 
 
@@ -48,7 +50,7 @@ class Google:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=240,
             check=False,
         )
 

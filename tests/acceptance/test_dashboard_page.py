@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conftest import skip_or_fail
-from support.dashboard_page import browser, missing, served_page, told_page, visit
+from support.dashboard_page import browser, missing, served_page, toast, toasts, told_page, visit
 from support.system import System, wait_until
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_an_operator_sees_asks_and_acts_on_a_real_broker(
                 # A browser's console names each answer that is an error, these too.
                 named = [said.rpartition("/")[2] for said in wrong]
                 assert "dead" in named
-                assert [name for name in named if name != "dead"] == ["drain"] * refused, wrong
+                assert [name for name in named if name != "dead"] == refused, wrong
             for width, scheme in ((1280, "dark"), (390, "light"), (390, "dark")):
                 with visit(chromium, address, width=width, scheme=scheme) as (page, wrong):
                     page.get_by_role("heading", level=1).get_by_text(
@@ -154,7 +154,7 @@ def finds_an_upload_by_its_dot(page: Page, system: System) -> None:
     copies.first.wait_for()
     request_id = copies.first.inner_text()
     uploads.get_by_role("button", name=f"Copy the id {request_id}", exact=True).click()
-    page.get_by_text(f"Copied {request_id}").first.wait_for()
+    toast(page, f"Copied {request_id}")
     assert pasted(page) == request_id
     assert "stored" in system.run("find", "--app", system.app_id, request_id).stdout
     page.evaluate("navigator.clipboard.writeText('nothing')")
@@ -298,7 +298,7 @@ def test_where_looking_needs_the_token_a_wrong_one_is_not_the_end(chromium: Brow
         with visit(chromium, address) as (page, _):
             page.get_by_role("dialog").get_by_label("Token").fill("another-of-sixteen-letters")
             page.get_by_role("dialog").get_by_role("button", name="Unlock").click()
-            page.get_by_text("This is not the token.").wait_for()
+            toast(page, "This is not the token.")
             page.get_by_text("reconnecting", exact=True).wait_for()
             page.get_by_role("button", name=re.compile("^Unlock: ")).click()
             page.get_by_role("dialog").get_by_label("Token").fill(served.token)
@@ -400,16 +400,34 @@ def chooses_a_decision(page: Page) -> None:
     why.get_by_text("arriving").wait_for()
 
 
-def acts(page: Page, system: System) -> int:
-    """Retry, purge and drain; return how often a worker was gone before it was told to drain."""
+SILENT = "the broker (does|did) not answer"
+"""What a toast says of one that is held up for three seconds."""
+
+
+def does(page: Page, click: Callable[[], None], wanted: str) -> int:
+    """Click until a toast says what was wanted; return how often the broker was silent instead."""
+    deadline, refused = time.monotonic() + 180, 0
+    while True:
+        seen = len(toasts(page))
+        click()
+        if re.search(wanted, said := toast(page, f"{wanted}|{SILENT}", after=seen)):
+            return refused
+        assert time.monotonic() < deadline, said
+        refused += 1
+        page.wait_for_timeout(1000)  # a toast lies over what is to be clicked
+
+
+def acts(page: Page, system: System) -> list[str]:
+    """Retry, purge and drain; return what was refused, in order."""
     dead = page.get_by_role("region", name="Dead letters")
     dead.get_by_text(f"{MISSING} uploads").wait_for(timeout=WAIT)
     dead.get_by_text(re.compile("does not exist")).first.wait_for()
     # A look that fails says so, and is made again.
     busy = {"error": "the broker is busy"}
     page.route("**/dead", lambda route: route.fulfill(status=409, json=busy))
-    dead.get_by_role("button", name=re.compile("^Retry:")).first.click()
-    page.get_by_text(re.compile("published again")).wait_for()
+    refused = ["retry"] * does(
+        page, dead.get_by_role("button", name=re.compile("^Retry:")).first.click, "published again"
+    )
     dead.get_by_text("uploads: the broker is busy").wait_for()
     page.unroute("**/dead")
     dead.get_by_text("the broker is busy").wait_for(state="hidden")
@@ -418,26 +436,42 @@ def acts(page: Page, system: System) -> int:
     dead.get_by_text(f"{MISSING} uploads").wait_for(timeout=WAIT)
     dead.get_by_role("button", name=re.compile("^Purge:")).first.click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
-    dead.get_by_role("button", name=re.compile("^Purge:")).first.click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    page.get_by_text(f"{MISSING} dead uploads deleted").wait_for()
+
+    def purge() -> None:
+        dead.get_by_role("button", name=re.compile("^Purge:")).first.click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+
+    refused += ["purge"] * does(page, purge, f"{MISSING} dead uploads deleted")
     assert system.dead_count() == 0
-    worker, refused = drains_one(page)
+    worker, not_drained = drains_one(page)
     wait_until(lambda: worker not in system.workers().values(), 90, lambda: str(system.workers()))
-    return refused
+    return refused + ["drain"] * not_drained
 
 
 def drains_one(page: Page) -> tuple[str, int]:
-    """Drain a worker; return its id, and how many could not be: the scaler had taken them away meanwhile."""
-    refused = 0
+    """Drain a worker; return its id, and how often none was.
+
+    The scaler had taken it away meanwhile, or the broker was silent. A button that is disabled sends nothing:
+    its worker drains already, or the page has not yet heard of it after its click.
+    """
+    deadline, refused = time.monotonic() + 180, 0
     while True:
-        first = page.get_by_role("button", name=re.compile(r"^Drain ")).first
-        label: str = first.evaluate("button => { button.click(); return button.getAttribute('aria-label'); }")
+        first = page.get_by_role("button", name=re.compile(r"^Drain "), disabled=False).first
+        seen = len(toasts(page))
+        label: str = first.evaluate(CLICK_IF_ENABLED)
+        if not label:
+            continue
         worker = label.removeprefix("Drain ")
-        answers = rf"{worker} finishes what it has in hand|{worker} drains already|no worker {worker}"
-        if "finishes" in (page.get_by_text(re.compile(answers)).first.text_content() or ""):
+        answers = (
+            rf"{worker} finishes what it has in hand|{worker} drains already|no worker {worker}|{SILENT}"
+        )
+        if "finishes" in (said := toast(page, answers, after=seen)):
             return worker, refused
+        assert time.monotonic() < deadline, said
         refused += 1
+
+
+CLICK_IF_ENABLED = "button => button.disabled ? '' : (button.click(), button.getAttribute('aria-label'))"
 
 
 def asks_what_if(page: Page) -> None:

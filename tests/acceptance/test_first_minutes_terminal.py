@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 VARYING = {
     **OF_COMMANDS,
     r"(?<=\d/\d )\d:\d\d:\d\d": "0:00:00",  # what has passed, behind the bar
-    r"\b\d+(\.\d+)? ?(ms|s|m)\b": "SECONDS",
+    r"\b\d+(\.\d+)? ?(ms|s|min|m|h)\b": "SECONDS",
     r"\b[0-9a-f]{10}\b": "0123456789",
     r"\b[0-9a-f]{6}\b": "HASH",
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ": "YYYY-MM-DDTHH:MM:SSZ",

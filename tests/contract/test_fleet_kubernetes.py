@@ -45,7 +45,6 @@ TEMPLATE: dict[str, Any] = {
             {
                 "name": "worker",
                 "command": ["python3", "/stand-in/stand_in_worker.py"],
-                "env": [{"name": "DRAIN_SECONDS", "value": "2"}],
                 "volumeMounts": [{"name": "stand-in", "mountPath": "/stand-in"}],
             }
         ],
@@ -362,12 +361,28 @@ def limited_kubeconfig(kubernetes: KubernetesCluster, namespace: str, folder: Pa
 def allow(
     kubernetes: KubernetesCluster, namespace: str, rights: Collection[tuple[str, str]], account: str
 ) -> None:
-    """Give an account of the namespace these rights, and no others."""
+    """Give an account, which is bound to its role, these rights and no others; return when it has them."""
     rules = [{"apiGroups": [""], "resources": [what], "verbs": [verb]} for verb, what in rights]
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": account}}
     kubernetes.kubectl(
         "--namespace", namespace, "apply", "-f", "-", given=json.dumps({**role, "rules": rules})
     )
+    deadline = time.monotonic() + 60
+    while (held := rights_of(kubernetes, namespace, account) & set(RIGHTS)) != set(rights):
+        assert time.monotonic() < deadline, held
+        time.sleep(0.1)
+
+
+def rights_of(kubernetes: KubernetesCluster, namespace: str, account: str) -> set[tuple[str, str]]:
+    """Return what the API server lets an account do: it hears of a changed role a moment later."""
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    told = kubernetes.kubectl(
+        "create", "--raw", path, "-f", "-", f"--as=system:serviceaccount:{namespace}:{account}",
+        given=json.dumps({**review, "spec": {"namespace": namespace}}),
+    )  # fmt: skip
+    rules = json.loads(told)["status"]["resourceRules"]
+    return {(verb, what) for rule in rules for verb in rule["verbs"] for what in rule.get("resources", ())}
 
 
 BREAKS = {
@@ -431,11 +446,11 @@ def test_a_token_that_was_rotated_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     kubernetes.kubectl("--namespace", namespace, "create", "serviceaccount", "scaler")
-    allow(kubernetes, namespace, RIGHTS, "scaler")
     kubernetes.kubectl(
         "--namespace", namespace, "create", "rolebinding", "scaler", "--role=scaler",
         f"--serviceaccount={namespace}:scaler",
     )  # fmt: skip
+    allow(kubernetes, namespace, RIGHTS, "scaler")
     monkeypatch.setenv("KUBECONFIG", str(limited_kubeconfig(kubernetes, namespace, tmp_path, "scaler")))
     token = (tmp_path / "token").read_text()
     (tmp_path / "token").write_text("one that has expired")
@@ -478,7 +493,7 @@ def test_connections_that_are_cut_or_fall_silent_are_noticed_and_mended(
             await fleet.start(spec("w1"))
             await until_printed(fleet, "w1", "started")
             proxy.cut()
-            await when(fleet, lambda workers: [w.state for w in workers] == ["running"])
+            await runs_on(fleet)
             # Half open: what happens meanwhile is seen once bytes flow again, or said to be unknown.
             proxy.stall()
             monkeypatch.setenv("KUBECONFIG", kubernetes.kubeconfig)
@@ -501,6 +516,19 @@ def test_connections_that_are_cut_or_fall_silent_are_noticed_and_mended(
 
         asyncio.run(scenario())
     gc.collect()  # here, not in the next test
+
+
+async def runs_on(fleet: KubernetesFleet) -> None:
+    """Return when the fleet's only worker runs: a list may have been cut, and is made again soon."""
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            if [worker.state for worker in await fleet.list()] == ["running"]:
+                return
+        except FleetError as error:
+            assert "cannot reach the Kubernetes API server" in str(error)  # noqa: PT017 - it is waited for
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
 
 
 async def unknown(fleet: KubernetesFleet) -> None:

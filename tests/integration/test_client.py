@@ -131,7 +131,9 @@ def test_many_are_published_from_any_iterable_with_progress(system: System) -> N
         assert (rest.published, rest.stored) == (150, 150)
         assert len(system.stored()) == 300
         incomplete = uploads.publish_many(system.app_id, [files[0]], wait=True, timeout=0)
-        assert incomplete.complete == (incomplete.stored == 1), "no error, and nothing counted that is not"
+        # It may be stored, and its answer be there, just before the time is over.
+        counted = (1,) if incomplete.complete else (0, 1)
+        assert incomplete.stored in counted, "no error, and nothing counted that is not"
 
 
 def test_what_a_program_gave_before_its_error_is_published(system: System) -> None:

@@ -113,7 +113,7 @@ async def scenario(settings: Settings) -> None:
         running.pop().cancel()
         await until(
             lambda: load.published == set(load.reported),
-            60,
+            240,
             lambda: load.published - set(load.reported),
         )
         assert load.not_first_attempts == []

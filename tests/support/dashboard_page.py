@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from support.system import wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 
 CHROMIUM = "/usr/bin/chromium"
 START_SECONDS = 90.0
+
+NOTE_TOASTS = """
+window.notedToasts = [];
+new MutationObserver((changes) => {
+  for (const node of changes.flatMap(({ addedNodes }) => [...addedNodes]))
+    if (node.classList?.contains("toast")) window.notedToasts.push(node.textContent);
+}).observe(document, { childList: true, subtree: true });
+"""
+"""A toast is shown for seven seconds: who is held up for longer does not see it."""
 
 
 def missing() -> str | None:
@@ -99,6 +110,7 @@ def visit(
     )
     page = context.new_page()
     page.set_default_timeout(90_000)
+    page.add_init_script(NOTE_TOASTS)
 
     def note(said: ConsoleMessage) -> None:
         if said.type in ("error", "warning"):
@@ -113,3 +125,18 @@ def visit(
         yield page, wrong
     finally:
         context.close()
+
+
+def toasts(page: Page) -> list[str]:
+    """Return the words of all toasts so far, in order."""
+    return page.evaluate("notedToasts")
+
+
+def toast(page: Page, pattern: str, *, after: int = 0) -> str:
+    """Return the first toast that matches, of those after so many, once it has come."""
+
+    def matching() -> list[str]:
+        return [text for text in toasts(page)[after:] if re.search(pattern, text)]
+
+    wait_until(lambda: matching() != [], 90, lambda: f"{pattern!r} in {toasts(page)}")
+    return matching()[0]

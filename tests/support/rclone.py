@@ -58,7 +58,7 @@ def unfinished(remote: str) -> list[str]:
     return [upload["Key"] for uploads in told.values() for upload in uploads]
 
 
-def _run(*arguments: str, timeout: float = 60) -> bytes:
+def _run(*arguments: str, timeout: float = 240) -> bytes:
     done = subprocess.run(
         [str(program("rclone")), "--config=", "--retries=3", *arguments],
         check=False,

@@ -33,14 +33,16 @@ async def clean(fleet: Fleet) -> None:
     await fleet.close()
 
 
-def spec(worker_id: str = "w1", *, app_id: str = "a1", standby: bool = False) -> WorkerSpec:
+def spec(
+    worker_id: str = "w1", *, app_id: str = "a1", standby: bool = False, drain_seconds: float = 0.1
+) -> WorkerSpec:
     """Return a worker to start; of the application `fails` it ends at once with exit code 3."""
     return WorkerSpec(
         worker_id=worker_id,
         app_id=app_id,
         standby=standby,
         requested_at=1234567890.123,
-        environment={"DRAIN_SECONDS": "0.1", "AMQPURL": "amqp://user:hunter2@host/"},
+        environment={"DRAIN_SECONDS": str(drain_seconds), "AMQPURL": "amqp://user:hunter2@host/"},
     )
 
 
@@ -209,7 +211,8 @@ class FleetContract:
         self, open_fleet: OpenFleet
     ) -> None:
         async def story(fleet: Fleet) -> None:
-            await fleet.start(spec())
+            # Where the log goes with its worker, this one stays until all is read.
+            await fleet.start(spec(drain_seconds=20.0 if self.signals_by_deleting else 0.1))
             await until_runs(fleet, "w1")
             first = await fleet.read_log("w1", after="")
             assert [line.split()[0] for line in first.lines] == ["started"]

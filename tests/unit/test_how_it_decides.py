@@ -92,7 +92,7 @@ def test_the_scores_of_the_page_follow_from_its_formula(
 
 @pytest.mark.slow
 def test_the_script_draws_every_picture_of_the_page(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, ROOT / "scripts" / "draw_pictures", tmp_path], check=True, timeout=110)
+    subprocess.run([sys.executable, ROOT / "scripts" / "draw_pictures", tmp_path], check=True, timeout=280)
     drawn = {path.name for path in tmp_path.iterdir()}
     shown = re.findall(r"\]\(pictures/([\w-]+\.svg)\)", PAGE)
     assert len(shown) == 4

@@ -135,6 +135,8 @@ class Orders:
                 f"changed: start `upswell {part}`, or `upswell up`"
             ) from None
         except TimeoutError:
+            if waiting.done():  # it came in the very moment, or this command stood still
+                return waiting.result()
             raise NoAnswerError(
                 f"the {part} did not answer within {ANSWER_SECONDS:g} s: `upswell status` shows if it obeys"
             ) from None

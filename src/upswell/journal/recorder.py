@@ -268,7 +268,7 @@ class Journal(JournalReader):
         """Hand over workers that crashed; one that is there already is let pass."""
         self._writer.keep_crashes(list(crashes))
 
-    def flush(self, timeout: float = 10.0) -> None:
+    def flush(self, timeout: float = 60.0) -> None:
         """Wait until what was recorded is written, or was given up."""
         self._writer.flush(timeout)
 

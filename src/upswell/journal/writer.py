@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from upswell.events import get_logger
 from upswell.journal.hours import ADD_HOUR, HourSums
 from upswell.journal.points import ADD_POINT, BYTES_A_POINT, FORGET_POINTS, SHARES, STEPS, Standing
 from upswell.journal.rows import (
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
 
     from upswell.messages import WorkerCrash
 
+_log = get_logger()
+
 UNCHANGED_A_ROUND = 20
 """Decisions that change nothing are recorded for so many applications a round, in turn."""
 
+_CLOSE_SECONDS = 60.0
 _WAITING_BATCHES = 100
 _REPORTS_A_TRANSACTION = 500
 _PAGE_BYTES = 4096
@@ -110,13 +114,16 @@ class Writer:
             written.wait(timeout)
 
     def close(self) -> None:
-        """Write what was put, then close the file."""
+        """Write what was put, then close the file; a disk that stands still is waited for a minute."""
         self._closing.set()
         if self._thread is not None:
             self._batches.put(threading.Event())
-            self._thread.join(timeout=10.0)
-        if self._thread is None or not self._thread.is_alive():
-            self._connection.close()
+            self._thread.join(timeout=_CLOSE_SECONDS)
+            if self._thread.is_alive():
+                error = f"the disk is too slow: {self._batches.qsize()} rounds were not written"
+                _log.error("monitor.journal_failed", error=error)
+                return
+        self._connection.close()
 
     def _run(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,6 +80,7 @@ def test_a_message_that_is_no_order_is_refused_and_obeyed_by_nobody(body: bytes)
 def test_an_order_that_nobody_can_answer_yet_is_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader held up for longer than its term hears the order first, and leads again a moment later."""
     monkeypatch.setattr(orders_module, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(orders_module, "ANSWER_SECONDS", 60.0)
 
     async def scenario() -> None:
         broker, heard = MemoryBroker(), list[OperatorOrder]()
@@ -97,6 +99,7 @@ def test_an_order_that_nobody_can_answer_yet_is_given_again(monkeypatch: pytest.
 def test_an_order_is_obeyed_once_though_its_answer_was_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """`restart` without names, obeyed twice, would replace the new workers, too."""
     monkeypatch.setattr(orders_module, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(orders_module, "ANSWER_SECONDS", 60.0)
 
     async def scenario() -> None:
         broker, heard, answers = MemoryBroker(), list[OperatorOrder](), list[Message]()
@@ -123,8 +126,26 @@ def test_an_order_is_obeyed_once_though_its_answer_was_late(monkeypatch: pytest.
     run(scenario())
 
 
+def test_an_answer_that_comes_as_the_time_is_up_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that stood still meanwhile reads it in the same turn in which its timer is due."""
+    monkeypatch.setattr(orders_module, "ANSWER_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        broker = MemoryBroker()
+
+        def obey(_order: OperatorOrder) -> OperatorAnswer:
+            time.sleep(0.02)
+            return OperatorAnswer(accepted=True, text="ok")
+
+        await take_orders(broker, "monitor", "m1", "reports", obey)
+        assert (await (await orders(broker)).give("monitor", PAUSE)).text == "ok"
+
+    run(scenario())
+
+
 def test_a_part_that_goes_with_an_order_in_its_hands_may_have_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders_module, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(orders_module, "ANSWER_SECONDS", 60.0)
 
     async def scenario() -> None:
         broker = MemoryBroker()

@@ -53,6 +53,8 @@ def test_a_broker_that_goes_away_later_is_said_asked_seldom_and_taken_up_again(
 ) -> None:
     monkeypatch.setattr(live, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(live, "DEPTH_SECONDS", 0.0)
+    monkeypatch.setattr(live, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(live, "SILENT_PART_SECONDS", 3600.0)
     broker = SilentBroker()
 
     async def connect(*_: object, **__: object) -> MemoryBroker:
@@ -101,7 +103,9 @@ def test_an_order_that_the_broker_does_not_take_ends_with_words(monkeypatch: pyt
     asyncio.run(scenario())
 
 
-def test_nothing_is_deleted_while_a_look_holds_the_dead_letters() -> None:
+def test_nothing_is_deleted_while_a_look_holds_the_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "LOOK_SECONDS", 60.0)
+
     async def scenario() -> None:
         known, broker = Live(SETTINGS), SilentBroker()
         known.broker, known.problem = cast("Broker", broker), ""

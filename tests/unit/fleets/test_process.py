@@ -74,6 +74,8 @@ def test_a_label_without_process_id_is_completed_from_the_running_process(tmp_pa
         fleet = ProcessFleet(tmp_path, command=(sys.executable, "-c", "import time; time.sleep(60)"))
         spec = WorkerSpec(worker_id="lost-w1", app_id="a1", standby=False, requested_at=1.0, environment={})
         await fleet.start(spec)
+        while processes.find("lost-w1") is None:  # noqa: ASYNC110 - it is being laid out by the kernel
+            await asyncio.sleep(0)
         write(tmp_path, ProcessRecord(worker_id="lost-w1", app_id="a1", requested_at=1.0, standby=False))
         after_restart = ProcessFleet(tmp_path)
         found = await after_restart.list()

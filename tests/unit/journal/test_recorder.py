@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from upswell.analysis.decision import Decision, Reason, Step
 from upswell.errors import JournalError
-from upswell.journal import FailureRow, Journal, JournalEntry, JournalReader, ReportRow
+from upswell.events import capture
+from upswell.journal import FailureRow, Journal, JournalEntry, JournalReader, ReportRow, writer
 from upswell.messages import WorkerCrash
 from upswell.testing.snapshots import ordinary
 
@@ -238,6 +240,21 @@ def test_a_journal_is_taken_over_while_the_leader_that_hangs_holds_its_lock(tmp_
     hung.close()
     journal.close()
     assert [e.at for e in JournalReader(path).decisions()] == [1.0]
+
+
+def test_rounds_that_the_disk_did_not_take_before_the_end_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_CLOSE_SECONDS", 0.01)
+    go_on = threading.Event()
+    journal = Journal(tmp_path / "journal.sqlite", MB)
+    monkeypatch.setattr(journal._writer, "_write", lambda _batch: go_on.wait(60))
+    with capture() as log:
+        journal.record([entry(at=1.0)], [])
+        journal.close()
+    go_on.set()
+    (failed,) = [event for event in log if event["event"] == "monitor.journal_failed"]
+    assert str(failed["error"]).startswith("the disk is too slow: ")
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error_that_names_the_file(tmp_path: Path) -> None:

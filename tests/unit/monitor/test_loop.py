@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from support.memory_broker import MemoryBroker
 from upswell.analysis.decision import Decision
-from upswell.broker import topology
+from upswell.broker import heartbeat, topology
 from upswell.broker.protocol import Delivery, Message, QueueDepth
 from upswell.errors import BrokerError, JournalError, SettingsError
 from upswell.events import capture
@@ -404,7 +404,11 @@ def test_a_policy_that_fails_holds_alarms_and_the_others_go_on(log: list[Any]) -
     assert gone["app"] == "broken"
 
 
-def test_a_platform_that_refuses_more_limits_the_number_and_is_asked_for_one(log: list[Any]) -> None:
+def test_a_platform_that_refuses_more_limits_the_number_and_is_asked_for_one(
+    log: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 3600.0)
+
     async def scenario() -> None:
         house = await House(status_interval=10.0).start()
         for _, watched in house.monitor.applications:
@@ -427,6 +431,10 @@ def test_a_platform_that_refuses_more_limits_the_number_and_is_asked_for_one(log
         assert answer.accepted, answer.text
         assert (await house.round()).decision.desired_workers == 8
         house.monitor._by_hand.obey(OperatorOrder(order="resume", app_id="e123456"))
+        # A scaler that is held up for a moment is no sign that there is room.
+        monkeypatch.setattr(heartbeat, "SILENT_SECONDS", -1.0)
+        assert (await house.round()).decision.desired_workers == 12
+        monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 3600.0)
         await house.part("working", ())
         entry = await house.round()
         assert entry.decision.desired_workers == 20

@@ -269,6 +269,7 @@ def test_an_order_amid_a_short_loss_is_given_again_and_obeyed_once_the_fleet_is_
 ) -> None:
     """A part or its broker that stood still for longer than a term: nobody else would answer."""
     monkeypatch.setattr(orders, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(orders, "ANSWER_SECONDS", 60.0)
 
     async def story(stage: Stage) -> None:
         leadership = MemoryLeadership()

@@ -33,7 +33,7 @@ def test_a_second_ctrl_c_while_the_folder_is_removed_leaves_nothing(
     async def interrupted(*_: Any) -> None:
         interrupts = Interrupts()
         signal.raise_signal(signal.SIGINT)
-        await asyncio.wait_for(interrupts.next(), 10)
+        await asyncio.wait_for(interrupts.next(), 60)
 
     def remove(path: str, **options: Any) -> None:
         signal.raise_signal(signal.SIGINT)

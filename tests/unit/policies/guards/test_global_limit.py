@@ -183,9 +183,9 @@ def test_ten_thousand_applications_share_500_workers_well_within_a_round() -> No
         bid(f"app{n}", rng.choice([0, 0, 1, 1, 2, 5, 20]), current=1, least=1, oldest_age=rng.uniform(0, 60))
         for n in range(10_000)
     ]
-    begun = time.process_time()
+    begun = time.thread_time()
     decisions = limited(bids, 500)
-    seconds = time.process_time() - begun
+    seconds = time.thread_time() - begun
     assert sum(decision.desired_workers for decision in decisions) == 500
     assert seconds < 1.0
     many = share_out(bids, 20_000)

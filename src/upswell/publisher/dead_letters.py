@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from upswell.broker import Broker
 
+GIVEN_UP = "given up by the broker at its delivery limit"
+
 _END_OF_TIME = 253_402_300_800.0  # the year 10000
 
 
@@ -35,9 +37,10 @@ def request_id_of(delivery: Delivery) -> str:
 
 
 def reason_of(delivery: Delivery) -> str:
-    """Return why it is here, according to its headers."""
+    """Return why it is here, according to its headers: a worker's, or those of RabbitMQ itself."""
     headers = delivery.headers
-    return str(headers.get("x-upswell-reason") or headers.get("x-first-death-reason") or NO_REASON)
+    reason = str(headers.get("x-upswell-reason") or headers.get("x-first-death-reason") or NO_REASON)
+    return GIVEN_UP if reason == "delivery_limit" else reason
 
 
 def died_at(delivery: Delivery) -> float | None:

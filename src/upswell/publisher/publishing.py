@@ -24,6 +24,8 @@ from upswell.publisher.replies import Replies
 from upswell.publisher.sources import Sources, What, local_path
 from upswell.publisher.tally import Tally
 from upswell.publisher.unanswered import Unanswered
+from upswell.requests import key_of
+from upswell.stores.addresses import Addresses
 from upswell.traces import PUBLISHER, tracer_of
 from upswell.workload.arrivals import constant
 
@@ -103,7 +105,10 @@ class Publishing:
     ) -> None:
         self.job = job
         self.tally = Tally(keep=job.verify)
-        self.replies = Replies(on_stored=self._remember)
+        addresses = Addresses(settings.destination_path)
+        self.replies = Replies(
+            on_stored=self._remember, address_of=lambda request: addresses.of(key_of(request))
+        )
         self.unanswered: Unanswered | None = None
         """What is seen of the queue while it waits."""
         self._settings = settings

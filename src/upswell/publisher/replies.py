@@ -20,7 +20,7 @@ from upswell.errors import MessageError
 from upswell.messages import NO_REASON, UploadReport, UploadRequest, decode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, KeysView, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, KeysView, Mapping, Sequence
 
     from upswell.broker import Broker, Delivery
     from upswell.broker.topology import Queue
@@ -33,9 +33,6 @@ MOST_OUTSTANDING = 100_000
 
 MOST_FAILURES = 100
 """Failures that are remembered with their reasons; all are counted."""
-
-GIVEN_UP = "given up by the broker at its delivery limit"
-
 
 PAUSE_SECONDS = 0.1
 """How long to wait when that many are outstanding, before it is looked again."""
@@ -58,9 +55,17 @@ class Expected(Struct, frozen=True):
 
 
 class Replies:
-    """Counts each published id once, by how it ended; `on_stored` is called with each stored one."""
+    """Counts each published id once, by how it ended.
 
-    def __init__(self, on_stored: Callable[[UploadReport], None] | None = None) -> None:
+    `on_stored` is called with each report of a stored one; `address_of` tells where one is that nobody
+    reported and that was found.
+    """
+
+    def __init__(
+        self,
+        on_stored: Callable[[UploadReport], None] | None = None,
+        address_of: Callable[[UploadRequest], str] | None = None,
+    ) -> None:
         self.stored = 0
         self.stored_bytes = 0
         self.dead = 0
@@ -77,6 +82,7 @@ class Replies:
         """Where the stored ones are: the address of the only one, or what all addresses begin with."""
         self.response_times = array("d")
         self._on_stored = on_stored
+        self._address_of = address_of
         self._outstanding: dict[str, Expected] = {}
         self._done: dict[str, None] = {}  # the newest, the oldest first
 
@@ -135,14 +141,14 @@ class Replies:
             self.stored_bytes += report.bytes if report.bytes is not None else expected.size or 0
             self.response_times.append(report.response_time)
             if report.url is not None:
-                self.address = report.url if self.address is None else _common(self.address, report.url)
+                self._add_address(report.url)
             if self._on_stored is not None:
                 self._on_stored(report)
 
-    def count_dead(self, request_ids: Iterable[str]) -> None:
-        """Count requests found in the dead-letter queue: where the broker put them, no worker reports."""
-        for request_id in self._outstanding.keys() & set(request_ids):
-            self._count_dead(request_id, self._outstanding[request_id], GIVEN_UP)
+    def count_dead(self, reasons: Mapping[str, str]) -> None:
+        """Count requests found in the dead-letter queue: the reasons by their ids, as their letters say."""
+        for request_id in self._outstanding.keys() & reasons.keys():
+            self._count_dead(request_id, self._outstanding[request_id], reasons[request_id])
 
     def count_found(self, requests: Iterable[UploadRequest]) -> None:
         """Count requests whose objects were found in the destination: their replies were lost."""
@@ -153,6 +159,11 @@ class Replies:
                 self.found += 1
                 self.stored += 1
                 self.stored_bytes += expected.size or 0
+                if self._address_of is not None:
+                    self._add_address(self._address_of(request))
+
+    def _add_address(self, address: str) -> None:
+        self.address = address if self.address is None else _common(self.address, address)
 
     def _count_dead(self, request_id: str, expected: Expected, reason: str | None) -> None:
         self._end(request_id)

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from upswell.broker.topology import dead_letter_queue
-from upswell.publisher.dead_letters import published_at, request_id_of
+from upswell.publisher.dead_letters import published_at, reason_of, request_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -118,7 +118,11 @@ class Unanswered:
         self._searched_at_depth = depth.messages_ready
         found = await self._broker.look(dead_letters, MOST_DEAD)
         self._replies.count_dead(
-            request_id_of(delivery) for delivery in found if published_at(delivery) >= self._since
+            {
+                request_id_of(delivery): reason_of(delivery)
+                for delivery in found
+                if published_at(delivery) >= self._since
+            }
         )
 
     def _ask(self, now: float) -> None:

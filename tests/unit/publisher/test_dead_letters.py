@@ -5,7 +5,7 @@ import json
 import pytest
 
 from upswell.broker import Delivery
-from upswell.publisher.dead_letters import died_at, reason_of, request_id_of, to_retry
+from upswell.publisher.dead_letters import GIVEN_UP, died_at, reason_of, request_id_of, to_retry
 from upswell.requests import id_of_body
 
 BARE = b'{"type": "image", "uri": "file:///a", "app_id": "e1"}'
@@ -24,7 +24,7 @@ def test_the_id_is_the_requests_own_or_the_messages_or_made_of_the_bytes() -> No
 
 def test_the_reason_is_the_workers_or_the_brokers() -> None:
     assert reason_of(dead(BARE, x_upswell_reason="no such file")) == "no such file"
-    assert reason_of(dead(BARE, x_first_death_reason="delivery_limit")) == "delivery_limit"
+    assert reason_of(dead(BARE, x_first_death_reason="delivery_limit")) == GIVEN_UP
     assert reason_of(dead(BARE)) == "no reason given"
 
 

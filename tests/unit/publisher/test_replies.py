@@ -106,10 +106,22 @@ def test_rubbish_in_the_reply_queue_is_let_pass() -> None:
 
 def test_ids_found_in_the_dead_letter_queue_are_counted_once() -> None:
     replies = expecting("a", "b")
-    replies.count_dead(["a", "stranger"])
-    replies.count_dead(["a"])
+    replies.count_dead({"a": "no such bucket", "stranger": "gone"})
+    replies.count_dead({"a": "no such bucket"})
     replies.take(reply("a", "dead"))
     assert (replies.dead, replies.outstanding) == (1, {"b"})
+    assert [reason for _, reason in replies.failures] == ["no such bucket"]
+
+
+def test_one_that_was_found_and_one_that_was_reported_are_below_a_common_address() -> None:
+    requests = [UploadRequest(app_id="e1", type="file", uri="file:///x", id=name) for name in "ab"]
+    replies = Replies(address_of=lambda request: f"s3://b/2026/{request.id}.jpg")
+    for request in requests:
+        replies.expect(request.id or "", request=request)
+    replies.count_found(requests[:1])
+    assert replies.address == "s3://b/2026/a.jpg"
+    replies.take(reply("b", url="s3://b/2026/b.jpg"))
+    assert replies.address == "s3://b/2026/"
 
 
 def test_percentiles_are_of_the_stored_ones_by_nearest_rank() -> None:

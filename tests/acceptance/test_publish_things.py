@@ -6,11 +6,9 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -168,14 +166,8 @@ def test_what_changed_or_is_gone_is_sent_again_and_nothing_else(system: System) 
 def test_verify_finds_a_corrupted_and_a_missing_object(system: System) -> None:
     fill(system, {b"good": b"good", b"bad": b"bad", b"denied": b"denied"})
     system.start("worker", "--app", system.app_id)
-    recorded = 0
-    while recorded < 3:  # what was found in the destination, because a reply was slow, is not recorded
-        for name in stored(system):
-            (system.store / os.fsdecode(name)).unlink()
-        summary, _ = publish(system, "--verify", str(system.sources))
-        assert summary["verified"] == {"checked": 3, "wrong": 0, "by": "destination", "findings": []}
-        with closing(sqlite3.connect(system.folder / "state" / "stored.sqlite")) as db:
-            ((recorded,),) = db.execute("SELECT count(*) FROM stored")
+    summary, _ = publish(system, "--verify", str(system.sources))
+    assert summary["verified"] == {"checked": 3, "wrong": 0, "by": "destination", "findings": []}
     (system.store / "bad").write_bytes(b"bed")
     # A request of a person's own that is dead-lettered has no object.
     lines = f"file://{system.sources}/good\nfile://{system.sources}/bad\n".encode()

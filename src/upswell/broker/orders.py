@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Obey = Callable[[OperatorOrder], OperatorAnswer | None]
     """None: another one, which leads, answers, or this one when it is asked again."""
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 20.0
 """Who does not answer within this time hangs, or its connection to the broker is lost."""
 
 REPEAT_SECONDS = 1.0

@@ -162,7 +162,7 @@ class AppQueue:
                     self._broker,
                     self.name,
                     replies,
-                    known.hold,
+                    known.find,
                     self.settings.upload_timeout,
                     since=time.time(),
                 )

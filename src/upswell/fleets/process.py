@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,6 +47,9 @@ INHERITED = (
     "TMPDIR",
 )
 """Variables that a worker inherits from its scaler besides its settings. Nothing else: no stray secrets."""
+
+LAUNCH_SECONDS = 10.0
+"""How long a process may take from its label to being itself, on a machine that holds it up."""
 
 _RESET_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
@@ -201,7 +205,9 @@ class ProcessFleet:
 
     def _runs(self, record: ProcessRecord) -> bool:
         """Return whether a worker is running; an ended one is reaped and its exit code kept."""
-        if record.pid is None or record.worker_id in self._exit_codes:
+        if record.pid is None:  # its scaler was killed in mid-start: it may not have become itself yet
+            return time.time() - record.requested_at < LAUNCH_SECONDS
+        if record.worker_id in self._exit_codes:
             return False
         process = processes.look(record.pid)
         if process is None or process.start_ticks != record.start_ticks:

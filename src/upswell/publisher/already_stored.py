@@ -182,10 +182,6 @@ class AlreadyStored:
         self._open_if_made()
         return await self._each(self._find, list(requests))
 
-    async def hold(self, requests: Iterable[UploadRequest]) -> list[bool]:
-        """Return for each request whether `find` finds it."""
-        return [found is not None for found in await self.find(requests)]
-
     def _find(self, request: UploadRequest) -> StoredObject | None:
         key = key_of(request)
         try:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from upswell.publisher.already_stored import AlreadyStored, Mismatch
     from upswell.publisher.stored_record import StoredRecord
     from upswell.settings import Settings
+    from upswell.stores.protocol import StoredObject
 
 COMMIT_SECONDS = 1.0
 """Time between two commits of the record: what a kill can lose of it."""
@@ -105,13 +106,11 @@ class Publishing:
     ) -> None:
         self.job = job
         self.tally = Tally(keep=job.verify)
-        addresses = Addresses(settings.destination_path)
-        self.replies = Replies(
-            on_stored=self._remember, address_of=lambda request: addresses.of(key_of(request))
-        )
+        self.replies = Replies(on_stored=self._remember, on_found=self._remember_found)
         self.unanswered: Unanswered | None = None
         """What is seen of the queue while it waits."""
         self._settings = settings
+        self._addresses = Addresses(settings.destination_path)
         self._known = known
         self._record = record
         self._committed_at = time.monotonic()
@@ -172,7 +171,7 @@ class Publishing:
                 broker,
                 job.queue,
                 self.replies,
-                self._known.hold,
+                self._known.find,
                 self._settings.upload_timeout,
                 since=time.time(),
             )
@@ -210,6 +209,11 @@ class Publishing:
     def _remember(self, report: UploadReport) -> None:
         if report.request_id:
             self._record.add(report.request_id, report.bytes, report.checksum, report.url)
+
+    def _remember_found(self, request: UploadRequest, found: StoredObject) -> str:
+        address = self._addresses.of(key_of(request))
+        self._record.add(request.id or "", found.bytes, found.checksum, address)
+        return address
 
     def _commit(self, now: float) -> None:
         if now - self._committed_at >= COMMIT_SECONDS:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from upswell.broker import Broker, Delivery
     from upswell.broker.topology import Queue
+    from upswell.stores.protocol import StoredObject
 
 RECENT = 10_000
 """Response times that the running display looks at; the summary looks at all."""
@@ -57,14 +58,14 @@ class Expected(Struct, frozen=True):
 class Replies:
     """Counts each published id once, by how it ended.
 
-    `on_stored` is called with each report of a stored one; `address_of` tells where one is that nobody
-    reported and that was found.
+    `on_stored` is called with each report of a stored one, `on_found` with each that nobody reported and that
+    was found; it returns where that is.
     """
 
     def __init__(
         self,
         on_stored: Callable[[UploadReport], None] | None = None,
-        address_of: Callable[[UploadRequest], str] | None = None,
+        on_found: Callable[[UploadRequest, StoredObject], str] | None = None,
     ) -> None:
         self.stored = 0
         self.stored_bytes = 0
@@ -82,7 +83,7 @@ class Replies:
         """Where the stored ones are: the address of the only one, or what all addresses begin with."""
         self.response_times = array("d")
         self._on_stored = on_stored
-        self._address_of = address_of
+        self._on_found = on_found
         self._outstanding: dict[str, Expected] = {}
         self._done: dict[str, None] = {}  # the newest, the oldest first
 
@@ -150,17 +151,16 @@ class Replies:
         for request_id in self._outstanding.keys() & reasons.keys():
             self._count_dead(request_id, self._outstanding[request_id], reasons[request_id])
 
-    def count_found(self, requests: Iterable[UploadRequest]) -> None:
+    def count_found(self, found: Iterable[tuple[UploadRequest, StoredObject]]) -> None:
         """Count requests whose objects were found in the destination: their replies were lost."""
-        for request in requests:
-            expected = self._outstanding.get(request.id or "")
-            if expected is not None:
-                self._end(request.id or "")
+        for request, there in found:
+            if request.id in self._outstanding:
+                self._end(request.id)
                 self.found += 1
                 self.stored += 1
-                self.stored_bytes += expected.size or 0
-                if self._address_of is not None:
-                    self._add_address(self._address_of(request))
+                self.stored_bytes += there.bytes
+                if self._on_found is not None:
+                    self._add_address(self._on_found(request, there))
 
     def _add_address(self, address: str) -> None:
         self.address = address if self.address is None else _common(self.address, address)

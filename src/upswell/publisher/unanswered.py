@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from upswell.broker.protocol import QueueDepth
     from upswell.messages import UploadRequest
     from upswell.publisher.replies import Replies
+    from upswell.stores.protocol import StoredObject
 
-    AreThere = Callable[[Sequence[UploadRequest]], Awaitable[list[bool]]]
+    Find = Callable[[Sequence[UploadRequest]], Awaitable[list[StoredObject | None]]]
 
 QUIET_SECONDS = 3.0
 """After the upload queue was empty this long, what is outstanding is looked for elsewhere."""
@@ -43,7 +44,7 @@ class Unanswered:
         broker: connected.
         queue: the upload queue.
         replies: holds the outstanding requests, and counts those that are found.
-        are_there: whether the destination has what each request's source holds.
+        find: returns the object of each request whose source's bytes the destination has.
         attempt_seconds: how long an attempt may take at most; where nobody knows what is in flight, so long
             without any reply means that none will come.
         since: when publishing began, by the wall clock: what was published earlier counts as another's.
@@ -54,7 +55,7 @@ class Unanswered:
         broker: Broker,
         queue: str,
         replies: Replies,
-        are_there: AreThere,
+        find: Find,
         attempt_seconds: float,
         *,
         since: float,
@@ -64,7 +65,7 @@ class Unanswered:
         self._broker = broker
         self._queue = queue
         self._replies = replies
-        self._are_there = are_there
+        self._find = find
         self._attempt_seconds = attempt_seconds
         self._since = since
         self._searched_at_depth = 0
@@ -138,7 +139,7 @@ class Unanswered:
     async def _ask_destination(self) -> None:
         unanswered = iter(self._replies.unanswered())
         while requests := list(islice(unanswered, BATCH)):
-            found = await self._are_there(requests)
+            found = await self._find(requests)
             self._replies.count_found(
-                request for request, is_there in zip(requests, found, strict=True) if is_there
+                (request, there) for request, there in zip(requests, found, strict=True) if there is not None
             )

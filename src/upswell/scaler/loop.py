@@ -364,6 +364,7 @@ class Scaler:
         with suppress(TimeoutError):
             async with asyncio.timeout(OUTSIDE_SECONDS):
                 await self._leadership.gained()
+                self._waiting_since = None
         return self._leadership.leads()
 
     def _check_leads(self) -> None:

@@ -172,6 +172,12 @@ class Acknowledger:
             if delivery.reply_to is not None and upload.report:
                 self._answer_to(delivery, upload.report)
 
+    def answer_joined(self, upload: Upload, twin: Upload) -> None:
+        """Answer whoever published again what is stored, and only not acknowledged yet."""
+        if twin.is_stored and twin.report:
+            for delivery in upload.deliveries:
+                self._answer_to(delivery, twin.report)
+
     def _answer_to(self, delivery: Delivery, report: bytes) -> None:
         message = reply(delivery, report)
         if message is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -83,6 +84,22 @@ def test_a_label_without_process_id_is_completed_from_the_running_process(tmp_pa
         assert [(worker.worker_id, worker.state) for worker in found] == [("lost-w1", "running")]
         while (await fleet.list())[0].state == "running":  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
+def test_a_label_without_process_is_kept_until_none_can_come_any_more(tmp_path: Path) -> None:
+    """The scaler was killed in mid-start, and nobody can see yet what the process is."""
+
+    async def scenario() -> None:
+        for name, at in (("just-begun", time.time()), ("long-ago", time.time() - 3600)):
+            write(tmp_path, ProcessRecord(worker_id=name, app_id="a1", requested_at=at, standby=False))
+        fleet = ProcessFleet(tmp_path)
+        await fleet.drain("just-begun")
+        assert [(worker.worker_id, worker.state) for worker in await fleet.list()] == [
+            ("just-begun", "running"),
+            ("long-ago", "exited"),
+        ]
 
     asyncio.run(scenario())
 

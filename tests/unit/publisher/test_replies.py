@@ -5,6 +5,7 @@ import pytest
 from upswell.broker import Delivery
 from upswell.messages import Outcome, UploadReport, UploadRequest, encode
 from upswell.publisher.replies import Replies, nearest_rank
+from upswell.stores.protocol import StoredObject
 
 
 def reply(
@@ -78,7 +79,7 @@ def test_what_was_found_in_the_destination_counts_as_stored_once() -> None:
     request = UploadRequest(app_id="e1", type="file", uri="file:///a", id="a", size_bytes=5)
     replies.expect("a", request=request)
     assert replies.unanswered() == [request]
-    replies.count_found([request])
+    replies.count_found([(request, StoredObject(5, None))])
     replies.take(reply("a"))
     assert (replies.stored, replies.found, replies.stored_bytes, replies.outstanding) == (1, 1, 5, set())
 
@@ -115,10 +116,10 @@ def test_ids_found_in_the_dead_letter_queue_are_counted_once() -> None:
 
 def test_one_that_was_found_and_one_that_was_reported_are_below_a_common_address() -> None:
     requests = [UploadRequest(app_id="e1", type="file", uri="file:///x", id=name) for name in "ab"]
-    replies = Replies(address_of=lambda request: f"s3://b/2026/{request.id}.jpg")
+    replies = Replies(on_found=lambda request, _: f"s3://b/2026/{request.id}.jpg")
     for request in requests:
         replies.expect(request.id or "", request=request)
-    replies.count_found(requests[:1])
+    replies.count_found([(requests[0], StoredObject(7, None))])
     assert replies.address == "s3://b/2026/a.jpg"
     replies.take(reply("b", url="s3://b/2026/b.jpg"))
     assert replies.address == "s3://b/2026/"

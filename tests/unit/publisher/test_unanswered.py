@@ -13,6 +13,7 @@ from upswell.broker.protocol import Message, QueueDepth
 from upswell.messages import UploadRequest, encode
 from upswell.publisher.replies import Replies
 from upswell.publisher.unanswered import MOST_SECONDS_BETWEEN, QUIET_SECONDS, SILENT_SECONDS, Unanswered
+from upswell.stores.protocol import StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,13 +44,11 @@ class Place:
             self.replies.expect(
                 name, request=UploadRequest(app_id="e1", type="file", uri="file:///x", id=name)
             )
-        self.unanswered = Unanswered(
-            cast("Any", depths), "q", self.replies, self._are_there, ATTEMPT, since=SINCE
-        )
+        self.unanswered = Unanswered(cast("Any", depths), "q", self.replies, self._find, ATTEMPT, since=SINCE)
 
-    async def _are_there(self, requests: Sequence[UploadRequest]) -> list[bool]:
+    async def _find(self, requests: Sequence[UploadRequest]) -> list[StoredObject | None]:
         self.asked += 1
-        return [request.id in self.there for request in requests]
+        return [StoredObject(1, None) if request.id in self.there else None for request in requests]
 
     async def hopeless_after(self, seconds: float, step: float = 1.0) -> float | None:
         """Return after how many seconds it is hopeless; None: not within `seconds`."""

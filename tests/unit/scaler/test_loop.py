@@ -810,6 +810,34 @@ def test_a_scaler_that_has_just_lost_its_broker_waits_for_it_before_it_leaves(
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_drain_outlasts_a_second_short_loss_long_after_the_first(stage: Stage) -> None:
+    """Ctrl-C amid the first one: no term begins any more, and it must not be waited out from that one on."""
+
+    async def story(stage: Stage) -> None:
+        leadership = MemoryLeadership()
+        scaler = stage.new_scaler(leadership)
+        stage.fleet.add("w1")
+        running = asyncio.create_task(scaler.run())
+        await until(lambda: bool(scaler.workers()))
+        leadership.take()
+        await until(lambda: scaler.part_status().state == "waiting")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        draining = asyncio.create_task(scaler.drain_all())
+        leadership.give()
+        await until(lambda: bool(stage.commands("w1") or stage.fleet.drained))
+        stage.now += 3600.0
+        leadership.take()
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        leadership.give()
+        stage.fleet.exits("w1")
+        await draining
+
+    play(stage, story)
+
+
+@pytest.mark.usefixtures("quick")
 def test_drain_all_leaves_the_workers_of_another_scaler_alone(stage: Stage) -> None:
     async def story(stage: Stage) -> None:
         stage.fleet.add("w1")

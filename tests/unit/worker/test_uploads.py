@@ -627,6 +627,25 @@ def test_the_second_attempt_at_what_was_published_again_is_handled_too() -> None
     play(scenario())
 
 
+def test_what_is_published_again_before_its_report_is_confirmed_is_answered_too() -> None:
+    """Its publisher listens on a queue of its own; the answer of before went elsewhere."""
+
+    async def scenario() -> None:
+        bench = Bench(raising())
+        await bench.start()
+        bench.broker.hold_confirms = True
+        await bench.upload()
+        again = Message(body=encode(request()), reply_to="upswell.reply.p")
+        bench.broker.redeliver(QUEUE, again, attempt=1)
+        await settle()
+        assert bench.broker.acked == []
+        assert [decode(UploadReport, body).outcome for body in bench.broker.bodies("upswell.reply.p")] == [
+            "stored"
+        ]
+
+    play(scenario())
+
+
 def test_another_request_under_a_known_id_is_an_upload_of_its_own() -> None:
     async def scenario() -> None:
         gate = Gate()

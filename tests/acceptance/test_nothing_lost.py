@@ -138,13 +138,12 @@ def test_no_upload_is_lost_when_rabbitmq_is_killed(tmp_path: Path) -> None:
         # RabbitMQ itself can lose a queue, with all that was confirmed to it, that was declared less than
         # about three seconds before a kill -9: a known limit, and no fault of ours.
         wait_until(lambda: system.said().count("event=worker.started") >= 2, 60, system.logs)
-        requests = system.make_requests(UPLOADS, size=SIZE)
         node.sync()
-        system.publish(requests)
-        wait_for_some(system)
+        publisher = begin(system)
         node.kill()
         node.start()
         assert_nothing_lost(system)
+        assert publisher.wait(60) == 0
 
 
 def own_node(folder: Path) -> RabbitNode:
@@ -178,10 +177,10 @@ def test_no_upload_is_lost_when_connections_break(
         url = f"amqp://guest:guest@127.0.0.1:{proxy.port}/%2F?heartbeat=4"
         with System(tmp_path, broker_url=url, app_id=f"a{uuid.uuid4().hex[:12]}", **BUSY) as system:
             start_loop(system)
-            system.publish(system.make_requests(UPLOADS, size=SIZE))
-            wait_for_some(system)
+            publisher = begin(system)
             fault(proxy)
             assert_nothing_lost(system)
+            assert publisher.wait(60) == 0
 
 
 @pytest.fixture

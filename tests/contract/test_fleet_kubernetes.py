@@ -272,7 +272,7 @@ def test_the_worker_has_ended_though_a_sidecar_keeps_its_pod_running(
     async def story(fleet: KubernetesFleet) -> None:
         await fleet.start(spec(app_id="fails"))
         assert (await until(fleet, "w1", "exited")).exit_code == 3
-        assert "cannot reach" in await fleet.last_lines("w1")
+        assert "cannot reach" in await until_printed(fleet, "w1", "cannot")
         await fleet.forget("w1")
         assert await fleet.list() == []
 

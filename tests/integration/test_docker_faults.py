@@ -100,9 +100,8 @@ class Story:
         """Wait until the scaler has logged an event so often."""
         wait_until(lambda: len(self.events(name)) >= count, SECONDS, self.system.logs)
 
-    def flows(self) -> None:
-        """Wait until more uploads are stored."""
-        before = self.system.stored_count()
+    def flows(self, before: int) -> None:
+        """Wait until more uploads are stored than before."""
         wait_until(lambda: self.system.stored_count() > before + 3, SECONDS, self.system.logs)
 
 
@@ -115,9 +114,10 @@ def test_nothing_is_lost_and_nothing_is_left_while_everything_around_the_contain
     scaler = system.start("scaler")
     wait_until(lambda: "scaler.started" in system.said(), SECONDS, system.logs)
     system.set_by_hand(1, SECONDS)
+    before = system.stored_count()
     system.publish(next(parts))
     story.until(1)
-    story.flows()
+    story.flows(before)
 
     # The scaler is killed in the middle of a scale-out; the next one adopts what was started.
     system.run("scale", APP, "3", "--for", "1h")

@@ -32,6 +32,9 @@ def test_publishes_wait_for_room_and_nothing_is_lost(small_disk: Path) -> None:
         fill_disk(small_disk)
         with capture() as logs:
             confirms = [broker.publish(Message(routing_key=WORK.name, body=body)) for body in bodies[10:]]
+            async with asyncio.timeout(60):
+                while "broker.disk_refuses" not in [entry["event"] for entry in logs]:
+                    await asyncio.wait(confirms, timeout=0.1)
             await asyncio.wait(confirms, timeout=1.2)
             assert not any(confirm.done() for confirm in confirms)
             (small_disk / "ballast").unlink()

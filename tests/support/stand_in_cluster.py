@@ -105,13 +105,16 @@ class StandInCluster:
         try:
             synced_at = 0.0
             while not self._ends.wait(PROBE_SECONDS):
-                for pod in list(self.pods):
-                    pod.probe()
+                self._probe()
                 if time.monotonic() - synced_at >= SYNC_SECONDS:
                     synced_at = time.monotonic()
                     self._sync()
         except BaseException as error:  # noqa: BLE001 - the test's own thread raises it
             self._failure = error
+
+    def _probe(self) -> None:
+        for pod in list(self.pods):
+            pod.probe()
 
     def _sync(self) -> None:
         """Do what KEDA and its HPA do: from 0 by activity, else to the metric over its target."""
@@ -120,6 +123,7 @@ class StandInCluster:
         except grpc.RpcError:
             self.errors += 1
             return
+        self._probe()  # the number may be lower because some are not ready, and then those are to go
         present = len(self.pods)
         if not active:
             self._scale(0)

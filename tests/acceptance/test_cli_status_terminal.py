@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 NOT_YET_OLD = 600.0
 """So far in the future the monitor has decided: it must not be old before the test has ended."""
 
-BOTH_HEARD = r"monitor is working\s+scaler is working"
+BOTH_HEARD = r"\A(?![\s\S]*held_up)[\s\S]*monitor is working\s+scaler is working"
+"""And nobody held the broker up: that would be told above the table."""
 
 
 def parts(system: System) -> list[str]:

@@ -346,7 +346,8 @@ def test_a_page_goes_on_when_its_monitor_is_restarted_and_shows_the_gap(
         )
         assert len(gaps) == 1, gaps
         ((begin, end),) = gaps
-        assert abs(begin - killed_at) < 15, (begin - killed_at, end - begun_at)
+        # Where nothing happens a row comes each 20 s, and one that was held up before the kill noted none.
+        assert -35 < begin - killed_at < 15, (begin - killed_at, end - begun_at)
         assert end >= begun_at - 1, (begin - killed_at, end - begun_at)
         assert wrong == []
 

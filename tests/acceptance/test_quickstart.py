@@ -151,6 +151,7 @@ def test_workers_that_are_not_needed_any_more_leave_by_themselves(course: Course
         "UPSWELL_WINDOW": "10",
         "UPSWELL_STABILIZATION_WINDOW": "2",
         "UPSWELL_DECISION_INTERVAL": "2",  # the broker may take ten seconds to answer: five of these
+        "UPSWELL_STATUS_INTERVAL": "4",  # and so may a worker: after three of these it is silent
     }
     worker = course.worker("--seconds", "1-2")
     monitor = course.start("simple_congestion_monitor.py", "--report_queuename", course.reports)

@@ -188,7 +188,7 @@ class Faults(threading.Thread):
 
     def drain(self) -> None:
         """Let the workers end what they have in hand, and leave."""
-        wait_until(self._have_started, 100, self._system.logs)
+        wait_until(self.have_started, 100, self._system.logs)
         for worker in self._workers:
             worker.terminate()
         assert [worker.wait(100) for worker in self._workers] == [0] * len(self._workers)
@@ -198,16 +198,17 @@ class Faults(threading.Thread):
         """Start one for what is left to do."""
         self._workers.append(self._start())
 
+    def have_started(self) -> bool:
+        """Return whether all workers have: until then nothing breaks."""
+        return self._system.said().count("worker.started") >= self._begun
+
     def _start(self) -> subprocess.Popen[bytes]:
         self._begun += 1
         return self._system.start("worker")
 
-    def _have_started(self) -> bool:
-        return self._system.said().count("worker.started") >= self._begun
-
     def _wait_for_workers(self) -> bool:
         """Return whether to go on, once all workers have started: where none ever does, nothing is stored."""
-        while not self._have_started():
+        while not self.have_started():
             if self._stopped.wait(0.25):
                 return False
         return True
@@ -271,6 +272,7 @@ def test_no_upload_is_lost_or_wrong_whatever_breaks_on_the_way(
             system.environment["UPSWELL_DESTINATION"] = f"s3://{s3_server.BUCKET}/{PREFIX}"
             requests = write_requests(system, server, things, count)
             faults = Faults(system, proxy, broker_proxy, seed)
+            wait_until(faults.have_started, 100, system.logs)  # else one uploads all before the first fault
             began = time.monotonic()
             faults.start()
             system.start("publish", "--app", system.app_id, str(requests))

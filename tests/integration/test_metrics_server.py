@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 HOSTILE = 'a"b\\c\nupswell_workers{app="forged"} 1 # </script>\u202e\x00'
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand still for ten seconds, and it is no fault: here client and loop are one process."""
+    monkeypatch.setattr(served, "STUCK_SECONDS", 60.0)
+    monkeypatch.setattr(served, "REQUEST_SECONDS", 60.0)
+    monkeypatch.setattr(served._Handler, "timeout", 60.0)
+
+
 def everything() -> list[Figure]:
     """Return a figure of each metric, with the most hostile labels."""
     distribution = Distribution(((0.1, 1), (30.0, 4)), 5, 70.0)

@@ -173,10 +173,12 @@ class Acknowledger:
                 self._answer_to(delivery, upload.report)
 
     def answer_joined(self, upload: Upload, twin: Upload) -> None:
-        """Answer whoever published again what is stored, and only not acknowledged yet."""
+        """Answer whoever published again what is stored already; the others were answered."""
+        answered = {delivery.reply_to for delivery in twin.deliveries}
         if twin.is_stored and twin.report:
             for delivery in upload.deliveries:
-                self._answer_to(delivery, twin.report)
+                if delivery.reply_to not in answered:
+                    self._answer_to(delivery, twin.report)
 
     def _answer_to(self, delivery: Delivery, report: bytes) -> None:
         message = reply(delivery, report)

@@ -152,8 +152,8 @@ class Uploads:
         upload.identity = identity(request)
         twin = self._by_id.get(request.id)
         if twin is not None and twin.identity == upload.identity and twin.settles(upload):
-            twin.join(upload)
             self._acknowledger.answer_joined(upload, twin)
+            twin.join(upload)
             return True
         self._by_id[request.id] = upload
         known_identity, stored = self._stored.pop(request.id, (None, None))

@@ -80,7 +80,7 @@ EVENTS: dict[str, str] = {
     "monitor.by_hand": "An operator set an application's workers by hand (0: paused), until an instant or until resumed.",
     "monitor.by_hand_over": "What was set by hand is over, or was taken back: the policy decides again.",
     "monitor.depth_unknown": "A queue's depth cannot be read; the last known depth is used until it is stale.",
-    "monitor.journal_failed": "One round could not be written to the journal; the next one is tried again.",
+    "monitor.journal_failed": "A round, or at the end several, could not be written to the journal; the next one is tried again.",
     "monitor.message_refused": "Invalid reports or statuses arrived, count of them; see {report_queue}.dead.",
     "monitor.by_hand_not_kept": "What operators set by hand cannot be read or kept on disk: it may be lost when another monitor takes over.",
     "monitor.epoch_raised": "This monitor heard an epoch like its own or greater, of an earlier leader or forged, and took a greater one.",

@@ -38,7 +38,6 @@ from upswell.stores.clients.aws import put_new_parts
 from upswell.stores.clients.bucket import Bucket
 from upswell.stores.destinations.directory import DirectoryStore
 from upswell.stores.destinations.part_reader import PartReader
-from upswell.stores.destinations.turns import LostUploads
 from upswell.stores.protocol import StoredObject
 from upswell.stores.registry import REGISTRY, SourceOpener, open_store
 from upswell.testing import StoreContract, WritersContract
@@ -624,13 +623,8 @@ def test_what_a_request_without_an_answer_began_is_removed_and_an_upload_that_be
 
         return putting
 
-    def less_patient(*given: Any, patience: float) -> LostUploads:
-        """Wait 4 s, not the 120 of one request: a store that is held up may take longer to answer one."""
-        return LostUploads(*given, patience=patience / 30)
-
     monkeypatch.setattr(Bucket, "put_parts", beside_another(Bucket.put_parts))
     monkeypatch.setattr("upswell.stores.destinations.objects.put_new_parts", beside_another(put_new_parts))
-    monkeypatch.setattr("upswell.stores.destinations.objects.LostUploads", less_patient)
     place.store(on_conflict=on_conflict).put("x", MemorySource(LARGE))
     left = [
         one for one in client.list_multipart_uploads(Bucket="bucket").get("Uploads", ()) if one["Key"] == key

@@ -128,6 +128,8 @@ class Orders:
                     await asyncio.wait([waiting], timeout=REPEAT_SECONDS)
                 return await waiting
         except UnroutableError:
+            if waiting.done():
+                return waiting.result()
             if heard:
                 raise NoAnswerError(f"the {part} went without an answer") from None
             raise NobodyListensError(

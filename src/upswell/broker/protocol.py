@@ -36,7 +36,8 @@ class Message(Struct, frozen=True, kw_only=True, gc=False):
 class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """A message that the broker gave to a consumer, which owes it one `ack`, `retry` or `release`.
 
-    `attempt` is 1 at the first delivery and grows with each `retry` and each consumer that died holding it.
+    `attempt` is 1 at the first delivery and grows with each `retry` and each consumer that died holding it;
+    where a queue does not count them, `redelivered` says at least that it is not the first.
     `tag` is the broker's own business.
     """
 
@@ -47,6 +48,7 @@ class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     message_id: str | None = None
     reply_to: str | None = None
     headers: Headers = {}
+    redelivered: bool = False
 
 
 class QueueDepth(Struct, frozen=True):

@@ -206,7 +206,7 @@ class ProcessFleet:
     def _runs(self, record: ProcessRecord) -> bool:
         """Return whether a worker is running; an ended one is reaped and its exit code kept."""
         if record.pid is None:  # its scaler was killed in mid-start: it may not have become itself yet
-            return time.time() - record.requested_at < LAUNCH_SECONDS
+            return 0 <= time.time() - record.requested_at < LAUNCH_SECONDS
         if record.worker_id in self._exit_codes:
             return False
         process = processes.look(record.pid)

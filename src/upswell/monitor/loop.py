@@ -387,13 +387,14 @@ class Monitor:
         return watched, snapshot, self._by_hand.decide(watched, snapshot, decision)
 
     def _hear_scaler(self) -> None:
-        """Take in what the platform gives and who crashed; of a silent scaler, what it told last holds."""
+        """Take in what the platform gives and who crashed; without a leader, what was told last holds."""
         scaler = self._parts.newest("scaler", time.monotonic())
         if scaler is None:
             return
-        limits = {limit.app_id: limit for limit in scaler.limits}
-        for app_id, watched in self.applications:
-            watched.seen.platform = limits.get(app_id)
+        if scaler.state in ("working", "draining", "failing"):
+            limits = {limit.app_id: limit for limit in scaler.limits}
+            for app_id, watched in self.applications:
+                watched.seen.platform = limits.get(app_id)
         crashes = [crash for crash in scaler.crashes if crash not in self._crashes]
         self._crashes = scaler.crashes
         if self._journal is not None and crashes:

@@ -120,7 +120,8 @@ class Scaler:
         self._name = name
         self._leadership = leadership or SoleCandidate()
         self._waiting_since: float | None = None
-        self._led_since: float | None = None
+        self._has_led = False
+        self._term_since: float | None = None
         self._starting = asyncio.Semaphore(START_AT_ONCE)
         self._round = asyncio.Lock()
         self._costs = ScalingCosts()
@@ -202,13 +203,14 @@ class Scaler:
             for task in (rounds, lost, watching):
                 task.cancel()
             await asyncio.gather(rounds, lost, watching, return_exceptions=True)
-            self._ceilings.known.clear()  # the next leader finds them
+            self._sees_fleet, self._term_since = False, None
 
     @property
     def _looks_first(self) -> bool:
         """Whether this one leads again, or for the first time, and is about to look at its fleet."""
-        looked = self._sees_fleet or self._unreachable is not None
-        return not looked and self._clock() - (self._led_since or 0.0) < LOOK_SECONDS
+        if self._sees_fleet or self._unreachable is not None:
+            return False
+        return self._term_since is None or self._clock() - self._term_since < LOOK_SECONDS
 
     @property
     def _waits_for_long(self) -> bool:
@@ -216,8 +218,10 @@ class Scaler:
 
     def _begin_term(self) -> None:
         """Trust nothing that was seen of the fleet before: another scaler may have led meanwhile."""
-        self._led_since = self._clock()
+        self._has_led = True
+        self._term_since = self._clock()
         self._waiting_since = None
+        self._ceilings.known.clear()  # they are found again
         self._sees_fleet = self._nobody_runs = False
         self._adopted.clear()
         self._targets.clear()
@@ -359,7 +363,7 @@ class Scaler:
 
     async def _leads_soon(self) -> bool:
         """Return whether this scaler leads, or does so again after a short loss of the broker."""
-        if not self._leadership.leads() and (self._waits_for_long or self._led_since is None):
+        if not self._leadership.leads() and (self._waits_for_long or not self._has_led):
             return False
         with suppress(TimeoutError):
             async with asyncio.timeout(OUTSIDE_SECONDS):

@@ -61,8 +61,9 @@ class Upload:
         if not self.is_dead:
             return True
         # A new message is at its first attempt; a retried one that another worker gave back has a new date.
-        body = other.deliveries[0].body
-        return other.attempt > 1 and any(delivery.body == body for delivery in self.deliveries)
+        again = other.deliveries[0]
+        is_new = other.attempt == 1 and not again.redelivered
+        return not is_new and any(delivery.body == again.body for delivery in self.deliveries)
 
     def join(self, again: Upload) -> None:
         """Take over the delivery of an upload that turned out to be this one."""

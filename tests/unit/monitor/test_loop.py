@@ -435,6 +435,9 @@ def test_a_platform_that_refuses_more_limits_the_number_and_is_asked_for_one(
         monkeypatch.setattr(heartbeat, "SILENT_SECONDS", -1.0)
         assert (await house.round()).decision.desired_workers == 12
         monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 3600.0)
+        for elsewhere in ("starting", "waiting", "stopped"):
+            await house.part(elsewhere, ())
+            assert (await house.round()).decision.desired_workers == 12
         await house.part("working", ())
         entry = await house.round()
         assert entry.decision.desired_workers == 20

@@ -252,7 +252,10 @@ def test_an_order_is_refused_while_the_fleet_cannot_be_seen(stage: Stage) -> Non
     """Else "no worker runs" would be said of workers that do."""
 
     async def story(stage: Stage) -> None:
+        stage.fleet.broken = True
+        await stage.round()
         assert not (await stage.order("restart")).accepted
+        stage.fleet.broken = False
         stage.fleet.add("w1")
         await stage.round()
         assert (await stage.order("restart")).workers == ("w1",)

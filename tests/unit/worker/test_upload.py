@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from upswell.broker.protocol import Delivery
 from upswell.errors import MessageError
 from upswell.requests import identity, named_in, split_key
-from upswell.worker.upload import read_request
+from upswell.worker.upload import Upload, read_request
 
 
 def delivery(fields: dict[str, Any] | bytes, message_id: str | None = None) -> Delivery:
@@ -113,3 +114,20 @@ def test_two_requests_with_one_id_that_ask_for_different_things_have_two_identit
 )
 def test_what_a_refused_message_names(body: bytes, named: tuple[bool, str | None]) -> None:
     assert named_in(body, message_id="m") == named
+
+
+@pytest.mark.parametrize(
+    ("again", "settled"),
+    [
+        ({"attempt": 2}, True),
+        ({"redelivered": True}, True),  # a classic queue counts no attempts
+        ({}, False),  # a letter that somebody moved back as it is
+        ({"attempt": 2, "body": b"dated anew"}, False),  # retried, and given back by another worker
+    ],
+)
+def test_a_dead_upload_answers_only_for_what_it_held(again: dict[str, Any], settled: bool) -> None:
+    held = delivery({"uri": "file:///x", "id": "r"})
+    upload, other = (Upload(one, None, 0.0, 0.0) for one in (held, msgspec.structs.replace(held, **again)))
+    assert upload.settles(other)
+    upload.is_dead = True
+    assert upload.settles(other) is settled

@@ -144,6 +144,7 @@ def delivery(
         message_id=properties.message_id,
         reply_to=properties.reply_to,
         headers=delivery_count.plain_headers(headers),
+        redelivered=method.redelivered,
     )
 
 

@@ -6,6 +6,7 @@ leader says, and then answers that nothing is ready and nobody consumes. A queue
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 _LEADER_SECONDS = 0.25
 
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 2.0
 """A queue whose leader is silent for longer is said to be empty after all, as RabbitMQ does."""
 
 _TRIES = 3
@@ -27,7 +28,7 @@ async def queue_counts(call: Call, queue: str) -> tuple[int, int]:
     Raises:
         RefusedError: there is no such queue.
     """
-    given_up_at = time.monotonic() + _PATIENCE_SECONDS
+    given_up_at = math.inf  # counted from the first answer: a question may have waited for others
     while True:
         asked_at = time.monotonic()
         frame = await call("queue_declare", queue=queue, passive=True)
@@ -35,6 +36,7 @@ async def queue_counts(call: Call, queue: str) -> tuple[int, int]:
         counts = int(frame.method.message_count), int(frame.method.consumer_count)
         if any(counts) or took < _LEADER_SECONDS or time.monotonic() > given_up_at:
             return counts
+        given_up_at = min(given_up_at, time.monotonic() + _PATIENCE_SECONDS)
         if await _is_far_away(call, took - _LEADER_SECONDS / 2):
             return counts  # it was not the leader that took its time
 

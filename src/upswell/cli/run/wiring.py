@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ async def monitoring(
             async with beating(broker, candidate.part_status):
                 yield candidate
     finally:
-        journal.close()
+        await asyncio.to_thread(journal.close)  # beside the broker's heartbeats: a disk may stand still
 
 
 @asynccontextmanager

@@ -206,7 +206,7 @@ class ObjectStore:
 
     def _put_large(self, upload: _Upload, part_bytes: int, pace: Callable[[int], None]) -> StoredObject:
         metadata = {CHECKSUM: upload.checksum.removeprefix("sha256:")} if upload.checksum else {}
-        lost = LostUploads(self._bucket.name, upload.path, self._settings, patience=self._own.timeout)
+        lost = LostUploads(self._bucket.name, upload.path, self._settings, patience=LEFTOVER_SECONDS)
 
         def checked() -> Generator[memoryview]:
             if self._bucket.scheme == "s3":

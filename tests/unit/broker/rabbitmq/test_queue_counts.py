@@ -36,11 +36,11 @@ class Server:
     [
         ([(0, 0, 0.001)], [], (0, 0)),  # empty, and said at once
         ([(7, 1, 0.3)], [], (7, 1)),  # late, but no excuse
-        ([(0, 0, 0.251), (0, 0, 2.0), (3, 1, 0.1)], [0.001] * 2, (3, 1)),  # the leader was silent
+        ([(0, 0, 0.251), (0, 0, 1.0), (3, 1, 0.1)], [0.001] * 2, (3, 1)),  # the leader was silent
         ([(0, 0, 0.251), (3, 1, 0.1)], [0.2, 0.001], (3, 1)),  # and the way was slow, once
         ([(0, 0, 0.6)], [0.5] * 3, (0, 0)),  # far away, and empty
         ([(0, 0, 0.751), (3, 0, 0.5)], [0.5], (3, 0)),  # far away, and the leader was silent
-        ([(0, 0, 3.0), (0, 0, 3.0)], [0.001], (0, 0)),  # silent for too long
+        ([(0, 0, 9.0), (0, 0, 1.0), (0, 0, 1.1)], [0.001] * 2, (0, 0)),  # silent for too long
     ],
 )
 def test_zeros_that_come_late_are_asked_for_again(

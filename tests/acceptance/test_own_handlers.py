@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,29 +90,14 @@ def notes(system: System) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def start_patient_worker(system: System, *options: str) -> subprocess.Popen[bytes]:
-    """Start `upswell worker`, with more patience."""
-    with (system.folder / "worker.log").open("ab") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-c", PATIENT, "worker", *options],
-            env=system.environment,
-            cwd=system.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    system.commands.append(worker)
-    return worker
-
-
 @pytest.mark.parametrize("handler", ["plain", "asynchronous", "threaded", "deaf"])
 def test_at_the_drain_deadline_a_handler_is_stopped_and_its_request_goes_to_another(
     system: System, handler: str
 ) -> None:
     system.run("publish", "--app", system.app_id, str(system.sources))
     options = ("--app", system.app_id, "--handler", f"mine:{handler}", "--drain-timeout", "0.5")
-    worker = system.start("worker", *options) if handler == "deaf" else start_patient_worker(system, *options)
+    patience = {} if handler == "deaf" else {"program": ("-c", PATIENT)}
+    worker = system.start("worker", *options, **patience)
     wait_until(lambda: notes(system) == ["begun"], 60, system.logs)
     worker.send_signal(signal.SIGTERM)
     status = worker.wait(60)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -59,22 +57,6 @@ def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
         yield made
 
 
-def start_patient_keda(system: System) -> subprocess.Popen[bytes]:
-    """Start `upswell keda`, with more patience."""
-    with (system.folder / "keda.log").open("ab") as log:
-        keda = subprocess.Popen(
-            [sys.executable, "-c", PATIENT, "keda"],
-            env=system.environment,
-            cwd=system.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    system.commands.append(keda)
-    return keda
-
-
 def address(system: System) -> str:
     """Return where `upswell keda` listens, as it says."""
     found: list[str] = []
@@ -111,7 +93,7 @@ def told(client: KedaClient) -> float | None:
 @pytest.mark.timeout(900)
 def test_keda_follows_the_number_exactly_and_ends_no_busy_worker(system: System) -> None:
     requests = system.make_requests(UPLOADS, size=12_000)
-    keda = start_patient_keda(system)
+    keda = system.start("keda", program=("-c", PATIENT))
     with grpc.insecure_channel(address(system)) as channel:
         client = KedaClient(system.folder, channel, application=system.app_id)
         assert client.target() == 1.0

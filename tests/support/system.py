@@ -88,11 +88,16 @@ class System:
         path.write_text("".join(f"{json.dumps(request)}\n" for request in requests))
         return path
 
-    def start(self, *arguments: str, log: str = "") -> subprocess.Popen[bytes]:
-        """Start `upswell ARGUMENTS` in the background; what it says goes to a file: `log`, or the command."""
+    def start(
+        self, *arguments: str, log: str = "", program: tuple[str, ...] = ("-m", "upswell")
+    ) -> subprocess.Popen[bytes]:
+        """Start `upswell ARGUMENTS` in the background; what it says goes to a file: `log`, or the command.
+
+        `program` is what Python runs in its place: `upswell` with other constants, say.
+        """
         with (self.folder / f"{log or arguments[0]}.log").open("ab") as output:
             command = subprocess.Popen(
-                [sys.executable, "-m", "upswell", *arguments],
+                [sys.executable, *program, *arguments],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -127,20 +127,19 @@ class Orders:
                     heard = True
                     await asyncio.wait([waiting], timeout=REPEAT_SECONDS)
                 return await waiting
-        except UnroutableError:
-            if waiting.done():
+        except (UnroutableError, TimeoutError) as error:
+            if waiting.done():  # it came in the very moment, or this command stood still
                 return waiting.result()
+            if isinstance(error, TimeoutError):
+                raise NoAnswerError(
+                    f"the {part} did not answer within {ANSWER_SECONDS:g} s: "
+                    "`upswell status` shows if it obeys"
+                ) from None
             if heard:
                 raise NoAnswerError(f"the {part} went without an answer") from None
             raise NobodyListensError(
                 f"no {part} is connected to this broker (report_queue {self._report_queue}), so nothing has "
                 f"changed: start `upswell {part}`, or `upswell up`"
-            ) from None
-        except TimeoutError:
-            if waiting.done():  # it came in the very moment, or this command stood still
-                return waiting.result()
-            raise NoAnswerError(
-                f"the {part} did not answer within {ANSWER_SECONDS:g} s: `upswell status` shows if it obeys"
             ) from None
         finally:
             del self._waiting[number]

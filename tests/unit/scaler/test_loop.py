@@ -783,6 +783,20 @@ def test_a_killed_worker_that_ends_a_moment_later_is_waited_for(
     play(stage, story)
 
 
+async def interrupted_amid_a_loss(stage: Stage) -> tuple[Scaler, MemoryLeadership]:
+    """Return a scaler of one worker, `w1`, that lost its leadership and was then told to end."""
+    leadership = MemoryLeadership()
+    scaler = stage.new_scaler(leadership)
+    stage.fleet.add("w1")
+    running = asyncio.create_task(scaler.run())
+    await until(lambda: bool(scaler.workers()))
+    leadership.take()
+    await until(lambda: scaler.part_status().state == "waiting")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return scaler, leadership
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("end", ["drain_all", "abandon_all"])
 def test_a_scaler_that_has_just_lost_its_broker_waits_for_it_before_it_leaves(
@@ -792,15 +806,7 @@ def test_a_scaler_that_has_just_lost_its_broker_waits_for_it_before_it_leaves(
     monkeypatch.setattr(loop, "ABANDON_SECONDS", 0.01)
 
     async def story(stage: Stage) -> None:
-        leadership = MemoryLeadership()
-        scaler = stage.new_scaler(leadership)
-        stage.fleet.add("w1")
-        running = asyncio.create_task(scaler.run())
-        await until(lambda: bool(scaler.workers()))
-        leadership.take()
-        await until(lambda: scaler.part_status().state == "waiting")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        scaler, leadership = await interrupted_amid_a_loss(stage)
         ending = asyncio.create_task(getattr(scaler, end)())
         await asyncio.sleep(0.05)
         assert not ending.done()
@@ -817,15 +823,7 @@ def test_a_drain_outlasts_a_second_short_loss_long_after_the_first(stage: Stage)
     """Ctrl-C amid the first one: no term begins any more, and it must not be waited out from that one on."""
 
     async def story(stage: Stage) -> None:
-        leadership = MemoryLeadership()
-        scaler = stage.new_scaler(leadership)
-        stage.fleet.add("w1")
-        running = asyncio.create_task(scaler.run())
-        await until(lambda: bool(scaler.workers()))
-        leadership.take()
-        await until(lambda: scaler.part_status().state == "waiting")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        scaler, leadership = await interrupted_amid_a_loss(stage)
         draining = asyncio.create_task(scaler.drain_all())
         leadership.give()
         await until(lambda: bool(stage.commands("w1") or stage.fleet.drained))

@@ -589,15 +589,21 @@ def test_an_upload_redelivered_just_after_it_was_stored_is_reported_again_and_no
     play(scenario())
 
 
+async def published_again() -> tuple[Bench, Gate]:
+    """Return a bench that stored an upload and got it once more, and the handler that has this one."""
+    bench, calls = Bench(raising()), Gate()
+    await bench.start()
+    await bench.upload()
+    bench.uploads._handler = calls
+    await bench.upload()
+    return bench, calls
+
+
 def test_a_stored_upload_that_is_published_again_is_handled_again() -> None:
     """A resumed publisher repeats itself; only the store knows whether the object is still there."""
 
     async def scenario() -> None:
-        bench = Bench(raising())
-        await bench.start()
-        await bench.upload()
-        calls = bench.uploads._handler = Gate()  # type: ignore[assignment]
-        await bench.upload()
+        bench, calls = await published_again()
         assert len(calls.waiting) == 1
         calls.end()
         await settle()
@@ -610,11 +616,7 @@ def test_the_second_attempt_at_what_was_published_again_is_handled_too() -> None
     """What was stored the first time may be gone since: to report it as stored would be untrue."""
 
     async def scenario() -> None:
-        bench = Bench(raising())
-        await bench.start()
-        await bench.upload()
-        calls = bench.uploads._handler = Gate()  # type: ignore[assignment]
-        await bench.upload()
+        bench, calls = await published_again()
         calls.end(TemporaryUploadError("away"))
         await settle()
         bench.broker.redeliver(QUEUE, Message(body=encode(request())), attempt=2)

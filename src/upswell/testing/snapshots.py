@@ -43,71 +43,76 @@ def ordinary(*, current: int = 2, **changes: Any) -> Snapshot:
     return replace(snapshot, **changes)
 
 
+# Each strategy is made once: making and checking one takes longer than drawing from it.
 _seconds = st.floats(0, 1e4, allow_nan=False)
-_counts = st.integers(0, 100_000)
+_share = st.floats(0, 1)
+_hundreds, _thousand, _counts = st.integers(0, 200), st.integers(0, 1000), st.integers(0, 100_000)
+_ordered = st.tuples(_seconds, _seconds, _seconds, _seconds).map(sorted)
 
 
-@st.composite
-def percentiles(draw: st.DrawFn) -> Percentiles:
-    """Ordered percentiles with a mean between the extremes."""
-    p50, p95, p99, maximum = sorted(draw(st.tuples(_seconds, _seconds, _seconds, _seconds)))
-    return Percentiles(
-        count=draw(st.integers(1, 10_000)),
-        mean=draw(st.floats(0, 1)) * maximum,
-        p50=p50,
-        p95=p95,
-        p99=p99,
-        maximum=maximum,
-    )
+def _percentiles(ordered: list[float], count: int, share: float) -> Percentiles:
+    p50, p95, p99, maximum = ordered
+    return Percentiles(count=count, mean=share * maximum, p50=p50, p95=p95, p99=p99, maximum=maximum)
 
 
-def platform_limits() -> st.SearchStrategy[PlatformLimit]:
-    """Return a platform that takes no more, or takes its time, or both."""
-    return st.builds(
-        PlatformLimit,
-        app_id=st.just("e123456"),
-        reason=st.sampled_from(["", "exceeded quota: {used: 12}"]),
-        ceiling=st.none() | st.integers(0, 200),
-        pending=st.integers(0, 200),
-    )
+_PERCENTILES = st.builds(_percentiles, _ordered, st.integers(1, 10_000), _share)
+"""Ordered, with a mean between the extremes."""
+_PLATFORM_LIMITS = st.builds(
+    PlatformLimit,
+    app_id=st.just("e123456"),
+    reason=st.sampled_from(["", "exceeded quota: {used: 12}"]),
+    ceiling=st.none() | _hundreds,
+    pending=_hundreds,
+)
+"""A platform that takes no more, or takes its time, or both."""
 
 
-@st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
-    """Anything that can be seen of an application, missing and stale signals included."""
-    current = draw(st.integers(0, 200))
-    ready = draw(st.integers(0, 200))
+def _snapshot(ready: int, busy: float, slots: float | None, desired: int, **signals: Any) -> Snapshot:
+    """Return a snapshot; `busy` is a share of the workers, `slots` what each of them has."""
     return Snapshot(
         app_id="e123456",
         at=1000.0,
-        slo=Slo(draw(st.floats(0.01, 0.999)), draw(st.floats(0.1, 1000))),
-        window=draw(st.floats(1, 600)),
-        slots_per_worker=draw(st.integers(1, 64)),
-        workers=Workers(desired=current, ready=ready, busy=draw(st.integers(0, ready))),
-        start_delay=draw(st.none() | _seconds),
-        arrival_rate=draw(st.none() | st.floats(0, 1e4)),
-        throughput=draw(st.none() | st.floats(0, 1e4)),
-        arrivals=draw(st.none() | _counts),
-        slots=draw(st.none() | st.integers(ready, 64 * ready)),
-        slots_of_new=draw(st.none() | st.floats(1, 64)),
-        unheard_in_flight=draw(st.just(0) | st.integers(0, 200)),
-        messages_ready=draw(st.none() | _counts),
-        messages_unacknowledged=draw(st.none() | _counts),
-        oldest_age=draw(st.none() | _seconds),
-        in_flight_age=draw(st.none() | _seconds),
-        service_time=draw(st.none() | percentiles()),
-        waiting_time=draw(st.none() | percentiles()),
-        response_time=draw(st.none() | percentiles()),
-        attainment=draw(st.none() | st.floats(0, 1)),
-        recent_response_times=tuple(draw(st.lists(_seconds, max_size=12))),
-        totals=draw(
-            st.none() | st.builds(ObservedTotals, stored=st.integers(0, 3), failed=st.integers(0, 1000))
-        ),
-        failures=draw(st.integers(0, 1000)),
-        stale=draw(st.sampled_from([(), ("service_time",), ("workers",)])),
-        warming_up=draw(st.booleans()),
-        platform=draw(st.none() | st.none() | platform_limits()),
+        workers=Workers(desired=desired, ready=ready, busy=round(busy * ready)),
+        slots=None if slots is None else round(slots * ready),
+        **signals,
     )
+
+
+_SNAPSHOTS = st.builds(
+    _snapshot,
+    desired=_hundreds,
+    ready=_hundreds,
+    busy=_share,
+    slots=st.none() | st.floats(1, 64),
+    slo=st.builds(Slo, st.floats(0.01, 0.999), st.floats(0.1, 1000)),
+    window=st.floats(1, 600),
+    slots_per_worker=st.integers(1, 64),
+    start_delay=st.none() | _seconds,
+    arrival_rate=st.none() | _seconds,
+    throughput=st.none() | _seconds,
+    arrivals=st.none() | _counts,
+    slots_of_new=st.none() | st.floats(1, 64),
+    unheard_in_flight=st.just(0) | _hundreds,
+    messages_ready=st.none() | _counts,
+    messages_unacknowledged=st.none() | _counts,
+    oldest_age=st.none() | _seconds,
+    in_flight_age=st.none() | _seconds,
+    service_time=st.none() | _PERCENTILES,
+    waiting_time=st.none() | _PERCENTILES,
+    response_time=st.none() | _PERCENTILES,
+    attainment=st.none() | _share,
+    recent_response_times=st.lists(_seconds, max_size=12).map(tuple),
+    totals=st.none() | st.builds(ObservedTotals, stored=st.integers(0, 3), failed=_thousand),
+    failures=_thousand,
+    stale=st.sampled_from([(), ("service_time",), ("workers",)]),
+    warming_up=st.booleans(),
+    platform=st.none() | st.none() | _PLATFORM_LIMITS,
+)
+
+
+def snapshots() -> st.SearchStrategy[Snapshot]:
+    """Return anything that can be seen of an application, missing and stale signals included."""
+    return _SNAPSHOTS
 
 
 def later(seen: list[Snapshot]) -> list[Snapshot]:

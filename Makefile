@@ -4,6 +4,8 @@ FILES ?=
 JSON ?=
 CASES ?=
 MINUTES ?= 30
+# Where this is set, every command of a test compiles its modules again, and every worker all the tests.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench faults chaos format setup setup-run servers

@@ -7,6 +7,7 @@ serves a folder. Their programs come from PyPI (the dependency group `servers`).
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from pathlib import Path
@@ -100,8 +101,9 @@ def environment() -> dict[str, str]:
     }
 
 
+@functools.cache
 def client(endpoint: str) -> Any:
-    """Return botocore's client: the tests' second opinion of what is in a store."""
+    """Return botocore's client, which takes half a second to make: the tests' second opinion of a store."""
     import botocore.session  # noqa: PLC0415 - a second that only these tests need
     from botocore.config import Config  # noqa: PLC0415 - as above
 

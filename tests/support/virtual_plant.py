@@ -75,26 +75,27 @@ class VirtualPlant:
         end = self.now + INTERVAL
         reported: list[float] = []
         services: list[float] = []
-        due = self._arrivals_until(end)
+        due, running, waiting, never = self._arrivals_until(end), self._running, self._waiting, float("inf")
         while True:
-            ends = self._running[0][0] if self._running else float("inf")
-            arrives = due[0] if due else float("inf")
-            starts = min(self._starting, default=float("inf"))
+            ends = running[0][0] if running else never
+            arrives = due[0] if due else never
+            starts = min(self._starting) if self._starting else never
             at = min(ends, arrives, starts)
             if at > end:
                 break
             if at == ends:
-                _, arrived, service = heapq.heappop(self._running)
+                _, arrived, service = heapq.heappop(running)
                 reported.append(at - arrived)
                 services.append(service)
                 self.stored += 1
                 self.in_time += at - arrived <= 30.0
             elif at == arrives:
-                self._waiting.append(due.popleft())
+                waiting.append(due.popleft())
             else:
                 self._starting.remove(starts)
                 self.ready += 1
-            self._fill(at)
+            if waiting and len(running) < self.ready * self._slots:
+                self._fill(at)
         self.worker_seconds += INTERVAL * (self.ready + len(self._starting))
         self._window.add(reported, services)
         self.now = end

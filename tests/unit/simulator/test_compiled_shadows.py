@@ -60,7 +60,7 @@ def test_both_count_the_same_through_storms_silences_and_other_start_up_delays(
             stage.advance(now, arrivals, services, rate * weather * 5.0, means)
         for name in ("cost", "late", "variance", "starts", "count", "seen"):
             numpy, compiled = (getattr(stage, name) for stage in stages)
-            np.testing.assert_array_equal(numpy, compiled, err_msg=f"{name} in interval {number}")
+            assert np.array_equal(numpy, compiled), f"{name} in interval {number}"
     assert stages[0].count > 0
 
 

@@ -58,9 +58,9 @@ def write_full(path: Path, max_bytes: int) -> float:
     """Write until everything that the journal keeps is at its bound; return when the last hour ended."""
     journal = Journal(path, max_bytes)
     apps, at = [f"app{number}" for number in range(12)], BEGIN
-    for first in range(0, 9000, 10):
+    for first in range(0, 9000, 60):
         entries, reports, failures = list[JournalEntry](), list[ReportRow](), list[FailureRow]()
-        for hour in range(first, first + 10):
+        for hour in range(first, first + 60):
             at = BEGIN + hour * HOUR + 60
             entries += [_entry(app, at, 2 + hour % 7, HOUR * hour, hour) for app in apps]
             reports += [ReportRow(app, at - 4.0, at, 1.0, 3.0, "stored") for app in apps] * 8

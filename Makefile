@@ -21,7 +21,7 @@ demo: setup-run ## Run the main job: real files, real workers, about a minute (F
 
 test: setup servers ## Run every test, on real RabbitMQ and Docker where they can be had
 	@# In the order of the folders: the many small files of unit/ come last, and no long one runs on alone.
-	@.venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Lint, types, layers and unit tests, without any server
 	@.venv/bin/ruff check .

@@ -10,26 +10,78 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_right
 from collections import deque
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from msgspec import Struct
 
-from upswell.analysis.snapshot import Percentiles
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from upswell.analysis.snapshot import Percentiles
 
 BUCKETS = 60
 NOT_KNOWN = math.nan
 """A duration that a report does not contain."""
 
 _FIRST_COLUMNS = 32
-_FLUSH_AT = 4 * 64
+_SPARE_COLUMNS = 64
 SERVICE_MEMORY = 100
 """Older reports that stand in where the window has no service time."""
+
+
+class WindowTimes:
+    """`Percentiles` by nearest rank that are sorted only when asked: of three in a snapshot few are read.
+
+    Args:
+        values: those of one duration, all known; they never change.
+    """
+
+    __slots__ = ("_is_sorted", "_values", "count")
+
+    def __init__(self, values: NDArray[np.float32]) -> None:
+        self.count = len(values)
+        self._values = values
+        self._is_sorted = False
+
+    def _sorted(self) -> NDArray[np.float32]:
+        if not self._is_sorted:
+            values = self._values.copy()
+            values.sort()  # 2 to 20 microseconds up to 10,000 values, a tenth of a sorted list's
+            self._values, self._is_sorted = values, True
+        return self._values
+
+    def _rank(self, share: float) -> float:
+        return self._sorted().item(math.ceil(share * self.count) - 1)
+
+    @property
+    def mean(self) -> float:
+        """Mean; of the sorted values, so that their order makes no difference to its last digits."""
+        return float(np.add.reduce(self._sorted())) / self.count
+
+    @property
+    def p50(self) -> float:
+        """Median."""
+        return self._rank(0.5)
+
+    @property
+    def p95(self) -> float:
+        """95th percentile."""
+        return self._rank(0.95)
+
+    @property
+    def p99(self) -> float:
+        """99th percentile."""
+        return self._rank(0.99)
+
+    @property
+    def maximum(self) -> float:
+        """Largest value."""
+        return self._rank(1.0)
 
 
 class WindowSummary(Struct, frozen=True, kw_only=True, gc=False):
@@ -77,13 +129,15 @@ class ReportWindow:
         self._totals = WindowCounts()
         self._newest = WindowCounts()
         self._newest_from = self._newest_until = math.inf  # the instants that the newest bucket counts
-        self._pending = array("d")  # four numbers a report: received at, and its durations
         self._newest_at = 0.0
         # Of each report kept, when it was received, and response, waiting and service time; from start to
-        # end it is the window's.
-        self._at: NDArray[np.float64] = np.empty(_FIRST_COLUMNS)
-        self._durations: NDArray[np.float32] = np.empty((3, _FIRST_COLUMNS), np.float32)
-        self._start = self._end = 0
+        # end it is the window's. What stands there is never changed: summaries look at it later.
+        self._at = array("d")
+        self._durations = array("f")
+        self._rows = _rows_of(self._durations)
+        self._size = self._start = self._end = 0
+        self._known_from = 0
+        """From this report on all durations are known."""
 
     def stored(self, at: float, response: float, waiting: float, service: float, *, in_time: bool) -> None:
         """Take in an upload that was stored; times that are not known are `NOT_KNOWN`."""
@@ -106,16 +160,14 @@ class ReportWindow:
     def summary(self, now: float) -> WindowSummary:
         """Return what the window up to `now` holds."""
         self._expire(now)
-        if self._pending:
-            self._flush()
-        start, end = self._start, self._end
-        start += int(self._at[start:end].searchsorted(now - self.seconds, "right"))
+        end = self._end
+        start = bisect_right(self._at, now - self.seconds, self._start, end)
         self._start = start = max(start, end - self.capacity)
-        response, waiting, service = _percentiles(self._durations[:, start:end])
+        response, waiting, service = self._times(start)
         service_is_old = False
         if service is None and end:
             # Work takes about as long as it did: the newest of the older reports stand in.
-            (service,) = _percentiles(self._durations[2:, max(0, end - SERVICE_MEMORY) : end])
+            service = _times_of_known(self._rows[2, max(0, end - SERVICE_MEMORY) : end])
             service_is_old = service is not None
         totals = self._totals
         return WindowSummary(
@@ -128,6 +180,13 @@ class ReportWindow:
             service_time=service,
             service_is_old=service_is_old,
         )
+
+    def _times(self, start: int) -> list[Percentiles | None]:
+        """Return the distribution of each duration, from a report on; None where nothing is known."""
+        rows = self._rows[:, start : self._end]
+        if start < self._known_from or start == self._end:
+            return [_times_of_known(row) for row in rows]
+        return [_Times(row) for row in rows]
 
     def _bucket(self, at: float) -> WindowCounts:
         number = int(at / self._bucket_seconds)
@@ -165,61 +224,43 @@ class ReportWindow:
             at = self._newest_at
         else:
             self._newest_at = at
-        self._pending.extend((at, response, waiting, service))
-        if len(self._pending) >= _FLUSH_AT:
-            self._flush()
+        end = self._end
+        if end == self._size:
+            self._make_room()
+            end = self._end
+        self._at[end] = at
+        durations, size = self._durations, self._size
+        durations[end], durations[size + end], durations[2 * size + end] = response, waiting, service
+        self._end = end + 1
+        if math.isnan(response + waiting + service):
+            self._known_from = end + 1
 
-    def _flush(self) -> None:
-        """Write the pending reports behind the others: one numpy call for many is far cheaper than many."""
-        new = np.frombuffer(self._pending).reshape(-1, 4)[-self.capacity :].T
-        count = new.shape[1]
-        if self._end + count > len(self._at):
-            self._make_room(count)
-        end = self._end + count
-        self._at[self._end : end] = new[0]
-        self._durations[:, self._end : end] = new[1:]
-        self._end = end
-        self._pending = array("d")
+    def _make_room(self) -> None:
+        """Move the reports still wanted to the front of new memory, which they may fill by half at most.
 
-    def _make_room(self, count: int) -> None:
-        """Move the columns still wanted to the front, of a larger array where they fill more than half."""
-        first = max(0, min(self._start, self._end - SERVICE_MEMORY), self._end - self.capacity)
-        kept = self._end - first
-        size = max(_FIRST_COLUMNS, min(2 * (kept + count), self.capacity + _FLUSH_AT // 4), kept + count)
-        at, durations = np.empty(size), np.empty((3, size), np.float32)
-        at[:kept], durations[:, :kept] = self._at[first : self._end], self._durations[:, first : self._end]
-        self._at, self._durations = at, durations
+        Of as many reports as may be kept there is only some to spare.
+        """
+        end = self._end
+        first = max(0, min(self._start, end - SERVICE_MEMORY), end - self.capacity)
+        kept = end - first
+        size = max(_FIRST_COLUMNS, kept + 1, min(2 * (kept + 1), self.capacity + _SPARE_COLUMNS))
+        at, durations = array("d", bytes(8 * size)), array("f", bytes(12 * size))
+        rows = _rows_of(durations)
+        at[:kept], rows[:, :kept] = self._at[first:end], self._rows[:, first:end]
+        self._at, self._durations, self._rows, self._size = at, durations, rows, size
         self._start, self._end = max(0, self._start - first), kept
+        self._known_from = max(0, self._known_from - first)
 
 
-def _percentiles(rows: NDArray[np.float32]) -> list[Percentiles | None]:
-    """Return each row's distribution by nearest rank, without what is not known; None where nothing is."""
-    count = rows.shape[1]
-    if not count:
-        return [None] * len(rows)
-    rows = np.sort(rows, axis=1)  # 2 to 20 microseconds up to 10,000 values, a tenth of a sorted list's
-    totals: list[float] = np.add.reduce(rows, axis=1).tolist()
-    at_ranks: list[list[float]] = rows.take(_ranks(count), axis=1).tolist()
-    return [
-        _percentiles_of_known(rows[number])
-        if math.isnan(total)
-        else _of_sorted(count, total, at_ranks[number])
-        for number, total in enumerate(totals)
-    ]
+# To a reader of the snapshot they are `Percentiles`.
+_Times = cast("Callable[[NDArray[np.float32]], Percentiles]", WindowTimes)
 
 
-def _percentiles_of_known(row: NDArray[np.float32]) -> Percentiles | None:
-    known = row[: int(np.searchsorted(row, np.nan))]  # sorted, NaN stands last
-    count = len(known)
-    return _of_sorted(count, float(known.sum()), known.take(_ranks(count)).tolist()) if count else None
+def _rows_of(durations: array[float]) -> NDArray[np.float32]:
+    """Return the same memory as three rows: an array is written to far faster, one report at a time."""
+    return np.frombuffer(durations, np.float32).reshape(3, -1)
 
 
-@lru_cache
-def _ranks(count: int) -> NDArray[np.intp]:
-    ranks = [math.ceil(0.5 * count) - 1, math.ceil(0.95 * count) - 1, math.ceil(0.99 * count) - 1, count - 1]
-    return np.array(ranks)
-
-
-def _of_sorted(count: int, total: float, at_ranks: list[float]) -> Percentiles:
-    p50, p95, p99, maximum = at_ranks
-    return Percentiles(count=count, mean=total / count, p50=p50, p95=p95, p99=p99, maximum=maximum)
+def _times_of_known(row: NDArray[np.float32]) -> Percentiles | None:
+    known = row[~np.isnan(row)]
+    return _Times(known) if len(known) else None

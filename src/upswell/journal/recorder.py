@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from upswell.analysis.snapshot import Percentiles
 from upswell.errors import JournalError
 from upswell.journal.hours import SELECT_REASONS, HourCounter, select_totals, totals_of
 from upswell.journal.points import PointCounter, standing
@@ -46,7 +47,12 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 
-_encode = msgspec.json.Encoder().encode
+def _plain(times: object) -> Percentiles:
+    """Return the percentiles that a snapshot has not worked out yet."""
+    return Percentiles(**{name: getattr(times, name) for name in Percentiles.__struct_fields__})
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
 _decoder = msgspec.json.Decoder(JournalEntry)
 
 

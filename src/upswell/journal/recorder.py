@@ -47,12 +47,7 @@ if TYPE_CHECKING:
     from upswell.settings import Settings
 
 
-def _plain(times: object) -> Percentiles:
-    """Return the percentiles that a snapshot has not worked out yet."""
-    return Percentiles(**{name: getattr(times, name) for name in Percentiles.__struct_fields__})
-
-
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(JournalEntry)
 
 
@@ -308,12 +303,32 @@ def _rows(entries: list[JournalEntry]) -> list[EntryFields]:
 
 
 def _slim(entry: JournalEntry) -> JournalEntry:
-    """Leave out the single response and service times: they stand in the reports already."""
-    if not entry.snapshot.recent_response_times:
-        return entry
+    """Leave out the single response and service times, which stand in the reports, and work out percentiles."""
+    snapshot = entry.snapshot
     return msgspec.structs.replace(
         entry,
-        snapshot=msgspec.structs.replace(entry.snapshot, recent_response_times=(), recent_service_times=()),
+        snapshot=msgspec.structs.replace(
+            snapshot,
+            recent_response_times=(),
+            recent_service_times=(),
+            response_time=_plain(snapshot.response_time),
+            waiting_time=_plain(snapshot.waiting_time),
+            service_time=_plain(snapshot.service_time),
+        ),
+    )
+
+
+def _plain(times: Percentiles | None) -> Percentiles | None:
+    """Return the percentiles themselves: those of a window are worked out where they are read."""
+    if times is None or type(times) is Percentiles:
+        return times
+    return Percentiles(
+        count=times.count,
+        mean=times.mean,
+        p50=times.p50,
+        p95=times.p95,
+        p99=times.p99,
+        maximum=times.maximum,
     )
 
 

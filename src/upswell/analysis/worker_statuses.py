@@ -35,6 +35,9 @@ class WorkerCounts(Struct, frozen=True, gc=False):
     stale: int = 0
 
 
+_NONE_HEARD = WorkerCounts()
+
+
 class _Heard(Struct, gc=False):
     """A worker's newest status, when it was received, and uploads reported as ended after it was sent."""
 
@@ -127,6 +130,8 @@ class WorkerStatuses:
 
     def count(self, now: float) -> WorkerCounts:
         """Return the workers by state at `now`, and forget those not heard of for long."""
+        if not self._newest:
+            return _NONE_HEARD
         states = {"starting": 0, "ready": 0, "standby": 0, "draining": 0}
         busy = in_flight = slots = stale = 0
         gone: list[str] = []

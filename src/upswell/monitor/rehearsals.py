@@ -9,6 +9,7 @@ know brokers.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from upswell.journal import JournalReader
     from upswell.monitor.applications import Applications
     from upswell.monitor.history import History
-    from upswell.policies.slo.slo import SloPolicy
+    from upswell.policies.slo.slo import Signals, SloPolicy
     from upswell.settings import Settings
     from upswell.simulator.application_rehearsal import SettingChoice
 
@@ -101,6 +102,9 @@ class Rehearsals:
         self._policies: dict[str, SloPolicy] = {}
         self._objectives: dict[str, str] = {}
         self._pasts: dict[str, History] = {}
+        self._noted: deque[tuple[ApplicationRehearsal, Snapshot, Signals]] = deque()
+        """Not yet handed to the stages, which copy what they need of it."""
+        self._handing = threading.Lock()
         self._choices: deque[tuple[ApplicationRehearsal, SettingChoice]] = deque()
         self._working: Future[None] | None = None
         self._reading: Future[None] | None = None
@@ -154,7 +158,7 @@ class Rehearsals:
             if past is not None:
                 policy.learn(service for _, _, service in past.uploads)
                 stage.recollect(rounds(app_id, past, settings))
-        stage.note(snapshot, signals)
+        self._noted.append((stage, snapshot, signals))
 
     def _has_place(self, app_id: str, snapshot: Snapshot) -> bool:
         """Return whether an application may be rehearsed; much busier, it takes the place of another."""
@@ -222,9 +226,10 @@ class Rehearsals:
     def work(self) -> None:
         """Begin to rehearse what was noted, unless the last piece of work is still under way."""
         if self._working is not None and not self._working.done():
+            self._hand_on()  # snapshots are large, they must not pile up
             return
-        stages = [stage for stage in self._stages.values() if stage.waiting]
-        if stages:
+        stages = list(self._stages.values())
+        if self._noted or any(stage.waiting for stage in stages):
             self._working = self._executor.submit(self._rehearse, stages, self._to_keep())
 
     def close(self) -> None:
@@ -232,6 +237,13 @@ class Rehearsals:
         self._executor.shutdown(wait=True, cancel_futures=True)
         self.follow()
         self._keep(self._fresh)
+
+    def _hand_on(self) -> None:
+        """Hand what was noted to the stages, in order, in whichever thread comes first."""
+        with self._handing:
+            while self._noted:
+                stage, snapshot, signals = self._noted.popleft()
+                stage.note(snapshot, signals)
 
     def _to_keep(self) -> dict[str, KeptChoice]:
         """Return the choices to write now: all that were made since, from time to time."""
@@ -269,6 +281,10 @@ class Rehearsals:
     def _rehearse(self, stages: Sequence[ApplicationRehearsal], choices: dict[str, KeptChoice]) -> None:
         """Spend what is saved: most of it on the busiest, the rest by turns. Write the choices."""
         self._keep(choices)
+        self._hand_on()
+        stages = [stage for stage in stages if stage.waiting]
+        if not stages:  # all that was noted is of applications that were forgotten
+            return
         if not self._prepared:  # once in a process, so it is not counted
             self._prepared = True
             shadow_fleets().prepare()

@@ -74,6 +74,38 @@ def test_counts_stay_exact_beyond_the_capacity(times: list[tuple[float, float]],
     assert summary.in_time == sum(seconds <= 30 for seconds in counted)
 
 
+def test_a_summary_tells_the_same_whenever_it_is_read() -> None:
+    """The journal's thread works percentiles out while more reports come."""
+    read_at_once, read_later = ReportWindow(60.0, 100), ReportWindow(60.0, 100)
+    times = [(1000.0 + number / 100, float(number * 7 % 101)) for number in range(1000)]
+    for begin in range(0, 1000, 10):
+        summaries = []
+        for window in (read_at_once, read_later):
+            fill(window, times[begin : begin + 10])
+            summaries.append(window.summary(1010.0).response_time)
+        early, late = summaries
+        assert early is not None
+        assert late is not None
+        told = (early.count, early.mean, early.p50, early.p95, early.p99, early.maximum)
+        fill(read_at_once, times[:300])
+        fill(read_later, times[:300])
+        assert (late.count, late.mean, late.p50, late.p95, late.p99, late.maximum) == told
+
+
+def test_a_duration_that_is_not_known_leaves_the_others_of_its_report() -> None:
+    window = ReportWindow(60.0, 100)
+    window.stored(1000.0, 5.0, NOT_KNOWN, 2.0, in_time=True)
+    fill(window, [(1030.0, 3.0)])
+    summary = window.summary(1031.0)
+    counts = [
+        times.count for times in (summary.response_time, summary.waiting_time, summary.service_time) if times
+    ]
+    assert counts == [2, 1, 2]
+    later = window.summary(1061.0).waiting_time
+    assert later is not None
+    assert later.count == 1
+
+
 def test_failed_and_dead_attempts_tell_service_times_but_no_response_time() -> None:
     window = ReportWindow(60.0, 100)
     window.stored(1000.0, 5.0, 3.0, 2.0, in_time=True)
@@ -111,13 +143,13 @@ def test_a_window_keeps_20_bytes_a_report_and_no_more_than_its_capacity() -> Non
     window = ReportWindow(60.0, 1000)
     fill(window, [(1000.0 + number / 1000, 1.0) for number in range(20_000)])
     window.summary(1020.0)
-    assert window._at.nbytes + window._durations.nbytes <= 20 * (1000 + 64)
+    assert memoryview(window._at).nbytes + memoryview(window._durations).nbytes <= 20 * (1000 + 64)
     window.capacity = 100
     fill(window, [(1020.0, 1.0)] * 2000)
     summary = window.summary(1021.0)
     assert summary.response_time is not None
     assert summary.response_time.count == 100
-    assert window._at.nbytes + window._durations.nbytes <= 20 * (1000 + 64)
+    assert memoryview(window._at).nbytes + memoryview(window._durations).nbytes <= 20 * (1000 + 64)
 
 
 def test_a_late_report_of_a_bucket_that_was_forgotten_does_not_count_for_ever() -> None:

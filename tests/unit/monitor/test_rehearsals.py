@@ -373,4 +373,5 @@ def test_where_there_is_no_place_a_much_busier_application_takes_that_of_the_lea
         for one, snapshots in apps.values():
             one.decide(snapshots[number])
             rehearsals.note(one, SETTINGS, snapshots[number])
+        rehearsals.work()
     assert set(rehearsals._stages) == {"some", "many"}

@@ -8,7 +8,6 @@ import numpy as np
 from msgspec.structs import replace
 
 from upswell.analysis.billing import Billing
-from upswell.analysis.snapshot import Percentiles
 from upswell.journal import Journal, JournalEntry, ReportRow
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bounds import Bounds
@@ -54,14 +53,7 @@ class _Recording:
             )
             for number, (response, service) in enumerate(pairs)
         ]
-        seen = replace(
-            snapshot,
-            at=at,
-            app_id=self._app,
-            service_time=_plain(snapshot.service_time),
-            waiting_time=_plain(snapshot.waiting_time),
-            response_time=_plain(snapshot.response_time),
-        )
+        seen = replace(snapshot, at=at, app_id=self._app)
         changed = decision.desired_workers != snapshot.workers.desired
         entry = JournalEntry(
             app_id=self._app,
@@ -77,13 +69,6 @@ class _Recording:
         if self._round % 50 == 0:
             self._journal.flush()
         return decision
-
-
-def _plain(times: Percentiles | None) -> Percentiles | None:
-    """Return the simulator's lazy percentiles as the monitor's."""
-    if times is None:
-        return None
-    return Percentiles(**{name: getattr(times, name) for name in Percentiles.__struct_fields__})
 
 
 def write_journal(

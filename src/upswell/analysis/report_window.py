@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
+
+from upswell.analysis.snapshot import Percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from upswell.analysis.snapshot import Percentiles
 
 BUCKETS = 60
 NOT_KNOWN = math.nan

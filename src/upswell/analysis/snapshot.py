@@ -53,6 +53,20 @@ class Percentiles(Struct, frozen=True, kw_only=True, gc=False):
     maximum: float
 
 
+def worked_out(times: Percentiles | None) -> Percentiles | None:
+    """Return the percentiles themselves: those of a window are sorted only where they are read."""
+    if times is None or type(times) is Percentiles:
+        return times
+    return Percentiles(
+        count=times.count,
+        mean=times.mean,
+        p50=times.p50,
+        p95=times.p95,
+        p99=times.p99,
+        maximum=times.maximum,
+    )
+
+
 class FailureReason(Struct, frozen=True, gc=False):
     """Why attempts failed, and how many in the window; the text comes from reports."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from upswell.analysis.snapshot import Percentiles
+from upswell.analysis.snapshot import worked_out
 from upswell.errors import JournalError
 from upswell.journal.hours import SELECT_REASONS, HourCounter, select_totals, totals_of
 from upswell.journal.points import PointCounter, standing
@@ -303,7 +303,7 @@ def _rows(entries: list[JournalEntry]) -> list[EntryFields]:
 
 
 def _slim(entry: JournalEntry) -> JournalEntry:
-    """Leave out the single response and service times, which stand in the reports, and work out percentiles."""
+    """Leave out single response and service times, which stand in the reports; work out percentiles."""
     snapshot = entry.snapshot
     return msgspec.structs.replace(
         entry,
@@ -311,24 +311,10 @@ def _slim(entry: JournalEntry) -> JournalEntry:
             snapshot,
             recent_response_times=(),
             recent_service_times=(),
-            response_time=_plain(snapshot.response_time),
-            waiting_time=_plain(snapshot.waiting_time),
-            service_time=_plain(snapshot.service_time),
+            response_time=worked_out(snapshot.response_time),
+            waiting_time=worked_out(snapshot.waiting_time),
+            service_time=worked_out(snapshot.service_time),
         ),
-    )
-
-
-def _plain(times: Percentiles | None) -> Percentiles | None:
-    """Return the percentiles themselves: those of a window are worked out where they are read."""
-    if times is None or type(times) is Percentiles:
-        return times
-    return Percentiles(
-        count=times.count,
-        mean=times.mean,
-        p50=times.p50,
-        p95=times.p95,
-        p99=times.p99,
-        maximum=times.maximum,
     )
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from support.memory_broker import MemoryBroker
 from upswell.analysis.decision import Decision
+from upswell.analysis.snapshot import worked_out
 from upswell.broker import heartbeat, topology
 from upswell.broker.protocol import Delivery, Message, QueueDepth
 from upswell.errors import BrokerError, JournalError, SettingsError
@@ -590,7 +591,14 @@ def test_a_round_is_recorded_with_its_reports(tmp_path: Path) -> None:
         latest = reader.latest("e123456")
         assert latest is not None
         assert latest.decision == entry.decision
-        assert latest.snapshot == replace(entry.snapshot, recent_response_times=())
+        seen = entry.snapshot
+        assert latest.snapshot == replace(
+            seen,
+            recent_response_times=(),
+            response_time=worked_out(seen.response_time),
+            waiting_time=worked_out(seen.waiting_time),
+            service_time=worked_out(seen.service_time),
+        )
         full, bare = reader.reports()
         assert (full.arrived_at, full.finished_at, full.waiting_time, full.service_time) == (
             9996.0,

@@ -1,9 +1,14 @@
-"""One interval of all shadow fleets, compiled: what `Shadows` does with numpy, a fleet after the other.
+"""One interval of all shadow fleets, compiled: what `Shadows` does with numpy.
 
 In: arrays (of `compiled_shadows.py`, which says what is in them). Out: the same arrays, an interval later.
 The only importer of numba, which takes half a second and 90 MB to import: nothing may import this module
 but where shadows are made. It must not know Python objects. Every sum is made in the order that `Shadows`
 makes it in, so both come to the same numbers, bit for bit.
+
+A processor does the same to many numbers at once, and loses time wherever it guesses wrong which way a branch
+goes. So each step is a loop of its own over all fleets, without branches where that can be, and counts are
+floats, which are exact as well. The slots of `LANES` fleets stand side by side, each fleet's in order, the
+first to be free first: to put one that is taken in its place is the same for all of them.
 """
 
 # What is compiled is typed by what it is called with: numba's stubs and numpy's know less.
@@ -18,18 +23,25 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numba import njit
 
+from upswell.policies.slo.staffing import BETA, DELAY, HORIZON, ROUNDING, STANDBY
+from upswell.simulator import choice
+from upswell.simulator.choice import COST, LATE, LATE_BEFORE, SPREAD, STARTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from upswell.policies.slo.staffing import Flags, Floats, Ints
+    from upswell.policies.slo.staffing import Floats, Ints
 
 Function = TypeVar("Function", bound="Callable[..., object]")
 
-ROUNDING = 1e-9
+LANES = 8
+"""Fleets side by side."""
 PRESENT, STARTING, HEAD, STANDING = range(4)
-"""Columns of `fleets`: slots that are there, that were asked for; the next upload; slots on standby."""
-COST, LATE, STARTS = range(3)
-"""Columns of `sums`."""
+"""Rows of `fleets`: slots that are there, that were asked for; the next upload; slots on standby."""
+INTERVAL, EACH, ONE_MORE, LEAST, MOST, OBJECTIVE, START_DELAY = range(7)
+"""Entries of `world`: seconds between two decisions; slots of a worker that is there, on average, and of a
+new one; workers that a fleet keeps, and may have; seconds after which an upload is late, and until a slot is
+there that is asked for now."""
 
 
 def _compiled(function: Function) -> Function:
@@ -37,212 +49,241 @@ def _compiled(function: Function) -> Function:
     try:
         return njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # neither this folder nor the user's cache can be written to
-        return njit(nogil=True)(function)
+        return njit(nogil=True, error_model="numpy")(function)
+
+
+best = _compiled(choice.best)
 
 
 @_compiled
-def _replace_first(heap: Floats, size: int, value: float) -> None:
-    """Put a slot that is free at `value` in the place of the one that is free first."""
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        if child + 1 < size and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= value:
-            break
-        heap[place] = heap[child]
-        place = child
-    heap[place] = value
+def _remember(sums: Floats, forget: float, ended: bool) -> None:
+    """Let what was counted fade; see `Shadows._remembered`."""
+    late, spread, before = sums[LATE], sums[SPREAD], sums[LATE_BEFORE]
+    if ended:
+        for row in range(len(late)):
+            present = late[row] - before[row]
+            spread[row] += present * present
+            before[row] = late[row]
+    for total in sums:
+        for row in range(len(total)):
+            total[row] *= forget
 
 
 @_compiled
-def _push(heap: Floats, size: int, value: float) -> None:
-    """Add a slot that is free at `value`."""
-    place = size
-    while place > 0:
-        parent = (place - 1) // 2
-        if heap[parent] <= value:
-            break
-        heap[place] = heap[parent]
-        place = parent
-    heap[place] = value
+def _enter(slots: Floats, lane: int, size: int, count: int, free_at: float) -> None:
+    """Add so many slots to a fleet that has `size`."""
+    for number in range(size, size + count):
+        place = number * LANES + lane
+        while place >= LANES and slots[place - LANES] > free_at:
+            slots[place] = slots[place - LANES]
+            place -= LANES
+        slots[place] = free_at
+
+
+@_compiled
+def _send_away(slots: Floats, lane: int, size: int, most: int, now: float) -> int:
+    """Take away idle slots of a fleet that has `size`, at most so many; return how many."""
+    gone = 0
+    while gone < min(most, size) and slots[gone * LANES + lane] <= now:
+        gone += 1
+    if gone:
+        for number in range(size):
+            after = number + gone
+            slots[number * LANES + lane] = slots[after * LANES + lane] if after < size else np.inf
+    return gone
+
+
+@_compiled
+def _serve(slots: Floats, heads: Ints, late: Floats, now: float, objective: float, uploads: Floats) -> None:
+    """Start what can start by `now` in fleets side by side: their oldest uploads, again and again."""
+    any_starts = True
+    while any_starts:
+        any_starts = False
+        for lane in range(LANES):
+            free_at, head = slots[lane], heads[lane]
+            arrival = uploads[0, head]
+            start = max(free_at, arrival)
+            finish = start + uploads[1, head]
+            starts = start <= now
+            any_starts |= starts
+            late[lane] += starts & (finish > arrival + objective)
+            heads[lane] = head + starts
+            slots[lane] = finish if starts else free_at
+        if any_starts:
+            for place in range(LANES, len(slots)):
+                before, after = slots[place - LANES], slots[place]
+                slots[place - LANES] = min(before, after)
+                slots[place] = max(before, after)
+
+
+@_compiled
+def _count_busy(slots: Floats, present: Ints, busy: Floats, idle: Floats, now: float) -> None:
+    """Count the busy slots of fleets side by side; `idle` is room to count the others in."""
+    for place in range(LANES):
+        idle[place] = slots[place] <= now
+    for place in range(LANES, len(slots)):
+        idle[place] = idle[place - LANES] + (slots[place] <= now)
+    for lane in range(LANES):
+        busy[lane] = present[lane] - idle[len(slots) - LANES + lane]
 
 
 @_compiled
 def pass_interval(
-    now: float, interval: float, each: float, one_more: float, least: int, most: int, objective: float,
-    start_delay: float, load: float, forget: float, end: int, horizons: Floats, delays: Floats,
-    betas: Floats, unfloored: Flags, standbys: Ints, whole: Floats, remaining: Floats, fleets: Ints,
-    free_at: Floats, ready: Floats, coming: Ints, resting: Ints, ring: Ints, arrivals: Floats,
-    services: Floats, buckets: Ints, of_distinct: Ints, length: Floats, used: Ints, current: Ints,
-    step: int, sums: Floats,
-) -> tuple[int, int]:  # fmt: skip
+    now: float, load: float, forget: float, ended: bool, end: int, step: int, world: Floats, rule: Floats,
+    whole: Floats, remaining: Floats, fleets: Ints, free_at: Floats, ready: Floats, begin: int, entries: int,
+    coming: Ints, resting: Ints, uploads: Floats, buckets: Ints, of_distinct: Ints, length: Floats,
+    used: Ints, current: Ints, sums: Floats,
+) -> tuple[int, int, int, int]:  # fmt: skip
     """Let every fleet serve and decide once.
 
     Args:
         now: when the interval ends.
-        interval: its seconds.
-        each: slots of a worker that is there, on average.
-        one_more: slots of a new one.
-        least: workers that a fleet keeps.
-        most: workers that a fleet may have.
-        objective: seconds after which an upload is late.
-        start_delay: seconds until a slot is there that is asked for now.
         load: busy slots offered.
         forget: factor on what was counted before.
-        end: uploads that have arrived: those before it in `arrivals` and `services`.
-        horizons: of the rule, a fleet each, as are the four after it: see `Family`.
-        delays: what the present slots have before new ones come.
-        betas: of the floor.
-        unfloored: whether there is none.
-        standbys: workers kept on standby.
+        ended: whether an episode did.
+        end: uploads that have arrived: those before it in `uploads`.
+        step: the number of this interval.
+        world: what is the same for all fleets, see above.
+        rule: a column a fleet: see `Family.rule`.
         whole: what an upload that waits adds to the work, a fleet each.
         remaining: what an upload in flight adds.
-        fleets: a row a fleet, see above.
-        free_at: a heap a fleet: when each slot is free.
+        fleets: a column a fleet, see above.
+        free_at: when each slot is free, a row for `LANES` fleets: the first slot of each, the second of each.
         ready: of the slots on their way: when they are ready, a ring.
-        coming: how many are, a row a fleet, a column an entry of `ready`.
-        resting: how many of them are for standby; no rows where no fleet has any.
-        ring: where `ready` begins, and its entries.
-        arrivals: instants, rising.
-        services: seconds.
-        buckets: the most wanted lately: see `RecentMaximum`, as for the five after it.
+        begin: where those begin.
+        entries: how many entries they are.
+        coming: how many are, a row an entry of `ready`, a column a fleet.
+        resting: how many of them are for standby; no columns where no fleet has any.
+        uploads: instants of arrival, rising, and service times; the one at `end` never comes.
+        buckets: the most wanted lately: see `RecentMaximum`, as for the four after it.
         of_distinct: which of the distinct times to keep is a fleet's.
         length: of a bucket, in steps, of each distinct time.
         used: its buckets.
         current: its newest bucket's number.
-        step: the number of this interval.
-        sums: a row a fleet, see above.
+        sums: a column a fleet: see `choice.py`.
 
     Returns:
-        the first upload that some fleet has not begun, and the most slots that any has or awaits, standby
-        included.
+        the first upload that some fleet has not begun, the most slots that any has or awaits, standby
+        included, and the new `begin` and `entries`.
     """
-    begin, entries, room = ring[0], ring[1], len(ready)
-    due = 0
+    interval, each, one_more, start_delay = world[INTERVAL], world[EACH], world[ONE_MORE], world[START_DELAY]
+    least, most, objective = world[LEAST], world[MOST], world[OBJECTIVE]
+    horizons, delays, betas, standbys = rule[HORIZON], rule[DELAY], rule[BETA], rule[STANDBY]
+    present, starting, heads, standing = fleets[PRESENT], fleets[STARTING], fleets[HEAD], fleets[STANDING]
+    rows, around = rule.shape[1], len(ready) - 1
+    stands_by = resting.shape[1] > 0
+    if forget != 1 or ended:
+        _remember(sums, forget, ended)
+    # What is ready by now joins.
     for entry in range(entries):
-        if ready[(begin + entry) % room] <= now:
-            due = entry + 1
-    added = (begin + entries) % room
-    any_added = False
+        place = (begin + entry) & around
+        if ready[place] <= now:
+            for row in range(rows):
+                count = coming[place, row]
+                if count:
+                    _enter(free_at[row // LANES], row % LANES, present[row], count, ready[place])
+                    present[row] += count
+                    starting[row] -= count
+                    coming[place, row] = 0
+                if stands_by:
+                    standing[row] += resting[place, row]
+                    resting[place, row] = 0
+    # The oldest upload goes to the slot that is free first.
+    busy, late = np.empty(fleets.shape[1]), np.zeros(fleets.shape[1])
+    idle = np.empty(free_at.shape[1])
+    for number in range(len(free_at)):
+        side = slice(number * LANES, (number + 1) * LANES)
+        slots = free_at[number, : LANES * max(1, present[side].max())]
+        _serve(slots, heads[side], late[side], now, objective, uploads)
+        _count_busy(slots, present[side], busy[side], idle, now)
+    workers = np.empty(rows)
+    for row in range(rows):
+        workers[row] = present[row] / each + starting[row] / one_more
+        sums[COST, row] += (workers[row] + standbys[row]) * interval
+        sums[LATE, row] += late[row]
+    # The rule: `Family.slots`.
+    wanted = np.empty(rows)
+    for row in range(rows):
+        waiting = float(end - heads[row])
+        work = busy[row] * remaining[row] + waiting * whole[row]
+        done = min(float(present[row]), work / horizons[row]) * delays[row]
+        backlog = np.ceil((work - done) / (horizons[row] - delays[row]) - ROUNDING)
+        wanted[row] = min(backlog, busy[row] + waiting)
+    if load > 0:
+        root = math.sqrt(load)
+        for row in range(rows):
+            wanted[row] = max(wanted[row], np.ceil(load + betas[row] * root - ROUNDING))
+    # `Shadows._decide`.
+    for row in range(rows):
+        more = wanted[row] - present[row]
+        needed = present[row] / each + more / one_more if more > 0 else wanted[row] / each
+        wanted[row] = min(max(np.ceil(needed - ROUNDING), least), most)
     newest, moved = np.empty(len(length), np.int64), np.empty(len(length), np.bool_)
     for distinct in range(len(length)):
         number = np.int64(step / length[distinct])
         moved[distinct] = number != current[distinct]
         current[distinct] = number
         newest[distinct] = number % used[distinct]
-    first, largest = end, 0
-    floor_load, root = load > 0, math.sqrt(load) if load > 0 else 0.0
-    for row in range(len(fleets)):
-        heap, fleet, standby = free_at[row], fleets[row], standbys[row]
-        present, starting, head = fleet[PRESENT], fleet[STARTING], fleet[HEAD]
-        # What is ready by now joins.
-        for entry in range(due):
-            place = (begin + entry) % room
-            if ready[place] <= now:
-                for _ in range(coming[row, place]):
-                    _push(heap, present, ready[place])
-                    present += 1
-                    starting -= 1
-                coming[row, place] = 0
-                if standby > 0:
-                    fleet[STANDING] += resting[row, place]
-                    resting[row, place] = 0
-        # The oldest upload goes to the slot that is free first.
-        late = 0
-        if present > 0:
-            while head < end:
-                arrival = arrivals[head]
-                start = max(arrival, heap[0])
-                if start > now:
-                    break
-                finish = start + services[head]
-                if finish > arrival + objective:
-                    late += 1
-                _replace_first(heap, present, finish)
-                head += 1
-        busy = 0
-        for place in range(present):
-            if heap[place] > now:
-                busy += 1
-        there = present / each
-        workers = there + starting / one_more
-        sums[row, COST] = sums[row, COST] * forget + (workers + standby) * interval
-        sums[row, LATE] = sums[row, LATE] * forget + late
-        # The rule: `Family.slots`.
-        waiting, horizon, delay = end - head, horizons[row], delays[row]
-        work = busy * remaining[row] + waiting * whole[row]
-        done = min(float(present), work / horizon) * delay
-        wanted_slots = min(math.ceil((work - done) / (horizon - delay) - ROUNDING), busy + waiting)
-        if floor_load and not unfloored[row]:
-            wanted_slots = max(wanted_slots, math.ceil(load + betas[row] * root - ROUNDING))
-        # `Shadows._decide`.
-        needed = wanted_slots / each
-        if wanted_slots > present:
-            needed = there + (wanted_slots - present) / one_more
-        wanted = min(max(math.ceil(needed - ROUNDING), least), most)
+    for row in range(rows):
         distinct = of_distinct[row]
         bucket = newest[distinct]
-        if moved[distinct] or buckets[bucket, row] < wanted:
-            buckets[bucket, row] = wanted
-        recent = wanted
-        for number in range(len(buckets)):
-            recent = max(recent, np.int64(buckets[number, row]))
-        goal = math.floor(workers + ROUNDING)
-        goal = wanted if wanted > goal else min(goal, max(recent, math.ceil(busy / each - ROUNDING)))
-        goal_slots = goal * each if goal <= there else present + (goal - there) * one_more
-        change = math.floor(goal_slots + 0.5) - present - starting
-        started = 0
-        if change > 0:
+        if moved[distinct] or buckets[bucket, row] < wanted[row]:
+            buckets[bucket, row] = wanted[row]
+    recent = np.zeros(rows, buckets.dtype)
+    for bucket in buckets:
+        for row in range(rows):
+            recent[row] = max(recent[row], bucket[row])
+    change = np.empty(rows)
+    for row in range(rows):
+        there = present[row] / each
+        kept = max(float(recent[row]), np.ceil(busy[row] / each - ROUNDING))
+        whole_workers = np.floor(workers[row] + ROUNDING)
+        goal = wanted[row] if wanted[row] > whole_workers else min(whole_workers, kept)
+        goal_slots = goal * each if goal <= there else present[row] + (goal - there) * one_more
+        change[row] = np.floor(goal_slots + 0.5) - present[row] - starting[row]
+    added = (begin + entries) & around
+    any_added = False
+    for row in range(rows):
+        if change[row] > 0:
             any_added = True
-            if standby > 0:
-                started = change  # whoever is called from standby is replaced at once
-                called = min(change, fleet[STANDING])
-                fleet[STANDING] -= called
-                for _ in range(called):
-                    _push(heap, present, now)
-                    present += 1
-                resting[row, added] = called
-                change -= called
+            left = np.int64(change[row])
+            sums[STARTS, row] += left / one_more
+            if standbys[row]:  # whoever is called from standby is replaced at once
+                called = min(left, standing[row])
+                standing[row] -= called
+                _enter(free_at[row // LANES], row % LANES, present[row], called, now)
+                present[row] += called
+                resting[added, row] = called
+                left -= called
                 for entry in range(entries):
-                    place = (begin + entry) % room
-                    called = min(change, resting[row, place])
-                    resting[row, place] -= called
-                    coming[row, place] += called
-                    resting[row, added] += called
-                    starting += called
-                    change -= called
-            else:
-                started = change
-            coming[row, added] = change
-            starting += change
-        elif change < 0:
-            surplus = -change
+                    place = (begin + entry) & around
+                    called = min(left, resting[place, row])
+                    resting[place, row] -= called
+                    coming[place, row] += called
+                    resting[added, row] += called
+                    starting[row] += called
+                    left -= called
+            coming[added, row] = left
+            starting[row] += left
+        elif change[row] < 0:
+            left = np.int64(-change[row])
             for entry in range(entries - 1, -1, -1):
-                place = (begin + entry) % room
-                called = min(surplus, coming[row, place])
-                coming[row, place] -= called
-                starting -= called
-                surplus -= called
-            while surplus > 0 and present > 0 and heap[0] <= now:
-                present -= 1
-                _replace_first(heap, present, heap[present])
-                surplus -= 1
-        sums[row, STARTS] = sums[row, STARTS] * forget + started / one_more
-        fleet[PRESENT], fleet[STARTING], fleet[HEAD] = present, starting, head
-        first = min(first, head)
-        awaited = starting + fleet[STANDING]
-        if standby > 0:
-            awaited += resting[row, added]
-            for entry in range(entries):
-                awaited += resting[row, (begin + entry) % room]
-        largest = max(largest, present + awaited)
+                place = (begin + entry) & around
+                called = min(left, coming[place, row])
+                coming[place, row] -= called
+                starting[row] -= called
+                left -= called
+            present[row] -= _send_away(free_at[row // LANES], row % LANES, present[row], left, now)
+    first, largest = end, 0
+    for row in range(rows):
+        first = min(first, heads[row])
+        awaited = starting[row] + standing[row]
+        if stands_by:
+            awaited += resting[:, row].sum()
+        largest = max(largest, present[row] + awaited)
     while entries and ready[begin] <= now:
-        begin, entries = (begin + 1) % room, entries - 1
+        begin, entries = (begin + 1) & around, entries - 1
     if any_added:
         ready[added] = now + start_delay
         entries += 1
-    ring[0], ring[1] = begin, entries
-    return first, largest
+    return first, largest, begin, entries

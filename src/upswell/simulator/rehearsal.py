@@ -266,12 +266,6 @@ class Rehearsal:
 
     def choose(self, following: int) -> int:
         """Return the setting to follow: the best, unless it gains too little over the one followed."""
-        score = self._score()
-        best = int(np.argmin(score))
-        return following if score[best] > score[following] * (1 - self._caution.gain) else best
-
-    def _score(self) -> Floats:
-        """Return each setting's cost, dearer the further its late uploads exceed those allowed."""
         caution, shadows, expected = self._caution, self.shadows, self._prior
         prior = caution.prior
         if shadows.seen:
@@ -281,16 +275,20 @@ class Rehearsal:
         used = (self._really_late + prior * caution.prior_used) / allowed
         left = 1 + caution.aim - used - caution.sparing * max(0.0, used - caution.spared_from)
         budget = min(caution.most_budget, max(caution.least_budget, left))
-        late = shadows.late + prior * expected.late
-        variance = shadows.variance + prior * expected.late + 1
-        late += caution.deviations * np.sqrt(np.maximum(variance, late + 1))
-        cost = expected.cost
-        if shadows.count:
-            # The prior is what its uploads would have cost, had they cost here what these did.
-            paid = self._paid()
-            unit = median(paid / expected.cost) / shadows.count
-            cost = paid + unit * prior / self._allowed * expected.cost
-        return cost * np.maximum(1.0, late / (budget * allowed)) ** caution.exponent
+        return shadows.best(
+            shadows.sums,
+            expected.cost,
+            expected.late,
+            following,
+            shadows.count,
+            prior,
+            self._allowed,
+            budget * allowed,
+            self.family.start_cost,
+            caution.deviations,
+            caution.exponent,
+            caution.gain,
+        )
 
     def _paid(self) -> Floats:
         """Return each shadow's worker-seconds, with what its starts cost beyond their time."""
@@ -322,13 +320,6 @@ class Rehearsal:
             f"{uploads} {cost(chosen)} under this setting ({settings[chosen]}), "
             f"{cost(before)} under the one before ({settings[before]}); {allowed}"
         )
-
-
-def median(values: Floats) -> float:
-    """Return what `np.median` does, which takes five times as long for so few numbers."""
-    lower, upper = (len(values) - 1) // 2, len(values) // 2
-    parted = np.partition(values, (lower, upper))
-    return float(parted[lower] + parted[upper]) / 2
 
 
 def in_order(uploads: array[float], begin: float, end: float) -> tuple[Floats, Floats]:

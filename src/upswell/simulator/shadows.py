@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from upswell.policies.slo.staffing import ROUNDING, RecentMaximum, target
+from upswell.simulator.choice import COST, LATE, LATE_BEFORE, SPREAD, STARTS, best
 
 if TYPE_CHECKING:
     from upswell.policies.slo.staffing import Family, Floats, Ints, Means
@@ -80,23 +81,19 @@ class Shadows:
         self._arrivals: Floats = np.full(1, np.inf)
         self._services: Floats = np.zeros(1)
         self._heads = np.zeros(rows, dtype=np.int32)
-        self.cost: Floats = np.zeros(rows)
-        """Worker-seconds, decayed."""
-        self.late: Floats = np.zeros(rows)
-        """Uploads, decayed."""
-        self.starts: Floats = np.zeros(rows)
-        """Workers that were asked for, decayed."""
+        self.sums: Floats = np.zeros((5, rows))
+        """What was counted, decayed: see `choice.py`."""
+        self.cost, self.late, self.starts = self.sums[COST], self.sums[LATE], self.sums[STARTS]
         self.count = 0.0
         """Uploads, decayed."""
         self.seen = 0.0
         """Episodes with uploads, decayed."""
-        self._spread: Floats = np.zeros(rows)
-        """Squares of what was late in each episode, decayed."""
-        self._late_before: Floats = np.zeros(rows)
-        """Uploads that were late before the present episode, decayed."""
         self._episode_elapsed = 0.0
         self._episode, self._episodes = episode, episodes
         self._elapsed = 0.0
+
+    best = staticmethod(best)
+    """The choice among the settings, as fast as it is here."""
 
     @classmethod
     def prepare(cls) -> None:
@@ -114,10 +111,11 @@ class Shadows:
         """
         self._elapsed += self._interval
         if len(arrivals):
-            forget = self._remembered(len(arrivals))
-            self.cost *= forget
-            self.late *= forget
-            self.starts *= forget
+            share, ended = self._remembered(len(arrivals))
+            if ended:
+                self.sums[SPREAD] += (self.late - self.sums[LATE_BEFORE]) ** 2
+                self.sums[LATE_BEFORE] = self.late
+            self.sums *= share
             self._arrive(arrivals, services)
         elif self._sleeps(now, load):
             self._asleep += 1
@@ -162,8 +160,8 @@ class Shadows:
     @property
     def variance(self) -> Floats:
         """Of the late uploads, where those of an episode share their fate: the sum of their squares."""
-        present = self.late - self._late_before
-        return self._spread + present * present
+        present = self.late - self.sums[LATE_BEFORE]
+        return self.sums[SPREAD] + present * present
 
     def set_slots(self, each: float, one_more: float) -> None:
         """Take what a worker has from now on: one that is there, on average, and a new one."""
@@ -203,22 +201,23 @@ class Shadows:
         self._services = np.concatenate((self._services[taken:-1], services, _NEVER))
         self._heads -= taken
 
-    def _remembered(self, uploads: int) -> float:
-        """Count uploads that come; return the share of all that was counted before that is remembered."""
+    def _remembered(self, uploads: int) -> tuple[float, bool]:
+        """Count uploads that come.
+
+        Returns:
+            the share of all that was counted before that is remembered, and whether an episode ended with it.
+        """
         elapsed, self._elapsed = self._elapsed, 0.0
         self._episode_elapsed += elapsed
-        if self._episode_elapsed >= self._episode:
+        ended = self._episode_elapsed >= self._episode
+        if ended:
             self._episode_elapsed = 0.0
-            self._spread += (self.late - self._late_before) ** 2
-            self._late_before = self.late.copy()
         episodes = elapsed / self._episode
         share = math.exp(-min(uploads / self._memory, episodes / self._episodes))
-        self._spread *= share
-        self._late_before *= share
         self.count = self.count * share + uploads
         # A long silence is one episode's evidence, no more.
         self.seen = self.seen * share + min(1.0, episodes)
-        return share
+        return share, ended
 
     def _join(self, now: float) -> None:
         """Let the slots in that are ready by `now`."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from support.processes import exponential, poisson
 from upswell.policies.slo.staffing import FAMILY, Family
 from upswell.settings import Slo
-from upswell.simulator import rehearsal
+from upswell.simulator import choice, kernel, rehearsal
 from upswell.simulator.compiled_shadows import CompiledShadows
 from upswell.simulator.engine import simulate
 from upswell.simulator.rehearsed_policy import RehearsedPolicy
@@ -62,6 +62,19 @@ def test_both_count_the_same_through_storms_silences_and_other_start_up_delays(
             numpy, compiled = (getattr(stage, name) for stage in stages)
             assert np.array_equal(numpy, compiled), f"{name} in interval {number}"
     assert stages[0].count > 0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 177, 178])
+@pytest.mark.parametrize("count", [0.0, 900.0])
+@pytest.mark.parametrize("exponent", [1.0, 2.0])
+def test_both_choose_the_same(rows: int, count: float, exponent: float) -> None:
+    rng = np.random.default_rng(5)
+    for following in range(rows):
+        sums = rng.lognormal(2.0, size=(5, rows))
+        cost, late = rng.lognormal(0.1, 0.1, (2, rows))
+        numbers = (count, 6.0, 0.01, rng.lognormal(2.0), 2.0, 1.0, exponent, 0.02)
+        by_numpy = choice.best(sums, cost, late, following, *numbers)
+        assert by_numpy == kernel.best(sums, cost, late, following, *numbers)
 
 
 @pytest.mark.parametrize("slots", [1, 4])

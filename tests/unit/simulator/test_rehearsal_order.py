@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upswell.simulator import rehearsal
-from upswell.simulator.rehearsal import in_order, median
+from upswell.simulator.rehearsal import in_order
 
 seconds = st.floats(0.0, 100.0)
 
@@ -25,8 +25,3 @@ def test_few_uploads_come_in_the_order_of_many(uploads: list[tuple[float, float]
         by_numpy = in_order(flat, 20.0, 60.0)
     for ours, theirs in zip(found, by_numpy, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-@given(values=st.lists(st.floats(0.0, 1e9), min_size=1, max_size=200))
-def test_the_median_is_numpy_s(values: list[float]) -> None:
-    assert median(np.array(values)) == np.median(values)

@@ -46,6 +46,9 @@ ROUNDING = 1e-9
 """What the last digits of a float may add: no slot more for that."""
 BUCKETS = 8
 """In which a recent maximum is kept."""
+HORIZON, DELAY, BETA, STANDBY = range(4)
+"""Rows of `Family.rule`, a column a setting: seconds whose work counts, those before new slots come, slots
+above the load in its square roots (minus infinity: no floor), workers on standby."""
 
 
 class StaffingSetting(Struct, frozen=True):
@@ -227,30 +230,26 @@ class Services:
 
 
 @cache
-def _columns(
-    settings: tuple[StaffingSetting, ...],
-) -> tuple[Floats, Floats, NDArray[np.bool_], Floats, NDArray[np.bool_], Ints]:
-    """Return keep, patience, foresight, beta, whether there is none, standby: once for all applications."""
-    return (
-        np.array([setting.keep for setting in settings]),
-        np.array([setting.patience for setting in settings]),
-        np.array([setting.foresight for setting in settings]),
-        np.array([setting.beta or 0.0 for setting in settings]),
-        np.array([setting.beta is None for setting in settings]),
-        np.array([setting.standby for setting in settings], dtype=np.int32),
-    )
+def _columns(settings: tuple[StaffingSetting, ...]) -> tuple[Floats, Ints]:
+    """Return keep and standby: once for all applications."""
+    keep = np.array([setting.keep for setting in settings])
+    return keep, np.array([setting.standby for setting in settings], dtype=np.int32)
 
 
 @lru_cache(maxsize=256)
-def _horizons(
+def _rule(
     settings: tuple[StaffingSetting, ...], objective: float, start_delay: float
-) -> tuple[Floats, Floats, Floats, Ints]:
-    """Return delays, horizons, the distinct ones, which is whose: once for applications that are alike."""
-    _, patience, foresight, _, _, _ = _columns(settings)
-    delay: Floats = np.where(foresight, start_delay, 0.0)
-    horizons: Floats = patience * objective + delay
-    distinct, inverse = np.unique(horizons, return_inverse=True)
-    return delay, horizons, distinct, inverse.astype(np.int16)
+) -> tuple[Floats, Floats, Ints]:
+    """Return the rule's numbers, distinct horizons, which is whose: once for applications that are alike."""
+    patience = np.array([setting.patience for setting in settings])
+    foresight = np.array([setting.foresight for setting in settings])
+    rule = np.empty((4, len(settings)))
+    rule[DELAY] = np.where(foresight, start_delay, 0.0)
+    rule[HORIZON] = patience * objective + rule[DELAY]
+    rule[BETA] = [-np.inf if setting.beta is None else setting.beta for setting in settings]
+    rule[STANDBY] = [setting.standby for setting in settings]
+    distinct, inverse = np.unique(rule[HORIZON], return_inverse=True)
+    return rule, distinct, inverse.astype(np.int16)
 
 
 class Family:
@@ -266,8 +265,7 @@ class Family:
         self.settings = settings
         self.start_cost = start_cost
         """Seconds of a worker, beyond the time that a start takes."""
-        columns = _columns(settings)
-        self.keep, _, _, self.beta, self.unfloored, self.standby = columns
+        self.keep, self.standby = _columns(settings)
         self._objective = objective
         self.set_start_delay(start_delay)
 
@@ -276,8 +274,7 @@ class Family:
         self.start_delay = start_delay
         if start_cost is not None:
             self.start_cost = start_cost
-        columns = _horizons(self.settings, self._objective, start_delay)
-        self.delay, self.horizons, self.distinct, self._of_distinct = columns
+        self.rule, self.distinct, self._of_distinct = _rule(self.settings, self._objective, start_delay)
 
     @property
     def keep_seconds(self) -> Floats:
@@ -299,16 +296,15 @@ class Family:
     ) -> Ints:
         """Return the slots wanted: never more than uploads for the backlog, never fewer than the floor."""
         whole, remaining = means
+        horizons, delays = self.rule[HORIZON], self.rule[DELAY]
         work = in_flight * remaining + waiting * whole
         # Those at work can have done no more than there is to do: without the limit a large fleet would ask
         # for none.
-        done = np.minimum(present, work / self.horizons) * self.delay
-        backlog = np.ceil((work - done) / (self.horizons - self.delay) - ROUNDING)
+        done = np.minimum(present, work / horizons) * delays
+        backlog = np.ceil((work - done) / (horizons - delays) - ROUNDING)
         wanted = np.minimum(backlog, in_flight + waiting)
         if load > 0:
-            floor = np.ceil(load + self.beta * math.sqrt(load) - ROUNDING)
-            floor[self.unfloored] = 0.0
-            wanted = np.maximum(wanted, floor)
+            wanted = np.maximum(wanted, np.ceil(load + self.rule[BETA] * math.sqrt(load) - ROUNDING))
         return wanted.astype(np.int64)
 
 

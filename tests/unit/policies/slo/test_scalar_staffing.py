@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upswell.policies.slo.scalar_staffing import RecentMost, ScalarRule
-from upswell.policies.slo.staffing import FAMILY, REFRESH, Family, RecentMaximum, Services
+from upswell.policies.slo.staffing import FAMILY, HORIZON, REFRESH, Family, RecentMaximum, Services
 
 counts = st.integers(0, 5000)
 seconds = st.floats(0.01, 1000.0)
@@ -41,7 +41,7 @@ def test_one_setting_wants_the_slots_that_the_family_wants_at_its_place(
     family = Family(FAMILY, objective, start_delay)
     whole, remaining = family.means(services_of(times), assumed=3.0)
     rule = ScalarRule.of(FAMILY[index], objective, start_delay)
-    assert rule.horizon == family.horizons[index]
+    assert rule.horizon == family.rule[HORIZON, index]
     means = (float(whole[index]), float(remaining[index]))
     assert rule.need(*seen, means)[0] == family.slots(*seen, (whole, remaining))[index]
 
@@ -53,7 +53,7 @@ def test_the_means_within_each_horizon_are_the_family_s(
     family = Family(FAMILY, objective, start_delay)
     services = services_of(times)
     whole, remaining = family.means(services, assumed=3.0)
-    for index, horizon in enumerate(family.horizons):
+    for index, horizon in enumerate(family.rule[HORIZON]):
         one = services.within_one(float(horizon), assumed=3.0)
         assert one == pytest.approx((whole[index], remaining[index]), rel=1e-6)
 

@@ -16,7 +16,7 @@ from upswell.simulator.kernel import HEAD, LANES, PRESENT, STANDING, pass_interv
 from upswell.simulator.shadows import ABSENT, COLUMNS, LONG_AGO, Shadows
 
 if TYPE_CHECKING:
-    from upswell.policies.slo.staffing import Flags, Floats, Ints, Means
+    from upswell.policies.slo.staffing import Flags, Floats, Ints, Means, Times
 
 _FIRST_ROOM = 16
 """Uploads that there is room for at first."""
@@ -43,9 +43,10 @@ class CompiledShadows(Shadows):
         """A ring, its length a power of two."""
         self._begin = self._entries = 0
         """Of the slots on their way: where they begin in it, and how many times they are asked for."""
-        self._coming: Ints = np.zeros((4, rows), dtype=np.int32)
-        self._resting: Ints = np.zeros((4, rows if self._standby else 0), dtype=np.int32)
-        self._uploads: Floats = np.full((2, _FIRST_ROOM), np.inf)
+        self._coming: Ints = np.zeros((1 + self._standby, 4, rows), dtype=np.int32)
+        """How many at which time, for work, and for standby where any setting has some."""
+        self._make_room_for_uploads(_FIRST_ROOM)
+        self._arrivals[0] = np.inf
         self._begun = self._end = 0
         """Of the uploads: the first that some fleet has not begun, and the end."""
         self._world = self._told()
@@ -57,10 +58,10 @@ class CompiledShadows(Shadows):
         """Compile: seconds of one core, where no other process has kept the result."""
         stage = cls(Family(FAMILY[:1], 60.0, 30.0), objective=60.0, interval=2.0)
         one = np.ones(1)
-        stage.advance(2.0, one, one, 1.0, (one, one))
+        stage.advance(2.0, one, one, 1.0, np.ones((2, 1)))
         cls.best(stage.sums, one, one, 0, 1.0, 6.0, 0.05, 6.0, 0.0, 1.0, 2.0, 0.02)
 
-    def advance(self, now: float, arrivals: Floats, services: Floats, load: float, means: Means) -> None:
+    def advance(self, now: float, arrivals: Times, services: Times, load: float, means: Means) -> None:
         """Let one interval pass that ends `now`; see `Shadows.advance`."""
         self._elapsed += self._interval
         share, ended = 1.0, False
@@ -85,15 +86,13 @@ class CompiledShadows(Shadows):
             recent.step,
             self._world,
             self._family.rule,
-            means[0],
-            means[1],
+            means,
             self._fleets,
             self._free_at,
             self._ready,
             self._begin,
             self._entries,
             self._coming,
-            self._resting,
             self._uploads,
             recent.buckets,
             recent.of_distinct,
@@ -132,29 +131,31 @@ class CompiledShadows(Shadows):
         more: Flags = self._fleets[PRESENT] > self._least * self._each + ROUNDING
         return not (busy.any() or self._begun < self._end or more.any())
 
-    def _arrive(self, arrivals: Floats, services: Floats) -> None:
+    def _arrive(self, arrivals: Times, services: Times) -> None:
         """Put the uploads behind those that wait, moving these to the front where there is no room."""
         count = len(arrivals)
-        if self._end + count >= self._uploads.shape[1]:
+        if self._end + count >= len(self._arrivals):
+            waiting = self._uploads[:, self._begun : self._end]
             left = self._end - self._begun
-            uploads = np.empty((2, max(_FIRST_ROOM, 2 * (left + count))))
-            uploads[:, :left] = self._uploads[:, self._begun : self._end]
-            self._uploads = uploads
+            self._make_room_for_uploads(max(_FIRST_ROOM, 2 * (left + count)))
+            self._uploads[:, :left] = waiting
             self._heads -= self._begun
             self._begun, self._end = 0, left
         begin, self._end = self._end, self._end + count
-        self._uploads[0, begin : self._end] = arrivals
-        self._uploads[1, begin : self._end] = services
-        self._uploads[:, self._end] = np.inf  # one that never comes
+        self._arrivals[begin : self._end] = arrivals
+        self._services[begin : self._end] = services
+        self._arrivals[self._end] = np.inf  # behind the last stands one that never comes
+
+    def _make_room_for_uploads(self, room: int) -> None:
+        self._uploads: Floats = np.zeros((2, room))
+        self._arrivals, self._services = self._uploads
 
     def _make_room_on_the_way(self) -> None:
         """Double the ring of slots on their way."""
         room = len(self._ready)
         order = (np.arange(room) + self._begin) % room
         self._ready = np.concatenate((self._ready[order], np.zeros(room)))
-        self._coming, self._resting = (
-            np.vstack((counts[order], np.zeros_like(counts))) for counts in (self._coming, self._resting)
-        )
+        self._coming = np.hstack((self._coming[:, order], np.zeros_like(self._coming)))
         self._begin = 0
 
     def _make_room(self, most: int) -> None:

@@ -130,8 +130,8 @@ def _count_busy(slots: Floats, present: Ints, busy: Floats, idle: Floats, now: f
 @_compiled
 def pass_interval(
     now: float, load: float, forget: float, ended: bool, end: int, step: int, world: Floats, rule: Floats,
-    whole: Floats, remaining: Floats, fleets: Ints, free_at: Floats, ready: Floats, begin: int, entries: int,
-    coming: Ints, resting: Ints, uploads: Floats, buckets: Ints, of_distinct: Ints, length: Floats,
+    means: Floats, fleets: Ints, free_at: Floats, ready: Floats, begin: int, entries: int,
+    coming: Ints, uploads: Floats, buckets: Ints, of_distinct: Ints, length: Floats,
     used: Ints, current: Ints, sums: Floats,
 ) -> tuple[int, int, int, int]:  # fmt: skip
     """Let every fleet serve and decide once.
@@ -145,15 +145,14 @@ def pass_interval(
         step: the number of this interval.
         world: what is the same for all fleets, see above.
         rule: a column a fleet: see `Family.rule`.
-        whole: what an upload that waits adds to the work, a fleet each.
-        remaining: what an upload in flight adds.
+        means: a column a fleet: see `Means`.
         fleets: a column a fleet, see above.
         free_at: when each slot is free, a row for `LANES` fleets: the first slot of each, the second of each.
         ready: of the slots on their way: when they are ready, a ring.
         begin: where those begin.
         entries: how many entries they are.
-        coming: how many are, a row an entry of `ready`, a column a fleet.
-        resting: how many of them are for standby; no columns where no fleet has any.
+        coming: how many for work, a row an entry of `ready`, a column a fleet; then, where any fleet has some
+            on standby, how many for that.
         uploads: instants of arrival, rising, and service times; the one at `end` never comes.
         buckets: the most wanted lately: see `RecentMaximum`, as for the four after it.
         of_distinct: which of the distinct times to keep is a fleet's.
@@ -170,8 +169,9 @@ def pass_interval(
     least, most, objective = world[LEAST], world[MOST], world[OBJECTIVE]
     horizons, delays, betas, standbys = rule[HORIZON], rule[DELAY], rule[BETA], rule[STANDBY]
     present, starting, heads, standing = fleets[PRESENT], fleets[STARTING], fleets[HEAD], fleets[STANDING]
-    rows, around = rule.shape[1], len(ready) - 1
-    stands_by = resting.shape[1] > 0
+    whole, remaining = means[0], means[1]
+    rows, around, stands_by = rule.shape[1], len(ready) - 1, len(coming) > 1
+    resting, coming = coming[-1], coming[0]  # the same where none are for standby
     if forget != 1 or ended:
         _remember(sums, forget, ended)
     # What is ready by now joins.

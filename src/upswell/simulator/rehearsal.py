@@ -31,7 +31,7 @@ from upswell.simulator.shadows import Shadows
 if TYPE_CHECKING:
     from upswell.analysis.snapshot import Snapshot
     from upswell.policies.slo.slo import Signals
-    from upswell.policies.slo.staffing import Floats, Means, StaffingSetting
+    from upswell.policies.slo.staffing import Floats, Means, StaffingSetting, Times
     from upswell.simulator.prior import SettingPrior
 
 
@@ -322,16 +322,16 @@ class Rehearsal:
         )
 
 
-def in_order(uploads: array[float], begin: float, end: float) -> tuple[Floats, Floats]:
+def in_order(uploads: array[float], begin: float, end: float) -> tuple[Times, Times]:
     """Return arrivals, as they can have been from `begin` to `end`, and service times, by the arrivals."""
     if len(uploads) <= _FEW:  # for a few numpy's calls take longer than the work
         pairs = sorted(zip(uploads[0::2], uploads[1::2], strict=True))
-        arrivals = np.array([min(max(arrival, begin), end) for arrival, _ in pairs])
-        return arrivals, np.array([service for _, service in pairs])
+        arrivals = [min(max(arrival, begin), end) for arrival, _ in pairs]
+        return arrivals, [service for _, service in pairs]
     arrivals, services = np.frombuffer(uploads).reshape(-1, 2).T
     order = np.lexsort((services, arrivals))
     return arrivals[order].clip(begin, end), services[order]
 
 
-_NONE = np.empty(0)
+_NONE: list[float] = []
 _FEW = 30

@@ -21,7 +21,7 @@ from upswell.policies.slo.staffing import ROUNDING, RecentMaximum, target
 from upswell.simulator.choice import COST, LATE, LATE_BEFORE, SPREAD, STARTS, best
 
 if TYPE_CHECKING:
-    from upswell.policies.slo.staffing import Family, Floats, Ints, Means
+    from upswell.policies.slo.staffing import Family, Floats, Ints, Means, Times
 
 COLUMNS = 4
 _AT_ONCE = 64
@@ -99,7 +99,7 @@ class Shadows:
     def prepare(cls) -> None:
         """Do what is to be done once in a process before the first is made."""
 
-    def advance(self, now: float, arrivals: Floats, services: Floats, load: float, means: Means) -> None:
+    def advance(self, now: float, arrivals: Times, services: Times, load: float, means: Means) -> None:
         """Let one interval pass that ends `now`: the uploads arrive, the fleets serve and decide.
 
         Args:
@@ -194,7 +194,7 @@ class Shadows:
                 self._recent.update(smallest)
             self._asleep = 0
 
-    def _arrive(self, arrivals: Floats, services: Floats) -> None:
+    def _arrive(self, arrivals: Times, services: Times) -> None:
         # Behind the last upload stands one that never comes.
         taken = int(self._heads.min())
         self._arrivals = np.concatenate((self._arrivals[taken:-1], arrivals, _NEVER))

@@ -41,7 +41,7 @@ def test_both_count_the_same_through_storms_silences_and_other_start_up_delays(
 ) -> None:
     rng = np.random.default_rng(7)
     stages = both(standby, slots=slots, workers=max(1, least), min_workers=least, max_workers=300)
-    means = (np.linspace(4.0, 5.0, len(FAMILY)), np.linspace(3.0, 4.0, len(FAMILY)))
+    means = np.array((np.linspace(4.0, 5.0, len(FAMILY)), np.linspace(3.0, 4.0, len(FAMILY))))
     for number in range(300):
         now = INTERVAL * (number + 1)
         weather = (1.0, 10.0, 0.0)[number // 40 % 3]

@@ -28,7 +28,7 @@ def shadows(**changes: float) -> Shadows:
     return Shadows(Family((SETTING,), 60.0, 10.0), objective=60.0, interval=2.0, **changes)  # type: ignore[arg-type]
 
 
-LOAD, MEANS = 0.0, (np.array([4.5]), np.array([4.0]))
+LOAD, MEANS = 0.0, np.array([[4.5], [4.0]])
 """What is known of service times of 5 s, more or less."""
 
 

@@ -91,9 +91,7 @@ class RecentMost:
         number = int(self._step / self._length)
         buckets = self._buckets
         bucket = number % len(buckets)
-        if number != self._current:
+        if number != self._current or wanted > buckets[bucket]:
             buckets[bucket] = wanted
             self._current = number
-        elif wanted > buckets[bucket]:
-            buckets[bucket] = wanted
         return max(buckets)

@@ -178,8 +178,8 @@ class SloPolicy:
         slots, why = rule.need(in_flight, waiting, present, load, self._within)
         self._seen.append((in_flight, waiting, present, load))
         wanted = workers_with(slots, present, each, one_more)
-        most, last = self._recent.update(wanted), self._last.update(min(1, wanted))
-        busy = _filled(snapshot, in_flight)
+        most, last = self._recent.update(wanted), self._last.update(1 if wanted else 0)
+        busy = _filled(snapshot, in_flight, each)
         unheard = 0
         if wanted < current and snapshot.unheard_in_flight:
             at_most = in_flight + snapshot.unheard_in_flight
@@ -187,15 +187,16 @@ class SloPolicy:
             unheard = workers_with(slots_then, present, each, one_more)
         # More at once; fewer only to what was needed lately, and to what is busy: see `staffing.target`.
         number = wanted if wanted > current else min(current, max(wanted, most, last, busy, unheard))
-        sizes = _sizes(snapshot)
+        sizes = _sizes(workers.ready, present, each, one_more)
         mixed = "one_more" in sizes
         why, inputs = _because(why, rule, signals, waiting, in_flight, present, self._within, mixed=mixed)
         if inputs:
-            inputs.update(sizes, slots=slots, workers=wanted)
+            inputs |= sizes
+            inputs["slots"], inputs["workers"] = slots, wanted
         steps = (Step(WHO, current, wanted, why, inputs),)
         if number != wanted:
             if number <= busy:
-                why, inputs = _because_busy(snapshot, in_flight, busy)
+                why, inputs = _because_busy(snapshot, in_flight, each, busy)
             elif number <= unheard:
                 why, inputs = UNHEARD, {"unheard": snapshot.unheard_in_flight}
             elif number <= most:
@@ -289,27 +290,27 @@ def from_settings(settings: Settings) -> SloPolicy:
     )
 
 
-def _sizes(snapshot: Snapshot) -> dict[str, float]:
+def _sizes(ready: int, present: int, each: float, one_more: float) -> dict[str, float]:
     """Return what turns slots into workers: the slots of each, or what there are and what one more has."""
-    each, one_more = snapshot.slots_each, snapshot.slots_of_one_more
     if each == one_more and each % 1 == 0:
         return {"slots_per_worker": int(each)}
-    return {"present": snapshot.ready_slots, "ready": snapshot.workers.ready, "one_more": one_more}
+    return {"present": present, "ready": ready, "one_more": one_more}
 
 
-def _filled(snapshot: Snapshot, in_flight: int) -> int:
-    """Return how many workers are kept for what runs.
+def _filled(snapshot: Snapshot, in_flight: int, each: float) -> int:
+    """Return how many workers of so many slots are kept for what runs.
 
     A broker spreads uploads over all workers, so each of several slots has one in hand nearly always: as many
     are kept as they fill. Who drains finishes its uploads first.
     """
     busy = snapshot.workers.busy - snapshot.workers.draining
-    running, each = in_flight + snapshot.unheard_in_flight, snapshot.slots_each
-    return min(busy, math.ceil(running / each - ROUNDING)) if each > 1 else busy
+    if each <= 1:
+        return busy
+    return min(busy, math.ceil((in_flight + snapshot.unheard_in_flight) / each - ROUNDING))
 
 
-def _because_busy(snapshot: Snapshot, in_flight: int, busy: int) -> tuple[str, dict[str, float]]:
-    if snapshot.slots_each <= 1:
+def _because_busy(snapshot: Snapshot, in_flight: int, each: float, busy: int) -> tuple[str, dict[str, float]]:
+    if each <= 1:
         return BUSY, {"busy": busy}
     return FILLED, {"running": in_flight + snapshot.unheard_in_flight, "filled": busy}
 

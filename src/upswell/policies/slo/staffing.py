@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.signedinteger]
 Flags = NDArray[np.bool_]
-Means = tuple[Floats, Floats]
-"""For each setting what an upload that waits, and one in flight, adds to the work within its horizon."""
+Times = Floats | list[float]
+"""Seconds, many in an array and few in a list."""
+Means = Floats
+"""What an upload adds to the work within each setting's horizon: a row for one that waits, and for one in
+flight."""
 
 SERVICES_KEPT = 1000
 _FIRST_ROOM = 50
@@ -283,8 +286,7 @@ class Family:
 
     def means(self, services: Services, assumed: float) -> Means:
         """Return what an upload that waits, and one in flight, adds to the work within each horizon."""
-        whole, remaining = services.within(self.distinct, assumed)
-        return whole[self._of_distinct], remaining[self._of_distinct]
+        return np.array(services.within(self.distinct, assumed)).take(self._of_distinct, axis=1)
 
     def slots(
         self,

@@ -29,9 +29,10 @@ class RecentHighest:
 
     def add(self, now: float, value: int) -> None:
         """Take in a value."""
-        while self._values and self._values[-1][1] <= value:
-            self._values.pop()
-        self._values.append((now, value))
+        values = self._values
+        while values and values[-1][1] <= value:
+            values.pop()
+        values.append((now, value))
 
 
 def in_flight_bounds(

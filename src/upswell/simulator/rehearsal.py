@@ -88,11 +88,10 @@ def packed(snapshot: Snapshot, signals: Signals) -> array[float]:
     """Return what matters of a snapshot and of what the policy decided from."""
     responses, services = snapshot.recent_response_times, snapshot.recent_service_times
     numbers = (snapshot.at, snapshot.workers.ready, snapshot.slots_each, snapshot.slots_of_one_more)
-    one = array("d", (*numbers, signals.load, signals.mean, signals.start_delay, signals.start_cost))
-    if len(responses) == len(services):  # otherwise some service times are not known
-        one.extend(responses)
-        one.extend(services)
-    return one
+    known = (signals.load, signals.mean, signals.start_delay, signals.start_cost)
+    if len(responses) != len(services):  # some service times are not known
+        return array("d", (*numbers, *known))
+    return array("d", (*numbers, *known, *responses, *services))
 
 
 @cache

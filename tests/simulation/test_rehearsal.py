@@ -15,6 +15,7 @@ from upswell.monitor.rehearsals import Rehearsals
 from upswell.policies.slo.slo import SloPolicy
 from upswell.policies.slo.staffing import FAMILY, FIRST, Family, Services, StaffingSetting
 from upswell.settings import Settings, Slo
+from upswell.simulator.choice import LATE, LATE_BEFORE, SPREAD
 from upswell.simulator.engine import Simulation, simulate
 from upswell.simulator.jobs import in_chunks
 from upswell.simulator.rehearsal import Caution, Rehearsal
@@ -257,7 +258,7 @@ def test_where_storms_bring_what_is_late_a_dearer_setting_without_them_is_follow
     shadows.count, shadows.seen = 10_000.0, 1_000.0
     rehearsal._really_late = 500.0
     shadows.cost[:] = 100.0, 105.0
-    shadows.late[:] = shadows._late_before[:] = shadows._spread[:] = 450.0
+    shadows.sums[[LATE, LATE_BEFORE, SPREAD]] = 450.0
     assert rehearsal.choose(1) == 0
-    shadows._spread[0] = 11 * (450 / 11) ** 2
+    shadows.sums[SPREAD, 0] = 11 * (450 / 11) ** 2
     assert rehearsal.choose(0) == 1

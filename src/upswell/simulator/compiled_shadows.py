@@ -12,7 +12,7 @@ import numpy as np
 
 from upswell.policies.slo.staffing import FAMILY, ROUNDING, Family
 from upswell.simulator import kernel
-from upswell.simulator.kernel import HEAD, LANES, PRESENT, STANDING, pass_interval
+from upswell.simulator.kernel import HEAD, IS_HEAP, LANES, PRESENT, STANDING, pass_interval
 from upswell.simulator.shadows import ABSENT, COLUMNS, LONG_AGO, Shadows
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class CompiledShadows(Shadows):
         present, standing = self._present, self._standing
         del self._present, self._starting, self._standing  # the fleets have them
         rows, sides = len(present), -(-len(present) // LANES)
-        self._fleets: Ints = np.zeros((4, sides * LANES), dtype=np.int32)
+        self._fleets: Ints = np.zeros((5, sides * LANES), dtype=np.int32)
         """The last few may be none: they have no slots."""
         self._fleets[PRESENT, :rows] = present
         self._fleets[STANDING, :rows] = standing
@@ -162,8 +162,12 @@ class CompiledShadows(Shadows):
         """Keep as many columns as the largest fleet has slots or awaits, rounded up."""
         sides, places = self._free_at.shape
         wanted = LANES * COLUMNS * max(1, -(-most // COLUMNS))
-        if wanted > places:
-            more: Floats = np.full((sides, wanted - places), ABSENT)
-            self._free_at = np.hstack((self._free_at, more))
-        elif wanted < 0.75 * places:
-            self._free_at = self._free_at[:, :wanted].copy()
+        if 0.75 * places <= wanted <= places:
+            return
+        free_at: Floats = np.full((sides, wanted), ABSENT)
+        is_heap: Flags = self._fleets[IS_HEAP, ::LANES] > 0
+        kept = min(places, wanted)
+        free_at[~is_heap, :kept] = self._free_at[~is_heap, :kept]
+        before, after = (slots.reshape(sides, LANES, -1) for slots in (self._free_at, free_at))
+        after[is_heap, :, : kept // LANES] = before[is_heap, :, : kept // LANES]
+        self._free_at = free_at

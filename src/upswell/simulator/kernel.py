@@ -8,7 +8,8 @@ makes it in, so both come to the same numbers, bit for bit.
 A processor does the same to many numbers at once, and loses time wherever it guesses wrong which way a branch
 goes. So each step is a loop of its own over all fleets, without branches where that can be, and counts are
 floats, which are exact as well. The slots of `LANES` fleets stand side by side, each fleet's in order, the
-first to be free first: to put one that is taken in its place is the same for all of them.
+first to be free first: to put one that is taken in its place is the same for all of them. That takes a look
+at every slot: where one of these fleets has more than `SMALL`, each has a heap instead, one after the other.
 """
 
 # What is compiled is typed by what it is called with: numba's stubs and numpy's know less.
@@ -36,8 +37,11 @@ Function = TypeVar("Function", bound="Callable[..., object]")
 
 LANES = 8
 """Fleets side by side."""
-PRESENT, STARTING, HEAD, STANDING = range(4)
-"""Rows of `fleets`: slots that are there, that were asked for; the next upload; slots on standby."""
+SMALL = 24
+"""Slots that none of the fleets side by side exceeds if they are kept in order: beyond, heaps are faster."""
+PRESENT, STARTING, HEAD, STANDING, IS_HEAP = range(5)
+"""Rows of `fleets`: slots that are there, that were asked for; the next upload; slots on standby; whether a
+fleet's slots are a heap."""
 INTERVAL, EACH, ONE_MORE, LEAST, MOST, OBJECTIVE, START_DELAY = range(7)
 """Entries of `world`: seconds between two decisions; slots of a worker that is there, on average, and of a
 new one; workers that a fleet keeps, and may have; seconds after which an upload is late, and until a slot is
@@ -70,8 +74,41 @@ def _remember(sums: Floats, forget: float, ended: bool) -> None:
 
 
 @_compiled
-def _enter(slots: Floats, lane: int, size: int, count: int, free_at: float) -> None:
+def _heap(slots: Floats, lane: int) -> Floats:
+    """Return the heap of one of the fleets of which `slots` are."""
+    room = len(slots) // LANES
+    return slots[lane * room : (lane + 1) * room]
+
+
+@_compiled
+def _replace_first(heap: Floats, size: int, free_at: float) -> None:
+    """Put another slot in the place of the first of `size`."""
+    place, child = 0, 1
+    while child < size:
+        least = heap[child]
+        if child + 1 < size:
+            other = heap[child + 1]
+            child = child + 1 if other < least else child
+            least = min(least, other)
+        if least >= free_at:
+            break
+        heap[place] = least
+        place, child = child, 2 * child + 1
+    heap[place] = free_at
+
+
+@_compiled
+def _enter(slots: Floats, lane: int, is_heap: bool, size: int, count: int, free_at: float) -> None:
     """Add so many slots to a fleet that has `size`."""
+    if is_heap:
+        heap = _heap(slots, lane)
+        for number in range(size, size + count):
+            place = number
+            while place and heap[(place - 1) // 2] > free_at:
+                heap[place] = heap[(place - 1) // 2]
+                place = (place - 1) // 2
+            heap[place] = free_at
+        return
     for number in range(size, size + count):
         place = number * LANES + lane
         while place >= LANES and slots[place - LANES] > free_at:
@@ -81,16 +118,38 @@ def _enter(slots: Floats, lane: int, size: int, count: int, free_at: float) -> N
 
 
 @_compiled
-def _send_away(slots: Floats, lane: int, size: int, most: int, now: float) -> int:
+def _send_away(slots: Floats, lane: int, is_heap: bool, size: int, most: int, now: float) -> int:
     """Take away idle slots of a fleet that has `size`, at most so many; return how many."""
-    gone = 0
-    while gone < min(most, size) and slots[gone * LANES + lane] <= now:
+    gone, most = 0, min(most, size)
+    if is_heap:
+        heap = _heap(slots, lane)
+        while gone < most and heap[0] <= now:
+            gone += 1
+            last, heap[size - gone] = heap[size - gone], np.inf
+            if gone < size:
+                _replace_first(heap, size - gone, last)
+        return gone
+    while gone < most and slots[gone * LANES + lane] <= now:
         gone += 1
     if gone:
         for number in range(size):
             after = number + gone
             slots[number * LANES + lane] = slots[after * LANES + lane] if after < size else np.inf
     return gone
+
+
+@_compiled
+def _make_heaps(slots: Floats) -> None:
+    """Put the slots of each fleet after those of the fleet before: in order, they are a heap as well."""
+    slots[:] = slots.reshape(-1, LANES).T.copy().reshape(-1)
+
+
+@_compiled
+def _make_ordered(slots: Floats, most: int) -> None:
+    """Put the slots of fleets that have at most so many, each a heap, side by side and in order."""
+    for lane in range(LANES):
+        _heap(slots, lane)[:most].sort()
+    slots[:] = slots.reshape(LANES, -1).T.copy().reshape(-1)
 
 
 @_compiled
@@ -117,14 +176,33 @@ def _serve(slots: Floats, heads: Ints, late: Floats, now: float, objective: floa
 
 
 @_compiled
-def _count_busy(slots: Floats, present: Ints, busy: Floats, idle: Floats, now: float) -> None:
-    """Count the busy slots of fleets side by side; `idle` is room to count the others in."""
-    for place in range(LANES):
-        idle[place] = slots[place] <= now
-    for place in range(LANES, len(slots)):
-        idle[place] = idle[place - LANES] + (slots[place] <= now)
-    for lane in range(LANES):
-        busy[lane] = present[lane] - idle[len(slots) - LANES + lane]
+def _serve_from_heap(
+    heap: Floats, size: int, head: int, now: float, objective: float, uploads: Floats
+) -> tuple[int, int]:
+    """Start what can start by `now` in one fleet.
+
+    Returns:
+        its next upload, and how many of those begun will be late.
+    """
+    late = 0
+    while True:
+        arrival = uploads[0, head]
+        start = max(heap[0], arrival)
+        if start > now:
+            return head, late
+        finish = start + uploads[1, head]
+        late += finish > arrival + objective
+        head += 1
+        _replace_first(heap, size, finish)
+
+
+@_compiled
+def _count_busy(slots: Floats, present: Ints, busy: Floats, now: float) -> None:
+    """Count the busy slots of fleets side by side."""
+    busy[:] = present
+    for first in range(0, len(slots), LANES):
+        for lane in range(LANES):
+            busy[lane] -= slots[first + lane] <= now
 
 
 @_compiled
@@ -147,7 +225,8 @@ def pass_interval(
         rule: a column a fleet: see `Family.rule`.
         means: a column a fleet: see `Means`.
         fleets: a column a fleet, see above.
-        free_at: when each slot is free, a row for `LANES` fleets: the first slot of each, the second of each.
+        free_at: when each slot is free, a row for `LANES` fleets: the first slot of each, the second of each;
+            or all slots of the first, all of the second, where they are heaps. What is not there never is.
         ready: of the slots on their way: when they are ready, a ring.
         begin: where those begin.
         entries: how many entries they are.
@@ -169,6 +248,7 @@ def pass_interval(
     least, most, objective = world[LEAST], world[MOST], world[OBJECTIVE]
     horizons, delays, betas, standbys = rule[HORIZON], rule[DELAY], rule[BETA], rule[STANDBY]
     present, starting, heads, standing = fleets[PRESENT], fleets[STARTING], fleets[HEAD], fleets[STANDING]
+    is_heap = fleets[IS_HEAP]
     whole, remaining = means[0], means[1]
     rows, around, stands_by = rule.shape[1], len(ready) - 1, len(coming) > 1
     resting, coming = coming[-1], coming[0]  # the same where none are for standby
@@ -181,7 +261,8 @@ def pass_interval(
             for row in range(rows):
                 count = coming[place, row]
                 if count:
-                    _enter(free_at[row // LANES], row % LANES, present[row], count, ready[place])
+                    slots, lane = free_at[row // LANES], row % LANES
+                    _enter(slots, lane, is_heap[row], present[row], count, ready[place])
                     present[row] += count
                     starting[row] -= count
                     coming[place, row] = 0
@@ -190,12 +271,24 @@ def pass_interval(
                     resting[place, row] = 0
     # The oldest upload goes to the slot that is free first.
     busy, late = np.empty(fleets.shape[1]), np.zeros(fleets.shape[1])
-    idle = np.empty(free_at.shape[1])
     for number in range(len(free_at)):
         side = slice(number * LANES, (number + 1) * LANES)
-        slots = free_at[number, : LANES * max(1, present[side].max())]
-        _serve(slots, heads[side], late[side], now, objective, uploads)
-        _count_busy(slots, present[side], busy[side], idle, now)
+        slots, most_present = free_at[number], present[side].max()
+        if most_present > SMALL:
+            if not is_heap[number * LANES]:
+                is_heap[side] = True
+                _make_heaps(slots)
+            for row in range(number * LANES, min(rows, (number + 1) * LANES)):
+                heap, head, size = _heap(slots, row % LANES), heads[row], present[row]
+                heads[row], late[row] = _serve_from_heap(heap, size, head, now, objective, uploads)
+                busy[row] = (heap[:size] > now).sum()
+        else:
+            if is_heap[number * LANES]:
+                is_heap[side] = False
+                _make_ordered(slots, most_present)
+            slots = slots[: LANES * max(1, most_present)]
+            _serve(slots, heads[side], late[side], now, objective, uploads)
+            _count_busy(slots, present[side], busy[side], now)
     workers = np.empty(rows)
     for row in range(rows):
         workers[row] = present[row] / each + starting[row] / one_more
@@ -251,7 +344,8 @@ def pass_interval(
             if standbys[row]:  # whoever is called from standby is replaced at once
                 called = min(left, standing[row])
                 standing[row] -= called
-                _enter(free_at[row // LANES], row % LANES, present[row], called, now)
+                slots, lane = free_at[row // LANES], row % LANES
+                _enter(slots, lane, is_heap[row], present[row], called, now)
                 present[row] += called
                 resting[added, row] = called
                 left -= called
@@ -273,7 +367,8 @@ def pass_interval(
                 coming[place, row] -= called
                 starting[row] -= called
                 left -= called
-            present[row] -= _send_away(free_at[row // LANES], row % LANES, present[row], left, now)
+            slots, lane = free_at[row // LANES], row % LANES
+            present[row] -= _send_away(slots, lane, is_heap[row], present[row], left, now)
     first, largest = end, 0
     for row in range(rows):
         first = min(first, heads[row])

@@ -17,6 +17,9 @@ from upswell.simulator.shadows import Shadows
 from upswell.simulator.world import World
 
 INTERVAL = 4.0
+STORM, SERVICE = 10.0, 5.0
+MANY = 4 * kernel.SMALL / (STORM * SERVICE)
+"""Uploads a second whose storms need far larger fleets than the kernel keeps in order."""
 
 
 def both(standby: tuple[int, ...], **options: int) -> tuple[Shadows, Shadows]:
@@ -33,7 +36,7 @@ def both(standby: tuple[int, ...], **options: int) -> tuple[Shadows, Shadows]:
 
 @pytest.mark.parametrize("standby", [(0,), (0, 1, 3)])
 @pytest.mark.parametrize("slots", [1, 3])
-@pytest.mark.parametrize("rate", [0.02, 2.0])
+@pytest.mark.parametrize("rate", [0.02, MANY])
 @pytest.mark.parametrize("least", [0, 2])
 @pytest.mark.parametrize("mixed", [False, True])
 def test_both_count_the_same_through_storms_silences_and_other_start_up_delays(
@@ -44,10 +47,10 @@ def test_both_count_the_same_through_storms_silences_and_other_start_up_delays(
     means = np.array((np.linspace(4.0, 5.0, len(FAMILY)), np.linspace(3.0, 4.0, len(FAMILY))))
     for number in range(300):
         now = INTERVAL * (number + 1)
-        weather = (1.0, 10.0, 0.0)[number // 40 % 3]
+        weather = (1.0, STORM, 0.0)[number // 40 % 3]
         count = rng.poisson(rate * weather * INTERVAL)
         arrivals = np.sort(rng.uniform(now - INTERVAL, now, count))
-        services = exponential(rng, 5.0, count).clip(0, 70)
+        services = exponential(rng, SERVICE, count).clip(0, 70)
         start_delay = float(rng.uniform(1, 60))
         each, one_more = (float(size) for size in rng.uniform(1, 9, 2))
         for stage in stages:
@@ -57,7 +60,7 @@ def test_both_count_the_same_through_storms_silences_and_other_start_up_delays(
                 stage.set_start_delay(start_delay, INTERVAL)
             if number % 101 == 100:
                 stage.forget_waiting()
-            stage.advance(now, arrivals, services, rate * weather * 5.0, means)
+            stage.advance(now, arrivals, services, rate * weather * SERVICE, means)
         for name in ("cost", "late", "variance", "starts", "count", "seen"):
             numpy, compiled = (getattr(stage, name) for stage in stages)
             assert np.array_equal(numpy, compiled), f"{name} in interval {number}"

@@ -165,9 +165,11 @@ class CompiledShadows(Shadows):
         if 0.75 * places <= wanted <= places:
             return
         free_at: Floats = np.full((sides, wanted), ABSENT)
-        is_heap: Flags = self._fleets[IS_HEAP, ::LANES] > 0
         kept = min(places, wanted)
-        free_at[~is_heap, :kept] = self._free_at[~is_heap, :kept]
-        before, after = (slots.reshape(sides, LANES, -1) for slots in (self._free_at, free_at))
-        after[is_heap, :, : kept // LANES] = before[is_heap, :, : kept // LANES]
+        are_heaps = self._fleets[IS_HEAP, ::LANES]
+        for before, after, is_heap in zip(self._free_at, free_at, are_heaps, strict=True):
+            if is_heap:
+                after.reshape(LANES, -1)[:, : kept // LANES] = before.reshape(LANES, -1)[:, : kept // LANES]
+            else:
+                after[:kept] = before[:kept]
         self._free_at = free_at

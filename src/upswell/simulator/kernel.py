@@ -139,17 +139,25 @@ def _send_away(slots: Floats, lane: int, is_heap: bool, size: int, most: int, no
 
 
 @_compiled
-def _make_heaps(slots: Floats) -> None:
+def _make_heaps(slots: Floats, present: Ints) -> None:
     """Put the slots of each fleet after those of the fleet before: in order, they are a heap as well."""
-    slots[:] = slots.reshape(-1, LANES).T.copy().reshape(-1)
+    ordered = slots.copy()
+    slots[:] = np.inf
+    for lane in range(LANES):
+        heap = _heap(slots, lane)
+        for number in range(present[lane]):
+            heap[number] = ordered[number * LANES + lane]
 
 
 @_compiled
-def _make_ordered(slots: Floats, most: int) -> None:
-    """Put the slots of fleets that have at most so many, each a heap, side by side and in order."""
+def _make_ordered(slots: Floats, present: Ints) -> None:
+    """Put the slots of fleets, each a heap, side by side and in order."""
+    heaps = slots.copy()
+    slots[:] = np.inf
     for lane in range(LANES):
-        _heap(slots, lane)[:most].sort()
-    slots[:] = slots.reshape(LANES, -1).T.copy().reshape(-1)
+        heap = _heap(heaps, lane)
+        for number in range(present[lane]):
+            _enter(slots, lane, False, number, 1, heap[number])
 
 
 @_compiled
@@ -178,22 +186,25 @@ def _serve(slots: Floats, heads: Ints, late: Floats, now: float, objective: floa
 @_compiled
 def _serve_from_heap(
     heap: Floats, size: int, head: int, now: float, objective: float, uploads: Floats
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Start what can start by `now` in one fleet.
 
     Returns:
-        its next upload, and how many of those begun will be late.
+        its next upload, how many of those begun will be late, and its busy slots.
     """
-    late = 0
+    late = busy = 0
     while True:
         arrival = uploads[0, head]
         start = max(heap[0], arrival)
         if start > now:
-            return head, late
+            break
         finish = start + uploads[1, head]
         late += finish > arrival + objective
         head += 1
         _replace_first(heap, size, finish)
+    for place in range(size):
+        busy += heap[place] > now
+    return head, late, busy
 
 
 @_compiled
@@ -277,15 +288,15 @@ def pass_interval(
         if most_present > SMALL:
             if not is_heap[number * LANES]:
                 is_heap[side] = True
-                _make_heaps(slots)
+                _make_heaps(slots, present[side])
             for row in range(number * LANES, min(rows, (number + 1) * LANES)):
                 heap, head, size = _heap(slots, row % LANES), heads[row], present[row]
-                heads[row], late[row] = _serve_from_heap(heap, size, head, now, objective, uploads)
-                busy[row] = (heap[:size] > now).sum()
+                after = _serve_from_heap(heap, size, head, now, objective, uploads)
+                heads[row], late[row], busy[row] = after
         else:
             if is_heap[number * LANES]:
                 is_heap[side] = False
-                _make_ordered(slots, most_present)
+                _make_ordered(slots, present[side])
             slots = slots[: LANES * max(1, most_present)]
             _serve(slots, heads[side], late[side], now, objective, uploads)
             _count_busy(slots, present[side], busy[side], now)

@@ -210,7 +210,8 @@ def _serve_from_heap(
 @_compiled
 def _count_busy(slots: Floats, present: Ints, busy: Floats, now: float) -> None:
     """Count the busy slots of fleets side by side."""
-    busy[:] = present
+    for lane in range(LANES):
+        busy[lane] = present[lane]
     for first in range(0, len(slots), LANES):
         for lane in range(LANES):
             busy[lane] -= slots[first + lane] <= now

@@ -75,6 +75,27 @@ def test_compare_shows_a_table_with_the_best_first(tmp_path: Path) -> None:
     assert r == sorted(r)
 
 
+def test_compare_repeats_a_policy_in_several_phases_and_shows_how_far_the_runs_lie_apart(
+    tmp_path: Path,
+) -> None:
+    """One sync of KEDA's autoscaler sooner or later decides whether a burst is late."""
+    given = (
+        "--arrivals", "on_off(3,60,240)", "--duration", "10min", "--service", "exponential(2)", "--slo", "30",
+        "--start-delay", "10", "--policies", "keda:2",
+    )  # fmt: skip
+    once = answer(upswell(tmp_path, "compare", *given, "--json"))["policies"]["keda:2"]
+    told = answer(upswell(tmp_path, "compare", *given, "--repeat", "3", "--json"))["policies"]["keda:2"]
+    runs = told["runs"]
+    assert {name: once[name] for name in runs[0]} in runs
+    attained, r = (sorted(run[name] for run in runs) for name in ("attainment", "r"))
+    assert attained[0] < attained[-1]
+    assert told["r"] == r[1], "the run in the middle stands for all"
+    shown = upswell(tmp_path, "compare", *given, "--repeat", "3").stdout
+    (line,) = [line for line in shown.splitlines() if line.startswith("keda:2: ")]
+    assert line.startswith(f"keda:2: 3 runs: attained {attained[0]:.2%} to {attained[-1]:.2%}, cost/work ")
+    assert line.endswith(f"R {r[0]:.2f} to {r[-1]:.2f}")
+
+
 def test_compare_reads_counts_and_says_what_it_drew(tmp_path: Path) -> None:
     (tmp_path / "counts.csv").write_text("t_seconds,count\n" + "".join(f"{60 * i},60\n" for i in range(10)))
     done = upswell(

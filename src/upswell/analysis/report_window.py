@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from upswell.analysis.snapshot import Percentiles
+from upswell.analysis.snapshot import Percentiles, Ranked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,11 +33,8 @@ SERVICE_MEMORY = 100
 """Older reports that stand in where the window has no service time."""
 
 
-class WindowTimes(Struct, gc=False, eq=False):
-    """`Percentiles` by nearest rank that are sorted only when asked: of three in a snapshot few are read.
-
-    `values` are those of one duration, all known; nobody else changes them.
-    """
+class WindowTimes(Ranked, Struct, gc=False, eq=False):
+    """Sorted only when asked; `values` are those of one duration, all known, and nobody else changes them."""
 
     values: NDArray[np.float32]
     count: int
@@ -57,26 +54,6 @@ class WindowTimes(Struct, gc=False, eq=False):
     def mean(self) -> float:
         """Mean; of the sorted values, so that their order makes no difference to its last digits."""
         return float(np.add.reduce(self._sorted())) / self.count
-
-    @property
-    def p50(self) -> float:
-        """Median."""
-        return self._rank(0.5)
-
-    @property
-    def p95(self) -> float:
-        """95th percentile."""
-        return self._rank(0.95)
-
-    @property
-    def p99(self) -> float:
-        """99th percentile."""
-        return self._rank(0.99)
-
-    @property
-    def maximum(self) -> float:
-        """Largest value."""
-        return self._rank(1.0)
 
 
 class WindowSummary(Struct, frozen=True, kw_only=True, gc=False):

@@ -53,6 +53,36 @@ class Percentiles(Struct, frozen=True, kw_only=True, gc=False):
     maximum: float
 
 
+class Ranked:
+    """`Percentiles` by nearest rank, worked out where they are read: of three in a snapshot few are."""
+
+    __slots__ = ()
+
+    def _rank(self, share: float) -> float:
+        """Return the least value that so large a share of all does not exceed."""
+        raise NotImplementedError
+
+    @property
+    def p50(self) -> float:
+        """Median."""
+        return self._rank(0.5)
+
+    @property
+    def p95(self) -> float:
+        """95th percentile."""
+        return self._rank(0.95)
+
+    @property
+    def p99(self) -> float:
+        """99th percentile."""
+        return self._rank(0.99)
+
+    @property
+    def maximum(self) -> float:
+        """Largest value."""
+        return self._rank(1.0)
+
+
 def worked_out(times: Percentiles | None) -> Percentiles | None:
     """Return the percentiles themselves: those of a window are sorted only where they are read."""
     if times is None or type(times) is Percentiles:

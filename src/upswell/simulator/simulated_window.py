@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from upswell.analysis.report_window import SERVICE_MEMORY
+from upswell.analysis.snapshot import Ranked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +26,8 @@ CAPACITY = 10_000
 """Reports kept for percentiles: what a monitor keeps of its only application."""
 
 
-class LazyPercentiles:
-    """`Percentiles` that sort only when asked."""
+class LazyPercentiles(Ranked):
+    """Sorted only when asked."""
 
     __slots__ = ("_entries", "_sorted", "_values", "count", "mean")
 
@@ -41,26 +42,6 @@ class LazyPercentiles:
         if self._sorted is None:
             self._sorted = sorted(value for entry in self._entries for value in self._values(entry))
         return self._sorted[max(0, math.ceil(share * self.count) - 1)]
-
-    @property
-    def p50(self) -> float:
-        """Median."""
-        return self._rank(0.5)
-
-    @property
-    def p95(self) -> float:
-        """95th percentile."""
-        return self._rank(0.95)
-
-    @property
-    def p99(self) -> float:
-        """99th percentile."""
-        return self._rank(0.99)
-
-    @property
-    def maximum(self) -> float:
-        """Largest value."""
-        return self._rank(1.0)
 
 
 class SimulatedWindow:

@@ -1,8 +1,8 @@
 """One application's rehearsal: rounds that wait to be rehearsed, and the setting that did best so far.
 
-In: rounds (`note`). Out: a setting to follow (`step`). The monitor calls `note` in its loop's thread and
-`step` in another; `RehearsedPolicy` calls both in a simulation. So both rehearse alike. It does not know
-threads, CPU budgets or the policy's state.
+In: rounds (`note`). Out: a setting to follow (`step`). The monitor calls `step` in a thread beside its
+loop, and `note` there or in the loop's; `RehearsedPolicy` calls both in a simulation. So both rehearse alike.
+It does not know threads, CPU budgets or the policy's state.
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ def best(  # noqa: PLR0917 - numba calls by position only where that is fast
         gain: least share by which another must be cheaper.
     """
     late = sums[LATE] + prior * expected_late
+    # Uploads of an episode share their fate, so it counts with the square of what was late in it.
     present = sums[LATE] - sums[LATE_BEFORE]
     variance = sums[SPREAD] + present * present + prior * expected_late + 1
     late = late + deviations * np.sqrt(np.maximum(variance, late + 1))

@@ -61,7 +61,7 @@ best = _compiled(choice.best)
 
 @_compiled
 def _remember(sums: Floats, forget: float, ended: bool) -> None:
-    """Let what was counted fade; see `Shadows._remembered`."""
+    """Let what was counted fade; see `Shadows.advance`."""
     late, spread, before = sums[LATE], sums[SPREAD], sums[LATE_BEFORE]
     if ended:
         for row in range(len(late)):

@@ -157,12 +157,6 @@ class Shadows:
         goal_slots = np.where(goal <= there, goal * each, present + (goal - there) * one_more)
         return np.floor(goal_slots + 0.5).astype(np.int64) - present - starting
 
-    @property
-    def variance(self) -> Floats:
-        """Of the late uploads, where those of an episode share their fate: the sum of their squares."""
-        present = self.late - self.sums[LATE_BEFORE]
-        return self.sums[SPREAD] + present * present
-
     def set_slots(self, each: float, one_more: float) -> None:
         """Take what a worker has from now on: one that is there, on average, and a new one."""
         self._each, self._one_more = each, one_more

@@ -267,6 +267,18 @@ def test_an_order_is_refused_while_the_fleet_cannot_be_seen(stage: Stage) -> Non
 
 
 @pytest.mark.usefixtures("quick")
+async def amid_a_loss(stage: Stage) -> tuple[Scaler, MemoryLeadership, asyncio.Task[None]]:
+    """Return a scaler of one worker, `w1`, that has lost its leadership, and what runs it."""
+    leadership = MemoryLeadership()
+    scaler = stage.new_scaler(leadership)
+    stage.fleet.add("w1")
+    running = asyncio.create_task(scaler.run())
+    await until(lambda: bool(scaler.workers()))
+    leadership.take()
+    await until(lambda: scaler.part_status().state == "waiting")
+    return scaler, leadership, running
+
+
 def test_an_order_amid_a_short_loss_is_given_again_and_obeyed_once_the_fleet_is_seen(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,14 +287,8 @@ def test_an_order_amid_a_short_loss_is_given_again_and_obeyed_once_the_fleet_is_
     monkeypatch.setattr(orders, "ANSWER_SECONDS", 60.0)
 
     async def story(stage: Stage) -> None:
-        leadership = MemoryLeadership()
         stage.broker.consumers.clear()  # those of the scaler that the stage began with
-        scaler = stage.new_scaler(leadership)
-        stage.fleet.add("w1")
-        running = asyncio.create_task(scaler.run())
-        await until(lambda: bool(scaler.workers()))
-        leadership.take()
-        await until(lambda: scaler.part_status().state == "waiting")
+        _, leadership, running = await amid_a_loss(stage)
         ordered = asyncio.create_task(stage.order("restart"))
         await asyncio.sleep(0.05)
         assert not ordered.done()
@@ -785,13 +791,7 @@ def test_a_killed_worker_that_ends_a_moment_later_is_waited_for(
 
 async def interrupted_amid_a_loss(stage: Stage) -> tuple[Scaler, MemoryLeadership]:
     """Return a scaler of one worker, `w1`, that lost its leadership and was then told to end."""
-    leadership = MemoryLeadership()
-    scaler = stage.new_scaler(leadership)
-    stage.fleet.add("w1")
-    running = asyncio.create_task(scaler.run())
-    await until(lambda: bool(scaler.workers()))
-    leadership.take()
-    await until(lambda: scaler.part_status().state == "waiting")
+    scaler, leadership, running = await amid_a_loss(stage)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return scaler, leadership

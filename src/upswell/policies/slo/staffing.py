@@ -233,10 +233,9 @@ class Services:
 
 
 @cache
-def _columns(settings: tuple[StaffingSetting, ...]) -> tuple[Floats, Ints]:
-    """Return keep and standby: once for all applications."""
-    keep = np.array([setting.keep for setting in settings])
-    return keep, np.array([setting.standby for setting in settings], dtype=np.int32)
+def _keep(settings: tuple[StaffingSetting, ...]) -> Floats:
+    """Return how long each keeps workers for: once for all applications."""
+    return np.array([setting.keep for setting in settings])
 
 
 @lru_cache(maxsize=256)
@@ -268,7 +267,7 @@ class Family:
         self.settings = settings
         self.start_cost = start_cost
         """Seconds of a worker, beyond the time that a start takes."""
-        self.keep, self.standby = _columns(settings)
+        self.keep = _keep(settings)
         self._objective = objective
         self.set_start_delay(start_delay)
 
@@ -278,6 +277,11 @@ class Family:
         if start_cost is not None:
             self.start_cost = start_cost
         self.rule, self.distinct, self._of_distinct = _rule(self.settings, self._objective, start_delay)
+
+    @property
+    def standby(self) -> Floats:
+        """Workers on standby under each setting."""
+        return self.rule[STANDBY]
 
     @property
     def keep_seconds(self) -> Floats:

@@ -19,7 +19,8 @@ from msgspec import Struct, field
 from reality_handler import SCHEME
 from upswell.broker import topology
 from upswell.cli.connection import connected, first_to_end, unique_name
-from upswell.cli.run.wiring import monitoring, scaling
+from upswell.cli.run.monitoring import monitoring
+from upswell.cli.run.scaling import scaling
 from upswell.errors import MessageError
 from upswell.messages import UploadReport, UploadRequest, WorkerStatus, decode
 from upswell.publisher import Publisher

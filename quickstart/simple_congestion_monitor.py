@@ -10,7 +10,8 @@ from pathlib import Path
 
 from upswell import events
 from upswell.broker import open_broker
-from upswell.cli.run.wiring import monitoring, scaling
+from upswell.cli.run.monitoring import monitoring
+from upswell.cli.run.scaling import scaling
 from upswell.settings import load
 
 parser = argparse.ArgumentParser(description=__doc__)

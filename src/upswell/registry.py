@@ -12,12 +12,10 @@ import importlib
 import os
 import re
 import sys
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from msgspec import Struct
 
-from upswell import extras
 from upswell.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -115,6 +113,8 @@ class Registry(Generic[Factory]):
         return None if entry.check is None else self._find(entry.check, name, entry.extra)
 
     def _points(self) -> list[Any]:
+        from importlib.metadata import entry_points  # noqa: PLC0415 - rare, and slow to import
+
         return list(entry_points(group=self._group))
 
     def _find(self, place: str, name: str, extra: str | None = None) -> Any:
@@ -128,6 +128,8 @@ class Registry(Generic[Factory]):
             module = importlib.import_module(match["module"])
         except ImportError as error:
             if extra is not None:
+                from upswell import extras  # noqa: PLC0415 - as above
+
                 raise SettingsError(extras.needs(f"{self.seam} {name}", extra, error)) from error
             raise self._not_importable(match["module"], name, folder, error) from error
         except Exception as error:  # whatever a user's own module raises

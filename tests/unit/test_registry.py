@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from upswell import registry
 from upswell.errors import SettingsError
 from upswell.registry import Entry, Registry
 
@@ -83,7 +83,7 @@ def test_an_installed_package_adds_a_factory_or_a_whole_entry(
         EntryPoint("plain", "added_policies:Mine", "upswell.test_policies"),
         EntryPoint("whole", "added_policies:ENTRY", "upswell.test_policies"),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
     made = make_registry()
     assert made.names() == ["slo", "cloudy", "plain", "whole"]
     assert made.load("plain") is made.load("whole")

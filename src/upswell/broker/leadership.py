@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from upswell.broker import topology
 from upswell.broker.machine_clock import seconds_since_start
 from upswell.events import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
+
+    from upswell.broker.protocol import Broker
+    from upswell.messages import PartName
 
 _log = get_logger()
 
@@ -134,3 +139,13 @@ class SoleCandidate:
 
     async def close(self) -> None:
         """Do nothing."""
+
+
+@asynccontextmanager
+async def standing(broker: Broker, part: PartName, report_queue: str) -> AsyncGenerator[Leadership]:
+    """Stand for the leadership of an installation's monitors, or of its scalers, while the context lasts."""
+    leadership = await broker.lead(topology.role(part, report_queue))
+    try:
+        yield leadership
+    finally:
+        await leadership.close()

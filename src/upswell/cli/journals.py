@@ -10,8 +10,8 @@ from pathlib import Path
 
 from upswell.errors import JournalError
 from upswell.journal import JournalReader
-from upswell.lab.traffic import UNITS
 from upswell.settings import Settings
+from upswell.settings.duration import UNITS
 
 _AGO = re.compile(r"\A-?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)\Z")
 _EARLIEST, _LATEST = -62_135_424_000.0, 253_402_128_000.0

@@ -6,7 +6,6 @@ In: a `TrafficSource`. Out: `Traffic`, and the sentences that say how it was mad
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from upswell.errors import SettingsError, TraceError
 from upswell.settings import Slo
+from upswell.settings.duration import parse_duration
 from upswell.simulator.jobs import read_jobs
 from upswell.workload import distributions
 from upswell.workload.columns import read_columns
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SHARE = 0.95
 """As in the setting `slo`."""
-_DURATION = re.compile(r"\A\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d|)\s*\Z")
-UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
@@ -82,19 +80,6 @@ def parse_slo(text: str, share: float | None) -> Slo:
     if not 0 < share < 1:
         raise SettingsError(f"share must be > 0 and < 1, got {share:g}")
     return Slo(share, seconds)
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of `90`, `90s`, `15min`, `6h` or `2d`.
-
-    Raises:
-        SettingsError: it is not one of these, or not a time.
-    """
-    match = _DURATION.match(text)
-    seconds = float(match["number"]) * UNITS[match["unit"]] if match else 0.0
-    if seconds <= 0:
-        raise SettingsError(f"duration must be a time > 0 such as 90s, 15min, 6h or 2d, got {text!r}")
-    return seconds
 
 
 def read_traffic(source: TrafficSource) -> Traffic:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -162,9 +161,7 @@ def checked(values: Mapping[str, Any], where: str = "") -> Settings:
             f"{where}keda_tls_certificate and keda_tls_key must be set together, and keda_tls_client_ca only with "
             f"them, got {settings.keda_tls_certificate!r}, {settings.keda_tls_key!r}, {settings.keda_tls_client_ca!r}"
         )
-    if settings.broker not in _SCHEMES.values() and not entry_points(
-        group="upswell.brokers", name=settings.broker
-    ):
+    if settings.broker not in _SCHEMES.values() and not _is_installed(settings.broker):
         raise SettingsError(
             f"broker_url must start with amqp:// or amqps://, got {masked_url(settings.broker_url)!r}"
         )
@@ -189,6 +186,12 @@ def _check_workers(settings: Settings, where: str) -> None:
             f'{where}standby_workers = "auto" needs policy = "slo", which rehearses their number, '
             f"got {settings.policy!r}"
         )
+
+
+def _is_installed(broker: str) -> bool:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - rare, and slow to import
+
+    return bool(entry_points(group="upswell.brokers", name=broker))
 
 
 def _check_homes(settings: Settings, where: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from upswell.errors import SettingsError, TraceError
-from upswell.lab.traffic import TrafficSource, check_reach, parse_duration, parse_slo, read_traffic
+from upswell.lab.traffic import TrafficSource, check_reach, parse_slo, read_traffic
 from upswell.settings import Slo
 
 if TYPE_CHECKING:
@@ -49,13 +49,6 @@ def test_an_objective_is_seconds_and_a_share_or_the_text_of_both(
 def test_what_is_no_objective_is_refused_with_its_rule(text: str, share: float | None, rule: str) -> None:
     with pytest.raises(SettingsError, match=rule):
         parse_slo(text, share)
-
-
-def test_durations_have_units() -> None:
-    assert [parse_duration(text) for text in ("90", "90s", "1.5min", "2h", "1d")] == [90, 90, 90, 7200, 86400]
-    for text in ("", "-3", "0", "3 weeks", "nan"):
-        with pytest.raises(SettingsError, match="duration must be"):
-            parse_duration(text)
 
 
 def test_counts_become_uploads_and_what_was_drawn_or_changed_is_told(tmp_path: Path) -> None:

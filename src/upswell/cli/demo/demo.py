@@ -27,8 +27,9 @@ from upswell.cli.demo.view import SHOWN, Now, View, change, open_view
 from upswell.cli.journals import journal_path
 from upswell.cli.look.dashboard import PORT, opening, show_page
 from upswell.cli.options import config_option, finite
+from upswell.cli.run.monitoring import monitoring
+from upswell.cli.run.scaling import scaling
 from upswell.cli.run.up import drain
-from upswell.cli.run.wiring import monitoring, scaling
 from upswell.cli.text import counted, seconds
 from upswell.journal import JournalReader
 from upswell.settings import Settings, load

@@ -16,8 +16,8 @@ from upswell.cli.options import with_settings
 from upswell.cli.text import counted
 from upswell.client.roster import Roster, listen_seconds, tell
 from upswell.errors import NoAnswerError, NobodyListensError, UpswellError
-from upswell.lab.traffic import parse_duration
 from upswell.messages import OperatorOrder
+from upswell.settings.duration import parse_duration
 
 if TYPE_CHECKING:
     from upswell.broker import Broker

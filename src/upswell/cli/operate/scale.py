@@ -9,8 +9,8 @@ import click
 
 from upswell.cli.operate.orders import operator, order_monitor
 from upswell.cli.options import app_argument, with_settings
-from upswell.lab.traffic import parse_duration
 from upswell.messages import ByHand, OperatorOrder
+from upswell.settings.duration import parse_duration
 
 if TYPE_CHECKING:
     from upswell.settings import Settings

@@ -36,7 +36,7 @@ def command(
     from upswell.broker.heartbeat import beating  # noqa: PLC0415 - as above
     from upswell.cli.connection import connected, on_hang_up, run_until_stopped, unique_name  # noqa: PLC0415 - as above
     from upswell.cli.run.reloading import Reloader  # noqa: PLC0415 - as above
-    from upswell.cli.run.wiring import check_apps  # noqa: PLC0415 - as above
+    from upswell.cli.run.scaling import check_apps  # noqa: PLC0415 - as above
     from upswell.errors import SettingsError  # noqa: PLC0415 - as above
     from upswell.extras import needs  # noqa: PLC0415 - as above
     from upswell.keda import KedaScaler  # noqa: PLC0415 - as above

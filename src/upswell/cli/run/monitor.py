@@ -10,8 +10,8 @@ from upswell.cli.connection import connected, on_hang_up, run_until_stopped
 from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.run.metrics import with_metrics
+from upswell.cli.run.monitoring import monitoring
 from upswell.cli.run.reloading import Reloader
-from upswell.cli.run.wiring import monitoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable

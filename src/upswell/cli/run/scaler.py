@@ -11,7 +11,7 @@ from upswell.cli.help import SettingsCommand
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.run.metrics import with_metrics
 from upswell.cli.run.reloading import Reloader
-from upswell.cli.run.wiring import check_apps, scaling
+from upswell.cli.run.scaling import check_apps, scaling
 
 if TYPE_CHECKING:
     from collections.abc import Callable

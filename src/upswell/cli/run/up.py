@@ -14,8 +14,9 @@ from upswell.cli.look.dashboard import PORT, opening, tell_url
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.run.draining import tell_progress
 from upswell.cli.run.metrics import with_metrics
+from upswell.cli.run.monitoring import monitoring
 from upswell.cli.run.reloading import Reloader
-from upswell.cli.run.wiring import check_apps, monitoring, scaling
+from upswell.cli.run.scaling import check_apps, scaling
 from upswell.cli.text import counted
 
 if TYPE_CHECKING:

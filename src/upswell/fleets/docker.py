@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from upswell.errors import FleetError
 from upswell.fleets.container_options import container_options
 from upswell.fleets.docker_settings import DockerSettings, docker_settings
-from upswell.fleets.engine import Engine, EngineRefusalError
+from upswell.fleets.engine import CONFLICT, NOT_THERE, Engine, EngineRefusalError, none_if
 from upswell.fleets.engine_logs import LAST_LINES, read_log
 from upswell.fleets.environment import identity, parted
 from upswell.fleets.known_workers import KnownWorkers
@@ -45,7 +45,6 @@ IMAGE_LABEL = "upswell.image"
 
 _ENDED = ("exited", "dead", "removing")
 _EXIT_CODE = re.compile(r"\AExited \((-?\d+)\)")
-_NOT_THERE, _CONFLICT = 404, 409
 _IMAGE_USER = (10001, 10001)
 
 
@@ -108,11 +107,8 @@ class DockerFleet:
         # First: whoever dies in between, the container is there to be forgotten again. Only a start that
         # another scaler finishes in this very moment would find none, and its worker be replaced.
         await asyncio.to_thread(self._secrets.remove, worker_id)
-        try:
+        with none_if(NOT_THERE):
             await self._engine.ask(lambda docker: docker.containers.container(name).delete(v=True))
-        except EngineRefusalError as error:
-            if error.status != _NOT_THERE:
-                raise
         self._known.drop(worker_id)
 
     async def last_lines(self, worker_id: str) -> str:
@@ -191,10 +187,10 @@ class DockerFleet:
                 lambda docker: docker.containers.create(options, name=platform_name(worker.worker_id))
             )
         except EngineRefusalError as error:
-            if error.status == _CONFLICT:
+            if error.status == CONFLICT:
                 return False
             await asyncio.to_thread(self._secrets.remove, worker.worker_id)  # nobody reads them
-            if error.status == _NOT_THERE and "image" in error.reason.lower():
+            if error.status == NOT_THERE and "image" in error.reason.lower():
                 self._images.pop(image, None)
                 raise _image_missing(worker.app_id, image) from error
             raise
@@ -239,7 +235,7 @@ class DockerFleet:
                 try:
                     found = await self._engine.ask(lambda docker: docker.images.inspect(name))
                 except EngineRefusalError as error:
-                    if error.status != _NOT_THERE:
+                    if error.status != NOT_THERE:
                         raise
                     raise _image_missing(worker.app_id, name) from error
                 image = self._images[name] = _described(found.get("Config") or {})
@@ -252,11 +248,8 @@ class DockerFleet:
 
     async def _signal(self, worker_id: str, signal: str) -> None:
         name = platform_name(worker_id)
-        try:
+        with none_if(NOT_THERE, CONFLICT):
             await self._engine.ask(lambda docker: docker.containers.container(name).kill(signal=signal))
-        except EngineRefusalError as error:
-            if error.status not in (_NOT_THERE, _CONFLICT):  # the latter: it is not running
-                raise
 
     async def _look(self) -> list[FleetWorker]:
         filters = {"label": [f"{INSTALLATION}={self._installation}"]}

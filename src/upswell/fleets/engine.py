@@ -33,6 +33,9 @@ ANSWER_SECONDS = 120.0
 _EVENTS_BEFORE_SECONDS = 10.0
 """Events are asked for from so long ago on, so none is missed while the stream opens."""
 
+NOT_THERE, CONFLICT = 404, 409
+"""Statuses of a refusal; of a signal the second means that its container does not run."""
+
 _UNREACHABLE = 900
 """The client's status where no engine answers."""
 
@@ -40,7 +43,7 @@ T = TypeVar("T")
 
 
 class EngineRefusalError(FleetError):
-    """The engine's answer is an error; `status` as in HTTP: 404 not there, 409 a conflict."""
+    """The engine's answer is an error; `status` as in HTTP."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"Docker engine refused: {safe(message)}")
@@ -115,6 +118,16 @@ class Engine:
         if self._client is None:
             self._client = Docker()
         return self._client
+
+
+@contextlib.contextmanager
+def none_if(*statuses: int) -> Generator[None]:
+    """Pass over a refusal of these statuses: what was asked for is so already."""
+    try:
+        yield
+    except EngineRefusalError as error:
+        if error.status not in statuses:
+            raise
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from upswell.fleets.engine import EngineRefusalError
+from upswell.fleets.engine import CONFLICT, NOT_THERE, none_if
 from upswell.fleets.protocol import LogPart
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from upswell.fleets.engine import Engine
 
 LAST_LINES = 5
-
-_NOT_THERE, _CONFLICT = 404, 409
 
 
 async def read_log(
@@ -29,12 +27,9 @@ async def read_log(
     `question`: asks the client for it in this form.
     """
     form = {"stdout": True, "stderr": True, "timestamps": True, **_window(after, limit)}
-    try:
+    printed: Iterable[str] = ()
+    with none_if(NOT_THERE, CONFLICT):
         printed = await engine.ask(lambda docker: question(docker, form))
-    except EngineRefusalError as error:
-        if error.status not in (_NOT_THERE, _CONFLICT):
-            raise
-        return LogPart([], after or "")
     return _part(printed, after, limit)
 
 

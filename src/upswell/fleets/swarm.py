@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from upswell.errors import FleetError
 from upswell.fleets.docker_settings import SwarmSettings, swarm_settings
-from upswell.fleets.engine import Engine, EngineRefusalError
+from upswell.fleets.engine import CONFLICT, NOT_THERE, Engine, EngineRefusalError, none_if
 from upswell.fleets.engine_logs import LAST_LINES, read_log
 from upswell.fleets.environment import identity, parted
 from upswell.fleets.known_workers import KnownWorkers
@@ -46,7 +46,7 @@ NODES_SECONDS = 30.0
 SERVICES_SECONDS = 30.0
 """Between two lists of nodes or services, whose changes are events."""
 
-_NOT_THERE, _CONFLICT, _NO_MANAGER = 404, 409, 503
+_NO_MANAGER = 503
 _GONE = "rpc error: code = InvalidArgument desc = secret"
 
 
@@ -182,7 +182,7 @@ class SwarmFleet:
                 )
             )
         except EngineRefusalError as error:
-            if error.status == _CONFLICT:
+            if error.status == CONFLICT:
                 return  # its start was asked for before
             raise _explained(error) from error
         self._services.doubt()
@@ -248,11 +248,8 @@ class SwarmFleet:
         container = _container(task)
         if task.get("NodeID") != self._self_node or not container:
             return False
-        try:
+        with none_if(NOT_THERE, CONFLICT):
             await self._engine.ask(lambda docker: docker.containers.container(container).kill(signal=signal))
-        except EngineRefusalError as error:
-            if error.status not in (_NOT_THERE, _CONFLICT):
-                raise
         self._known.doubt()
         return True
 
@@ -263,11 +260,8 @@ class SwarmFleet:
         await self._delete(platform_name(worker_id))
 
     async def _delete(self, name: str) -> None:
-        try:
+        with none_if(NOT_THERE):
             await self._engine.ask(lambda docker: docker.services.delete(name))
-        except EngineRefusalError as error:
-            if error.status != _NOT_THERE:
-                raise
         self._services.doubt()
 
 

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Any
 
-from upswell.fleets.engine import EngineRefusalError
+from upswell.fleets.engine import CONFLICT, NOT_THERE, EngineRefusalError, none_if
 from upswell.fleets.worker_labels import INSTALLATION
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from upswell.fleets.engine import Engine
 
-_CONFLICTS = (400, 404, 409)
+_CONFLICTS = (400, NOT_THERE, CONFLICT)
 """Answers where a secret is there already, in use, or gone."""
 
 
@@ -72,11 +72,8 @@ class SwarmSecrets:
         return self._known
 
     async def _delete(self, identifier: str) -> None:
-        try:
+        with none_if(*_CONFLICTS):
             await self._engine.ask(lambda docker: docker.secrets.delete(identifier))
-        except EngineRefusalError as error:
-            if error.status not in _CONFLICTS:
-                raise
 
     async def _make(self, name: str, value: str) -> None:
         labels = {INSTALLATION: self._installation}

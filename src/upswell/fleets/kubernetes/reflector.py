@@ -12,17 +12,15 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from upswell.errors import FleetError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Callable, Mapping
 
-    from upswell.fleets.kubernetes.api import WatchEvent
+    from upswell.fleets.kubernetes.api import KubernetesApi
     from upswell.fleets.kubernetes.cache import PodCache
-    from upswell.fleets.kubernetes.pods import SeenPod
 
 WATCH_SECONDS = 30.0
 """How old the cache can get where a connection is half dead."""
@@ -35,49 +33,27 @@ READ_UP_SECONDS = 2.0
 """How long a list may wait for the ends of those that it no longer has."""
 
 
-class PodSource(Protocol):
-    """What the reflector asks: of the API, or of a test's double."""
-
-    async def list_pods(self, labels: Mapping[str, str]) -> tuple[list[SeenPod], str]:
-        """Return all pods, and the version from which to watch."""
-        ...
-
-    def watch_pods(
-        self, labels: Mapping[str, str], version: str, *, seconds: float
-    ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
-        """Watch from a version on."""
-        ...
-
-
 class Reflector:
-    """Runs while its fleet is open."""
+    """Keeps `cache` true to the pods with these labels.
+
+    `on_change` is called after each change, and when it becomes unknown or known what there is;
+    `watch_seconds` is the longest time between two lists.
+    """
 
     def __init__(
         self,
-        source: PodSource,
+        api: KubernetesApi,
         labels: Mapping[str, str],
         cache: PodCache,
         on_change: Callable[[], None],
         *,
-        watch_seconds: float = WATCH_SECONDS,
-        first_pause: float = FIRST_PAUSE,
+        watch_seconds: float,
     ) -> None:
-        """Wire a reflector.
-
-        Args:
-            source: what to ask.
-            labels: those of the pods to follow.
-            cache: kept true.
-            on_change: called after each change, and when it becomes unknown or known what there is.
-            watch_seconds: the longest time between two lists.
-            first_pause: seconds between two lists where nothing failed.
-        """
-        self._source = source
+        self._api = api
         self._labels = labels
         self._cache = cache
         self._on_change = on_change
         self._watch_seconds = watch_seconds
-        self._first_pause = first_pause
         self._answered = asyncio.Event()
         self._error: FleetError | None = None
 
@@ -109,13 +85,13 @@ class Reflector:
             except Exception as error:  # noqa: BLE001 - whatever an answer was, the next may be better
                 failures += 1
                 self._unknown(FleetError(f"an answer of the API server is not understood: {error!r}"))
-            pause = min(self._first_pause * 2.0 ** min(max(failures - 1, 0), 20), LONGEST_PAUSE)
+            pause = min(FIRST_PAUSE * 2.0 ** min(max(failures - 1, 0), 20), LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - spreads scalers, is no secret
 
     async def _list(self, last_version: str | None) -> str:
         try:
             self._cache.begin_list()
-            pods, version = await self._source.list_pods(self._labels)
+            pods, version = await self._api.list_pods(self._labels)
         except FleetError as error:
             self._unknown(error)
             raise
@@ -133,7 +109,7 @@ class Reflector:
         with suppress(FleetError, TimeoutError):
             async with (
                 asyncio.timeout(seconds),
-                self._source.watch_pods(self._labels, version, seconds=seconds) as events,
+                self._api.watch_pods(self._labels, version, seconds=seconds) as events,
             ):
                 async for event in events:
                     if event.kind == "DELETED" and event.pod.uid in vanished:
@@ -154,7 +130,7 @@ class Reflector:
         with suppress(TimeoutError):
             async with (
                 asyncio.timeout(self._watch_seconds),
-                self._source.watch_pods(self._labels, version, seconds=self._watch_seconds + 5) as events,
+                self._api.watch_pods(self._labels, version, seconds=self._watch_seconds + 5) as events,
             ):
                 async for event in events:
                     heard = True

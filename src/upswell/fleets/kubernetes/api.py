@@ -199,13 +199,7 @@ class KubernetesApi:
     async def apply_config_map(self, name: str, labels: Mapping[str, str], data: Mapping[str, str]) -> str:
         """Have a ConfigMap with this content; return its uid."""
         self.calls["patch configmaps"] += 1
-        metadata = {"name": name, "namespace": self.namespace, "labels": dict(labels)}
-        with _translated("apply a ConfigMap"):
-            applied = await self._open().apply(
-                ConfigMap.from_dict({"metadata": metadata, "data": dict(data)}),
-                field_manager=FIELD_MANAGER,
-                force=True,
-            )
+        applied = await self._apply(ConfigMap, {"name": name, "labels": dict(labels)}, data=dict(data))
         return str(applied.metadata.uid)
 
     async def apply_secret(
@@ -213,18 +207,8 @@ class KubernetesApi:
     ) -> None:
         """Have a Secret with this content (base64 by name), owned by a ConfigMap."""
         self.calls["patch secrets"] += 1
-        metadata = {
-            "name": name,
-            "namespace": self.namespace,
-            "labels": dict(labels),
-            "ownerReferences": [owner],
-        }
-        with _translated("apply a Secret"):
-            await self._open().apply(
-                Secret.from_dict({"metadata": metadata, "type": "Opaque", "data": dict(data)}),
-                field_manager=FIELD_MANAGER,
-                force=True,
-            )
+        metadata = {"name": name, "labels": dict(labels), "ownerReferences": [owner]}
+        await self._apply(Secret, metadata, type="Opaque", data=dict(data))
 
     async def read_log(
         self, pod: str, container: str, *, since: str | None = None, tail: int | None = None
@@ -266,6 +250,14 @@ class KubernetesApi:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+    async def _apply(self, kind: Any, metadata: Tree, **content: Any) -> Any:
+        with _translated(f"apply a {kind.__name__}"):
+            return await self._open().apply(
+                kind.from_dict({"metadata": {**metadata, "namespace": self.namespace}, **content}),
+                field_manager=FIELD_MANAGER,
+                force=True,
+            )
 
     async def _may(self, verb: str, resource: str) -> bool:
         self.calls["create selfsubjectaccessreviews"] += 1
@@ -319,18 +311,13 @@ async def _events(answer: httpx2.Response) -> AsyncIterator[WatchEvent]:
             yield WatchEvent(event.type, seen)
 
 
-class _translated:  # noqa: N801 - reads as a statement
+@contextmanager
+def _translated(what: str) -> Generator[None]:
     """Turn the client's errors into ours."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, _CLIENT_ERRORS):
-            raise _ours(self._what, error) from error
+    try:
+        yield
+    except _CLIENT_ERRORS as error:
+        raise _ours(what, error) from error
 
 
 @contextmanager

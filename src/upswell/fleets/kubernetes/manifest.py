@@ -42,8 +42,6 @@ WORKER, APP, REQUESTED_AT, STANDBY = (
     "upswell/standby",
 )
 
-_LONGEST_LABEL = 63
-
 _STAYS = {
     # Who takes a node away waits until the worker on it has finished.
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -177,7 +175,7 @@ def _own(worker: WorkerSpec, chosen: KubernetesSettings, owner: Owner, hashed: s
             "labels": {
                 **labels_of(chosen.installation, worker.app_id),
                 COMPONENT: "worker",
-                SETTINGS_HASH: hashed[:_LONGEST_LABEL],
+                SETTINGS_HASH: hashed,
             },
             "annotations": {
                 WORKER: worker.worker_id,

@@ -75,7 +75,12 @@ class DockerFleet:
     async def start(self, worker: WorkerSpec) -> None:
         """Create and start a container; its image must already exist on the engine's machine."""
         chosen = docker_settings(self._settings, worker.app_id)
-        image = await self._image(worker, chosen.image)
+        image = await self._image(worker.app_id, chosen.image)
+        if worker.standby and not image.own:
+            raise FleetError(
+                f"standby workers need an image built from Upswell's Dockerfile, but {chosen.image!r} has no "
+                f"label {IMAGE_LABEL}; set standby_workers = 0 for {worker.app_id}"
+            )
         told, known = labels(worker, self._installation, self._settings, reports_status=image.own)
         with self._known.starting(known):
             await self._start(worker, chosen, image, told)
@@ -134,7 +139,7 @@ class DockerFleet:
         """Check for `upswell doctor` that every application's workers could start."""
         for app_id in self._settings.apps:
             chosen = docker_settings(self._settings, app_id)
-            if (await self._image(_probe(app_id), chosen.image)).own:
+            if (await self._image(app_id, chosen.image)).own:
                 self._shared(app_id)
         count = len(self._settings.apps)
         return f"{count} image{'' if count == 1 else 's'} found" if count else ""
@@ -227,8 +232,8 @@ class DockerFleet:
                     ) from error
         return shared
 
-    async def _image(self, worker: WorkerSpec, name: str) -> WorkerImage:
-        """Return what an image says of itself, asked once; FleetError where it is missing or unfit."""
+    async def _image(self, app_id: str, name: str) -> WorkerImage:
+        """Return what an image says of itself, asked once; FleetError where it is missing."""
         async with self._asking:
             image = self._images.get(name)
             if image is None:
@@ -237,13 +242,8 @@ class DockerFleet:
                 except EngineRefusalError as error:
                     if error.status != NOT_THERE:
                         raise
-                    raise _image_missing(worker.app_id, name) from error
+                    raise _image_missing(app_id, name) from error
                 image = self._images[name] = _described(found.get("Config") or {})
-        if worker.standby and not image.own:
-            raise FleetError(
-                f"standby workers need an image built from Upswell's Dockerfile, but {name!r} has no label "
-                f"{IMAGE_LABEL}; set standby_workers = 0 for {worker.app_id}"
-            )
         return image
 
     async def _signal(self, worker_id: str, signal: str) -> None:
@@ -291,12 +291,6 @@ async def check_engine(settings: Settings) -> str:
         return await fleet.check()
     finally:
         await fleet.close()
-
-
-def _probe(app_id: str) -> WorkerSpec:
-    return WorkerSpec(
-        worker_id=f"{app_id}-probe", app_id=app_id, standby=False, requested_at=0, environment={}
-    )
 
 
 def _described(config: dict[str, Any]) -> WorkerImage:

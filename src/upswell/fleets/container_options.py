@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from upswell.fleets.docker_settings import in_bytes
+from upswell.fleets.secrets_in_memory import IN_CONTAINER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,31 +35,23 @@ def container_options(
     environment: Mapping[str, str],
     labels: Mapping[str, str],
     mounts: Sequence[Mount],
-    secrets: tuple[str, str] | None,
+    secrets_folder: str | None,
     user: str | None,
     state_path: str,
-    fed: bool = False,
+    fed: bool,
 ) -> dict[str, Any]:
     """Return the body of `POST /containers/create`.
 
-    Args:
-        worker: whose container it is.
-        chosen: the settings of its application's workers.
-        own: whether its image was built from our Dockerfile.
-        environment: variables, none of them secret for an image of ours.
-        labels: whose it is.
-        mounts: folders shared with the host.
-        secrets: folder on the host and in the container; None: there is none.
-        user: `uid:gid`; None: the image's.
-        state_path: the folder that a worker may write, in memory unless it is shared.
-        fed: whether it reads its secrets from its input.
+    `own`: its image was built from our Dockerfile; no variable is secret then. `secrets_folder`: on the host.
+    `user`: `uid:gid`; None: the image's. `state_path`: a worker may write there, in memory unless it is
+    shared. `fed`: it reads its secrets from its input.
     """
     shared = [
         {"Type": "bind", "Source": mount.path, "Target": mount.path, "ReadOnly": mount.read_only}
         for mount in mounts
     ]
-    if secrets is not None:
-        shared.append({"Type": "bind", "Source": secrets[0], "Target": secrets[1], "ReadOnly": True})
+    if secrets_folder is not None:
+        shared.append({"Type": "bind", "Source": secrets_folder, "Target": IN_CONTAINER, "ReadOnly": True})
     in_memory = {} if any(mount.path == state_path for mount in mounts) else {state_path: TMPFS_OPTIONS}
     limits = {
         "PidsLimit": chosen.pids_limit or None,

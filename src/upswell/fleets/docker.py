@@ -30,7 +30,6 @@ from upswell.fleets.engine_logs import LAST_LINES, read_log
 from upswell.fleets.environment import identity, parted
 from upswell.fleets.known_workers import KnownWorkers
 from upswell.fleets.mounts import mounts
-from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
 from upswell.fleets.secrets_in_memory import IN_CONTAINER, SecretsInMemory
 from upswell.fleets.worker_labels import INSTALLATION, labelled, labels, platform_name
 from upswell.settings.secret_files import FROM_INPUT, SECRETS_VARIABLE
@@ -38,6 +37,7 @@ from upswell.settings.secret_files import FROM_INPUT, SECRETS_VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
     from upswell.settings import Settings
 
 IMAGE_LABEL = "upswell.image"
@@ -151,7 +151,7 @@ class DockerFleet:
         user = self._user(image, shared=bool(shared))
         variables = {**worker.environment, **identity(worker)}
         hidden: dict[str, str] = {}
-        secrets: tuple[str, str] | None = None
+        folder: Path | None = None
         fed: bytes | None = None
         if image.own:
             variables, hidden = parted(variables)
@@ -160,7 +160,6 @@ class DockerFleet:
             else:
                 variables[SECRETS_VARIABLE] = IN_CONTAINER
                 folder = await asyncio.to_thread(self._secrets.make_folder, worker.worker_id, user)
-                secrets = (str(folder), IN_CONTAINER)
         options = container_options(
             worker,
             chosen,
@@ -168,7 +167,7 @@ class DockerFleet:
             environment=variables,
             labels=told,
             mounts=shared,
-            secrets=secrets,
+            secrets_folder=None if folder is None else str(folder),
             user=f"{user[0]}:{user[1]}" if image.own else None,
             state_path=str(self._settings.state_path),
             fed=fed is not None,
@@ -176,7 +175,7 @@ class DockerFleet:
         new = await self._create(worker, chosen.image, options)
         name = platform_name(worker.worker_id)
         try:
-            if secrets is not None:
+            if folder is not None:
                 await asyncio.to_thread(self._secrets.write, worker.worker_id, hidden, user)
             await self._engine.start_container(name, fed if new else None)
         except FleetError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 _HUB = "https://index.docker.io/v1/"
 
@@ -25,12 +24,12 @@ def registry_of(image: str) -> str:
     return first if named else _HUB
 
 
-def registry_auth(image: str) -> tuple[str, dict[str, Any]] | None:
-    """Return the registry and the credentials for an image; None: there are none."""
+def registry_auth(image: str) -> dict[str, str]:
+    """Return `registry` and `auth` for an image, as the engine takes them; empty: there are none."""
     folder = os.environ.get("DOCKER_CONFIG") or str(Path("~/.docker").expanduser())
+    registry = registry_of(image)
     try:
-        found: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text("utf-8"))
-        entry = found.get("auths", {}).get(registry_of(image))
-    except (OSError, ValueError, AttributeError):
-        return None
-    return (registry_of(image), {"auth": entry["auth"]}) if entry and entry.get("auth") else None
+        auth = json.loads((Path(folder) / "config.json").read_text("utf-8"))["auths"][registry]["auth"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    return {"registry": registry, "auth": auth} if auth else {}

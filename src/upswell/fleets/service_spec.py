@@ -37,13 +37,8 @@ def task_template(
 ) -> dict[str, Any]:
     """Return a worker's task.
 
-    Args:
-        worker: whose task it is.
-        chosen: the settings of its application's workers.
-        environment: variables, none of them secret.
-        labels: whose it is.
-        secrets: variable -> (id, name) of the Swarm secret.
-        state_path: the folder that a worker may write, in memory.
+    `environment`: nothing secret. `secrets`: variable -> (id, name) of the Swarm secret. `state_path`: the
+    folder that a worker may write, in memory.
     """
     in_memory = [
         {"Type": "tmpfs", "Target": path, "TmpfsOptions": {"SizeBytes": _TMPFS_BYTES, "Mode": 0o1777}}

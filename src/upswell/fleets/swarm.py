@@ -173,12 +173,15 @@ class SwarmFleet:
             )
 
     async def _create(self, name: str, template: dict[str, Any], told: dict[str, str], image: str) -> None:
-        auth = registry_auth(image)
-        login = {"registry": auth[0], "auth": auth[1]["auth"]} if auth else {}
         try:
             await self._engine.ask(
                 lambda docker: docker.services.create(
-                    template, name=name, labels=told, mode=MODE, endpoint_spec=ENDPOINT, **login
+                    template,
+                    name=name,
+                    labels=told,
+                    mode=MODE,
+                    endpoint_spec=ENDPOINT,
+                    **registry_auth(image),
                 )
             )
         except EngineRefusalError as error:

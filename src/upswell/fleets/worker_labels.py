@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from upswell.errors import FleetError
 from upswell.fleets.protocol import FleetWorker
 from upswell.fleets.worker_settings import settings_hash, worker_settings
 
@@ -28,11 +27,7 @@ _MAX_NAME = 63
 def labels(
     worker: WorkerSpec, installation: str, settings: Settings, *, reports_status: bool
 ) -> tuple[dict[str, str], FleetWorker]:
-    """Return the labels of a worker to start, and the worker as they describe it.
-
-    Raises:
-        FleetError: they describe none.
-    """
+    """Return the labels of a worker to start, and the worker as they describe it."""
     told = {
         INSTALLATION: installation,
         APP: worker.app_id,
@@ -43,8 +38,7 @@ def labels(
         REPORTS_STATUS: str(reports_status),
     }
     known = labelled(told)
-    if known is None:
-        raise FleetError(f"not a worker: {worker.worker_id!r}")
+    assert known is not None
     return told, known
 
 

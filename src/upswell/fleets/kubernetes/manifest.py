@@ -96,13 +96,8 @@ def worker_pod(
 ) -> Tree:
     """Return the pod of a worker.
 
-    Args:
-        worker: what to start.
-        chosen: its application's settings.
-        template: the operator's.
-        owner: what it belongs to; the Secret has the same name.
-        state_dir: a folder that the worker may write to, at the same path as its scaler's.
-        hashed: of the settings that it runs.
+    `template`: the operator's. `owner`: the Secret has the same name. `state_dir`: a folder that the worker
+    may write to, at the same path as its scaler's. `hashed`: of the settings that it runs.
     """
     return merged(merged(_defaults(state_dir), template), _own(worker, chosen, owner, hashed))
 

@@ -24,7 +24,6 @@ from upswell.events import get_logger
 from upswell.keda.victims import HeardWorker, choose, number
 from upswell.scaler.messaging import ScalerMessaging
 from upswell.scaler.phases import as_told
-from upswell.scaler.round_clock import RoundClock
 from upswell.scaler.targets import target
 
 if TYPE_CHECKING:
@@ -74,8 +73,6 @@ class KedaScaler:
         self._news = asyncio.Event()
         self._name = name
         self._messaging = ScalerMessaging(broker, settings, name, changed=self._news, clock=clock)
-        self._listening_since = clock()
-        self._round_clock = RoundClock()
         self._idle_since: dict[str, float] = {}
         self._told: dict[str, int] = {}
         self._raised_at: dict[str, float] = {}
@@ -130,7 +127,6 @@ class KedaScaler:
         """
         await self._messaging.open()
         await take_orders(self._broker, "scaler", self._name, self._settings.report_queue, _refuse)
-        self._listening_since = self._clock()
 
     async def run(self) -> None:
         """Keep the answers up to date until cancelled; `start` comes first."""
@@ -146,9 +142,9 @@ class KedaScaler:
 
     async def run_once(self, now: float) -> None:
         """Look at what was heard, tell workers, and renew each answer."""
-        self._check_clock(now)
-        if not await self._messaging.reachable():
-            self._listening_since = now  # statuses may have been missed
+        if self._messaging.check_clock(now):
+            self._idle_since = dict.fromkeys(self._idle_since, now)
+        if not await self._messaging.probe(now):
             await self._publish(
                 {app_id: KedaAnswer(None, "the broker does not answer") for app_id in self._apps}
             )
@@ -156,12 +152,6 @@ class KedaScaler:
         workers = self._present(now)
         await self._publish({app_id: self._decide(app_id, workers[app_id], now) for app_id in self._apps})
         self.pulse.worked()
-
-    def _check_clock(self, now: float) -> None:
-        if self._round_clock.jumped(now):
-            self._listening_since = now
-            self._messaging.restart_clock(now)
-            self._idle_since = dict.fromkeys(self._idle_since, now)
 
     def _present(self, now: float) -> Mapping[str, list[HeardWorker]]:
         """Return the workers that are there and stay, by application."""
@@ -220,7 +210,7 @@ class KedaScaler:
             return "no monitor has decided yet: `upswell status` shows whether one runs"
         if silent > longest:
             return f"the newest decision must be at most {longest:g} s old, it is {silent:.0f} s old"
-        if now - self._listening_since <= SETTLE_INTERVALS * self._settings.status_interval:
+        if now - self._messaging.listening_since <= SETTLE_INTERVALS * self._settings.status_interval:
             return "the workers have not all been heard yet"
         return ""
 

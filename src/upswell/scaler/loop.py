@@ -37,7 +37,6 @@ from upswell.scaler.messaging import ScalerMessaging
 from upswell.scaler.orders import ScalerOrders
 from upswell.scaler.phases import see
 from upswell.scaler.plan import ObservedWorker, ScalingAction, Target, plan, room
-from upswell.scaler.round_clock import RoundClock
 from upswell.scaler.targets import target
 
 if TYPE_CHECKING:
@@ -131,8 +130,6 @@ class Scaler:
         self._seen: dict[str, ObservedWorker] = {}
         self._adopted: dict[str, tuple[int, int]] = {}
         self._targets: dict[str, Target] = {}
-        self._listening_since = 0.0
-        self._round_clock = RoundClock()
         self._leaving = False
         self._nobody_runs = False
         self._sees_fleet = False
@@ -243,10 +240,9 @@ class Scaler:
             self._pulse.enter("waiting")
         now = self._clock()
         self._waiting_since = now if self._waiting_since is None else self._waiting_since
-        self._check_clock(now)
+        self._messaging.check_clock(now)
         self._messaging.prune((), now)
-        if not await self._messaging.reachable():
-            self._listening_since = now
+        await self._messaging.probe(now)
         with suppress(TimeoutError):
             async with asyncio.timeout(ROUND_SECONDS):
                 await self._leadership.gained()
@@ -255,7 +251,6 @@ class Scaler:
         """Declare the queues and begin to listen."""
         await self._messaging.open()
         await take_orders(self._broker, "scaler", self._name, self._settings.report_queue, self._obey)
-        self._listening_since = self._clock()
         _log.info("scaler.started", fleet=self._settings.fleet, apps=sorted(self._apps))
 
     def _obey(self, order: OperatorOrder) -> OperatorAnswer | None:
@@ -282,7 +277,7 @@ class Scaler:
         async with self._round:
             if not self._leadership.leads():
                 return
-            self._check_clock(now)
+            self._messaging.check_clock(now)
             try:
                 workers = await self._fleet.list()
             except FleetError as error:
@@ -291,8 +286,7 @@ class Scaler:
                 self._nobody_runs = self._sees_fleet = False
                 return
             self._note_reached(now)
-            if not await self._messaging.reachable():
-                self._listening_since = now
+            await self._messaging.probe(now)
             await self._look(workers, now)
             for app_id in {**self._apps, **{worker.app_id: None for worker in workers}}:
                 try:
@@ -406,11 +400,6 @@ class Scaler:
             _log.info("scaler.fleet_reachable", seconds=now - self._unreachable[1])
         self._unreachable = None
 
-    def _check_clock(self, now: float) -> None:
-        if self._round_clock.jumped(now):
-            self._listening_since = now
-            self._messaging.restart_clock(now)
-
     async def _look(self, workers: Sequence[FleetWorker], now: float) -> None:
         """Bring what is known of all workers up to date."""
         listed = {worker.worker_id for worker in workers}
@@ -423,7 +412,7 @@ class Scaler:
                 self._messaging.heard.get(worker.worker_id),
                 self._messaging.told.get(worker.worker_id),
                 start_timeout=self._settings.start_timeout,
-                listening_since=self._listening_since,
+                listening_since=self._messaging.listening_since,
                 pending_at=self._pending.get(worker.worker_id, ("", 0.0))[1],
                 outdated=worker.cordoned or worker.worker_id in self._orders.outdated,
                 now=now,
@@ -520,12 +509,12 @@ class Scaler:
 
     def _settled(self, settings: Settings, seen: Sequence[ObservedWorker], now: float) -> bool:
         """Return whether every worker that was found running has had time to report its state."""
-        if now - self._listening_since > SETTLE_INTERVALS * settings.status_interval:
+        if now - self._messaging.listening_since > SETTLE_INTERVALS * settings.status_interval:
             return True
         unheard = [
             w for w in seen if w.obeys and w.phase != "ended" and w.worker_id not in self._messaging.heard
         ]
-        return all(worker.requested_at >= self._listening_since for worker in unheard)
+        return all(worker.requested_at >= self._messaging.listening_since for worker in unheard)
 
     def _on_request(self, app_id: str) -> None:
         if self._activate_at_once(app_id):

@@ -19,7 +19,7 @@ from upswell.broker.declaring import declare_upload_queues
 from upswell.broker.protocol import Message
 from upswell.errors import BrokerError, MessageError
 from upswell.events import get_logger
-from upswell.messages import CommandName, ScaleRequest, WorkerCommand, WorkerStatus, decode, encode
+from upswell.messages import CommandName, M, ScaleRequest, WorkerCommand, WorkerStatus, decode, encode
 from upswell.scaler.phases import ReceivedStatus, SentCommand
 from upswell.scaler.targets import NewestRequests, is_future
 
@@ -33,18 +33,27 @@ _log = get_logger()
 
 _REQUEST_PREFETCH, _STATUS_PREFETCH = 100, 1000
 
+_MAX_WARNINGS = 100
+_WARN_AGAIN_SECONDS = 60.0
+
 _PROBE_SECONDS = 2.0
 """A broker that takes longer to answer with a queue's depth counts as unreachable."""
 
 _STRANGER_SECONDS = 60.0
 """How long the status of a worker is kept that no fleet lists: it may have been started a moment ago."""
 
+STANDSTILL_SECONDS = 10.0
+"""A longer gap between two rounds: this process stood still or the clock was set; silence says nothing."""
+
 MAX_HEARD = 100_000
 """Statuses kept at most, whatever is sent."""
 
 
 class ScalerMessaging:
-    """The scaler's queues."""
+    """The scaler's queues.
+
+    `listening_since`: since when no status can have been missed; silence from before says nothing.
+    """
 
     def __init__(
         self,
@@ -71,6 +80,8 @@ class ScalerMessaging:
         self._changed = changed
         self._on_request = on_request
         self._clock = clock
+        self.listening_since = clock()
+        self._last_round: float | None = None
         self._unknown_apps: set[str] = set()
         self._warned_of_future = -math.inf
 
@@ -83,23 +94,22 @@ class ScalerMessaging:
         await self._broker.consume(
             self._requests_from.name, self.on_request, prefetch_count=_REQUEST_PREFETCH
         )
+        self.listening_since = self._clock()
 
-    async def reachable(self) -> bool:
+    async def probe(self, now: float) -> bool:
         """Return whether the broker answers: while it does not, a silent worker proves nothing."""
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._broker.depth(self._requests_from.name, in_flight=False)
         except (TimeoutError, BrokerError):
+            self.listening_since = now
             return False
         return True
 
     def on_request(self, delivery: Delivery) -> None:
-        """Take a scale request; acked at once, since the next one says it all again."""
-        self._broker.ack(delivery)
-        try:
-            request = decode(ScaleRequest, delivery.body)
-        except MessageError as error:
-            _log.warning("scaler.bad_message", queue=delivery.queue, error=error)
+        """Take a scale request."""
+        request = self._decoded(ScaleRequest, delivery)
+        if request is None:
             return
         if request.app_id not in self.apps:
             self._warn_of_unknown(request.app_id)
@@ -114,11 +124,8 @@ class ScalerMessaging:
 
     def on_status(self, delivery: Delivery) -> None:
         """Take a worker's status."""
-        self._broker.ack(delivery)
-        try:
-            status = decode(WorkerStatus, delivery.body)
-        except MessageError as error:
-            _log.warning("scaler.bad_message", queue=delivery.queue, error=error)
+        status = self._decoded(WorkerStatus, delivery)
+        if status is None:
             return
         before = self.heard.get(status.worker_id)
         if before is None and len(self.heard) >= MAX_HEARD:
@@ -156,10 +163,28 @@ class ScalerMessaging:
         for worker_id in strangers:
             del self.heard[worker_id]
 
-    def restart_clock(self, now: float) -> None:
-        """Restart all waiting at `now`: the clock was set, or this process stood still."""
+    def check_clock(self, now: float) -> bool:
+        """Take note of a round; return whether too much time, or less than none, has passed since the last.
+
+        Then all waiting begins anew.
+        """
+        last, self._last_round = self._last_round, now
+        if last is None or 0 <= now - last <= STANDSTILL_SECONDS:
+            return False
+        _log.warning("scaler.clock_jumped", seconds=now - last)
+        self.listening_since = now
         self.heard = {worker_id: msgspec.structs.replace(h, at=now) for worker_id, h in self.heard.items()}
         self.told = {worker_id: msgspec.structs.replace(t, at=now) for worker_id, t in self.told.items()}
+        return True
+
+    def _decoded(self, kind: type[M], delivery: Delivery) -> M | None:
+        """Ack a message, which the next of its kind replaces, and return it; None where it is invalid."""
+        self._broker.ack(delivery)
+        try:
+            return decode(kind, delivery.body)
+        except MessageError as error:
+            _log.warning("scaler.bad_message", queue=delivery.queue, error=error)
+            return None
 
     def _on_sent(self, worker_id: str, told: SentCommand, sent: asyncio.Future[None]) -> None:
         if sent.cancelled() or sent.exception() is None:
@@ -181,7 +206,3 @@ class ScalerMessaging:
         if app_id not in self._unknown_apps and len(self._unknown_apps) < _MAX_WARNINGS:
             self._unknown_apps.add(app_id)
             _log.warning("scaler.unknown_app", app_id=app_id)
-
-
-_MAX_WARNINGS = 100
-_WARN_AGAIN_SECONDS = 60.0

@@ -18,7 +18,7 @@ from upswell.messages import MAX_NOTE, PlatformLimit
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from upswell.scaler.plan import ObservedWorker
 
@@ -106,14 +106,11 @@ def platform_limits(
     )
 
 
-def platform_notes(workers: Sequence[ObservedWorker], ceilings: Mapping[str, Ceiling]) -> tuple[str, ...]:
+def platform_notes(workers: Sequence[ObservedWorker], ceilings: Mapping[str, Ceiling]) -> list[str]:
     """Return what people should know of workers that do not run: a line each reason and application."""
-    return tuple(_notes(workers, ceilings))
-
-
-def _notes(workers: Sequence[ObservedWorker], ceilings: Mapping[str, Ceiling]) -> Iterator[str]:
-    for app_id, ceiling in ceilings.items():
-        yield f"{app_id}: the platform takes no more than {ceiling.workers} running now: {ceiling.reason}"
+    full = [
+        f"{app_id}: the platform takes no more than {ceiling.workers} running now: {ceiling.reason}"
+        for app_id, ceiling in ceilings.items()
+    ]
     waiting = Counter((worker.app_id, worker.pending) for worker in workers if worker.pending)
-    for (app_id, reason), count in waiting.items():
-        yield f"{app_id}: {count} starting: {reason}"
+    return full + [f"{app_id}: {count} starting: {reason}" for (app_id, reason), count in waiting.items()]

@@ -581,10 +581,8 @@ class Scaler:
         with suppress(OSError):  # then `config check` says that settings differ, and not which
             remember_settings(settings.state_path, worker_settings(settings, app_id))
         results = await asyncio.gather(*map(self._start_one, specs), return_exceptions=True)
-        failures: list[BaseException] = []
         for spec, failure in zip(specs, results, strict=True):
             if failure is not None:
-                failures.append(failure)
                 continue
             self._costs.started(spec.worker_id, now)
             self._seen[spec.worker_id] = ObservedWorker(
@@ -596,15 +594,16 @@ class Scaler:
             self._ceilings.started(app_id, self._count(app_id))
             _log.info("scaler.worker_started", app_id=app_id, worker_id=spec.worker_id, standby=spec.standby)
         self._check_leads()
-        full = [failure for failure in failures if isinstance(failure, FleetFullError)]
-        others = [failure for failure in failures if not isinstance(failure, FleetFullError)]
-        for failure in others[:1]:
-            if isinstance(failure, NotLeadingError) or not isinstance(failure, Exception):
-                raise failure
-            self._exits.start_failed(app_id, failure, now)
-            self._ceilings.refused(app_id, self._count(app_id), failure, now)
-        for failure in full[:1]:
-            self._ceilings.refused(app_id, self._count(app_id), failure, now)
+        failures = [failure for failure in results if failure is not None]
+        full = next((failure for failure in failures if isinstance(failure, FleetFullError)), None)
+        other = next((failure for failure in failures if not isinstance(failure, FleetFullError)), None)
+        if other is not None:
+            if isinstance(other, NotLeadingError) or not isinstance(other, Exception):
+                raise other
+            self._exits.start_failed(app_id, other, now)
+            self._ceilings.refused(app_id, self._count(app_id), other, now)
+        if full is not None:
+            self._ceilings.refused(app_id, self._count(app_id), full, now)
 
     def _count(self, app_id: str) -> int:
         """Return how many workers of an application the fleet has, those leaving included."""

@@ -51,19 +51,12 @@ def see(
     outdated: bool = False,
     now: float,
 ) -> ObservedWorker:
-    """Return how a worker is.
+    """Return how a worker is, by its newest status and the newest command to it, where there were any.
 
-    Args:
-        worker: as its fleet lists it.
-        heard: its newest status, where there was one.
-        told: the newest command to it, where there was one.
-        start_timeout: seconds after which a worker that is not heard of is lost. One written by others sends
-        no status, so it is
-            ready as long as it runs.
-        listening_since: since when no status could have been missed; silence from before says nothing.
-        pending_at: when it was last seen pending; it cannot have reported before.
-        outdated: whether an operator wants it replaced.
-        now: the instant.
+    `start_timeout`: seconds after which one that is not heard of is lost; one written by others sends no
+    status, so it is ready as long as it runs. `listening_since`: silence from before says nothing.
+    `pending_at`: when it was last seen pending; it cannot have reported before. `outdated`: an operator wants
+    it replaced.
     """
     silent_since = max(heard.at if heard else worker.requested_at, listening_since, pending_at)
     silent = now - silent_since > start_timeout

@@ -48,7 +48,8 @@ class NewestRequests:
     """
 
     def __init__(self, interval: float = 0.0) -> None:
-        self._silence = max(LEAST_SILENCE, SILENT_INTERVALS * interval)
+        self.longest_silence = max(LEAST_SILENCE, SILENT_INTERVALS * interval)
+        """A monitor that was not heard for longer is gone, in seconds."""
         self._newest: dict[str, _Newest] = {}
 
     def offer(self, request: ScaleRequest, now: float) -> bool:
@@ -57,7 +58,7 @@ class NewestRequests:
         future = is_future(request, now)
         if known and not _outranks(request, known, future=future):
             silent = now - known.received_at
-            takes_over = silent > self._silence and request.decided_at > known.request.decided_at
+            takes_over = silent > self.longest_silence and request.decided_at > known.request.decided_at
             if not takes_over and silent <= ORDER_SECONDS:
                 return False
         self._newest[request.app_id] = _Newest(request, now, future)
@@ -72,11 +73,6 @@ class NewestRequests:
         """Return the seconds since a monitor was last heard for an application; infinite before the first."""
         known = self._newest.get(app_id)
         return max(0.0, now - known.received_at) if known else math.inf
-
-    @property
-    def longest_silence(self) -> float:
-        """A monitor that was not heard for longer is gone, in seconds."""
-        return self._silence
 
 
 def target(settings: Settings, request: ScaleRequest | None, adopted: int, standing: int = 0) -> Target:

@@ -146,11 +146,11 @@ class RealRun:
             await asyncio.sleep(self._settings.window + 1)
             publisher = Publisher(broker=broker, upload_queue=self._queue, reply_to=reply_to)
             self.seen.began_at = time.time()
-            before = scaler.totals().worker_seconds
+            before = scaler.costs.worker_seconds(time.time())
             await publisher.publish_all(self._requests(), pace=iter(self._arrivals))
             await _until(lambda: not self._outstanding, PATIENCE)
             self.seen.ended_at = time.time()
-            self.seen.worker_seconds = scaler.totals().worker_seconds - before
+            self.seen.worker_seconds = scaler.costs.worker_seconds(time.time()) - before
         finally:
             watching.cancel()
 

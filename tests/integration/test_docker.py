@@ -220,11 +220,11 @@ async def scale_out_and_in(settings: Settings, store: Path) -> None:
             lambda: {w.worker_id for w in second.workers() if w.phase == "ready"} == ids, second.workers
         )
         await fleet.kill(min(ids))
-        await until(lambda: second.totals().starts == 1, second.workers)
+        await until(lambda: second.costs.starts == 1, second.workers)
         await ask_for_workers(broker, settings, APP, 0)
         await second.drain_all()
         assert second.workers() == []
-        assert second.totals().crashes == 1
+        assert second.costs.crashes == 1
         assert {worker.exit_code for worker in await fleet.list()} <= {0}
     finally:
         scaling.cancel()

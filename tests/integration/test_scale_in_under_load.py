@@ -91,7 +91,7 @@ async def swell_and_ebb(scaler: Scaler, broker: Broker, settings: Settings) -> N
     def active() -> int:
         return sum(worker.phase == "ready" for worker in scaler.workers())
 
-    while scaler.totals().drains < SCALE_INS:
+    while scaler.costs.drains < SCALE_INS:
         await ask_for_workers(broker, settings, APP, MANY)
         await until(lambda: active() == MANY, 120, scaler.workers)
         await ask_for_workers(broker, settings, APP, FEW)
@@ -118,9 +118,8 @@ async def scenario(settings: Settings) -> None:
         )
         assert load.not_first_attempts == []
         assert set(load.reported.values()) == {1}
-        totals = scaler.totals()
-        assert totals.crashes == 0
-        assert totals.drains >= SCALE_INS
+        assert scaler.costs.crashes == 0
+        assert scaler.costs.drains >= SCALE_INS
         await scaler.drain_all()
         assert scaler.workers() == []
     finally:

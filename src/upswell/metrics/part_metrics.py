@@ -76,11 +76,11 @@ class ScalerMetrics:
 
     def figures(self) -> Iterator[Figure]:
         """Give all figures."""
-        totals = self._scaler.totals()
-        yield Figure("upswell_worker_starts_total", (), totals.starts)
-        yield Figure("upswell_worker_start_failures_total", (), totals.start_failures)
-        yield Figure("upswell_worker_drains_total", (), totals.drains)
-        yield Figure("upswell_worker_crashes_total", (), totals.crashes)
+        costs = self._scaler.costs
+        yield Figure("upswell_worker_starts_total", (), costs.starts)
+        yield Figure("upswell_worker_start_failures_total", (), costs.start_failures)
+        yield Figure("upswell_worker_drains_total", (), costs.drains)
+        yield Figure("upswell_worker_crashes_total", (), costs.crashes)
         if self._scaler.part_status().state == "waiting":
             return  # what it saw when it led is not how things are
         yield Figure("upswell_fleet_reachable", (), self._scaler.reaches_fleet)

@@ -7,29 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from upswell.fleets.protocol import FleetWorker
 
 
-class ScalingTotals(Struct, frozen=True, kw_only=True):
-    """Counts since the scaler began; `worker_seconds` go from each start request to the worker's end."""
-
-    starts: int
-    drains: int
-    crashes: int
-    start_failures: int = 0
-    worker_seconds: float
-
-
 class ScalingCosts:
-    """Adds up; workers that were adopted are billed from when they were asked for, too."""
+    """Adds up since the scaler began; a worker, adopted or not, is billed from its start request to its end."""
 
     def __init__(self) -> None:
-        """Begin at zero."""
         self.starts = 0
         self.drains = 0
         self.crashes = 0
@@ -54,13 +41,6 @@ class ScalingCosts:
         self.starts += 1
         self._running[worker_id] = requested_at
 
-    def totals(self, now: float) -> ScalingTotals:
-        """Return the sums up to this instant."""
-        alive = sum(max(0.0, now - requested_at) for requested_at in self._running.values())
-        return ScalingTotals(
-            starts=self.starts,
-            drains=self.drains,
-            crashes=self.crashes,
-            start_failures=self.start_failures,
-            worker_seconds=self._ended_seconds + alive,
-        )
+    def worker_seconds(self, now: float) -> float:
+        """Return what is billed up to this instant."""
+        return self._ended_seconds + sum(max(0.0, now - since) for since in self._running.values())

@@ -31,7 +31,7 @@ from upswell.fleets.environment import passed_on, worker_environment
 from upswell.fleets.protocol import WorkerSpec
 from upswell.fleets.worker_settings import remember_settings, worker_settings
 from upswell.scaler.ceilings import FleetCeilings, platform_limits, platform_notes
-from upswell.scaler.costs import ScalingCosts, ScalingTotals
+from upswell.scaler.costs import ScalingCosts
 from upswell.scaler.exits import WorkerExits
 from upswell.scaler.messaging import ScalerMessaging
 from upswell.scaler.orders import ScalerOrders
@@ -123,8 +123,8 @@ class Scaler:
         self._term_since: float | None = None
         self._starting = asyncio.Semaphore(START_AT_ONCE)
         self._round = asyncio.Lock()
-        self._costs = ScalingCosts()
-        self._exits = WorkerExits(fleet, self._costs)
+        self.costs = ScalingCosts()
+        self._exits = WorkerExits(fleet, self.costs)
         self._ceilings = FleetCeilings()
         self._pending: dict[str, tuple[str, float]] = {}  # why a worker does not run yet, and when seen last
         self._seen: dict[str, ObservedWorker] = {}
@@ -164,10 +164,6 @@ class Scaler:
     def full_applications(self) -> int:
         """For how many applications the platform takes no more workers."""
         return self._ceilings.full
-
-    def totals(self) -> ScalingTotals:
-        """Return what was done and billed until now."""
-        return self._costs.totals(self._clock())
 
     async def run(self) -> None:
         """Reconcile until cancelled; the workers go on. While another scaler leads, wait.
@@ -420,7 +416,7 @@ class Scaler:
             for worker in workers
         }
         await self._exits.note(workers, self._seen, self._messaging.heard, self._messaging.told, now)
-        self._costs.running(workers, now)
+        self.costs.running(workers, now)
 
     def _note_pending(self, workers: Sequence[FleetWorker], now: float) -> None:
         """Remember which workers the platform does not run yet; say why, once for each reason."""
@@ -548,11 +544,11 @@ class Scaler:
             return
         if action.kind == "terminate":
             await self._fleet.drain(worker_id)
-            self._costs.drains += worker_id not in self._messaging.told
+            self.costs.drains += worker_id not in self._messaging.told
             self._messaging.note_signal(worker_id)
             _log.info("scaler.worker_told", app_id=app_id, worker_id=worker_id, command=action.kind)
             return
-        self._costs.drains += action.kind == "drain"
+        self.costs.drains += action.kind == "drain"
         self._tell(action, app_id)
 
     def _tell(self, action: ScalingAction, app_id: str) -> None:
@@ -584,7 +580,7 @@ class Scaler:
         for spec, failure in zip(specs, results, strict=True):
             if failure is not None:
                 continue
-            self._costs.started(spec.worker_id, now)
+            self.costs.started(spec.worker_id, now)
             self._seen[spec.worker_id] = ObservedWorker(
                 worker_id=spec.worker_id,
                 app_id=app_id,

@@ -16,7 +16,7 @@ from upswell.settings import Settings
 def test_a_scaler_that_waits_tells_its_counts_and_nothing_of_the_fleet(state: str, shown: int) -> None:
     """Another leads; two that told of the same workers would be added up."""
     scaler = SimpleNamespace(
-        totals=lambda: SimpleNamespace(starts=1, start_failures=0, drains=0, crashes=0),
+        costs=SimpleNamespace(starts=1, start_failures=0, drains=0, crashes=0),
         reaches_fleet=False,
         full_applications=0,
         part_status=lambda: SimpleNamespace(state=state),

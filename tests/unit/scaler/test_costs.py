@@ -18,20 +18,20 @@ def test_a_worker_is_billed_from_its_start_request_to_its_end() -> None:
     ledger = ScalingCosts()
     ledger.started("w1", 100.0)
     ledger.running([worker("w1", 100.0)], 105.0)
-    assert ledger.totals(108.0).worker_seconds == 8.0
+    assert ledger.worker_seconds(108.0) == 8.0
     ledger.running([worker("w1", 100.0, "exited")], 110.0)
     ledger.running([], 120.0)
-    assert ledger.totals(500.0).worker_seconds == 10.0
+    assert ledger.worker_seconds(500.0) == 10.0
 
 
 def test_an_adopted_worker_is_billed_from_when_it_was_asked_for() -> None:
     ledger = ScalingCosts()
     ledger.running([worker("w1", 40.0), worker("w2", 90.0)], 100.0)
-    assert ledger.totals(100.0).worker_seconds == 70.0
+    assert ledger.worker_seconds(100.0) == 70.0
 
 
 def test_a_worker_that_vanished_is_billed_until_it_was_missed() -> None:
     ledger = ScalingCosts()
     ledger.running([worker("w1", 40.0)], 50.0)
     ledger.running([], 60.0)
-    assert ledger.totals(1000.0).worker_seconds == 20.0
+    assert ledger.worker_seconds(1000.0) == 20.0

@@ -354,7 +354,7 @@ def test_scale_in_drains_the_idlest_by_message_and_only_once(stage: Stage) -> No
             await stage.round()
         assert [stage.commands(worker_id) for worker_id in ids] == [[], ["drain"], []]
         assert stage.fleet.drained == []
-        assert stage.scaler.totals().drains == 1
+        assert stage.scaler.costs.drains == 1
 
     play(stage, story)
 
@@ -477,7 +477,7 @@ def test_a_crashed_worker_is_replaced_at_once_and_its_last_lines_are_logged(stag
         stage.fleet.exits(stage.fleet.started[0].worker_id, -9)
         await stage.round()
         assert len(stage.fleet.started) == 2
-        assert stage.scaler.totals().crashes == 1
+        assert stage.scaler.costs.crashes == 1
 
     with capture() as logs:
         asyncio.run(_with_scaler(stage, story))
@@ -934,8 +934,8 @@ def test_worker_seconds_are_billed_from_each_start_request(stage: Stage) -> None
         await stage.round()
         stage.all_report()
         await stage.round(after=9.0)
-        assert stage.scaler.totals().worker_seconds == 18.0
-        assert stage.scaler.totals().starts == 2
+        assert stage.scaler.costs.worker_seconds(stage.now) == 18.0
+        assert stage.scaler.costs.starts == 2
 
     play(stage, story)
 
@@ -1122,7 +1122,7 @@ def test_an_evicted_worker_is_no_crash_and_is_replaced_at_once(stage: Stage) -> 
             stage.fleet.exits(stage.fleet.started[-1].worker_id, 137, evicted=True)
             await stage.round()
             assert len(stage.fleet.started) == count
-        assert stage.scaler.totals().crashes == 0
+        assert stage.scaler.costs.crashes == 0
 
     events = play(stage, story)
     assert events.count("scaler.worker_evicted") == 3

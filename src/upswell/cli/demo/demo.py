@@ -245,7 +245,7 @@ class Demo:
                     task.cancel()
                 await asyncio.gather(story, interrupted, *loops, return_exceptions=True)
                 await drain(scaler, interrupts)
-            total = scaler.totals().worker_seconds
+            total = scaler.costs.worker_seconds(time.time())
         await self._delete_queues()
         if not complete:
             return None

@@ -55,7 +55,6 @@ class Engine:
     """A connection to one engine, made at first use."""
 
     def __init__(self) -> None:
-        """Connect to nothing yet."""
         self._client: Docker | None = None
         self._connections = asyncio.Semaphore(CONNECTIONS)
 

@@ -17,7 +17,6 @@ class ProcessEnds:
     """Follows processes while somebody watches."""
 
     def __init__(self) -> None:
-        """Follow none yet."""
         self._on_change: Callable[[], None] | None = None
         self._pids: set[int] = set()
         self._handles: dict[int, int] = {}

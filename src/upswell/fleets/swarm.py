@@ -272,7 +272,6 @@ class KnownServices:
     """The installation's services as listed last: the workers' labels, and the secrets that they refer to."""
 
     def __init__(self) -> None:
-        """Know none yet."""
         self.labels: dict[str, dict[str, str]] = {}
         self.secrets: set[str] = set()
         self._listed_at: float | None = None

@@ -27,7 +27,6 @@ class SwarmSecrets:
     """Makes secrets as they are needed, and removes those that are not."""
 
     def __init__(self, engine: Engine, installation: str) -> None:
-        """Know none yet."""
         self._engine = engine
         self._installation = installation
         self._known: dict[str, str] = {}

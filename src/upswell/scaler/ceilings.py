@@ -45,7 +45,6 @@ class FleetCeilings:
     """Remembers each application's ceiling, and says it once."""
 
     def __init__(self) -> None:
-        """Begin without one."""
         self.known: dict[str, Ceiling] = {}
 
     @property

@@ -39,7 +39,6 @@ class CrashBackoff:
     """Counts one application's crash loop: rounds in which workers crashed young."""
 
     def __init__(self) -> None:
-        """Begin without a crash."""
         self.crashes = 0
         self._last_crash_at = 0.0
         self._until = 0.0
@@ -73,7 +72,6 @@ class WorkerExits:
     """Notes each worker's exit, once."""
 
     def __init__(self, fleet: Fleet, costs: ScalingCosts) -> None:
-        """Begin with no crash."""
         self._fleet = fleet
         self._costs = costs
         self._noted: set[str] = set()

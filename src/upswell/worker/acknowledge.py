@@ -71,10 +71,10 @@ class Acknowledger:
         """Report an attempt that failed, without waiting for the confirm, and put the upload back later."""
         self.counts["failed"] += 1
         reason = reason_of(error)
-        request_id = None if upload.request is None else upload.request.id
+        assert upload.request is not None
         _log.warning(
             "worker.upload_failed",
-            request_id=request_id,
+            request_id=upload.request.id,
             attempt=upload.attempt,
             reason=reason,
             retry_seconds=round(retry_seconds, 3),

@@ -87,23 +87,11 @@ class Worker:
         clock: Callable[[], float] = time.time,
         exit_process: Callable[[int], None] = os._exit,
     ) -> None:
-        """Wire a worker.
+        """Wire a worker of one application, with the settings of that.
 
-        Args:
-            app_id: its only application.
-            broker: not yet connected; closed at the end.
-            handler: does the uploads.
-            settings: those of the application.
-            worker_id: no other worker's.
-            upload_queue: where its requests come from.
-            report_queue: where its reports go.
-            standby: consume only when activated.
-            requested_at: when its fleet was asked for it.
-            limit: its handler's rate limit.
-            settings_hash: of the settings, for its status.
-            tracer: where traces are wanted.
-            clock: UTC seconds since 1970.
-            exit_process: ends the process where handlers hang.
+        `broker`: not yet connected; closed at the end. `standby`: consume only when activated.
+        `requested_at`: when its fleet was asked for it. `limit`: its handler's. `exit_process`: ends the
+        process where handlers hang.
 
         Raises:
             SettingsError: its uploads may outlast RabbitMQ's consumer time-out.
@@ -341,7 +329,7 @@ class Worker:
             state=state,
             busy=self._uploads.busy,
         )
-        self._publish_status()
+        self._publish(self.status)
 
     def on_command(self, delivery: Delivery) -> None:
         """Take a command from the control queue: the newest holds; nothing undoes a drain."""
@@ -378,10 +366,7 @@ class Worker:
                 continue
             if self._capacity.adapt():
                 self._changed.set()  # the subscription follows
-            self._publish_status()
-
-    def _publish_status(self) -> None:
-        self._publish(self.status)
+            self._publish(self.status)
 
     def _publish(self, status: WorkerStatus) -> None:
         self._broker.publish(

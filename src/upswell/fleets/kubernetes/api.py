@@ -105,7 +105,6 @@ class KubernetesApi:
     """One namespace of one cluster; credentials are those of the pod it runs in, else of the kubeconfig."""
 
     def __init__(self, chosen: KubernetesSettings) -> None:
-        """Contact nothing yet."""
         self._chosen = chosen
         self._client: Any = None
         self.calls: Counter[str] = Counter()

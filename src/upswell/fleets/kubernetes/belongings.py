@@ -35,7 +35,6 @@ class Belongings:
     """The ConfigMaps and Secrets of one installation."""
 
     def __init__(self, api: KubernetesApi, installation: str) -> None:
-        """Apply nothing yet."""
         self._api = api
         self._installation = installation
         self._applied: dict[str, _Applied] = {}

@@ -22,7 +22,6 @@ class PodCache:
     """Pods by their uid. A deleted one is kept as ended until its worker is forgotten: it must be seen."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._pods: dict[str, SeenPod] = {}
         self._gone: dict[str, SeenPod] = {}
         self._forgotten: set[str] = set()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ScalingCosts:
-    """Adds up since the scaler began; a worker, adopted or not, is billed from its start request to its end."""
+    """Adds up since the scaler began; a worker, adopted or not, is billed from its request to its end."""
 
     def __init__(self) -> None:
         self.starts = 0

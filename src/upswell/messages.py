@@ -14,7 +14,7 @@ its rule, or a `MessageError` that says the rule and the value. Instants (`..._a
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -276,10 +276,6 @@ class OperatorAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 MAX_EXCERPT_BYTES = 16_384
 """Longer than any URI."""
 
-_KINDS = (
-    UploadRequest, UploadReport, WorkerStatus, ScaleRequest, WorkerCommand, PartStatus, OperatorOrder,
-    OperatorAnswer,
-)  # fmt: skip
 AnyMessage = (
     UploadRequest | UploadReport | WorkerStatus | ScaleRequest | WorkerCommand | PartStatus
     | OperatorOrder | OperatorAnswer
@@ -287,7 +283,7 @@ AnyMessage = (
 M = TypeVar("M", bound=AnyMessage)
 
 _encoder = msgspec.json.Encoder()
-_decoders: dict[Any, Any] = {kind: msgspec.json.Decoder(kind) for kind in _KINDS}
+_decoders: dict[Any, Any] = {kind: msgspec.json.Decoder(kind) for kind in get_args(AnyMessage)}
 
 
 def encode(message: AnyMessage) -> bytes:

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 _Network = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\Z")]
 _Memory = Annotated[str, Meta(pattern=r"\A(?:[1-9][0-9]{0,12}[kmg]?)?\Z")]
 _Cpus = Annotated[float, Meta(ge=0, le=10_000)]
-_Pids = Annotated[int, Meta(ge=0, le=1_000_000)]
+_Pids = Annotated[
+    int, Meta(ge=0, le=1_000_000), Setting("Processes and threads that a worker may have; 0: no limit.")
+]
+_ReadOnly = Annotated[
+    bool, Setting("Read-only root file system, with /tmp in memory; false: for handlers that write.")
+]
 _Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.:/@-]{0,200}\Z")]
 
 _MEMORY_FORM = "a number of bytes, or of k, m or g: 512m"
@@ -37,10 +42,8 @@ class DockerSettings(Struct, frozen=True):
         _Memory, Setting("Memory limit of a worker, such as 512m; empty: none.", form=_MEMORY_FORM)
     ] = ""
     cpus: Annotated[_Cpus, Setting("CPU limit of a worker, in cores; 0: none.")] = 0.0
-    pids_limit: Annotated[_Pids, Setting("Processes and threads that a worker may have; 0: no limit.")] = 512
-    read_only: Annotated[
-        bool, Setting("Read-only root file system, with /tmp in memory; false: for handlers that write.")
-    ] = True
+    pids_limit: _Pids = 512
+    read_only: _ReadOnly = True
     tmpfs_dir: Annotated[
         str,
         Setting(
@@ -80,10 +83,8 @@ class SwarmSettings(Struct, frozen=True):
         Setting("Memory of a worker, reserved and limit, such as 512m; empty: none.", form=_MEMORY_FORM),
     ] = ""
     cpus: Annotated[_Cpus, Setting("CPU of a worker, reserved and limit, in cores; 0: none.")] = 0.0
-    pids_limit: Annotated[_Pids, Setting("Processes and threads that a worker may have; 0: no limit.")] = 512
-    read_only: Annotated[
-        bool, Setting("Read-only root file system, with /tmp in memory; false: for handlers that write.")
-    ] = True
+    pids_limit: _Pids = 512
+    read_only: _ReadOnly = True
     stop_grace_seconds: Annotated[
         float,
         Meta(gt=0, le=604_800),

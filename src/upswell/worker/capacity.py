@@ -7,9 +7,11 @@ What comes in: what was moved, the uploads in hand, the other workers' statuses.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from upswell.broker import topology
+from upswell.broker.listening import listen
 from upswell.errors import MessageError
 from upswell.events import get_logger
 from upswell.messages import WorkerStatus, decode
@@ -17,16 +19,12 @@ from upswell.worker.rate_share import RateShare
 from upswell.worker.slots import SlotFinder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from upswell.broker.protocol import Broker, Delivery
     from upswell.settings import Settings
     from upswell.stores.rate_limit import RateLimit
     from upswell.worker.uploads import Uploads
 
 _log = get_logger()
-
-_STATUS_PREFETCH = 1000
 
 
 class Capacity:
@@ -41,13 +39,11 @@ class Capacity:
         settings: Settings,
         uploads: Uploads,
         limit: RateLimit,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker_id = worker_id
         self._broker = broker
         self._uploads = uploads
         self._limit = limit
-        self._monotonic = monotonic
         self._finder = SlotFinder(settings.initial_slots, settings.max_slots) if settings.auto_slots else None
         self._share: RateShare | None = None
         if self._finder is not None:
@@ -60,7 +56,7 @@ class Capacity:
                 own_limit=settings.upload_rate_limit,
                 interval=settings.status_interval,
             )
-            limit.set_rate(self._share.rate(monotonic(), 0))
+            limit.set_rate(self._share.rate(time.monotonic(), 0))
 
     @property
     def moved_bytes(self) -> int:
@@ -70,23 +66,17 @@ class Capacity:
     async def listen(self) -> None:
         """Hear how busy the application's other workers are, where they share a rate."""
         if self._share is not None:
-            queue = topology.status_queue("rate", self._worker_id)
-            await self._broker.declare(queue)
-            await self._broker.consume(queue.name, self.on_status, prefetch_count=_STATUS_PREFETCH)
+            await listen(self._broker, topology.status_queue("rate", self._worker_id), self.on_status)
 
     def on_status(self, delivery: Delivery) -> None:
         """Take in a worker's status; an invalid one is reported by the monitor."""
-        self._broker.ack(delivery)
-        try:
-            status = decode(WorkerStatus, delivery.body)
-        except MessageError:
-            return
         if self._share is not None:
-            self._share.hear(status, self._monotonic())
+            with suppress(MessageError):
+                self._share.hear(decode(WorkerStatus, delivery.body), time.monotonic())
 
     def adapt(self) -> bool:
         """Set rate and slots by what was measured; return whether the slots changed."""
-        now, busy = self._monotonic(), self._uploads.busy
+        now, busy = time.monotonic(), self._uploads.busy
         if self._share is not None:
             self._limit.set_rate(self._share.rate(now, busy))
         if self._finder is None:

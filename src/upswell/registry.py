@@ -126,14 +126,15 @@ class Registry(Generic[Factory]):
             sys.path.insert(0, folder)  # the installed command looks where `python -m upswell` does
         try:
             module = importlib.import_module(match["module"])
-        except ImportError as error:
-            if extra is not None:
+        except Exception as error:  # whatever a user's own module raises
+            if extra is not None and isinstance(error, ImportError):
                 from upswell import extras  # noqa: PLC0415 - as above
 
                 raise SettingsError(extras.needs(f"{self.seam} {name}", extra, error)) from error
-            raise self._not_importable(match["module"], name, folder, error) from error
-        except Exception as error:  # whatever a user's own module raises
-            raise self._not_importable(match["module"], name, folder, error) from error
+            raise SettingsError(
+                f"{self.seam} {name}: cannot import {match['module']} "
+                f"(looked in {folder} and Python's path): {type(error).__name__}: {error}"
+            ) from error
         try:
             return getattr(module, match["attribute"])
         except AttributeError:
@@ -142,12 +143,6 @@ class Registry(Generic[Factory]):
             raise SettingsError(
                 f"{self.seam} {name}: {match['module']} has no {match['attribute']}{hint}"
             ) from None
-
-    def _not_importable(self, module: str, name: str, folder: str, error: Exception) -> SettingsError:
-        return SettingsError(
-            f"{self.seam} {name}: cannot import {module} (looked in {folder} and Python's path): "
-            f"{type(error).__name__}: {error}"
-        )
 
 
 def place_of(thing: object) -> str:

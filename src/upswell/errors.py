@@ -7,6 +7,7 @@ UpswellError
         QueueInUseError         a queue that allows one consumer has one already
         UnroutableError         a mandatory message reached no queue
         NobodyListensError      no monitor, or no scaler, is there to take an order
+        NoAnswerError           one took an order and did not answer in time
     NotLeadingError             what only a leader may do was asked of one that leads no more
     FleetError                  a fleet could not start, list or stop workers
         FleetFullError          the platform takes no more workers: a quota, an admission rule

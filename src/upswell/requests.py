@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -73,10 +74,8 @@ def named_in(body: bytes, message_id: str | None) -> tuple[bool, str | None]:
     """Return whether an invalid request names a valid application at least, and its id if it has one."""
     found: dict[str, Any] = {}
     if len(body) <= MAX_MESSAGE_BYTES:
-        try:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found = msgspec.json.decode(body, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found = {}
     try:
         check_app_id(found.get("app_id", ""))
     except (MessageError, TypeError):

@@ -41,11 +41,8 @@ def worker_environment(settings: Settings, app_id: str) -> dict[str, str]:
     """Return the variables from which `settings.load()` in a worker builds the same settings.
 
     Only values that differ from the defaults are passed. Folders become absolute. The worker reads no
-    settings file: a file in its folder must not override the scaler's settings.
-
-    Args:
-        settings: those of the application: `settings.for_app(app_id)`.
-        app_id: the worker's only application.
+    settings file: a file in its folder must not override the scaler's settings. `settings` are those of the
+    application: `settings.for_app(app_id)`.
 
     Raises:
         SettingsError: a value cannot be passed in a variable.

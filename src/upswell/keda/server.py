@@ -70,9 +70,8 @@ async def serving(scaler: KedaScaler, settings: Settings) -> AsyncGenerator[str]
         yield address
     finally:
         await healthy.enter_graceful_shutdown()
-        await (
-            scaler.end()
-        )  # streams end well: KEDA comes back in two seconds, after a broken one in up to a minute
+        # Streams end well: KEDA comes back in two seconds, after a broken one in up to a minute.
+        await scaler.end()
         await server.stop(GRACE_SECONDS)
         await beside.stop(0)
         socket.unlink(missing_ok=True)

@@ -106,11 +106,9 @@ class PodCache:
         self._forgotten.discard(pod.uid)
 
     def workers(self, now: float, *, patience: float) -> list[FleetWorker]:
-        """Return the workers; one whose image cannot be had for `patience` seconds has failed.
+        """Return the workers, at an instant of a monotonic clock.
 
-        Args:
-            now: seconds of a clock that is never set back.
-            patience: how long a container may wait for what an operator must mend.
+        One has failed that waits for more than `patience` seconds for what an operator must mend: its image.
         """
         shown = [pod for uid, pod in self._pods.items() if uid not in self._forgotten]
         stuck = {pod.uid for pod in shown if pod.stuck}

@@ -53,12 +53,7 @@ class KubernetesFleet:
     """Starts and stops pods in one namespace; its scaler sees those with its installation's label."""
 
     def __init__(self, settings: Settings, *, watch_seconds: float = WATCH_SECONDS) -> None:
-        """Contact nothing yet.
-
-        Args:
-            settings: with the table `[fleets.kubernetes]`.
-            watch_seconds: the longest time between two lists of all pods.
-        """
+        """Contact nothing yet; `watch_seconds` is the longest time between two lists of all pods."""
         self._settings = settings
         own = kubernetes_settings(settings)
         self._installation = own.installation

@@ -117,18 +117,14 @@ class SecretsInMemory:
 
 def in_memory(path: Path) -> bool:
     """Return whether a folder is in memory, as the kernel's table of mounts says."""
-    resolved = path.resolve()
-    best, kind = -1, ""
     try:
+        device = path.stat().st_dev
         lines = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         return False
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        mount = Path(before.split()[4].replace("\\040", " "))
-        if resolved.is_relative_to(mount) and len(mount.parts) >= best:
-            best, kind = len(mount.parts), after.split()[0]
-    return kind in _IN_MEMORY
+    mounts = [line.partition(" - ") for line in lines]
+    number = f"{os.major(device)}:{os.minor(device)}"
+    return any(at.split()[2] == number and what.split()[0] in _IN_MEMORY for at, _, what in mounts)
 
 
 def _age(path: Path) -> float:

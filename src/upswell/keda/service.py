@@ -63,15 +63,11 @@ class ExternalScaler:
         one, and would start the first worker so much later.
         """
         app_id = await self._application(ref, context)
-        answer: KedaAnswer | None = self._scaler.answer(app_id)
         said: bool | None = None
-        while answer is not None and not self._scaler.ended:
+        async for answer in self._answers(app_id, context):
             if answer.number is not None and said != (answer.number > 0):
                 said = answer.number > 0
                 yield IsActiveResponse(result=said)
-            answer = await self._scaler.next_answer(app_id, answer)
-        if answer is None:
-            await self._abort_unknown(app_id, context)
 
     async def get_metric_spec(self, ref: ScaledObjectRef, context: Any) -> GetMetricSpecResponse:
         """Return the metric and its target: 1, so that as many workers run as the number says.
@@ -87,17 +83,23 @@ class ExternalScaler:
         """Yield the metric and its target, which never change, and keep the stream."""
         app_id = await self._application(ref, context)
         yield _spec(app_id)
-        answer: KedaAnswer | None = self._scaler.answer(app_id)
-        while answer is not None and not self._scaler.ended:
-            answer = await self._scaler.next_answer(app_id, answer)
-        if answer is None:
-            await self._abort_unknown(app_id, context)
+        async for _ in self._answers(app_id, context):
+            pass
 
     async def get_metrics(self, request: GetMetricsRequest, context: Any) -> GetMetricsResponse:
         """Return the number of workers."""
         number = await self._number(request.scaledObjectRef, context)
         value = MetricValue(metricName=request.metricName, metricValue=number, metricValueFloat=float(number))
         return GetMetricsResponse(metricValues=[value])
+
+    async def _answers(self, app_id: str, context: Any) -> AsyncIterator[KedaAnswer]:
+        """Yield an application's answer, at once and at each change, until all ends."""
+        answer = self._scaler.answer(app_id)
+        while answer is not None and not self._scaler.ended:
+            yield answer
+            answer = await self._scaler.next_answer(app_id, answer)
+        if answer is None:
+            await self._abort_unknown(app_id, context)
 
     async def _number(self, ref: ScaledObjectRef, context: Any) -> int:
         app_id = await self._application(ref, context)

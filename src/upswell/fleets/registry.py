@@ -41,7 +41,7 @@ REGISTRY: Registry[Callable[[Settings], Fleet]] = Registry(
             name="kubernetes",
             factory="upswell.fleets.kubernetes.fleet:KubernetesFleet",
             settings="upswell.fleets.kubernetes.settings:KubernetesSettings",
-            check="upswell.fleets.kubernetes.check:check_cluster",
+            check="upswell.fleets.kubernetes.fleet:check_cluster",
             extra="kubernetes",
             summary="pods on a Kubernetes cluster",
         ),

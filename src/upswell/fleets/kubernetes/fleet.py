@@ -211,6 +211,33 @@ class KubernetesFleet:
             await self.api.delete_pod(pod, grace_seconds=grace_seconds)
 
 
+async def check_cluster(settings: Settings) -> str:
+    """Check that workers could be started; whether their images can be pulled, only a pod tells.
+
+    Raises:
+        UpswellError: they could not.
+    """
+    if settings.broker == "embedded":
+        raise SettingsError(
+            "the fleet kubernetes needs RabbitMQ, which pods can reach: set AMQPURL; the embedded broker is "
+            "a file of one machine"
+        )
+    for app_id in settings.apps:
+        template = load_template(kubernetes_settings(settings, app_id).pod_template)
+        check_mounts(settings.for_app(app_id), template)
+    api = KubernetesApi(kubernetes_settings(settings))
+    try:
+        version, lacking = await api.version(), await api.refused_rights()
+        if lacking:
+            raise FleetError(
+                f"the scaler's account must be allowed to {', '.join(lacking)} in namespace {api.namespace} "
+                "(docs/deploy/kubernetes.md, Rights)"
+            )
+        return f"Kubernetes {version}, namespace {api.namespace}"
+    finally:
+        await api.close()
+
+
 def _order(timestamp: str) -> tuple[str, str]:
     """Return what sorts timestamps, whose fractions have different lengths."""
     seconds, _, fraction = timestamp.rstrip("Z").partition(".")

@@ -36,11 +36,8 @@ GONE_REMEMBERED = 1000
 class KnownWorkers:
     """The workers by id.
 
-    Args:
-        look: asks the platform for all of them.
-        relist_seconds: how long a full list is believed while events are watched.
-        clock: monotonic seconds.
-        processor: seconds of processor that this thread has used.
+    `look` asks the platform for all of them, which is believed for `relist_seconds` while events are watched.
+    `clock`: monotonic seconds. `processor`: seconds of processor that this thread has used.
     """
 
     def __init__(
@@ -79,14 +76,10 @@ class KnownWorkers:
         note: Callable[[Event], None],
         on_change: Callable[[], None],
     ) -> None:
-        """Take in a platform's events, calling back after each; where they end, begin anew.
+        """Have `note` take in a platform's events, and call back after each; where they end, begin anew.
 
-        So may something have changed when the time of a full list has passed without one.
-
-        Args:
-            events: opens a stream of them, of which None is the end.
-            note: takes one in.
-            on_change: called whenever workers may have changed.
+        Something may have changed, too, when the time of a full list has passed without one. `events` opens a
+        stream of them, of which None is the end.
         """
         while True:
             try:

@@ -54,13 +54,9 @@ class KedaAnswer(Struct, frozen=True):
 
 
 class KedaScaler:
-    """Keeps an answer for each application of the settings.
+    """Keeps an answer for each application of the settings; `name` is that of its own status queue.
 
-    Args:
-        broker: connected; the caller closes it.
-        settings: `apps` are answered for, no others.
-        name: of its own status queue.
-        clock: UTC seconds since 1970; a test's may stand still.
+    The broker is connected, and its caller closes it.
     """
 
     def __init__(

@@ -87,17 +87,11 @@ class Scaler:
         by_hand: KeptByApp[ScaleRequest] | None = None,
         leadership: Leadership | None = None,
     ) -> None:
-        """Wire a scaler.
+        """Wire a scaler of `settings.apps`, no others; the caller closes broker, fleet and leadership.
 
-        Args:
-            broker: connected; the caller closes it.
-            fleet: the caller closes it, too.
-            settings: `apps` may be scaled, no others.
-            name: of this scaler's own status queue.
-            clock: our own time; a test's may stand still.
-            by_hand: the newest requests that operators made, kept over a restart: what they paused starts
-                nothing before the monitor is heard again.
-            leadership: of the scalers; the caller closes it. None: there is no other.
+        `name`: of its own status queue. `by_hand`: the newest requests that operators made, kept over a
+        restart: what they paused starts nothing before the monitor is heard again. `leadership`: None: there
+        is no other scaler.
         """
         self._fleet = fleet
         self._settings = settings

@@ -27,11 +27,8 @@ _MOST = 5_000
 class ScalerOrders:
     """Obeys operators.
 
-    Args:
-        apps: applications of the settings.
-        seen: the workers as the last round saw them; None while no round has seen the fleet.
-        on_down: called when all workers shall leave.
-        on_news: called when there is something to do at once.
+    `seen` gives the workers as the last round saw them; None while no round has seen the fleet. `on_down` is
+    called when all workers shall leave, `on_news` when there is something to do at once.
     """
 
     def __init__(

@@ -280,11 +280,7 @@ def capture() -> Generator[list[dict[str, Any]]]:
 def get_logger(**bound: object) -> Any:
     """Return a logger that adds the `bound` values to each event."""
     return structlog.wrap_logger(
-        object(),
-        processors=_chain,
-        wrapper_class=_Bound,
-        context_class=dict,
-        cache_logger_on_first_use=True,
+        object(), processors=_chain, wrapper_class=_Bound, context_class=dict, cache_logger_on_first_use=True
     ).bind(**bound)
 
 

@@ -65,10 +65,7 @@ class HandlerContract:
             assert stored.bytes == 5
         else:
             body = Path(settings.destination, stored.key).read_bytes()
-            assert (stored.bytes, stored.checksum) == (
-                len(body),
-                f"sha256:{sha256(body).hexdigest()}",
-            )
+            assert (stored.bytes, stored.checksum) == (len(body), f"sha256:{sha256(body).hexdigest()}")
 
     def test_the_same_request_may_be_handled_twice(self, handler: Handler, settings: Settings) -> None:
         async def scenario() -> None:

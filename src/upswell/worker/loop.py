@@ -370,12 +370,7 @@ class Worker:
 
     def _publish(self, status: WorkerStatus) -> None:
         self._broker.publish(
-            Message(
-                body=encode(status),
-                exchange=topology.STATUS_EXCHANGE,
-                persistent=False,
-                mandatory=False,
-            )
+            Message(body=encode(status), exchange=topology.STATUS_EXCHANGE, persistent=False, mandatory=False)
         )
 
     async def _close(self) -> None:

@@ -17,12 +17,7 @@ from collections import OrderedDict, deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from upswell.errors import (
-    MessageError,
-    PermanentUploadError,
-    StoreUnavailableError,
-    TemporaryUploadError,
-)
+from upswell.errors import MessageError, PermanentUploadError, StoreUnavailableError, TemporaryUploadError
 from upswell.events import get_logger
 from upswell.handlers.protocol import ATTEMPT, MOVED
 from upswell.messages import MAX_DESCRIBED

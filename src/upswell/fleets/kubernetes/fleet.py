@@ -21,12 +21,7 @@ from upswell.fleets.environment import parted
 from upswell.fleets.kubernetes.api import AlreadyThereError, ConflictError, KubernetesApi, UnansweredError
 from upswell.fleets.kubernetes.belongings import Belongings
 from upswell.fleets.kubernetes.cache import PodCache
-from upswell.fleets.kubernetes.manifest import (
-    CONTAINER,
-    check_mounts,
-    selector,
-    worker_pod,
-)
+from upswell.fleets.kubernetes.manifest import CONTAINER, check_mounts, selector, worker_pod
 from upswell.fleets.kubernetes.reflector import WATCH_SECONDS, Reflector
 from upswell.fleets.kubernetes.settings import dns_name, kubernetes_settings
 from upswell.fleets.kubernetes.template import load_template

@@ -73,11 +73,7 @@ def selector(installation: str) -> dict[str, str]:
 
 def labels_of(installation: str, app_id: str) -> dict[str, str]:
     """Return the labels of everything that belongs to an application; its exact id is an annotation."""
-    return {
-        **STANDARD_LABELS,
-        INSTALLATION: installation,
-        APPLICATION: dns_name(app_id),
-    }
+    return {**STANDARD_LABELS, INSTALLATION: installation, APPLICATION: dns_name(app_id)}
 
 
 def belongings_name(installation: str, app_id: str) -> str:

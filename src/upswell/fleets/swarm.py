@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from upswell.errors import FleetError
 from upswell.fleets.docker_settings import SwarmSettings, swarm_settings
-from upswell.fleets.engine import CONFLICT, NOT_THERE, Engine, EngineRefusalError, none_if
+from upswell.fleets.engine import CONFLICT, NOT_THERE, Engine, EngineRefusalError, T, none_if
 from upswell.fleets.engine_logs import LAST_LINES, read_log
 from upswell.fleets.environment import identity, parted
 from upswell.fleets.known_workers import KnownWorkers
@@ -33,7 +33,7 @@ from upswell.fleets.worker_labels import INSTALLATION, WORKER, labels, platform_
 from upswell.safe import masked_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from upswell.fleets.protocol import FleetWorker, LogPart, WorkerSpec
     from upswell.settings import Settings
@@ -173,8 +173,8 @@ class SwarmFleet:
             )
 
     async def _create(self, name: str, template: dict[str, Any], told: dict[str, str], image: str) -> None:
-        try:
-            await self._engine.ask(
+        with none_if(CONFLICT):  # its start was asked for before
+            await self._ask(
                 lambda docker: docker.services.create(
                     template,
                     name=name,
@@ -184,24 +184,27 @@ class SwarmFleet:
                     **registry_auth(image),
                 )
             )
+            self._services.doubt()
+
+    async def _ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
+        """Return a manager's answer; say so where the engine is none."""
+        try:
+            return await self._engine.ask(question)
         except EngineRefusalError as error:
-            if error.status == CONFLICT:
-                return  # its start was asked for before
-            raise _explained(error) from error
-        self._services.doubt()
+            if error.status != _NO_MANAGER:
+                raise
+            raise FleetError(
+                "the Docker engine is no manager of a Swarm (docker swarm init, or run the scaler on a "
+                f"manager, or set DOCKER_HOST to one): {error.reason}"
+            ) from error
 
     async def _look(self) -> list[FleetWorker]:
         """Return all workers, by their services, and those tasks that outlive theirs."""
         filters = {"label": f"{INSTALLATION}={self._installation}"}
-        try:
-            if self._services.is_due():
-                self._services.take(
-                    await self._engine.ask(lambda docker: docker.services.list(filters=filters))
-                )
-                await self._secrets.prune(self._services.secrets)
-            tasks = await self._engine.ask(lambda docker: docker.tasks.list(filters=filters))
-        except EngineRefusalError as error:
-            raise _explained(error) from error
+        if self._services.is_due():
+            self._services.take(await self._ask(lambda docker: docker.services.list(filters=filters)))
+            await self._secrets.prune(self._services.secrets)
+        tasks = await self._ask(lambda docker: docker.tasks.list(filters=filters))
         nodes = await self._list_nodes() if tasks else {}
         by_worker = {task["Spec"]["ContainerSpec"].get("Labels", {}).get(WORKER, ""): task for task in tasks}
         self._tasks = by_worker
@@ -230,10 +233,7 @@ class SwarmFleet:
     async def _list_nodes(self) -> dict[str, SwarmNode]:
         now = time.monotonic()
         if self._nodes_at is None or now - self._nodes_at > NODES_SECONDS:
-            try:
-                found: list[dict[str, Any]] = await self._engine.ask(lambda docker: docker.nodes.list())
-            except EngineRefusalError as error:
-                raise _explained(error) from error
+            found: list[dict[str, Any]] = await self._ask(lambda docker: docker.nodes.list())
             self._nodes, self._nodes_at = {node["ID"]: read_node(node) for node in found}, now
         return self._nodes
 
@@ -315,12 +315,3 @@ async def check_swarm(settings: Settings) -> str:
 
 def _container(task: dict[str, Any] | None) -> str:
     return task["Status"].get("ContainerStatus", {}).get("ContainerID", "") if task else ""
-
-
-def _explained(error: EngineRefusalError) -> FleetError:
-    if error.status == _NO_MANAGER:
-        return FleetError(
-            "the Docker engine is no manager of a Swarm (docker swarm init, or run the scaler on a manager, "
-            f"or set DOCKER_HOST to one): {error.reason}"
-        )
-    return error

@@ -108,7 +108,8 @@ class WorkerExits:
             if phase in ("starting", "starting_standby"):
                 continue  # it has not shown yet that it can live
             if phase not in ("ended", "lost"):
-                self._lives(worker, now)
+                if self._backoffs[worker.app_id].lives(worker.requested_at, now):
+                    _log.info("scaler.crash_loop_over", app_id=worker.app_id)
             elif worker.worker_id not in self._noted:
                 self._noted.add(worker.worker_id)
                 crashed = await self._note_end(worker, phase, known, told.get(worker.worker_id), now)
@@ -119,10 +120,6 @@ class WorkerExits:
             retry_in = backoff.crashed(now)
             if retry_in:
                 _log.error("scaler.crash_loop", app_id=app_id, crashes=backoff.crashes, retry_in=retry_in)
-
-    def _lives(self, worker: FleetWorker, now: float) -> None:
-        if self._backoffs[worker.app_id].lives(worker.requested_at, now):
-            _log.info("scaler.crash_loop_over", app_id=worker.app_id)
 
     async def _note_end(
         self,

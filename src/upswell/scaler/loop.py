@@ -225,11 +225,12 @@ class Scaler:
 
     async def _stand_by(self) -> None:
         """Wait a round's time to lead, and keep in mind since when no status can have been missed."""
-        if self._waiting_since is not None and self._pulse.state != "waiting":
+        now = self._clock()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        elif self._pulse.state != "waiting":
             _log.warning("scaler.waiting")
             self._pulse.enter("waiting")
-        now = self._clock()
-        self._waiting_since = now if self._waiting_since is None else self._waiting_since
         self._messaging.check_clock(now)
         self._messaging.prune((), now)
         await self._messaging.probe(now)

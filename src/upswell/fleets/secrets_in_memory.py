@@ -79,13 +79,10 @@ class SecretsInMemory:
 
     def prune(self, known: AbstractSet[str]) -> None:
         """Remove the secrets of workers that there are no more; one that is young may be starting."""
-        base = self._base()
-        folder = base / self._name if base else None
-        if folder is None or not folder.is_dir():
-            return
-        for entry in folder.iterdir():
-            if entry.name not in known and _age(entry) > YOUNG_SECONDS:
-                shutil.rmtree(entry, ignore_errors=True)
+        if (base := self._base()) is not None:
+            for entry in (base / self._name).glob("*"):
+                if entry.name not in known and _age(entry) > YOUNG_SECONDS:
+                    shutil.rmtree(entry, ignore_errors=True)
 
     def _folder(self) -> Path:
         base = self._base()
@@ -96,12 +93,8 @@ class SecretsInMemory:
             )
         # A worker's own folder is its user's alone; nobody may list who else there is.
         for folder in (base, base / self._name):
-            try:
+            with _named(folder):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o711)
-            except OSError as error:
-                raise FleetError(
-                    f"cannot make {folder} for the workers' secrets: {error.strerror}"
-                ) from error
         if not in_memory(base):
             raise FleetError(f"the workers' secrets must be in memory (tmpfs), and {base} is on a disk")
         return base / self._name

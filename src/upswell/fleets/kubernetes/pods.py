@@ -77,8 +77,7 @@ def see_pod(pod: Pod) -> SeenPod | None:
         return None
     own = _of_worker(status)
     terminated = own.state.terminated if own and own.state else None
-    phase = (status.phase if status else None) or "Pending"
-    ended = terminated is not None or phase in ("Succeeded", "Failed")
+    ended = terminated is not None or (status is not None and status.phase in ("Succeeded", "Failed"))
     known = terminated is not None and terminated.reason != _UNKNOWN_END
     reason, message = ("", "") if ended or status is None else _waiting(status)
     return SeenPod(

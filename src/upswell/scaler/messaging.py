@@ -97,7 +97,7 @@ class ScalerMessaging:
         self.listening_since = self._clock()
 
     async def probe(self, now: float) -> bool:
-        """Return whether the broker answers: while it does not, a silent worker proves nothing."""
+        """Return whether the broker answers: while it does not, silence says nothing."""
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._broker.depth(self._requests_from.name, in_flight=False)

@@ -118,13 +118,11 @@ class SwarmFleet:
 
     async def drain(self, worker_id: str) -> None:
         """Send SIGTERM: on this node at once; on another by removing the service, with its long grace."""
-        if not await self._signal_here(worker_id, "SIGTERM"):
-            await self._remove_running(worker_id)
+        await self._end(worker_id, "SIGTERM")
 
     async def kill(self, worker_id: str) -> None:
         """Send SIGKILL on this node; Swarm kills on another only after the grace."""
-        if not await self._signal_here(worker_id, "SIGKILL"):
-            await self._remove_running(worker_id)
+        await self._end(worker_id, "SIGKILL")
 
     async def forget(self, worker_id: str) -> None:
         """Remove an exited worker's service."""
@@ -256,7 +254,9 @@ class SwarmFleet:
         self._known.doubt()
         return True
 
-    async def _remove_running(self, worker_id: str) -> None:
+    async def _end(self, worker_id: str, signal: str) -> None:
+        if await self._signal_here(worker_id, signal):
+            return
         worker = self._known.get(worker_id)
         if worker is not None and worker.state == "running":
             self._removed[worker_id] = worker

@@ -54,7 +54,7 @@ class Simulation:
         self.stream = JobStream(chunks)
         self._begin = math.floor(self.stream.first) - world.phase * world.decision_interval
         self.now = float(self._begin)
-        self._accounts = Accounts(world.slo.seconds)
+        self._accounts = Accounts(world.slo.seconds, world.stop_delay)
         pool = WorkerPool if world.single else SlottedPool
         self.pool = pool(world, self._accounts, self._rng, self.now)
         self._observer = Observer(world, self._rng, self.now)

@@ -59,8 +59,9 @@ class SimulatedOutcome(Struct, frozen=True, kw_only=True):
 class Accounts:
     """Counts billed seconds; response times go into a histogram whose bins are 0.5 % wide."""
 
-    def __init__(self, objective: float) -> None:
+    def __init__(self, objective: float, stop_delay: float) -> None:
         self._objective = objective
+        self._stop_delay = stop_delay
         self._pending: list[float] = []
         self._histogram: NDArray[np.int64] = np.zeros(_BINS, dtype=np.int64)
         self.finished = 0
@@ -83,7 +84,6 @@ class Accounts:
         self.stopped = 0.0
         """Part of `draining`, without an upload."""
         self._stops: list[float] = []
-        self._stop_seconds = 0.0
 
     def respond(self, response_times: list[float], work: float) -> None:
         """Note uploads that were answered, and the service times' sum."""
@@ -92,16 +92,15 @@ class Accounts:
         if len(self._pending) >= _FLUSH:
             self.flush()
 
-    def stopping(self, at: float, seconds: float) -> None:
-        """Bill a worker that has nothing left to do from `at` on, for the seconds that leaving takes."""
-        if seconds:
+    def leave(self, at: float) -> None:
+        """Bill a worker until `at`, when it has nothing left to do, and for the seconds that leaving takes."""
+        self.cost += at
+        if self._stop_delay:
             self._stops.append(at)
-            self._stop_seconds = seconds
 
     def close(self, now: float) -> None:
         """Add what leaving cost until `now`."""
-        seconds = self._stop_seconds
-        left = math.fsum(min(seconds, max(0.0, now - at)) for at in self._stops)
+        left = math.fsum(min(self._stop_delay, max(0.0, now - at)) for at in self._stops)
         self.cost += left
         self.draining += left
         self.stopped = left

@@ -73,7 +73,6 @@ class WorkerPool:
     """One slot a worker. Times count from the stream's first arrival's clock; `now` never goes back."""
 
     def __init__(self, world: World, accounts: Accounts, rng: Random, begin: float) -> None:
-        self._stop_delay = world.stop_delay
         self._accounts = accounts
         self._rng = rng
         self._begin = begin
@@ -82,7 +81,7 @@ class WorkerPool:
         self._coming: list[Coming] = []
         """Those on their way, by the instant of their request."""
         self._next_ready = math.inf
-        self._standby = Standby(self.measured, accounts, world, begin)
+        self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
         self._leaving: list[float] = []
         self.in_flight = 0
         self.due = Due(world.decision_interval)
@@ -140,14 +139,12 @@ class WorkerPool:
             youngest = self._coming.pop()  # the scaler knows no better, either
             free_at.remove(youngest[1])
             self.measured.called_off(youngest, now)
-            accounts.cost += now
-            accounts.stopping(now, self._stop_delay)
+            accounts.leave(now)
             count -= 1
         heapify(free_at)
         while count and free_at[0] <= now:
             heappop(free_at)
-            accounts.cost += now
-            accounts.stopping(now, self._stop_delay)
+            accounts.leave(now)
             count -= 1
         for _ in range(count):
             index = self._rng.randrange(len(free_at))
@@ -157,8 +154,7 @@ class WorkerPool:
             heapify(free_at)
             heappush(self._leaving, leave)
             accounts.draining += leave - now
-            accounts.cost += leave
-            accounts.stopping(leave, self._stop_delay)
+            accounts.leave(leave)
 
     def stand_by(self, now: float, count: int) -> None:
         """Keep so many workers on standby from now on."""

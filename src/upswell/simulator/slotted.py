@@ -80,7 +80,7 @@ class SlottedPool:
         """When what is under way ends; kept where a bottleneck must know how many those are."""
         self._coming: list[SimulatedWorker] = []
         self.measured = Starts(world, accounts, rng)
-        self._standby = Standby(self.measured, accounts, world, begin)
+        self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
         self.in_flight = 0
         self.due = Due(world.decision_interval)
         self._now = begin
@@ -266,16 +266,14 @@ class SlottedPool:
         worker.consuming = False
         del self._workers[worker.number]
         self.measured.called_off(worker.coming, now)
-        self._accounts.cost += now
-        self._accounts.stopping(now, self._plant.stop_delay)
+        self._accounts.leave(now)
 
     def _drain(self, now: float, worker: SimulatedWorker) -> None:
         worker.consuming = False
         del self._workers[worker.number]
         leave = max(now, worker.busy_until)
-        self._accounts.cost += leave
         self._accounts.draining += leave - now
-        self._accounts.stopping(leave, self._plant.stop_delay)
+        self._accounts.leave(leave)
         if leave > now:
             heappush(self._leaving, (leave, worker))
 

@@ -7,6 +7,7 @@ use it. It knows no uploads.
 from __future__ import annotations
 
 from collections import deque
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from upswell.analysis.worker_statuses import DELAYS_KEPT
@@ -69,9 +70,7 @@ class Starts:
 class Standby:
     """Workers connected and idle beyond those wanted: called in an instant, replaced at once, billed."""
 
-    def __init__(self, starts: Starts, accounts: Accounts, world: World, begin: float) -> None:
-        count = world.standby_workers
-        self._stop_delay = world.stop_delay
+    def __init__(self, starts: Starts, accounts: Accounts, count: int, begin: float) -> None:
         self._starts = starts
         self._accounts = accounts
         self._standing: deque[float] = deque([begin] * count)
@@ -108,7 +107,7 @@ class Standby:
 
     def tick(self, now: float) -> None:
         """Let those in that are there by now."""
-        for worker in sorted(self.coming, key=_ready_at):
+        for worker in sorted(self.coming, key=itemgetter(1)):
             if worker[1] <= now:
                 self._starts.became_ready(worker)
                 self._standing.append(worker[1])
@@ -123,8 +122,7 @@ class Standby:
                 self._starts.called_off(self.coming.pop(), now)
             else:
                 self._accounts.standby += now - self._standing.popleft()
-            self._accounts.cost += now
-            self._accounts.stopping(now, self._stop_delay)
+            self._accounts.leave(now)
 
     def close(self, now: float) -> None:
         """Stop billing."""
@@ -132,7 +130,3 @@ class Standby:
             self._accounts.starting += now - requested
         self._accounts.standby += sum(now - since for since in self._standing)
         self._accounts.cost += now * len(self)
-
-
-def _ready_at(worker: Coming) -> float:
-    return worker[1]

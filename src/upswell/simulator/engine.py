@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from upswell.analysis.decision import Decision
 from upswell.policies.constant import ConstantPolicy
 from upswell.simulator.jobs import JobStream, check, in_chunks
 from upswell.simulator.observer import Observer
@@ -194,17 +193,10 @@ def simulate_chunks(
 
 def simulate_fixed(chunks: Iterable[Chunk], workers: int, world: World) -> SimulatedOutcome:
     """Return what a fleet makes of a trace that has `workers` from the start and never changes."""
-    simulation = Simulation(chunks, _Never(), replace(world, initial_workers=workers))
+    simulation = Simulation(chunks, ConstantPolicy(workers), replace(world, initial_workers=workers))
     if world.plain:
         simulation.sweep()
     else:
         while not simulation.over:
             simulation.observe()
     return simulation.outcome()
-
-
-class _Never:
-    """Stands where a policy must; a fixed fleet never asks it."""
-
-    def decide(self, snapshot: Snapshot) -> Decision:
-        return Decision.hold("simulator", snapshot.workers.desired, "the fleet is fixed")

@@ -108,18 +108,15 @@ class JobStream:
         self._exhausted = True
         return False
 
-    def arrive_until(self, now: float) -> int:
-        """Let all uploads up to `now` arrive and return how many did."""
+    def arrive_until(self, now: float) -> None:
+        """Let all uploads up to `now` arrive."""
         arrivals, arrived = self.arrivals, self.arrived
         if arrived < len(arrivals) and arrivals[arrived] > now:
-            return 0
-        new = 0
+            return
         while True:
-            reached = bisect_right(self.arrivals, now, self.arrived)
-            new += reached - self.arrived
-            self.arrived = reached
-            if reached < len(self.arrivals) or self._exhausted or not self._load():
-                return new
+            self.arrived = bisect_right(self.arrivals, now, self.arrived)
+            if self.arrived < len(self.arrivals) or self._exhausted or not self._load():
+                return
 
     def arrive_chunk(self) -> bool:
         """Let a whole chunk arrive; return whether there was one."""

@@ -93,7 +93,7 @@ class Accounts:
             self.flush()
 
     def leave(self, at: float) -> None:
-        """Bill a worker until `at`, when it has nothing left to do, and for the seconds that leaving takes."""
+        """Bill a worker until `at`, when it has nothing left to do, and for what leaving takes."""
         self.cost += at
         if self._stop_delay:
             self._stops.append(at)

@@ -11,7 +11,7 @@ import math
 from bisect import insort
 from heapq import heapify, heappop, heappush, heapreplace
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,18 +40,12 @@ class Due:
         """Return what ends in that interval, and forget it."""
         return self.by_interval.pop(number, _NOTHING)
 
-    def ended(self, number: int) -> Ended:
-        """Return the same by the order of the ends."""
-        values = self.by_interval.pop(number, None)
-        return in_order(values) if values else NONE_ENDED
-
     def rest(self) -> list[float]:
         """Return all that is under way."""
         return [value for number in sorted(self.by_interval) for value in self.by_interval[number]]
 
 
 _NOTHING: list[float] = []
-NONE_ENDED: Ended = ([], [], [])
 _MANY = 100
 
 
@@ -69,23 +63,60 @@ def in_order(values: list[float]) -> Ended:
     return list(pick(ends)), list(pick(responses)), list(pick(services))
 
 
-class WorkerPool:
-    """One slot a worker. Times count from the stream's first arrival's clock; `now` never goes back."""
+class Pool:
+    """What all pools share. Times count from the stream's first arrival's clock; `now` never goes back."""
+
+    _coming: list[Any]
+    """Workers on their way, by the instant of their request."""
+    _leaving: list[Any]
+    """Workers sent away that still have an upload: a heap by the instant at which each leaves."""
 
     def __init__(self, world: World, accounts: Accounts, rng: Random, begin: float) -> None:
-        self._accounts = accounts
-        self._rng = rng
-        self._begin = begin
-        self.free_at: list[float] = [begin] * world.initial_workers
+        self._accounts, self._rng, self._begin = accounts, rng, begin
+        self._coming, self._leaving = [], []
         self.measured = Starts(world, accounts, rng)
-        self._coming: list[Coming] = []
-        """Those on their way, by the instant of their request."""
-        self._next_ready = math.inf
         self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
-        self._leaving: list[float] = []
-        self.in_flight = 0
+        self.in_flight: int = 0
         self.due = Due(world.decision_interval)
         accounts.cost -= begin * world.initial_workers
+
+    def stand_by(self, now: float, count: int) -> None:
+        """Keep so many workers on standby from now on."""
+        if count != len(self._standby):
+            self._standby.resize(now, count)
+
+    def take_ended(self, number: int) -> Ended:
+        """Return what ends in that interval."""
+        ended = in_order(self.due.take(number))
+        self.in_flight -= len(ended[0])
+        return ended
+
+    @property
+    def starting(self) -> int:
+        """Workers asked for, not yet ready."""
+        return len(self._coming)
+
+    @property
+    def draining(self) -> int:
+        """Workers that finish their uploads and leave."""
+        return len(self._leaving)
+
+    @property
+    def standby(self) -> int:
+        """Workers connected and not consuming."""
+        return self._standby.standing
+
+
+class WorkerPool(Pool):
+    """One slot a worker."""
+
+    _coming: list[Coming]
+    _leaving: list[float]
+
+    def __init__(self, world: World, accounts: Accounts, rng: Random, begin: float) -> None:
+        super().__init__(world, accounts, rng, begin)
+        self.free_at: list[float] = [begin] * world.initial_workers
+        self._next_ready = math.inf
 
     def serve(self, stream: JobStream, until: float) -> None:
         """Start every upload that can start by `until`, oldest first, on the worker that is free first."""
@@ -156,11 +187,6 @@ class WorkerPool:
             accounts.draining += leave - now
             accounts.leave(leave)
 
-    def stand_by(self, now: float, count: int) -> None:
-        """Keep so many workers on standby from now on."""
-        if count != len(self._standby):
-            self._standby.resize(now, count)
-
     def tick(self, now: float) -> None:
         """Let workers become ready, and drained ones leave."""
         if self._next_ready <= now:
@@ -174,13 +200,6 @@ class WorkerPool:
         leaving = self._leaving
         while leaving and leaving[0] <= now:
             heappop(leaving)
-
-    def take_ended(self, number: int) -> Ended:
-        """Return what ends in that interval."""
-        ended = self.due.ended(number)
-        if ended is not NONE_ENDED:
-            self.in_flight -= len(ended[0])
-        return ended
 
     def last_end(self) -> float:
         """Return when the last upload begun ends on a worker that stays."""
@@ -211,21 +230,6 @@ class WorkerPool:
     def billed(self) -> int:
         """Workers that are paid for."""
         return len(self.free_at) + len(self._standby) + len(self._leaving)
-
-    @property
-    def starting(self) -> int:
-        """Workers asked for, not yet ready."""
-        return len(self._coming)
-
-    @property
-    def draining(self) -> int:
-        """Workers that finish their upload and leave."""
-        return len(self._leaving)
-
-    @property
-    def standby(self) -> int:
-        """Workers connected and not consuming."""
-        return self._standby.standing
 
     @property
     def busy_workers(self) -> int:

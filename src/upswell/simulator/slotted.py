@@ -19,15 +19,13 @@ from upswell.analysis.worker_statuses import (
     FORGOTTEN_AFTER_INTERVALS,
     STALE_AFTER_INTERVALS,
 )
-from upswell.simulator.pool import Due
-from upswell.simulator.startup import Standby, Starts
+from upswell.simulator.pool import Pool
 
 if TYPE_CHECKING:
     from random import Random
 
     from upswell.simulator.jobs import JobStream
     from upswell.simulator.outcome import Accounts
-    from upswell.simulator.pool import Ended
     from upswell.simulator.startup import Coming
     from upswell.simulator.world import World
 
@@ -60,15 +58,18 @@ class SimulatedWorker:
         return (self.coming[0], self.number) < (other.coming[0], other.number)
 
 
-class SlottedPool:
+class SlottedPool(Pool):
     """See the module; the methods are those of `WorkerPool`."""
 
+    _coming: list[SimulatedWorker]
+    _leaving: list[tuple[float, SimulatedWorker]]
+
     def __init__(self, world: World, accounts: Accounts, rng: Random, begin: float) -> None:
-        self._plant, self._accounts, self._rng, self._zero = world, accounts, rng, begin
+        super().__init__(world, accounts, rng, begin)
+        self._plant = world
         self._numbers = 0
         self._serial = 0
         self._workers: dict[int, SimulatedWorker] = {}
-        self._leaving: list[tuple[float, SimulatedWorker]] = []
         self._free: list[tuple[float, int, SimulatedWorker]] = []
         """Slots: when each is free, a number of its own, whose it is."""
         self._crashes: list[tuple[float, SimulatedWorker]] = []
@@ -78,14 +79,8 @@ class SlottedPool:
         self._silent: deque[tuple[float, bool]] = deque()
         self._ends: list[float] = []
         """When what is under way ends; kept where a bottleneck must know how many those are."""
-        self._coming: list[SimulatedWorker] = []
-        self.measured = Starts(world, accounts, rng)
-        self._standby = Standby(self.measured, accounts, world.standby_workers, begin)
-        self.in_flight = 0
-        self.due = Due(world.decision_interval)
         self._now = begin
         accounts.busy_is_work = False
-        accounts.cost -= begin * world.initial_workers
         self._new: deque[int] = deque(maxlen=DELAYS_KEPT)
         """Slots of the newest workers that became ready."""
         for _ in range(world.initial_workers):
@@ -117,7 +112,7 @@ class SlottedPool:
             if crash <= min(start, until):
                 self._crash(*heappop(self._crashes))
             elif start <= until:
-                self._begin(stream, start)
+                self._start(stream, start)
             else:
                 break
 
@@ -125,7 +120,7 @@ class SlottedPool:
         """Do the same where nothing can go wrong."""
         free = self._free
         arrivals, services = stream.arrivals, stream.services
-        zero, per_second, buckets = self._zero, self.due.per_second, self.due.by_interval
+        begin, per_second, buckets = self._begin, self.due.per_second, self.due.by_interval
         head = index = stream.head
         arrived = stream.arrived
         busy = 0.0
@@ -144,7 +139,7 @@ class SlottedPool:
             heapreplace(free, (finish, serial, worker))
             if finish > worker.busy_until:
                 busy += worker.occupy(start, finish)
-            number = int((finish - zero) * per_second)
+            number = int((finish - begin) * per_second)
             bucket = buckets.get(number)
             if bucket is None:
                 buckets[number] = [finish, finish - arrival, service]
@@ -168,7 +163,7 @@ class SlottedPool:
             return max(free[0][0], stream.arrivals[stream.head])
         return math.inf
 
-    def _begin(self, stream: JobStream, start: float) -> None:
+    def _start(self, stream: JobStream, start: float) -> None:
         _, serial, worker = self._free[0]
         if self._returned:
             arrival, service, attempt = self._returned.popleft()
@@ -198,7 +193,7 @@ class SlottedPool:
         return slow_down(len(self._ends) + 1)
 
     def _interval(self, finish: float) -> int:
-        return int((finish - self._zero) * self.due.per_second)
+        return int((finish - self._begin) * self.due.per_second)
 
     def _crash(self, at: float, worker: SimulatedWorker) -> None:
         """Let a worker vanish; what it had in hand comes back, the oldest first, before all that waits."""
@@ -277,11 +272,6 @@ class SlottedPool:
         if leave > now:
             heappush(self._leaving, (leave, worker))
 
-    def stand_by(self, now: float, count: int) -> None:
-        """Keep so many workers on standby from now on."""
-        if count != len(self._standby):
-            self._standby.resize(now, count)
-
     def tick(self, now: float) -> None:
         """Let workers become ready, and drained ones leave."""
         if self._coming:
@@ -294,12 +284,6 @@ class SlottedPool:
             self._standby.tick(now)
         while self._leaving and self._leaving[0][0] <= now:
             heappop(self._leaving)
-
-    def take_ended(self, number: int) -> Ended:
-        """Return what ends in that interval."""
-        ended = self.due.ended(number)
-        self.in_flight -= len(ended[0])
-        return ended
 
     def close(self, now: float) -> None:
         """Stop billing."""
@@ -333,21 +317,6 @@ class SlottedPool:
     def billed(self) -> int:
         """Workers that are paid for."""
         return len(self._workers) + len(self._standby) + len(self._leaving)
-
-    @property
-    def starting(self) -> int:
-        """Workers asked for, not yet ready."""
-        return len(self._coming)
-
-    @property
-    def draining(self) -> int:
-        """Workers that finish their uploads and leave."""
-        return len(self._leaving)
-
-    @property
-    def standby(self) -> int:
-        """Workers connected and not consuming."""
-        return self._standby.standing
 
     @property
     def busy_workers(self) -> int:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from statistics import geometric_mean
 from typing import Any
 
 from msgspec import Struct, to_builtins
@@ -28,7 +29,7 @@ from msgspec.structs import replace
 
 from regret import Regret, regret, world_of
 from upswell.lab.oracle import oracle
-from upswell.lab.score import geometric_mean, score
+from upswell.lab.score import score
 from upswell.policies.elasticity_control import ElasticityControlPolicy
 from upswell.policies.guarded import Guarded
 from upswell.policies.guards.bounds import Bounds

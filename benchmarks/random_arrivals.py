@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from statistics import geometric_mean
 
 import numpy as np
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 from upswell.lab.contenders import Choice, choose_all
 from upswell.lab.oracle import oracle
 from upswell.lab.runs import BARE
-from upswell.lab.score import geometric_mean, score
+from upswell.lab.score import score
 from upswell.simulator.engine import simulate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -116,13 +116,8 @@ def _worker_limits(latest: Ints, earliest: Ints, start_cost: float) -> Ints:
     reach = int(np.ceil(start_cost)) + 1
     padded = np.pad(useful, reach, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
-    cap = int(np.ceil(_peak_slope(latest))) + 1
-    return np.minimum(windows.max(axis=1), cap)
-
-
-def _peak_slope(latest: Ints) -> float:
-    """Return the steepest necessary rise: the most workers that a schedule without haste ever needs."""
-    return float(np.diff(latest).max(initial=1))
+    # nor are more than the steepest necessary rise: no schedule without haste ever needs them
+    return np.minimum(windows.max(axis=1), np.diff(latest).max(initial=1) + 1)
 
 
 def _advance(state: Floats, step: int, curves: tuple[Ints, Ints, Ints], start_cost: float) -> Floats:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import rc_context  # type: ignore[reportUnknownVariableType] - its types are partly unknown
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, StrMethodFormatter
 from msgspec import Struct
 
 from upswell.errors import TraceError
@@ -231,7 +231,7 @@ def _slower_than(on: Axes, slo: Slo, ordered: Sequence[Drawn]) -> None:
     on.set(xlim=(0, most), ylim=(FEWEST_SHOWN, 1), yscale="log")
     on.set(xlabel="response time, seconds", ylabel="share slower")
     on.xaxis.set_major_locator(MaxNLocator(8, min_n_ticks=FEWEST_TICKS))
-    _percent_ticks(on, _same)
+    _percent_ticks(on, lambda share: share)
     _legend(on)
 
 
@@ -260,9 +260,9 @@ def _cost_against_attainment(on: Axes, slo: Slo, ordered: Sequence[Drawn], best:
     on.set(xlim=(low, high), ylim=(1, FEWEST_SHOWN), xscale="log", yscale="log")
     on.set(xlabel="billed time over useful work", ylabel="attained")
     on.xaxis.set_major_locator(FixedLocator(ratio_ticks(low, high)))
-    on.xaxis.set_major_formatter(_text(lambda value: f"{value:g}"))
+    on.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     on.xaxis.set_minor_locator(NullLocator())
-    _percent_ticks(on, _rest)
+    _percent_ticks(on, lambda share: 1 - share)
     _legend(on)
 
 
@@ -274,23 +274,12 @@ def _legend(on: Axes) -> None:
 
 def _percent_ticks(on: Axes, shown: Callable[[float], float]) -> None:
     on.yaxis.set_major_locator(FixedLocator([1e-4, 1e-3, 1e-2, 0.1, 1]))
-    on.yaxis.set_major_formatter(_text(lambda value: f"{100 * shown(value):.6g}%"))
+
+    def percent(value: float, _: int | None) -> str:
+        return f"{100 * shown(value):.6g}%"
+
+    on.yaxis.set_major_formatter(FuncFormatter(percent))
     on.yaxis.set_minor_locator(NullLocator())
-
-
-def _same(share: float) -> float:
-    return share
-
-
-def _rest(share: float) -> float:
-    return 1 - share
-
-
-def _text(words: Callable[[float], str]) -> Any:
-    def formatted(value: float, _: int | None) -> str:
-        return words(value)
-
-    return FuncFormatter(formatted)
 
 
 def ratio_ticks(low: float, high: float) -> list[float]:

@@ -1,17 +1,11 @@
 """How good an autoscaler was: its cost over a clairvoyant's, times what it missed of the objective.
 
-In: what a policy cost and missed, what the oracle cost. Out: R, and geometric means. 1 is perfect.
+In: what a policy cost and missed, what the oracle cost. Out: R; 1 is perfect.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
-
 from upswell.errors import TraceError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def score(cost: float, oracle_cost: float, attainment: float, share: float) -> float:
@@ -28,14 +22,3 @@ def score(cost: float, oracle_cost: float, attainment: float, share: float) -> f
     if oracle_cost <= 0:
         raise TraceError(f"the oracle's cost must be > 0 to compare with, got {oracle_cost:g}")
     return cost / oracle_cost * max(1.0, (1 - attainment) / (1 - share))
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """Return the geometric mean: a ratio twice as bad here and twice as good there cancel.
-
-    >>> geometric_mean([0.5, 2.0])
-    1.0
-    """
-    if not values:
-        raise TraceError("a geometric mean needs at least one value, got none")
-    return math.exp(math.fsum(math.log(value) for value in values) / len(values))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from upswell.errors import TraceError
-from upswell.lab.score import geometric_mean, score
+from upswell.lab.score import score
 
 
 def test_score_is_the_cost_ratio_while_the_objective_is_kept() -> None:
@@ -17,8 +17,3 @@ def test_score_grows_with_the_share_that_was_missed() -> None:
 def test_score_against_an_oracle_that_did_nothing_is_refused() -> None:
     with pytest.raises(TraceError, match="must be > 0"):
         score(1.0, 0.0, 1.0, 0.99)
-
-
-def test_geometric_mean_of_nothing_is_refused() -> None:
-    with pytest.raises(TraceError, match="at least one"):
-        geometric_mean([])

@@ -6,6 +6,7 @@ bottom: open the source, put it, report what is stored.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
@@ -15,7 +16,6 @@ from upswell.safe import safe
 from upswell.stores.rate_limit import MAX_CHUNK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -75,6 +75,10 @@ class OpenSource(Protocol):
     def check_unchanged(self) -> None:
         """Raise a TemporaryUploadError when the source changed since it was opened; asked when it is read."""
         ...
+
+
+Opener = Callable[[str], OpenSource]
+"""Opens a URI, hostile, as the settings allow."""
 
 
 class Store(Protocol):

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upswell.settings import Settings
-    from upswell.stores.protocol import OpenSource, Store
-
-    Opener = Callable[[str], OpenSource]
+    from upswell.stores.protocol import Opener, OpenSource, Store
 
 
 class Scheme(Protocol):
@@ -58,6 +56,15 @@ def _cloud(name: str, summary: str) -> Entry:
     )
 
 
+def _web(name: str, summary: str) -> Entry:
+    return Entry(
+        name=name,
+        factory="upswell.stores.schemes:WebScheme",
+        check="upswell.stores.schemes:check_web",
+        summary=summary,
+    )
+
+
 REGISTRY: Registry[Callable[[], Scheme]] = Registry(
     "scheme",
     "upswell.stores",
@@ -71,18 +78,8 @@ REGISTRY: Registry[Callable[[], Scheme]] = Registry(
         _cloud("s3", "Amazon S3, and what speaks it"),
         _cloud("gs", "Google Cloud Storage"),
         _cloud("az", "Azure Blob Storage"),
-        Entry(
-            name="http",
-            factory="upswell.stores.schemes:WebScheme",
-            check="upswell.stores.schemes:check_web",
-            summary="web servers; sources only",
-        ),
-        Entry(
-            name="https",
-            factory="upswell.stores.schemes:WebScheme",
-            check="upswell.stores.schemes:check_web",
-            summary="web servers over TLS; sources only",
-        ),
+        _web("http", "web servers; sources only"),
+        _web("https", "web servers over TLS; sources only"),
     ],
 )
 

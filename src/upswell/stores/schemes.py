@@ -10,13 +10,10 @@ from upswell.errors import SettingsError, TemporaryUploadError
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import NoReturn
 
     from upswell.settings import Settings
-    from upswell.stores.protocol import OpenSource, Store
-
-    Opener = Callable[[str], OpenSource]
+    from upswell.stores.protocol import Opener, Store
 
 
 class FileScheme:
@@ -50,15 +47,12 @@ class WebScheme:
 
         return http_opener(settings)
 
-    def store(self, destination: str, settings: Settings) -> Store:
+    def store(self, destination: str, settings: Settings) -> NoReturn:
         """Refuse: nothing is uploaded to a web server."""
-        return self.check_destination(destination, settings)
-
-    @staticmethod
-    def check_destination(destination: str, settings: Settings) -> NoReturn:
-        """Refuse, as `store`."""
         del settings
         raise SettingsError(f"a web server cannot be a destination, got {safe(destination)}")
+
+    check_destination = store
 
 
 def check_folder(settings: Settings) -> str:

@@ -11,8 +11,7 @@ from msgspec import Meta, Struct
 
 from upswell.registry import Entry, Registry
 from upswell.settings import Setting
-
-Positive = Annotated[float, Meta(gt=0, le=1e9)]
+from upswell.settings.fields import Positive
 
 
 class HttpSettings(Struct, frozen=True):

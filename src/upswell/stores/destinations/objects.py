@@ -85,7 +85,7 @@ class ObjectStore:
     ) -> StoredObject:
         """Store a source's bytes under `key`; see `protocol.Store.put`."""
 
-        def parts(*, md5: bool = self._takes_md5) -> PartReader:
+        def parts(*, md5: bool) -> PartReader:
             return PartReader(source, part_bytes=part_bytes, pace=pace, chunk_bytes=chunk_bytes, md5=md5)
 
         size, path = source.size, self._path(key)

@@ -20,7 +20,6 @@ from upswell.stores.folders import descend, refuse_link
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
 _RULES = {
@@ -44,7 +43,10 @@ _KINDS = {
 
 
 class FileSource:
-    """An open file: its size in bytes and its version when it was opened, and its bytes."""
+    """An open file: its size in bytes and its version when it was opened, and its bytes.
+
+    Its version is another one when the file was written to, or is another.
+    """
 
     def __init__(self, descriptor: int, opened: os.stat_result, uri: str) -> None:
         """Take an open descriptor and its status; close it at the end of the `with`."""
@@ -52,19 +54,13 @@ class FileSource:
         self._opened = opened
         self._uri = uri
         self.size = opened.st_size
+        self.version = f"{opened.st_ino:x}-{opened.st_mtime_ns:x}"
         self.mode = opened.st_mode
-
-    @property
-    def version(self) -> str:
-        """Another one when the file was written to, or is another."""
-        return f"{self._opened.st_ino:x}-{self._opened.st_mtime_ns:x}"
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         descriptor, self._descriptor = self._descriptor, -1  # closed once: its number is another's next
         if descriptor >= 0:
             os.close(descriptor)

@@ -27,7 +27,6 @@ from upswell.stores.settings import HttpSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
     from typing import Self
 
     from upswell.settings import Settings
@@ -116,23 +115,13 @@ class HttpSource:
         except BaseException:
             self._answer.close()
             raise
-
-    @property
-    def size(self) -> int | None:
-        """The length in bytes that the server announced."""
-        return self._opened.size
-
-    @property
-    def version(self) -> str | None:
-        """The ETag, else the time of the last change, as the server sent it."""
-        return self._opened.etag or self._opened.last_modified
+        self.size = self._opened.size
+        self.version = self._opened.etag or self._opened.last_modified
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._answer.close()
 
     def readinto(self, buffer: memoryview) -> int:
@@ -161,7 +150,7 @@ class HttpSource:
         self._answer = self._ask({})
         self._url = self._answer.url
         self._read = 0
-        self._check_same(SourceVersion.of(self._answer, self._answer.body_size))
+        self._check_same(self._answer.body_size)
 
     def check_unchanged(self) -> None:
         """Ask whether it is still the version that was read; a server that sends none cannot be asked.
@@ -180,7 +169,7 @@ class HttpSource:
         except PermanentUploadError:  # gone meanwhile, or the signature ran out: what was read was whole
             return
         if self._answer.status != _UNCHANGED:
-            self._check_same(SourceVersion.of(self._answer, self._answer.body_size))
+            self._check_same(self._answer.body_size)
 
     @property
     def _shown(self) -> str:
@@ -223,13 +212,14 @@ class HttpSource:
             raise error from None  # a redirect led to a signed address that ran out: the next one may be good
         found = _RANGE.match(self._answer.headers["Content-Range"] or "")
         if self._answer.status != _PARTIAL or found is None:
-            self._check_same(SourceVersion.of(self._answer, self._answer.body_size))
+            self._check_same(self._answer.body_size)
             raise error  # the same version, from its start: a server that knows no ranges
-        self._check_same(SourceVersion.of(self._answer, int(found[2])))
+        self._check_same(int(found[2]))
         if int(found[1]) != self._read:
             raise error
 
-    def _check_same(self, now: SourceVersion) -> None:
+    def _check_same(self, size: int | None) -> None:
+        now = SourceVersion.of(self._answer, size)
         if self._opened.differs(now):
             raise TemporaryUploadError(
                 f"the source changed during its upload: {self._shown}: "

@@ -17,7 +17,6 @@ from upswell.stores.clients.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
     from typing import Self
 
     from upswell.settings import Settings
@@ -44,9 +43,7 @@ class ObjectSource:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._chunks: Iterator[bytes | memoryview] = iter(())  # ends the download
 
     def readinto(self, buffer: memoryview, /) -> int:

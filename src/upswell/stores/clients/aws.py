@@ -91,8 +91,6 @@ def unfinished_uploads(bucket: str, key: str, settings: Settings) -> dict[str, i
     Raises:
         UploadError: the store did not answer, so whether there are any is unknown.
     """
-    import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
-
     client = _client_of(settings)
     with _told(Asked("s3", bucket, settings.store_endpoint, key, "list")):
         try:
@@ -100,7 +98,7 @@ def unfinished_uploads(bucket: str, key: str, settings: Settings) -> dict[str, i
             found = [
                 one["UploadId"] for page in pages for one in page.get("Uploads", ()) if one["Key"] == key
             ]
-        except botocore.exceptions.ClientError as error:
+        except client.exceptions.ClientError as error:
             if not _is_refusal(error):
                 raise
             _log.warning("store.leftovers_unknown", bucket=bucket, key=key, reason=type(error).__name__)
@@ -111,14 +109,12 @@ def unfinished_uploads(bucket: str, key: str, settings: Settings) -> dict[str, i
 
 def _count_parts(client: Any, bucket: str, key: str, upload_id: str) -> int | None:
     """Return how many parts an upload has; NOT_TOLD, or None where it has ended meanwhile."""
-    import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
-
     try:
         pages = client.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=upload_id)
         return sum(len(page.get("Parts", ())) for page in pages)
     except client.exceptions.NoSuchUpload:
         return None
-    except botocore.exceptions.ClientError as error:
+    except client.exceptions.ClientError as error:
         if not _is_refusal(error):
             raise
         return NOT_TOLD
@@ -143,26 +139,29 @@ def _abort(client: Any, upload: Mapping[str, Any]) -> bool:
     Raises:
         ClientError, BotoCoreError: the store did not answer, or may do it later; the parts may be there.
     """
-    import botocore.exceptions  # noqa: PLC0415 - see the module's docstring
-
     try:
         client.abort_multipart_upload(**upload)
-    except botocore.exceptions.ClientError as error:
+    except client.exceptions.ClientError as error:
         if not _is_refusal(error):
             raise
         return False
     return True
 
 
+def _status(error: BaseException) -> int:
+    """Return the status that the store answered with, 0 where it did not answer."""
+    response: Any = getattr(error, "response", {})
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 def _is_conflict(error: BaseException) -> bool:
     """Return whether the store answered that an object is there already."""
-    response: Any = getattr(error, "response", {})
-    return response.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.PRECONDITION_FAILED
+    return _status(error) == HTTPStatus.PRECONDITION_FAILED
 
 
-def _is_refusal(error: Any) -> bool:
+def _is_refusal(error: BaseException) -> bool:
     """Return whether the store answered that it will not do it, now or later; else it may yet."""
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    status = _status(error)
     return status == HTTPStatus.NOT_IMPLEMENTED or (
         HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     )
@@ -286,11 +285,10 @@ def _told(asked: Asked) -> Generator[None]:
     try:
         yield
     except theirs.ClientError as error:
-        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
         code = str(error.response.get("Error", {}).get("Code", ""))
         if _is_conflict(error):
             raise FileExistsError(asked.url) from None
-        raise store_error(status, code if _CODE.match(code) else "", "", asked) from None
+        raise store_error(str(_status(error) or ""), code if _CODE.match(code) else "", "", asked) from None
     except theirs.BotoCoreError as error:
         if isinstance(error, (theirs.NoCredentialsError, theirs.PartialCredentialsError,
                               theirs.CredentialRetrievalError, theirs.SSOError)):  # fmt: skip

@@ -28,6 +28,7 @@ class Client:
         """Where botocore's clients have the errors of a service."""
 
         NoSuchUpload = KeyError  # no request here fails with it
+        ClientError = ClientError
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, request: str, error: Exception) -> None:
         self.request, self.error = request, error

@@ -17,7 +17,7 @@ from upswell.settings.checking import build, nearest, refuse_one_slash
 from upswell.settings.fields import REMOVED, Fields
 from upswell.settings.setting import settings_of
 from upswell.settings.slo import Slo
-from upswell.settings.tables import KINDS, check_tables, merged
+from upswell.settings.tables import KINDS, check_tables, merged, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Settings(Fields, frozen=True, kw_only=True, forbid_unknown_fields=True):
         found = self
         if own:
             tables = {
-                kind: merged(getattr(self, kind), own[kind], f"apps.{app_id}.{kind}")
+                kind: merged(getattr(self, kind), tables_of(own[kind], f"apps.{app_id}.{kind}"))
                 for kind in KINDS
                 if kind in own
             }

@@ -14,7 +14,7 @@ from upswell.errors import SettingsError
 from upswell.settings.applications import PER_APP, SETTINGS, Settings, checked
 from upswell.settings.checking import nearest
 from upswell.settings.fields import REMOVED
-from upswell.settings.tables import KINDS, dotted_of_variable
+from upswell.settings.tables import KINDS, dotted_of_variable, merged, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -120,19 +120,11 @@ def _put(values: dict[str, Any], origins: dict[str, str], name: str, value: Any,
                 f"unknown setting: {name}; settings in tables are written like fleets.docker.image"
             )
         value = {entry: {setting: value}}
-    tables = _tables_from_text(name, value) if isinstance(value, str) else value
-    merged: dict[str, Any] = values.setdefault(kind, {})
-    for entry, table in _tables(kind, tables).items():
-        merged[entry] = {**merged.get(entry, {}), **table}
+    own = tables_of(_tables_from_text(name, value) if isinstance(value, str) else value, kind)
+    values[kind] = merged(values.get(kind, {}), own)
+    for entry, table in own.items():
         origins.update({f"{kind}.{entry}.{setting}": origin for setting in table})
     origins[kind] = origin
-
-
-def _tables(kind: str, value: Any) -> dict[str, dict[str, Any]]:
-    try:
-        return msgspec.convert(value, dict[str, dict[str, Any]])
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{kind} must contain tables such as [{kind}.NAME], got {value!r}") from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

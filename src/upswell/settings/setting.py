@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from msgspec import Struct
@@ -43,15 +44,11 @@ def settings_of(struct: type[Struct]) -> dict[str, Setting]:
     return {name: _said(hint) or Setting("") for name, hint in hints(struct).items()}
 
 
+@cache  # resolving annotations takes milliseconds
 def hints(struct: type[Struct]) -> dict[str, Any]:
     """Return the type of each field, in order, with its rules."""
-    if struct not in _hints:  # resolving annotations takes milliseconds
-        resolved = get_type_hints(struct, include_extras=True)
-        _hints[struct] = {name: resolved[name] for name in struct.__struct_fields__}
-    return _hints[struct]
-
-
-_hints: dict[type[Struct], dict[str, Any]] = {}
+    resolved = get_type_hints(struct, include_extras=True)
+    return {name: resolved[name] for name in struct.__struct_fields__}
 
 
 def choices(hint: Any) -> list[str]:

@@ -77,18 +77,24 @@ def table_settings() -> Iterator[tuple[str, str, str, Any, Setting]]:
                     yield kind, name, field, getattr(default, field), said
 
 
-def merged(general: Mapping[str, Mapping[str, Any]], own: object, where: str) -> dict[str, Any]:
-    """Return the tables of one kind, an application's own values (from `where`) overriding the general ones.
+def tables_of(value: object, where: str) -> dict[str, dict[str, Any]]:
+    """Return a value that should be the tables of one kind.
 
     Raises:
-        SettingsError: the application's are no tables.
+        SettingsError: it is something else.
     """
     try:
-        own = msgspec.convert(own, dict[str, dict[str, Any]])
+        return msgspec.convert(value, dict[str, dict[str, Any]])
     except msgspec.ValidationError:
         raise SettingsError(
-            f"{where} must contain tables such as [{where}.NAME], got {safe(repr(own))}"
+            f"{where} must contain tables such as [{where}.NAME], got {safe(repr(value))}"
         ) from None
+
+
+def merged(
+    general: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return the tables of one kind, the own values overriding the general ones."""
     return {name: {**general.get(name, {}), **own.get(name, {})} for name in {**general, **own}}
 
 

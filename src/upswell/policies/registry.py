@@ -46,6 +46,14 @@ class PolicyEntry(Entry, frozen=True, kw_only=True):
 
 _HERE = "upswell.policies"
 
+
+def _peer(name: str, kind: str, **differences: Any) -> PolicyEntry:
+    place = f"{_HERE}.peers.{name}:{kind}"
+    return PolicyEntry(
+        name=name, factory=f"{place}Policy", settings=f"{place}Settings", alone=True, **differences
+    )
+
+
 REGISTRY: Registry[Callable[..., ScalingPolicy]] = Registry(
     "policy",
     "upswell.policies",
@@ -65,40 +73,23 @@ REGISTRY: Registry[Callable[..., ScalingPolicy]] = Registry(
             alone=True,
             summary="the fewest that meet the objective, found with hindsight and there from the start",
         ),
-        PolicyEntry(
-            name="keda",
-            factory=f"{_HERE}.peers.keda:KedaPolicy",
-            settings=f"{_HERE}.peers.keda:KedaSettings",
-            interval=1.0,
-            number="queue_length",
-            drawn=True,
-            alone=True,
-            summary="20 messages, over HTTP",
+        _peer(
+            "keda", "Keda", interval=1.0, number="queue_length", drawn=True, summary="20 messages, over HTTP"
         ),
-        PolicyEntry(
-            name="knative",
-            factory=f"{_HERE}.peers.knative:KnativePolicy",
-            settings=f"{_HERE}.peers.knative:KnativeSettings",
-            number="concurrency",
-            alone=True,
-        ),
-        PolicyEntry(
-            name="aws_backlog",
-            factory=f"{_HERE}.peers.aws_backlog:AwsBacklogPolicy",
-            settings=f"{_HERE}.peers.aws_backlog:AwsBacklogSettings",
+        _peer("knative", "Knative", number="concurrency"),
+        _peer(
+            "aws_backlog",
+            "AwsBacklog",
             interval=20.0,
             number="processing_time",
             mean_service="processing_time",
-            alone=True,
         ),
-        PolicyEntry(
-            name="dask_adaptive",
-            factory=f"{_HERE}.peers.dask_adaptive:DaskAdaptivePolicy",
-            settings=f"{_HERE}.peers.dask_adaptive:DaskAdaptiveSettings",
+        _peer(
+            "dask_adaptive",
+            "DaskAdaptive",
             interval=1.0,
             number="target_duration",
             mean_service="processing_time",
-            alone=True,
             summary="target duration 5 s",
         ),
         PolicyEntry(
@@ -108,20 +99,8 @@ REGISTRY: Registry[Callable[..., ScalingPolicy]] = Registry(
             number="max_concurrency",
             alone=True,
         ),
-        PolicyEntry(
-            name="flink",
-            factory=f"{_HERE}.peers.flink:FlinkPolicy",
-            settings=f"{_HERE}.peers.flink:FlinkSettings",
-            interval=10.0,
-            alone=True,
-        ),
-        PolicyEntry(
-            name="judoscale",
-            factory=f"{_HERE}.peers.judoscale:JudoscalePolicy",
-            settings=f"{_HERE}.peers.judoscale:JudoscaleSettings",
-            interval=10.0,
-            alone=True,
-        ),
+        _peer("flink", "Flink", interval=10.0),
+        _peer("judoscale", "Judoscale", interval=10.0),
         PolicyEntry(
             name="rules", factory=f"{_HERE}.registry:rules_alone", summary="the rules of the file alone"
         ),

@@ -69,13 +69,9 @@ class KedaSettings(Struct, frozen=True, kw_only=True):
 
 
 class KedaPolicy:
-    """`queue_length` messages a worker.
+    """The settings are those of `KedaSettings`.
 
-    Args:
-        queue_length: KEDA's `queueLength`.
-        over_http: KEDA's `protocol: http`; else amqp.
-        behavior: whether the object has a `behavior`.
-        rng: draws the phases of its loops; without it they begin with the first decision.
+    `rng` draws the phases of its loops; without it they begin with the first decision.
     """
 
     def __init__(
@@ -94,13 +90,15 @@ class KedaPolicy:
         # Both loops begin together: each second sync falls on a poll, and which comes first is chance.
         self._syncs = _Ticks(SYNC_PERIOD, phase * POLLING_INTERVAL / SYNC_PERIOD % 1.0)
         self._syncs_after_poll = draw() < 0.5  # noqa: PLR2004 - a coin
-        self._depths = _OldDepth(draw()) if over_http else _FreshDepth()
+        self._depths = _OldDepth(draw())
         self._active_at = -math.inf
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """Return the present number between two syncs, else what the autoscaler wants."""
         at, current = snapshot.at, snapshot.workers.desired
-        depth = self._depths.seen(at, snapshot.queue_depth if self._over_http else snapshot.messages_ready)
+        depth = snapshot.messages_ready
+        if self._over_http:
+            depth = self._depths.seen(at, snapshot.queue_depth)
         if depth is None:
             return Decision.hold(WHO, current, "the queue's depth is unknown")
         polled = self._polls.due(at)
@@ -145,14 +143,6 @@ class _Ticks:
         while self._next <= at + _SLACK:
             self._next += self._period
         return True
-
-
-class _FreshDepth:
-    """The depth as it is."""
-
-    def seen(self, _at: float, depth: int | None) -> int | None:
-        """Return it."""
-        return depth
 
 
 class _OldDepth:

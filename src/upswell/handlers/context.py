@@ -1,4 +1,4 @@
-"""What a handler of your own may use: the source, the store, progress, and whether to stop.
+"""What a handler may use: the source, the store, progress, and whether to stop.
 
 What comes in: a request and the worker's workplace. What goes out: open sources, stored objects. Everything
 here blocks: a plain function calls it as it is, an async one through `in_thread`. It knows nothing of queues.
@@ -18,6 +18,7 @@ from upswell.handlers.protocol import MOVED, MovedBytes, Stored
 from upswell.stores.addresses import Addresses
 from upswell.stores.rate_limit import RateLimit
 from upswell.stores.registry import SourceOpener, open_store
+from upswell.stores.sources.expected_size import held_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -102,7 +103,8 @@ class Context:
             TemporaryUploadError: it is time to give up.
         """
         self._moved.count += count
-        if self._stopped.wait(self._workplace.limit.reserve(count)):
+        delay = self._workplace.limit.reserve(count)
+        if self._stopped.wait(delay) if delay else self._stopped.is_set():
             raise TemporaryUploadError("the upload was stopped")
         if self._on_bytes is not None:
             self._on_bytes(count)
@@ -120,8 +122,8 @@ class Context:
         """
         wanted = self.request.size_bytes if uri is None else None
         with self._workplace.sources.open(uri or self.request.uri) as source:
-            if wanted is not None and source.size is not None and source.size != wanted:
-                raise TemporaryUploadError(f"the source has {source.size} bytes, the request says {wanted}")
+            if source.size is not None:
+                held_to(source, wanted)
             with SourceFile(source, self.progress) as file:
                 yield file
             source.check_unchanged()

@@ -1,4 +1,4 @@
-"""The default handler: a file below the allowed roots into the store, streamed, verified, atomic.
+"""The default handler: a source into the store, streamed, verified, atomic.
 
 What comes in: a request with id and key. What goes out: where its bytes are stored, or an UploadError. It
 knows nothing of queues.
@@ -6,15 +6,13 @@ knows nothing of queues.
 
 from __future__ import annotations
 
-import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from upswell.errors import PermanentUploadError, TemporaryUploadError
-from upswell.handlers.protocol import ATTEMPT, MOVED, MovedBytes, Stored
-from upswell.stores.addresses import Addresses
-from upswell.stores.rate_limit import RateLimit
-from upswell.stores.registry import SourceOpener, open_store
+from upswell.errors import PermanentUploadError
+from upswell.handlers.context import Context, Workplace
+from upswell.handlers.protocol import ATTEMPT, Stored
+from upswell.stores.registry import open_store
 from upswell.stores.sources.expected_size import held_to
 from upswell.traces.protocol import TRACE
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from upswell.handlers.threads import Threads
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
+    from upswell.stores.rate_limit import RateLimit
     from upswell.traces.protocol import UploadTrace
 
 UPLOAD_TYPES = frozenset(
@@ -40,7 +39,7 @@ They are all stored alike; any other type is more likely a mistake than a file.
 
 
 class UploadHandler:
-    """Stores `file://` sources in a folder, `slots` at a time, all within one rate limit."""
+    """Stores sources in the destination, `slots` at a time, all within one rate limit."""
 
     def __init__(
         self,
@@ -54,51 +53,32 @@ class UploadHandler:
         Raises:
             SettingsError: the destination is no folder, or cannot be written to.
         """
-        self._sources = SourceOpener(settings)
+        self._workplace = Workplace(settings, threads, limit)
         self._store = open_store(settings)
-        self._addresses = Addresses(settings.destination_path)
-        self._limit = limit or RateLimit(settings.upload_rate_limit)
-        self._threads = threads
         self._on_bytes = on_bytes
 
     async def __call__(self, request: UploadRequest) -> Stored:
         """Store the bytes behind `request.uri` under `request.key`."""
         check_type(request.type)
-        stopped = threading.Event()
-        again = ATTEMPT.get() > 1
-        moved = MOVED.get() or MovedBytes()
-        trace = TRACE.get()
-        return await self._threads.call(
-            lambda: self._upload(request, again, stopped, moved, trace), stop=stopped.set
+        context = Context(request, self._workplace, on_bytes=self._on_bytes)
+        again, trace = ATTEMPT.get() > 1, TRACE.get()
+        return await self._workplace.threads.call(
+            lambda: self._upload(context, again, trace), stop=context.stop
         )
 
-    def _upload(
-        self,
-        request: UploadRequest,
-        again: bool,
-        stopped: threading.Event,
-        moved: MovedBytes,
-        trace: UploadTrace | None,
-    ) -> Stored:
-        def pace(count: int) -> None:
-            moved.count += count
-            delay = self._limit.reserve(count)
-            if stopped.wait(delay) if delay else stopped.is_set():
-                raise TemporaryUploadError("the upload was stopped")
-            if self._on_bytes is not None:
-                self._on_bytes(count)
-
+    def _upload(self, context: Context, again: bool, trace: UploadTrace | None) -> Stored:
+        request, place = context.request, self._workplace
         assert request.key is not None
-        with _traced(trace, "source"), self._sources.open(request.uri) as source, _traced(trace, "store"):
+        with _traced(trace, "source"), place.sources.open(request.uri) as source, _traced(trace, "store"):
             stored = self._store.put(
                 request.key,
                 held_to(source, request.size_bytes),
                 checksum=request.checksum,
                 again=again,
-                pace=pace,
-                chunk_bytes=self._limit.chunk_bytes,
+                pace=context.progress,
+                chunk_bytes=place.limit.chunk_bytes,
             )
-        return Stored(request.key, stored.bytes, stored.checksum, self._addresses.of(request.key))
+        return Stored(request.key, stored.bytes, stored.checksum, place.addresses.of(request.key))
 
 
 def _traced(trace: UploadTrace | None, part: str) -> AbstractContextManager[None]:

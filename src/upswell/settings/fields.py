@@ -38,6 +38,11 @@ Rate = Annotated[float, Meta(ge=0)]
 Tables = dict[str, dict[str, Any]]
 
 
+def _deciding(text: str, **more: Any) -> Setting:
+    """Return a setting of each application that decisions depend on; a flag of the commands that decide."""
+    return Setting(text, app=True, decides=True, flags=DECIDES, **more)
+
+
 class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The declared settings; `Settings` adds what is derived from them."""
 
@@ -89,20 +94,14 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "95% < 30s"
     policy: Annotated[
         str,
-        Setting(
-            "Policy that decides the number of workers: slo, slo_formula, constant, threshold, elasticity_control, rules (yours, from rules_file), another autoscaler's rule (keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale), or your own package.module:Class.",
-            app=True,
-            decides=True,
-            flags=DECIDES,
+        _deciding(
+            "Policy that decides the number of workers: slo, slo_formula, constant, threshold, elasticity_control, rules (yours, from rules_file), another autoscaler's rule (keda, knative, aws_backlog, dask_adaptive, celery_autoscale, flink, judoscale), or your own package.module:Class."
         ),
     ] = "slo"
     rules_file: Annotated[
         str,
-        Setting(
+        _deciding(
             'TOML file with your own rules (docs/rules.md). With policy = "rules" they decide alone, otherwise they guard the policy. Empty: no rules.',
-            app=True,
-            decides=True,
-            flags=DECIDES,
             path=True,
         ),
     ] = ""
@@ -131,49 +130,34 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 0
     tolerance: Annotated[
         Annotated[float, Meta(ge=0, lt=1)] | None,
-        Setting(
-            "Relative changes up to this size are ignored as noise. Not set: 0.1, or 0 for slo, whose rehearsal weighs each change.",
-            app=True,
-            decides=True,
-            flags=DECIDES,
+        _deciding(
+            "Relative changes up to this size are ignored as noise. Not set: 0.1, or 0 for slo, whose rehearsal weighs each change."
         ),
     ] = None
     stabilization_window: Annotated[
         Annotated[float, Meta(ge=0, le=86400)] | None,
-        Setting(
-            "Scale in only to the largest number of workers needed in this many seconds, so that a short lull does not cause restarts. Not set: 60, or 0 for slo, whose rehearsal chooses how long to keep workers.",
-            app=True,
-            decides=True,
-            flags=DECIDES,
+        _deciding(
+            "Scale in only to the largest number of workers needed in this many seconds, so that a short lull does not cause restarts. Not set: 60, or 0 for slo, whose rehearsal chooses how long to keep workers."
         ),
     ] = None
     max_scale_out_factor: Annotated[
         float,
         Meta(ge=0, le=1000),
-        Setting(
-            "A decision multiplies the number of workers by at most this (2: doubles it), and may always add one. 0: no limit.",
-            app=True,
-            decides=True,
-            flags=DECIDES,
+        _deciding(
+            "A decision multiplies the number of workers by at most this (2: doubles it), and may always add one. 0: no limit."
         ),
     ] = 0.0
     max_scale_in_share: Annotated[
         float,
         Meta(gt=0, le=1),
-        Setting(
-            "A decision drains at most this share of the workers, and may always drain one. 1: no limit.",
-            app=True,
-            decides=True,
-            flags=DECIDES,
+        _deciding(
+            "A decision drains at most this share of the workers, and may always drain one. 1: no limit."
         ),
     ] = 1.0
     bottleneck_check: Annotated[
         bool,
-        Setting(
-            "Whether to stop and undo scaling out when measurements show that more workers bring no more throughput, or when every attempt fails.",
-            app=True,
-            decides=True,
-            flags=DECIDES,
+        _deciding(
+            "Whether to stop and undo scaling out when measurements show that more workers bring no more throughput, or when every attempt fails."
         ),
     ] = True
     priority: Annotated[
@@ -186,22 +170,16 @@ class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 0
     start_cost: Annotated[
         Seconds | Literal["auto"],
-        Setting(
+        _deciding(
             'Seconds of a worker that a start costs beyond the time it takes: processor, image, a pod\'s life. The slo policy weighs it against idle workers, so a fleet that starts fast stays calm. "auto": what the newest workers took of a processor until they were ready (the median), and as much again for those who start and stop them; 0.8 before one has told.',
-            app=True,
-            decides=True,
-            flags=DECIDES,
             form='a number of seconds from 0 to 1000000, or "auto"',
         ),
     ] = "auto"
     price_per_worker_hour: Annotated[
         float,
         Meta(ge=0, le=1e6),
-        Setting(
-            "Price of one worker per hour, used by status, report and the journal. 0: show worker-hours without a price.",
-            app=True,
-            decides=True,
-            flags=DECIDES,
+        _deciding(
+            "Price of one worker per hour, used by status, report and the journal. 0: show worker-hours without a price."
         ),
     ] = 0.0
     currency: Annotated[

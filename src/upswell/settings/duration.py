@@ -6,7 +6,8 @@ import re
 
 from upswell.errors import SettingsError
 
-UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+"""The seconds of each, of one without a unit too."""
 _DURATION = re.compile(r"\A\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d|)\s*\Z")
 
 

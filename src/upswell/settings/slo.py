@@ -7,11 +7,11 @@ import re
 from msgspec import Struct
 
 from upswell.errors import SettingsError
+from upswell.settings.duration import UNITS
 
 _SLO = re.compile(
     r"\A\s*(?P<percent>\d+(?:\.\d+)?)\s*%\s*<=?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|h)\s*\Z"
 )
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 class Slo(Struct, frozen=True):
@@ -33,7 +33,7 @@ class Slo(Struct, frozen=True):
         match = _SLO.match(text)
         if match is None:
             raise SettingsError(f'slo must have the form "95% < 30s" (units: ms, s, min, h), got {text!r}')
-        share, seconds = float(match["percent"]) / 100, float(match["number"]) * _UNIT_SECONDS[match["unit"]]
+        share, seconds = float(match["percent"]) / 100, float(match["number"]) * UNITS[match["unit"]]
         if not 0 < share < 1:
             raise SettingsError(f"slo must have a percentage > 0 and < 100, got {text!r}")
         if seconds <= 0:

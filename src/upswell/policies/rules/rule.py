@@ -13,6 +13,7 @@ from msgspec import Struct
 from upswell.policies.rules.expressions import Expression
 from upswell.policies.rules.patterns import PATTERNS, Pattern
 from upswell.settings.checking import nearest
+from upswell.settings.duration import UNITS
 
 if TYPE_CHECKING:
     from upswell.policies.rules.expressions import Kind, Scope
@@ -26,7 +27,6 @@ MOST_WORKERS = 1_000_000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|h|d)")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 _ACTIONS: dict[str, tuple[str, Callable[[float, float], float]]] = {
     "set": ("set {amount}", lambda _, amount: amount),
@@ -196,7 +196,7 @@ def _seconds(value: Any) -> float:
     """Return a duration: a text with its unit, or a number of seconds."""
     seconds = _number(value)
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        seconds = float(match["number"]) * _UNIT_SECONDS[match["unit"]]
+        seconds = float(match["number"]) * UNITS[match["unit"]]
     form = 'a duration like "30s" (units: ms, s, min, h, d), above 0 and at most 31d'
     _must(0 < seconds <= LONGEST_SECONDS, form, value)
     return seconds

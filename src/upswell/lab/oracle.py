@@ -44,8 +44,6 @@ class OracleResult(Struct, frozen=True, kw_only=True):
     """Of the fluid path between the same curves: no schedule of whole workers on this grid costs less."""
     attainment: float
     work: float
-    tightened_to: float
-    """Response time in the curves, in seconds, for which the replay met the share."""
 
     @property
     def cost_over_work(self) -> float:
@@ -294,7 +292,6 @@ def _try(arrivals: Floats, services: Floats, aim: float, goal: _Goal) -> OracleR
         lower_bound=fluid * step * unit,
         attainment=1 - late / len(arrivals),
         work=float(services.sum()),
-        tightened_to=aim,
     )
 
 

@@ -18,6 +18,7 @@ from upswell.analysis.queue_depths import DepthHistory, DepthSample
 from upswell.analysis.snapshot import ObservedTotals, Snapshot, Workers
 from upswell.analysis.worker_statuses import STALE_AFTER_INTERVALS
 from upswell.simulator.simulated_window import SimulatedWindow
+from upswell.simulator.world import LATE_BY
 
 if TYPE_CHECKING:
     from random import Random
@@ -55,15 +56,7 @@ class Observer:
     def look(
         self, now: float, ended: Ended, wanted: int, pool: WorkerPool | SlottedPool, waiting: int
     ) -> Snapshot:
-        """Return what is seen at `now`.
-
-        Args:
-            now: the instant.
-            ended: uploads that ended since the look before.
-            wanted: workers, by the newest decision.
-            pool: whose workers are counted.
-            waiting: uploads that wait.
-        """
+        """Return what is seen at `now`: `ended` since the look before, `wanted` by the newest decision."""
         window, ages, depths = self._window, self._ages, self._depths
         measured = pool.measured
         ends, responses, services = ended if self._at_once else self._reported(now, ended)
@@ -157,7 +150,7 @@ class Observer:
         heard: Ended = ([], [], [])
         for report in zip(*ended, strict=True):
             if self._rng.random() < world.late_reports:
-                heappush(self._late, (report[0] + world.report_lag + world.late_by, *report))
+                heappush(self._late, (report[0] + world.report_lag + LATE_BY, *report))
             else:
                 for values, value in zip(heard, report, strict=True):
                     values.append(value)

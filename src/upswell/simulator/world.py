@@ -14,6 +14,9 @@ from upswell.settings import Slo
 StartDelay = float | Callable[[Random], float]
 """Seconds from asking for a worker to its being ready: a constant, or a draw."""
 
+LATE_BY = 10.0
+"""Seconds; see `World.late_reports`."""
+
 
 class World(Struct, frozen=True, kw_only=True):
     """All times in seconds. What is switched off costs nothing."""
@@ -49,8 +52,7 @@ class World(Struct, frozen=True, kw_only=True):
     report_lag: float = 0.0
     """Seconds after its end until the monitor hears of an upload."""
     late_reports: float = 0.0
-    """Share of the reports that come `late_by` seconds later still."""
-    late_by: float = 10.0
+    """Share of the reports that come `LATE_BY` seconds later still."""
     in_flight_told: bool = True
     """Whether the broker says what is in flight. Without, as on RabbitMQ, the workers' statuses do, and
     around a scaling the broker counts other consumers than those heard of."""
@@ -87,7 +89,6 @@ class World(Struct, frozen=True, kw_only=True):
             ("start_cost", self.start_cost, math.inf),
             ("stop_delay", self.stop_delay, math.inf),
             ("report_lag", self.report_lag, math.inf),
-            ("late_by", self.late_by, math.inf),
             ("tail", self.tail, math.inf),
             ("report_loss", self.report_loss, 1.0),
             ("phase", self.phase, 1.0),

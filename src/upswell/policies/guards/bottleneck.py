@@ -79,8 +79,6 @@ class Trial(Struct, frozen=True):
     workers: int
     before: int
     reference: Estimate
-    slot_rate: float
-    """Uploads a second and slot where it was largest: what the knee is counted from."""
     begun_at: float
 
 
@@ -118,7 +116,7 @@ class BottleneckCheck:
         self._rates: SlotRates | None = None
         self._trial: Trial | None = None
         self._cap: int | None = None
-        self._slot_rate = 0.0
+        self._slot_rate = 0.0  # uploads a second where it was largest: the knee is counted from it
         self._measured: list[SlotBatch] = []  # of the trial, or of the cap, newest last
         self._pause = 0.0  # seconds; doubled by each trial that changed nothing
         self._again_at = -math.inf
@@ -176,7 +174,7 @@ class BottleneckCheck:
         slots = snapshot.slots_per_worker
         knee = math.ceil(reference.mean / self._slot_rate / slots)
         workers = max(1, knee, math.ceil(TRIED_SHARE * before))
-        self._begin(Trial(workers, before, reference, self._slot_rate, snapshot.at))
+        self._begin(Trial(workers, before, reference, snapshot.at))
         self._why = (
             TRY_FEWER,
             {
@@ -192,7 +190,7 @@ class BottleneckCheck:
 
     def _try_more(self, cap: int, reference: Estimate, snapshot: Snapshot) -> None:
         workers = max(cap + 1, math.ceil(PROBE_FACTOR * cap))
-        self._begin(Trial(workers, cap, reference, self._slot_rate, snapshot.at))
+        self._begin(Trial(workers, cap, reference, snapshot.at))
         self._why = (TRY_MORE, {"before": cap, "throughput": reference.mean, "limit": workers})
 
     def _begin(self, trial: Trial) -> None:

@@ -49,13 +49,10 @@ class Choice(Struct, frozen=True):
     def policy(
         self, settings: Settings, mean_service: float, *, seed: int = 1, in_wrappers: bool = False
     ) -> ScalingPolicy:
-        """Return a fresh policy.
+        """Return a fresh policy under an application's settings.
 
-        Args:
-            settings: those of an application: interval, bounds, `rules_file`.
-            mean_service: of all uploads, in seconds; for the contenders that are given it.
-            seed: of the phases of its own loops, where it has any.
-            in_wrappers: whether all guards stand around it that the monitor puts there.
+        `mean_service` (seconds, of all uploads) is for the contenders that are given it, `seed` for those
+        that draw the phases of their own loops. With `in_wrappers` the monitor's guards stand around it.
 
         Raises:
             SettingsError: it needs rules, and none are given or they are invalid.

@@ -68,12 +68,8 @@ def replay(
 ) -> Replayed:
     """Replay what was recorded under a policy.
 
-    Args:
-        recorded: one application's past, with instants in seconds since 1970.
-        choice: the policy.
-        differences: how many stretches to return in which the two decided differently.
-        on_progress: given the share that is done.
-        asked: what shall be other than recorded, as of `replay_setup`.
+    `differences` is how many stretches to return in which the two decided differently, `asked` what shall be
+    other than recorded, as of `replay_setup`.
 
     Raises:
         SettingsError: the world or the policy is invalid.
@@ -118,11 +114,7 @@ class _Point(Struct, frozen=True):
 def find_differences(entries: list[JournalEntry], run: Run, base: float, count: int) -> list[Difference]:
     """Return the `count` stretches with the most worker-seconds between the two, in the order of time.
 
-    Args:
-        entries: the recorded decisions, in the order of time.
-        run: the simulated run, whose timeline begins at 0.
-        base: the instant that is 0 there.
-        count: how many.
+    `entries` are in the order of time; `base` is the instant that is 0 in the simulated run.
     """
     stretches: list[list[_Point]] = []
     previous = 0

@@ -55,18 +55,10 @@ def has_uploads(snapshot: Snapshot) -> bool:
 
 
 class ApplicationRehearsal:
-    """One application's rehearsal.
+    """One application's rehearsal of the settings of a family, with `interval` seconds between two rounds.
 
-    Args:
-        app_id: the application.
-        family: the settings that are rehearsed.
-        following: index of the setting that the policy follows now.
-        slo: the objective.
-        interval: seconds between two rounds.
-        min_workers: that a shadow fleet keeps.
-        max_workers: that a shadow fleet may have.
-        resumed: whether `following` was chosen from this application's uploads, before a restart.
-        caution: how the choice weighs cost against lateness.
+    `following` is the index of the setting that the policy follows now; `resumed` says whether it was chosen
+    from this application's uploads, before a restart.
     """
 
     def __init__(

@@ -158,14 +158,10 @@ def simulate(
     *,
     keep_timeline: bool = False,
 ) -> SimulatedOutcome:
-    """Return what a policy makes of a trace.
+    """Return what a policy makes of a trace: sorted arrivals and service times, in seconds.
 
-    Args:
-        arrivals: sorted instants, in seconds.
-        services: seconds that each upload takes.
-        policy: decides every `world.decision_interval` seconds; a number is a fleet that never changes.
-        world: the world it is tried in.
-        keep_timeline: whether the outcome holds one entry a decision.
+    It decides every `world.decision_interval` seconds; a number is a fleet that never changes. With
+    `keep_timeline` the outcome holds one entry a decision.
 
     Raises:
         TraceError: the uploads are not sorted, not finite, or take less than no time.

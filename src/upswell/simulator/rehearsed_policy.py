@@ -20,16 +20,10 @@ if TYPE_CHECKING:
 
 
 class RehearsedPolicy:
-    """One application's.
+    """One application's; `settings` are the family that is rehearsed.
 
-    Args:
-        interval: seconds between two decisions.
-        min_workers: that the fleet keeps.
-        max_workers: that the fleet may have.
-        start_cost: seconds of a worker that a start costs beyond the time it takes.
-        caution: how the choice weighs cost against lateness.
-        settings: the family that is rehearsed.
-        first: index of the setting that is followed until the first choice.
+    `interval` is the seconds between two decisions, `start_cost` the seconds of a worker that a start costs
+    beyond the time it takes, `first` the index of the setting that is followed until the first choice.
     """
 
     def __init__(

@@ -58,13 +58,9 @@ def spread(
     *,
     thin: float = 1.0,
 ) -> NDArray[np.float64]:
-    """Return sorted arrivals, uniform within each row's step.
+    """Return sorted arrivals, uniform within each row's step, which begins at its `times` (seconds).
 
-    Args:
-        times: begin of each row, in seconds.
-        counts: uploads in it.
-        rng: chance.
-        thin: share of the uploads to keep, each drawn independently.
+    `thin` is the share of the uploads to keep, each drawn independently.
 
     Raises:
         TraceError: as `step_of`, or more uploads than `MOST_UPLOADS`.

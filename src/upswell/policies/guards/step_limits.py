@@ -20,12 +20,7 @@ IN = "one decision goes from {current} to {limit} at least (max_scale_in_share {
 
 
 class StepLimits:
-    """Limit one decision's step.
-
-    Args:
-        out_factor: the present number times this at most; 0: no limit.
-        in_share: share of the present number that may go; 1: no limit.
-    """
+    """At most the present number times `out_factor` (0: no limit); at most `in_share` of it goes."""
 
     def __init__(self, out_factor: float, in_share: float) -> None:
         self._out_factor = out_factor

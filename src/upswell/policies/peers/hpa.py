@@ -37,12 +37,9 @@ _JITTER = 0.5
 
 
 class PodAutoscaler:
-    """One application's, with what it remembers.
+    """One application's, with what it remembers; `target` is the metric a worker.
 
-    Args:
-        who: the name in its decisions.
-        target: the metric a worker.
-        behavior: whether its object has a `behavior`, of defaults.
+    `who` is the name in its decisions, `behavior` whether its object has a `behavior`, of defaults.
     """
 
     def __init__(self, who: str, target: float, *, behavior: bool = False) -> None:

@@ -37,14 +37,8 @@ def wait_for_turn(
 ) -> bool:
     """Return when nobody else uploads to a key; whether that had to be waited for.
 
-    Args:
-        bucket: its name.
-        key: whole.
-        settings: of the store.
-        patience: seconds without a new part after which an upload counts as dead, and is removed.
-        check: raises when it is time to give up.
-        sleep: for tests.
-        monotonic: for tests.
+    After `patience` seconds without a new part an upload counts as dead, and is removed. `check` raises when
+    it is time to give up.
 
     Raises:
         UploadError: the store did not answer: whether another uploads is unknown, which is not "nobody".

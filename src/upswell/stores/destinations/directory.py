@@ -95,9 +95,7 @@ class _OpenFolder:
 class DirectoryStore:
     """A folder of objects; several workers may write to it at once, from several machines too."""
 
-    def __init__(
-        self, root: Path, *, on_conflict: OnConflict = "overwrite", now: float | None = None
-    ) -> None:
+    def __init__(self, root: Path, *, on_conflict: OnConflict = "overwrite") -> None:
         """Open the store, make it where it is missing, and sweep out what killed workers left behind.
 
         Raises:
@@ -108,7 +106,7 @@ class DirectoryStore:
         self._lock = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
         self._open = _OpenFolder(root)
-        self._sweep(self._open.private, time.time() if now is None else now)
+        self._sweep(self._open.private)
 
     def _folder(self) -> _OpenFolder:
         """Return the open folder; open it again if it was made again or mounted again meanwhile.
@@ -299,11 +297,11 @@ class DirectoryStore:
             )
 
     @staticmethod
-    def _sweep(private: int, now: float) -> None:
+    def _sweep(private: int) -> None:
         """Delete what killed workers left: their lock died with them."""
         for name in os.listdir(private):
             with suppress(OSError):
-                age = now - os.stat(name, dir_fd=private, follow_symlinks=False).st_mtime
+                age = time.time() - os.stat(name, dir_fd=private, follow_symlinks=False).st_mtime
                 if age > LEFTOVER_SECONDS and not _locked(private, name):
                     os.unlink(name, dir_fd=private)
                     _log.info("store.leftover_removed", name=name, age_seconds=round(age))

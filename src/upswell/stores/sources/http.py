@@ -92,7 +92,6 @@ class HttpSource:
         max_bytes: int,
         seconds: float,
         rng: Random,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Ask for the source; it may be read for `seconds`, and be up to `max_bytes` long.
 
@@ -103,7 +102,6 @@ class HttpSource:
         self._max_bytes = max_bytes
         self._give_up_at = time.monotonic() + seconds
         self._rng = rng
-        self._sleep = sleep
         self._asked_for = url
         self._url = url
         self._read = 0
@@ -185,7 +183,7 @@ class HttpSource:
                 pause = max(error.retry_after, pause * self._rng.uniform(1.0, 2.0))
                 if attempt == TRIES or pause > LONGEST_PAUSE_SECONDS:
                     raise
-                self._sleep(pause)
+                time.sleep(pause)
         raise AssertionError  # unreachable
 
     def _checked_version(self, answer: HttpAnswer) -> SourceVersion:

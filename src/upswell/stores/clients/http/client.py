@@ -25,7 +25,7 @@ from upswell.stores.clients.http.url import Origin, Url, redirected
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from upswell.stores.clients.http.addresses import Network
     from upswell.stores.clients.http.limits import Patience
@@ -150,14 +150,12 @@ class HttpClient:
         origins: Sequence[Origin],
         networks: Sequence[Network],
         patience: Patience,
-        allow_downgrade: bool = False,
-        clock: Callable[[], float] = time.time,
+        allow_downgrade: bool,
     ) -> None:
         self._origins = origins
         self._networks = networks
         self._patience = patience
         self._allow_downgrade = allow_downgrade
-        self._clock = clock
         self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._idle = IdleConnections()
@@ -180,7 +178,7 @@ class HttpClient:
             location = answer.headers["Location"]
             answer.close(read=_SMALL)
             if answer.status not in _REDIRECTS or location is None:
-                raise status_error(answer.status, answer.headers["Retry-After"], answer.url, self._clock())
+                raise status_error(answer.status, answer.headers["Retry-After"], answer.url, time.time())
             asked.append(self._redirected(asked, location))
 
     def _redirected(self, asked: Sequence[Url], location: str) -> Url:

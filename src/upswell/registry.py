@@ -76,10 +76,9 @@ class Registry(Generic[Factory]):
                 found = self._find(point.value, name)
                 return found if isinstance(found, Entry) else _undescribed(name, point.value)
         names = self.names()
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
         raise SettingsError(
-            f"{self.seam} must be one of {', '.join(names)}, or package.module:name, got {name!r}{hint}"
+            f"{self.seam} must be one of {', '.join(names)}, or package.module:name, "
+            f"got {name!r}{nearest(name, names)}"
         )
 
     def load(self, name: str) -> Factory:
@@ -138,8 +137,7 @@ class Registry(Generic[Factory]):
         try:
             return getattr(module, match["attribute"])
         except AttributeError:
-            close = difflib.get_close_matches(match["attribute"], vars(module), n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = nearest(match["attribute"], vars(module))
             raise SettingsError(
                 f"{self.seam} {name}: {match['module']} has no {match['attribute']}{hint}"
             ) from None
@@ -148,6 +146,12 @@ class Registry(Generic[Factory]):
 def place_of(thing: object) -> str:
     """Return `module:name` of a function or class, as a setting names it; of an object, its class's name."""
     return f"{thing.__module__}:{getattr(thing, '__qualname__', type(thing).__name__)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean X?`, or "" when no known name is similar."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _undescribed(name: str, place: str) -> Entry:

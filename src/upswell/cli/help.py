@@ -57,7 +57,7 @@ class CommandGroup(click.Group):
         """Return the command that the first argument names."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
-            from upswell.settings.checking import nearest  # noqa: PLC0415 - `--help` starts without it
+            from upswell.registry import nearest  # noqa: PLC0415 - `--help` starts without it
 
             hint = nearest(name, self.list_commands(ctx)) or f"; see {ctx.command_path} --help"
             ctx.fail(f"{ctx.command_path} has no command {name!r}{hint}")

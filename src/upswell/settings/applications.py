@@ -12,8 +12,9 @@ from msgspec import Struct
 
 from upswell.errors import SettingsError
 from upswell.messages import APP_ID_PATTERN
+from upswell.registry import nearest
 from upswell.safe import masked_url, safe
-from upswell.settings.checking import build, nearest, refuse_one_slash
+from upswell.settings.checking import build, refuse_one_slash
 from upswell.settings.fields import REMOVED, Fields
 from upswell.settings.setting import settings_of
 from upswell.settings.slo import Slo

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,11 +10,12 @@ import msgspec
 from msgspec import Struct
 
 from upswell.errors import SettingsError
+from upswell.registry import nearest
 from upswell.safe import masked_url, safe, url_fault
 from upswell.settings.setting import choices, hints, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 Checked = TypeVar("Checked", bound=Struct)
 
@@ -66,12 +66,6 @@ def refuse_one_slash(text: str, name: str = "a URI") -> None:
     """Raise a SettingsError for a URI with a slash too few, which would be taken for a folder."""
     if found := _ONE_SLASH.match(text):
         raise SettingsError(f"{name} must begin with {found[1].lower()}://, got {safe(text)}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean X?`, or "" when no known name is similar."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _rule(error: str, hint: Any) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from upswell.errors import SettingsError
+from upswell.registry import nearest
 from upswell.settings.applications import PER_APP, SETTINGS, Settings, checked
-from upswell.settings.checking import nearest
 from upswell.settings.fields import REMOVED
 from upswell.settings.tables import KINDS, dotted_of_variable, merged, tables_of
 

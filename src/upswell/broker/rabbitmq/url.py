@@ -17,7 +17,6 @@ options have the names that RabbitMQ gives them in its own URI specification:
 
 from __future__ import annotations
 
-import difflib
 import ssl
 from typing import cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
@@ -25,6 +24,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 from msgspec import Struct
 
 from upswell.errors import SettingsError
+from upswell.registry import nearest
 from upswell.safe import masked_url, url_fault
 
 _OPTIONS = (
@@ -112,9 +112,7 @@ def _options(parts: SplitResult) -> dict[str, str]:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in options:
         if name not in _OPTIONS:
-            close = difflib.get_close_matches(name, _OPTIONS, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise SettingsError(f"unknown option in broker_url: {name}{hint}")
+            raise SettingsError(f"unknown option in broker_url: {name}{nearest(name, _OPTIONS)}")
         if name in _TLS_OPTIONS and parts.scheme != "amqps":
             raise SettingsError(f"option {name} in broker_url needs amqps://, got amqp://")
     return options

@@ -27,9 +27,9 @@ from upswell.publisher.publishing import Publishing, PublishJob
 from upswell.publisher.readable import check_readable
 from upswell.publisher.sources import Sources, What, is_list, is_stream
 from upswell.publisher.stored_record import StoredRecord, record_path
+from upswell.registry import nearest
 from upswell.requests import key_of
 from upswell.safe import safe
-from upswell.settings.checking import nearest
 from upswell.settings.overlaps import overlapping_destinations
 from upswell.stores.addresses import Addresses
 

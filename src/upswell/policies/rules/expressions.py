@@ -15,7 +15,7 @@ from upswell import extras
 from upswell.errors import SettingsError
 from upswell.policies.rules.cel import asked_names, bound_names, check_cost, with_doubles
 from upswell.policies.rules.variables import LISTS, VARIABLES
-from upswell.settings.checking import nearest
+from upswell.registry import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from upswell.errors import SettingsError
 from upswell.policies.rules.rule import Rule, RuleError, rule_of
-from upswell.settings.checking import nearest
+from upswell.registry import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

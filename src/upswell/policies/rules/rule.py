@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from upswell.policies.rules.expressions import Expression
 from upswell.policies.rules.patterns import PATTERNS, Pattern
-from upswell.settings.checking import nearest
+from upswell.registry import nearest
 from upswell.settings.duration import UNITS
 
 if TYPE_CHECKING:

@@ -60,14 +60,6 @@ class Bid(Struct, frozen=True, gc=False):
     total. Those that a decision chooses besides get what is left."""
 
 
-class _Round(Struct, frozen=True):
-    """What all applications share in one round."""
-
-    total: int
-    standby: int
-    wanted: int
-
-
 class Shares(Struct, frozen=True):
     """The workers of each bid, in order, and what was handed out last: its gain and priority."""
 
@@ -89,10 +81,11 @@ def limited(bids: Sequence[Bid], total: int) -> list[Decision]:
     if wanted <= left:
         return _with_standby([bid.decision for bid in bids], left - wanted, total)
     shares = share_out(bids, left)
+    limit = {"total": total, "standby": total - left, "wanted": wanted}
     decisions = [
         bid.decision
         if workers == bid.decision.desired_workers
-        else bid.decision.then(WHO, workers, *_why(bid, workers, shares, _Round(total, total - left, wanted)))
+        else bid.decision.then(WHO, workers, *_why(bid, workers, shares, limit))
         for bid, workers in zip(bids, shares.workers, strict=True)
     ]
     return _with_standby(decisions, 0, total)
@@ -184,13 +177,12 @@ def _gain(bid: Bid, workers: int) -> float:
     return gain + KEEP if workers < snapshot.workers.desired else gain
 
 
-def _why(bid: Bid, workers: int, shares: Shares, limit: _Round) -> tuple[str, Inputs]:
-    """Return why one got less than it wanted: a template and its inputs."""
-    inputs: dict[str, float] = {"total": limit.total, "standby": limit.standby, "wanted": limit.wanted}
-    why = (STANDBY if limit.standby else "") + shares.broken
+def _why(bid: Bid, workers: int, shares: Shares, limit: dict[str, int]) -> tuple[str, Inputs]:
+    """Return why one got less than it wanted: a template and its inputs, those of the `limit` first."""
+    why = (STANDBY if limit["standby"] else "") + shares.broken
     if shares.last_gain is None:
-        return OVER + why + NOTHING_LEFT, inputs
-    inputs["here"] = workers
+        return OVER + why + NOTHING_LEFT, limit
+    inputs: dict[str, float] = {**limit, "here": workers}
     if bid.priority < shares.last_priority:
         inputs |= {"priority": bid.priority, "last_priority": shares.last_priority}
         return OVER + why + LOWER_PRIORITY, inputs

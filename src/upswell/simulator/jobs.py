@@ -81,13 +81,11 @@ class JobStream:
         self.services: list[float] = []
         self.head = 0
         self.arrived = 0
-        self.first = 0.0
         self.last = 0.0
         self.total = 0
         self.work = 0.0
         self._load()
-        if self.arrivals:
-            self.first = self.arrivals[0]
+        self.first = self.arrivals[0] if self.arrivals else 0.0
 
     def _load(self) -> bool:
         """Append the next chunk, forget what was taken; return whether there was one."""

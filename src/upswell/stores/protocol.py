@@ -100,7 +100,7 @@ class Store(Protocol):
         once; one with other bytes is replaced, kept or refused, as the setting `on_conflict` says.
 
         Args:
-            key: see `keys.split_key`.
+            key: see `requests.split_key`.
             source: read from its first byte to its end, sometimes twice.
             checksum: what the bytes must have, else nothing is stored.
             again: an attempt at this upload was made before, and may have left parts behind.

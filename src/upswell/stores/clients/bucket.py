@@ -3,7 +3,7 @@
 """One bucket of an object store: the only place that knows obstore.
 
 What comes in: a store's URL, settings, keys, bytes. What goes out: what the store answered, or an UploadError
-from the table in `store_errors.py`. obstore's own texts hold request URLs (an Azure one carries its
+from the table in `errors.py`. obstore's own texts hold request URLs (an Azure one carries its
 signature) and what a server chose to send, so only a status, an error code and our own key are taken from
 them.
 

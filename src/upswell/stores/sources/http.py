@@ -1,7 +1,7 @@
 """Sources on the web: `https://` and `http://` URLs as the settings allow.
 
-What comes in: a URL from a message, hostile, and a server that may be hostile too. What goes out: a `Source`
-(stores/protocol.py) whose bytes are the server's, whole, of one version, or an UploadError.
+What comes in: a URL from a message, hostile, and a server that may be hostile too. What goes out: an
+`OpenSource` (stores/protocol.py) whose bytes are the server's, whole, of one version, or an UploadError.
 
 Below, in `clients/http/`: `url.py` reads the URL and says which servers are allowed, `addresses.py` which
 addresses; `connection.py` connects, `limits.py` limits each wait, `client.py` follows redirects, `errors.py`
@@ -22,7 +22,7 @@ from upswell.safe import safe
 from upswell.stores.clients.http.addresses import parse_networks
 from upswell.stores.clients.http.client import HttpAnswer, HttpClient
 from upswell.stores.clients.http.limits import Patience
-from upswell.stores.clients.http.url import Url, parse_origins, parse_url
+from upswell.stores.clients.http.url import Origin, Url, parse_url
 from upswell.stores.settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SourceVersion(Struct, frozen=True):
 
 
 class HttpSource:
-    """One source, open: see `protocol.Source`."""
+    """One source, open: see `protocol.OpenSource`."""
 
     def __init__(
         self,
@@ -238,7 +238,7 @@ def http_opener(settings: Settings) -> Callable[[str], HttpSource]:
     """
     own = settings.own("stores", "http", HttpSettings)
     client = HttpClient(
-        origins=parse_origins(settings.source_origins),
+        origins=[Origin.parse(text) for text in settings.source_origins],
         networks=parse_networks(settings.source_networks),
         patience=Patience(own.connect_timeout, own.read_timeout, own.min_throughput),
         allow_downgrade=own.allow_downgrade,

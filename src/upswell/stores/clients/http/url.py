@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import re
 import string
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
 from msgspec import Struct
 
 from upswell.errors import PermanentUploadError, SettingsError
 from upswell.safe import safe
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -147,8 +143,3 @@ class Origin(Struct, frozen=True):
             return True
         name = host.rstrip(".")
         return name.endswith(self.host[1:]) if self.host.startswith("*.") else name == self.host
-
-
-def parse_origins(texts: Sequence[str]) -> list[Origin]:
-    """Return the origins of the setting `source_origins`, or raise a SettingsError."""
-    return [Origin.parse(text) for text in texts]

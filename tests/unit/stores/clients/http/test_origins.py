@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from upswell.errors import SettingsError
-from upswell.stores.clients.http.url import Origin, parse_origins
+from upswell.stores.clients.http.url import Origin
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_it_holds_nothing_else(entry: str, scheme: str, host: str, port: int) ->
 )  # fmt: skip
 def test_what_is_no_origin_is_refused_with_the_rule(entry: str) -> None:
     with pytest.raises(SettingsError, match="source_origins must be like https"):
-        parse_origins([entry])
+        Origin.parse(entry)

@@ -10,8 +10,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from os import PathLike
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -22,10 +22,11 @@ from upswell.publisher.sources import local_path
 from upswell.requests import id_of_parts, split_key
 from upswell.stores.addresses import file_uri
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+
 Item = str | PathLike[str] | UploadRequest
 """What can be published: a path, a URI (`s3://bucket/key`, `https://...`), or a request."""
-
-Items = Iterable[Item] | AsyncIterable[Item]
 
 BATCH = 200
 BATCH_SECONDS = 0.05
@@ -80,13 +81,7 @@ def _file(path: str, key: str | None) -> Thing:
     if not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
         raise MessageError(f"an item must be a file, got {path}, which is {kind}")
-    return Thing(
-        uri=file_uri(absolute),
-        key=key,
-        size=status.st_size,
-        changed_at=status.st_mtime,
-        version=str(status.st_mtime_ns),
-    )
+    return Thing(uri=file_uri(absolute), key=key, size=status.st_size, version=str(status.st_mtime_ns))
 
 
 def batches(
@@ -98,10 +93,12 @@ def batches(
         MessageError: an item cannot be uploaded; those before it were yielded.
         TypeError: it is one item, or holds something else.
     """
+    if isinstance(items, str | PathLike | UploadRequest):  # a string is an iterable, too
+        raise TypeError(f"publish_many takes an iterable of items, got one item: {items!r}; use publish")
     batch: list[UploadRequest] = []
     since = monotonic()
     try:
-        for item in iterable(items):
+        for item in items:
             batch.append(request_for(item, app_id, kind=kind))
             if len(batch) >= BATCH or monotonic() - since > BATCH_SECONDS:
                 yield batch
@@ -118,10 +115,3 @@ async def each_request(
     """Yield the request of each item of an asynchronous iterable."""
     async for item in items:
         yield request_for(item, app_id, kind=kind)
-
-
-def iterable(items: Iterable[Item]) -> Iterable[Item]:
-    """Return the items, unless they are a single one: a string is an iterable, too."""
-    if isinstance(items, str | PathLike | UploadRequest):
-        raise TypeError(f"publish_many takes an iterable of items, got one item: {items!r}; use publish")
-    return items

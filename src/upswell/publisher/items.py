@@ -35,7 +35,7 @@ _KNOWN_TYPES = frozenset({"application", "audio", "font", "image", "model", "tex
 
 
 class Thing(Struct, frozen=True, kw_only=True):
-    """One thing to upload; `key` None lets the worker choose, `size` and `changed_at` (UTC s) may be unknown.
+    """One thing to upload; `key` None lets the worker choose, `size` None: not known.
 
     `version` differs whenever its bytes may.
     """
@@ -43,19 +43,12 @@ class Thing(Struct, frozen=True, kw_only=True):
     uri: str
     key: str | None = None
     size: int | None = None
-    changed_at: float | None = None
     version: str = ""
 
 
 def file_thing(file: File, prefix: str = "") -> Thing:
     """Return a file of a directory as a thing whose key is `prefix` and its relative name."""
-    return Thing(
-        uri=file_uri(file.path),
-        key=prefix + file.name,
-        size=file.size,
-        changed_at=file.mtime_ns / 1e9,
-        version=str(file.mtime_ns),
-    )
+    return Thing(uri=file_uri(file.path), key=prefix + file.name, size=file.size, version=str(file.mtime_ns))
 
 
 def list_objects(settings: Settings, uri: str) -> Iterator[Thing]:

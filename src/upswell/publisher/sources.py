@@ -206,18 +206,10 @@ class Sources:
             self._on_note(Note("link" if is_link else "special", path, reason))
             return None
         real = os.path.realpath(path) if self._what.follow_links else os.path.abspath(path)  # noqa: PTH100
-        return Thing(
-            uri=file_uri(real),
-            size=status.st_size,
-            changed_at=status.st_mtime,
-            version=str(status.st_mtime_ns),
-        )
+        return Thing(uri=file_uri(real), size=status.st_size, version=str(status.st_mtime_ns))
 
     def _things(self, things: Iterable[Thing]) -> Iterator[Candidate]:
-        for thing in things:
-            candidate = self._candidate(thing)
-            if candidate is not None:
-                yield candidate
+        return filter(None, map(self._candidate, things))
 
     def _candidate(self, thing: Thing | None) -> Candidate | None:
         if thing is None:
@@ -286,12 +278,8 @@ def _check_is_there(argument: str) -> None:
 
 async def _in_batches(found: Iterator[Candidate]) -> AsyncIterator[list[Candidate]]:
     # In a thread: a slow disk must not keep the broker waiting.
-    while batch := await asyncio.to_thread(_take, found, BATCH):
+    while batch := await asyncio.to_thread(list, islice(found, BATCH)):
         yield batch
-
-
-def _take(found: Iterator[Candidate], count: int) -> list[Candidate]:
-    return list(islice(found, count))
 
 
 def local_path(text: str) -> str | None:

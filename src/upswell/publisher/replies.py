@@ -12,8 +12,6 @@ import asyncio
 from array import array
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from upswell.analysis.failure_reasons import FailureReasons
 from upswell.broker.listening import listen
 from upswell.errors import MessageError
@@ -47,14 +45,6 @@ def report_in(delivery: Delivery) -> UploadReport | None:
         return None
 
 
-class Expected(Struct, frozen=True):
-    """An outstanding request: what to call it when it fails, its size in bytes, and itself, where known."""
-
-    name: str
-    size: int | None
-    request: UploadRequest | None = None
-
-
 class Replies:
     """Counts each published id once, by how it ended.
 
@@ -84,7 +74,7 @@ class Replies:
         self.response_times = array("d")
         self._on_stored = on_stored
         self._on_found = on_found
-        self._outstanding: dict[str, Expected] = {}
+        self._outstanding: dict[str, UploadRequest] = {}
         self._done: dict[str, None] = {}  # the newest, the oldest first
 
     @property
@@ -99,7 +89,7 @@ class Replies:
 
     def unanswered(self) -> list[UploadRequest]:
         """Return the outstanding requests themselves."""
-        return [one.request for one in self._outstanding.values() if one.request is not None]
+        return list(self._outstanding.values())
 
     async def listen(self, broker: Broker, queue: Queue) -> str:
         """Begin to take the replies that come to a queue of our own; return its name."""
@@ -111,16 +101,13 @@ class Replies:
         async for request in requests:
             while len(self._outstanding) >= MOST_OUTSTANDING:  # noqa: ASYNC110 - replies set no event
                 await asyncio.sleep(PAUSE_SECONDS)
-            if request.id:
-                self.expect(request.id, request=request)
+            self.expect(request)
             yield request
 
-    def expect(self, request_id: str, *, request: UploadRequest | None = None) -> None:
-        """Count a request that is about to be published; the same id again changes nothing."""
-        if request_id not in self._done:
-            name = (request.key or request.uri) if request is not None else request_id
-            size = request.size_bytes if request is not None else None
-            self._outstanding[request_id] = Expected(name, size, request)
+    def expect(self, request: UploadRequest) -> None:
+        """Count a request that is about to be published; the same id again, or none, changes nothing."""
+        if request.id and request.id not in self._done:
+            self._outstanding[request.id] = request
 
     def take(self, delivery: Delivery) -> None:
         """Take a delivery of the reply queue; what is no report on one of our requests is let pass."""
@@ -128,18 +115,18 @@ class Replies:
         if report is None:
             return
         request_id = report.request_id or ""
-        expected = self._outstanding.get(request_id)
-        if expected is None:
+        request = self._outstanding.get(request_id)
+        if request is None:
             self.duplicates += report.outcome == "stored" and request_id in self._done
         elif report.outcome == "failed":
             self.failed_attempts += 1
-            self._count_reason(expected, report.reason)
+            self._count_reason(request, report.reason)
         elif report.outcome == "dead":
-            self._count_dead(request_id, expected, report.reason)
+            self._count_dead(request_id, report.reason)
         else:
             self._end(request_id)
             self.stored += 1
-            self.stored_bytes += report.bytes if report.bytes is not None else expected.size or 0
+            self.stored_bytes += report.bytes if report.bytes is not None else request.size_bytes or 0
             self.response_times.append(report.response_time)
             if report.url is not None:
                 self._add_address(report.url)
@@ -149,7 +136,7 @@ class Replies:
     def count_dead(self, reasons: Mapping[str, str]) -> None:
         """Count requests found in the dead-letter queue: the reasons by their ids, as their letters say."""
         for request_id in self._outstanding.keys() & reasons.keys():
-            self._count_dead(request_id, self._outstanding[request_id], reasons[request_id])
+            self._count_dead(request_id, reasons[request_id])
 
     def count_found(self, found: Iterable[tuple[UploadRequest, StoredObject]]) -> None:
         """Count requests whose objects were found in the destination: their replies were lost."""
@@ -165,23 +152,22 @@ class Replies:
     def _add_address(self, address: str) -> None:
         self.address = address if self.address is None else _common(self.address, address)
 
-    def _count_dead(self, request_id: str, expected: Expected, reason: str | None) -> None:
-        self._end(request_id)
+    def _count_dead(self, request_id: str, reason: str | None) -> None:
+        request = self._end(request_id)
         self.dead += 1
-        self.dead_bytes += expected.size or 0
-        self._count_reason(expected, reason)
+        self.dead_bytes += request.size_bytes or 0
+        self._count_reason(request, reason)
         if len(self.failures) < MOST_FAILURES:
-            self.failures.append((expected.name, reason or NO_REASON))
+            self.failures.append((request.key or request.uri, reason or NO_REASON))
 
-    def _count_reason(self, expected: Expected, reason: str | None) -> None:
-        uri = expected.request.uri if expected.request is not None else ""
-        self.reasons.add(reason or NO_REASON, uri, expected.name)
+    def _count_reason(self, request: UploadRequest, reason: str | None) -> None:
+        self.reasons.add(reason or NO_REASON, request.uri, request.key or request.uri)
 
-    def _end(self, request_id: str) -> None:
-        del self._outstanding[request_id]
+    def _end(self, request_id: str) -> UploadRequest:
         self._done[request_id] = None
         if len(self._done) > MOST_OUTSTANDING:
             del self._done[next(iter(self._done))]
+        return self._outstanding.pop(request_id)
 
     def percentiles(self, *, recent: bool = False) -> tuple[float | None, float | None]:
         """Return p50 and p95 of the response times in seconds, by nearest rank; None before the first."""

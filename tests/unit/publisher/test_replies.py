@@ -17,10 +17,14 @@ def reply(
     return Delivery(body=encode(report), queue="upswell.reply.x", attempt=1, tag=None)
 
 
+def request(name: str) -> UploadRequest:
+    return UploadRequest(app_id="e1", type="file", uri=f"file:///in/{name}.jpg", key=f"{name}.jpg", id=name)
+
+
 def expecting(*ids: str) -> Replies:
     replies = Replies()
     for request_id in ids:
-        replies.expect(request_id)
+        replies.expect(request(request_id))
     return replies
 
 
@@ -50,15 +54,12 @@ def test_a_failed_attempt_leaves_the_request_outstanding() -> None:
 def test_an_id_published_twice_is_waited_for_once() -> None:
     replies = expecting("a")
     replies.take(reply("a"))
-    replies.expect("a")
+    replies.expect(request("a"))
     assert not replies.outstanding
 
 
 def test_reasons_are_counted_without_what_is_the_upload_s_own_the_newest_first() -> None:
-    replies = Replies()
-    for name in ("a", "b", "c"):
-        request = UploadRequest(app_id="e1", type="file", uri=f"file:///in/{name}.jpg", key=f"{name}.jpg")
-        replies.expect(name, request=request)
+    replies = expecting("a", "b", "c")
     for name in ("a", "b"):
         reason = f"store refused: 404 NoSuchBucket: s3://photos/{name}.jpg"
         replies.take(reply(name, "failed", reason=reason))
@@ -76,10 +77,10 @@ def test_reasons_are_counted_without_what_is_the_upload_s_own_the_newest_first()
 
 def test_what_was_found_in_the_destination_counts_as_stored_once() -> None:
     replies = Replies()
-    request = UploadRequest(app_id="e1", type="file", uri="file:///a", id="a", size_bytes=5)
-    replies.expect("a", request=request)
-    assert replies.unanswered() == [request]
-    replies.count_found([(request, StoredObject(5, None))])
+    found = UploadRequest(app_id="e1", type="file", uri="file:///a", id="a", size_bytes=5)
+    replies.expect(found)
+    assert replies.unanswered() == [found]
+    replies.count_found([(found, StoredObject(5, None))])
     replies.take(reply("a"))
     assert (replies.stored, replies.found, replies.stored_bytes, replies.outstanding) == (1, 1, 5, set())
 
@@ -115,11 +116,10 @@ def test_ids_found_in_the_dead_letter_queue_are_counted_once() -> None:
 
 
 def test_one_that_was_found_and_one_that_was_reported_are_below_a_common_address() -> None:
-    requests = [UploadRequest(app_id="e1", type="file", uri="file:///x", id=name) for name in "ab"]
-    replies = Replies(on_found=lambda request, _: f"s3://b/2026/{request.id}.jpg")
-    for request in requests:
-        replies.expect(request.id or "", request=request)
-    replies.count_found([(requests[0], StoredObject(7, None))])
+    replies = Replies(on_found=lambda found, _: f"s3://b/2026/{found.id}.jpg")
+    for name in "ab":
+        replies.expect(request(name))
+    replies.count_found([(request("a"), StoredObject(7, None))])
     assert replies.address == "s3://b/2026/a.jpg"
     replies.take(reply("b", url="s3://b/2026/b.jpg"))
     assert replies.address == "s3://b/2026/"

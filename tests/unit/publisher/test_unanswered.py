@@ -41,9 +41,7 @@ class Place:
         self.asked = 0
         self.replies = Replies()
         for name in ("a", "b"):
-            self.replies.expect(
-                name, request=UploadRequest(app_id="e1", type="file", uri="file:///x", id=name)
-            )
+            self.replies.expect(UploadRequest(app_id="e1", type="file", uri="file:///x", id=name))
         self.unanswered = Unanswered(cast("Any", depths), "q", self.replies, self._find, ATTEMPT, since=SINCE)
 
     async def _find(self, requests: Sequence[UploadRequest]) -> list[StoredObject | None]:

@@ -15,11 +15,11 @@ from upswell.broker.connecting import unique_name
 from upswell.broker.declaring import declare_upload_queue
 from upswell.cli.demo.plan import OBJECTIVE, Plan, checksum
 from upswell.messages import UploadRequest
-from upswell.publisher import Publisher
+from upswell.publisher import Publisher, each
 from upswell.publisher.replies import Replies
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
 
     from upswell.broker import Broker
     from upswell.settings import Settings
@@ -70,15 +70,14 @@ class DemoSide:
     async def publish(self) -> None:
         """Publish as planned."""
         assert self._publisher is not None
-        await self._publisher.publish_all(self._requests(), pace=iter(self._plan.arrivals))
+        requests = self.replies.expecting(each(self._requests()))
+        await self._publisher.publish_all(requests, pace=iter(self._plan.arrivals))
 
-    async def _requests(self) -> AsyncIterator[UploadRequest]:
+    def _requests(self) -> Iterator[UploadRequest]:
         for number, (file, length) in enumerate(zip(self._plan.files, self._plan.sizes, strict=True)):
-            request_id = f"{self.app}-{number:04d}"
-            self.replies.expect(request_id)
             yield UploadRequest(
                 app_id=self.app,
-                id=request_id,
+                id=f"{self.app}-{number:04d}",
                 type="file",
                 uri=file.as_uri(),
                 key=_key(number),

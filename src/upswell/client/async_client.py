@@ -84,8 +84,13 @@ class AsyncClient:
 
         Raises:
             SettingsError: one is unknown or invalid.
+            ValueError: settings are given, and where else to take them from.
         """
-        self.settings = settings_for(settings, config, overrides)
+        if settings is None:
+            settings, _ = load_settings(config, overrides)
+        elif config is not None or overrides:
+            raise ValueError("give either settings, or config and single settings")
+        self.settings = settings
         self._connect_timeout = connect_timeout
         self._opening = asyncio.Lock()
         self._meeting = asyncio.Lock()
@@ -247,8 +252,14 @@ class AsyncClient:
             return queue
         broker = await self._connected()
         settings = self.settings.for_app(check_app_id(app))
-        on_sent = self._notes.note if self._notes is not None else _forget
-        queue = AppQueue(broker, app, settings, self._pending, self._reply_to, on_sent=on_sent)
+        queue = AppQueue(
+            broker,
+            app,
+            settings,
+            self._pending,
+            self._reply_to,
+            on_sent=self._notes.note if self._notes is not None else lambda _request: None,
+        )
         await queue.declare()
         return self._queues.setdefault(app, queue)
 
@@ -257,24 +268,6 @@ class AsyncClient:
             if self._roster is None:
                 self._roster = await listen_to_workers(broker, self.settings.status_interval)
         return self._roster
-
-
-def settings_for(settings: Settings | None, config: str | Path | None, overrides: dict[str, Any]) -> Settings:
-    """Return the settings of a client.
-
-    Raises:
-        SettingsError: one is unknown or invalid.
-        ValueError: settings are given, and where else to take them from.
-    """
-    if settings is None:
-        return load_settings(config, overrides)[0]
-    if config is not None or overrides:
-        raise ValueError("give either settings, or config and single settings")
-    return settings
-
-
-def _forget(_request: UploadRequest) -> None:
-    """Note nothing."""
 
 
 async def _in_thread(found: Iterable[list[UploadRequest]]) -> AsyncIterator[UploadRequest]:

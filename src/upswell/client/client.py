@@ -10,7 +10,7 @@ from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from upswell.client.app_queue import REPORT_SECONDS
-from upswell.client.async_client import CONNECT_SECONDS, AsyncClient, AsyncUploadHandle, settings_for
+from upswell.client.async_client import CONNECT_SECONDS, AsyncClient, AsyncUploadHandle
 from upswell.client.items import batches, request_for
 from upswell.errors import UpswellError
 
@@ -83,9 +83,12 @@ class Client:
 
         Raises:
             SettingsError: one is unknown or invalid.
+            ValueError: settings are given, and where else to take them from.
         """
-        self.settings = settings_for(settings, config, overrides)
-        self._client = AsyncClient(self.settings, connect_timeout=connect_timeout, record=record)
+        self._client = AsyncClient(
+            settings, config=config, connect_timeout=connect_timeout, record=record, **overrides
+        )
+        self.settings = self._client.settings
         self._loop = LoopThread()
 
     def publish(

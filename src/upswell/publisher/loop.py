@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from upswell.broker import Broker
     from upswell.messages import UploadRequest
-    from upswell.traces.context import Carried
     from upswell.traces.protocol import UploadTracer
 
 WINDOW = 1000
@@ -76,7 +75,10 @@ class Publisher:
     def send(self, request: UploadRequest) -> asyncio.Future[None]:
         """Send one request, dated now, beside all others; the future is done when it is confirmed."""
         body = encode(replace(request, published_at=self._clock()))
-        headers, confirmed = (ambient(), None) if self._tracer is None else self._sent(request)
+        if self._tracer is None:
+            headers, on_confirmed = ambient(), None
+        else:
+            headers, on_confirmed = self._tracer.sent(self._upload_queue, request)
         confirm = self._broker.publish(
             Message(
                 body=body,
@@ -86,13 +88,9 @@ class Publisher:
                 headers=headers or None,
             )
         )
-        if confirmed is not None:
-            confirm.add_done_callback(confirmed)
+        if on_confirmed is not None:
+            confirm.add_done_callback(on_confirmed)
         return confirm
-
-    def _sent(self, request: UploadRequest) -> tuple[Carried, Callable[[object], None]]:
-        assert self._tracer is not None
-        return self._tracer.sent(self._upload_queue, request)
 
     async def flush(self) -> None:
         """Wait until everything published is confirmed.

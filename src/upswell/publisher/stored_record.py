@@ -191,14 +191,10 @@ class StoredRecord:
         """Write what was added to the disk."""
         stored, self._stored = self._stored, []
         sent, self._sent = self._sent, []
-        with self._forgiving(), self._connection:  # which rolls back what fails: no lock is left behind
-            self._connection.executemany("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?, ?)", stored)
-            self._connection.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", sent)
-
-    @contextmanager
-    def _forgiving(self) -> Generator[None]:
         try:
-            yield
+            with self._connection as db:  # which rolls back what fails: no lock is left behind
+                db.executemany("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?, ?)", stored)
+                db.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)", sent)
         except sqlite3.Error as error:
             self.error = f"cannot write the record of stored files {self._path}: {error}"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import os
 import stat
+from collections.abc import Iterator
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -20,7 +21,7 @@ from pathspec import GitIgnoreSpec
 from upswell.errors import UpswellError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 NAMES_IN_MEMORY = 100_000
 """So many names of one directory are sorted in memory; about 10 MB."""
@@ -78,14 +79,13 @@ def _compile(patterns: Sequence[str]) -> GitIgnoreSpec | None:
         raise UpswellError(f"a pattern must be valid in .gitignore: {error}") from error
 
 
-class _Folder:
+class _Folder(Struct, frozen=True):
     """An open folder of the walk: `prefix` stands before its names; `identity` tells a loop of links."""
 
-    def __init__(self, path: bytes, prefix: bytes, identity: tuple[int, int], names: Iterator[bytes]) -> None:
-        self.path = path
-        self.prefix = prefix
-        self.identity = identity
-        self.names = names
+    path: bytes
+    prefix: bytes
+    identity: tuple[int, int]
+    names: Iterator[bytes]
 
 
 class Tree:

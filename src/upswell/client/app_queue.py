@@ -15,12 +15,7 @@ from upswell.client.results import DeadUpload, PublishCounts
 from upswell.errors import MessageError, UnroutableError, UploadFailed, UpswellError
 from upswell.events import get_logger
 from upswell.messages import UploadRequest, decode
-from upswell.publisher.dead_letters import (
-    died_at,
-    reason_of,
-    request_id_of,
-    retry_dead,
-)
+from upswell.publisher.dead_letters import died_at, reason_of, request_id_of, retry_dead
 from upswell.publisher.loop import Publisher
 from upswell.publisher.publishing import follow
 from upswell.publisher.readable import check_roots
@@ -30,7 +25,7 @@ from upswell.publisher.unanswered import Unanswered
 from upswell.traces import PUBLISHER, tracer_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+    from collections.abc import AsyncIterator, Callable, Collection
 
     from upswell.broker import Broker, Delivery
     from upswell.client.pending import Pending, PendingUploads
@@ -44,9 +39,6 @@ ROUND_SECONDS = 1.0
 
 LONG_WAIT_SECONDS = 1.0
 """After such a wait in vain the queue is looked at for a reason."""
-
-REPORT_SECONDS = 0.2
-"""How often a progress callback is called."""
 
 
 class AppQueue:
@@ -155,6 +147,8 @@ class AppQueue:
             if progress is not None:
                 progress(_counts(publisher, replies, now - started, complete=False))
 
+        unanswered: Unanswered | None = None
+        sent = self._checked(requests)
         try:
             if wait:
                 known = await self._inquiry.known()
@@ -166,12 +160,9 @@ class AppQueue:
                     self.settings.upload_timeout,
                     since=time.time(),
                 )
-                sending = _all(publisher, replies.expecting(self._checked(requests)))
-                end = await follow(replies, unanswered, sending, timeout, on_round)
-                is_complete = end == "complete"
-            else:
-                is_complete = await _within(_all(publisher, self._checked(requests)), timeout, on_round)
-            counts = _counts(publisher, replies, time.monotonic() - started, complete=is_complete)
+                sent = replies.expecting(sent)
+            end = await follow(replies, unanswered, _all(publisher, sent), timeout, on_round)
+            counts = _counts(publisher, replies, time.monotonic() - started, complete=end == "complete")
         finally:
             if consumer is not None:
                 await consumer.cancel()
@@ -183,8 +174,6 @@ class AppQueue:
     async def dead(self, limit: int) -> list[DeadUpload]:
         """Return up to `limit` dead letters, the oldest first; they stay where they are."""
         queue = dead_letter_queue(self.name).name
-        if await self._broker.depth(queue) is None:
-            return []
         return [_dead_upload(letter) for letter in await self._broker.look(queue, limit)]
 
     async def retry(self, ids: Collection[str]) -> int:
@@ -241,24 +230,6 @@ async def _all(publisher: Publisher, requests: AsyncIterator[UploadRequest]) -> 
     except Exception:  # of the program's own iterable, most likely: what it gave before counts
         await publisher.settle()
         raise
-
-
-async def _within(
-    sending: Coroutine[None, None, None], timeout: float | None, on_round: Callable[[float], None]
-) -> bool:
-    """Run `sending` for at most `timeout` seconds; return whether it came to its end."""
-    sender = asyncio.ensure_future(sending)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    try:
-        while not sender.done():
-            await asyncio.wait([sender], timeout=REPORT_SECONDS)
-            on_round(time.monotonic())
-            if not sender.done() and deadline is not None and time.monotonic() > deadline:
-                return False
-        sender.result()
-        return True
-    finally:
-        sender.cancel()
 
 
 def _counts(publisher: Publisher, replies: Replies, seconds: float, *, complete: bool) -> PublishCounts:

@@ -9,10 +9,10 @@ from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from upswell.client.app_queue import REPORT_SECONDS
 from upswell.client.async_client import CONNECT_SECONDS, AsyncClient, AsyncUploadHandle
 from upswell.client.items import batches, request_for
 from upswell.errors import UpswellError
+from upswell.publisher.publishing import REFRESH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
@@ -158,7 +158,7 @@ class Client:
         def until(*futures: Future[Any]) -> None:
             is_done = False
             while not is_done:
-                is_done = bool(wait_for(futures, REPORT_SECONDS, FIRST_COMPLETED).done)
+                is_done = bool(wait_for(futures, REFRESH, FIRST_COMPLETED).done)
                 if told and progress is not None:
                     progress(told[-1])
                 told.clear()

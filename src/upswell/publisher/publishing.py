@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 COMMIT_SECONDS = 1.0
 """Time between two commits of the record: what a kill can lose of it."""
 REFRESH = 0.2
+"""Seconds between two looks at how far it is, of which a display or a program is told."""
 VERIFY_BATCH = 200
 MOST_FINDINGS = 100
 """Differences that are kept; all are counted."""
@@ -234,7 +235,7 @@ async def _to_the_end(work: Coroutine[None, None, End | None]) -> End:
 
 async def follow(
     replies: Replies,
-    unanswered: Unanswered,
+    unanswered: Unanswered | None,
     sending: Coroutine[None, None, None],
     timeout: float | None,
     on_round: Callable[[float], None],
@@ -242,7 +243,7 @@ async def follow(
     """Run `sending` and wait until each expected request is stored or dead; return how that ended.
 
     It gives up after `timeout` seconds (None: never), and when the requests have left the queue without a
-    reply.
+    reply; `unanswered` is None where none is expected.
     """
     sender = asyncio.ensure_future(sending)
     started = time.monotonic()
@@ -256,7 +257,7 @@ async def follow(
                 await asyncio.sleep(REFRESH)
             if sender.done():
                 sender.result()
-                if await unanswered.is_hopeless(time.monotonic()):
+                if unanswered is not None and await unanswered.is_hopeless(time.monotonic()):
                     end = "unanswered"
                     break
             if timeout is not None and time.monotonic() - started > timeout:
@@ -265,5 +266,6 @@ async def follow(
         on_round(time.monotonic())
     finally:
         sender.cancel()
-        unanswered.stop()
+        if unanswered is not None:
+            unanswered.stop()
     return end if not sender.done() or replies.outstanding else "complete"

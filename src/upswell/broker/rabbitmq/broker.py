@@ -119,25 +119,23 @@ class RabbitBroker:
         Without a connection, or while the server is blocked by an alarm, it is held and sent later, in order;
         with `persistent=False` it is dropped then.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         properties = pika_client.properties(message_id=message.message_id, reply_to=message.reply_to)
         if message.headers:
             properties.headers = delivery_count.wire_headers(message.headers)
         if message.persistent:
             properties.delivery_mode = 2
-            self._publishing.post(
+            return self._publishing.post(
                 Outgoing(
                     exchange=message.exchange,
                     routing_key=message.routing_key,
                     body=message.body,
                     properties=properties,
                     mandatory=message.mandatory,
-                    future=future,
                 )
             )
-        else:
-            self._publishing.send_unconfirmed(message.exchange, message.routing_key, message.body, properties)
-            future.set_result(None)
+        self._publishing.send_unconfirmed(message.exchange, message.routing_key, message.body, properties)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
         return future
 
     async def consume(
@@ -310,8 +308,6 @@ class RabbitBroker:
 
     async def _get(self, queue: str) -> tuple[Any, Any, Any, bytes] | None:
         if self._getting is None or not self._getting.is_open:
-            if not self._connection.is_up:
-                raise LostError("there is no connection to RabbitMQ")
             self._getting = await AwaitableChannel.open(self._connection.connection)
             self._getting.raw.add_callback(self._on_get_empty, [pika_client.GET_EMPTY], one_shot=False)
         channel = self._getting
@@ -361,18 +357,7 @@ class RabbitBroker:
         )
 
     def _post_copy(self, delivery: Delivery, queue: str, properties: Any) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._publishing.post(
-            Outgoing(
-                exchange="",
-                routing_key=queue,
-                body=delivery.body,
-                properties=properties,
-                mandatory=True,
-                future=future,
-            )
-        )
-        return future
+        return self._publishing.post(Outgoing(routing_key=queue, body=delivery.body, properties=properties))
 
     async def _unacknowledged(self, queue: str) -> int | None:
         if not self._management_url:

@@ -55,11 +55,6 @@ class ReconnectingConnection:
         self._questions: AwaitableChannel | None = None
         self._asking = asyncio.Lock()
 
-    @property
-    def is_up(self) -> bool:
-        """Whether there is a connection on which everything is restored."""
-        return self._up.is_set()
-
     async def connect(self) -> None:
         """Connect, trying again while the server cannot be reached; then keep connected.
 

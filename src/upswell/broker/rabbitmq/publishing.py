@@ -11,6 +11,8 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct, field
+
 from upswell.broker.rabbitmq.channel import NOT_FOUND
 from upswell.errors import BrokerError, UnroutableError
 
@@ -27,27 +29,15 @@ _EXCHANGE = re.compile(r"exchange '(?P<name>[^']*)'")
 _SIZE = re.compile(r"message size (?P<size>\d+) is larger")
 
 
-class Outgoing:
+class Outgoing(Struct, eq=False, kw_only=True):
     """A message to be confirmed; `properties` are pika's."""
 
-    __slots__ = ("body", "exchange", "future", "mandatory", "properties", "routing_key")
-
-    def __init__(
-        self,
-        *,
-        exchange: str,
-        routing_key: str,
-        body: bytes,
-        properties: Any,
-        mandatory: bool,
-        future: asyncio.Future[None],
-    ) -> None:
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.body = body
-        self.properties = properties
-        self.mandatory = mandatory
-        self.future = future
+    routing_key: str
+    body: bytes
+    properties: Any
+    exchange: str = ""
+    mandatory: bool = True
+    future: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def fail(self, error: BrokerError) -> None:
         """Tell the publisher that it was not taken."""
@@ -71,14 +61,15 @@ class PublishingChannel:
         self._refused: dict[str, RefusedError] = {}  # exchanges that this user may not publish to
         self._foreign: set[str] = set()  # exchanges that this user may not declare
 
-    def post(self, outgoing: Outgoing) -> None:
-        """Send a message now, or when there is a connection that takes it."""
+    def post(self, outgoing: Outgoing) -> asyncio.Future[None]:
+        """Send a message now, or when there is a connection that takes it; return its future."""
         if self._closed:
             outgoing.fail(BrokerError(_CLOSED))
         elif self._channel is None or self._blocked:
             self._held.append(outgoing)
         else:
             self._send(outgoing)
+        return outgoing.future
 
     def send_unconfirmed(self, exchange: str, routing_key: str, body: bytes, properties: Any) -> None:
         """Send a message that may be lost: now or never."""

@@ -36,12 +36,7 @@ class RecordingChannel:
 def outgoing(body: bytes, *, exchange: str = "") -> Outgoing:
     """Return a mandatory message."""
     return Outgoing(
-        exchange=exchange,
-        routing_key="q",
-        body=body,
-        properties=SimpleNamespace(message_id=None),
-        mandatory=True,
-        future=asyncio.get_running_loop().create_future(),
+        exchange=exchange, routing_key="q", body=body, properties=SimpleNamespace(message_id=None)
     )
 
 

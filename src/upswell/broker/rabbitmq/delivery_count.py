@@ -36,8 +36,6 @@ _OF_THE_BROKER = frozenset({EARLIER_ATTEMPTS, _DELIVERY_COUNT, "x-acquired-count
 _MOST = 1_000_000  # a header is hostile: no honest message was tried more often
 _FRONT_PRIORITY = 9  # quorum queues since 4.0 serve two of priority 5 and above to one of the rest
 
-_NO_HEADERS: Headers = {}
-
 
 def earlier_attempts(headers: dict[str, Any]) -> int:
     """Return the attempts made at earlier copies of a message; dead-lettering resets the count."""
@@ -59,7 +57,7 @@ def attempt(headers: dict[str, Any], *, redelivered: bool) -> int:
 def plain_headers(headers: dict[str, Any]) -> Headers:
     """Return the headers that a delivery shows: its publisher's, as far as they are text or numbers."""
     if not headers:
-        return _NO_HEADERS
+        return headers
     plain: dict[str, str | int | float] = {
         # int(): the client's own subclass of it would print differently
         name: int(value) if type(value) is not bool and isinstance(value, int) else value

@@ -6,14 +6,15 @@ Blocking: call it in a thread.
 from __future__ import annotations
 
 import base64
-import json
 import time
 import urllib.error
 import urllib.request
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import msgspec
 
 from upswell.broker.rabbitmq.settings import RabbitSettings
 from upswell.errors import BrokerError
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 MOST_SKEW_SECONDS = 2.0
 
 _TIMEOUT = 2.0  # seconds; a decision must not wait for a statistics page
+
+
+class _QueueAnswer(msgspec.Struct):
+    messages_unacknowledged: int | None = None
 
 
 def messages_unacknowledged(
@@ -43,22 +48,13 @@ def messages_unacknowledged(
             return None
         url = urlunsplit((parts.scheme, netloc, path, "", ""))
         request = urllib.request.Request(url)  # noqa: S310 - its scheme is checked above
-        request.add_header("Authorization", f"Basic {_token(user, password)}")
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - same
-            return _number(json.load(answer))
-    except (OSError, ValueError, HTTPException):  # the last: not HTTP (AMQP's port, say), or cut short
+            return msgspec.json.decode(answer.read(), type=_QueueAnswer).messages_unacknowledged
+    # The last: not HTTP (AMQP's port, say), or cut short.
+    except (OSError, ValueError, msgspec.MsgspecError, HTTPException):
         return None
-
-
-def _number(answer: Any) -> int | None:
-    if not isinstance(answer, dict):
-        return None
-    number = cast("dict[str, Any]", answer).get("messages_unacknowledged")
-    return number if isinstance(number, int) else None
-
-
-def _token(user: str, password: str) -> str:
-    return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def check_clock(settings: Settings) -> str:

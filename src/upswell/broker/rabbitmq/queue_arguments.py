@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from upswell.broker.topology import Queue
@@ -38,10 +39,10 @@ _WEAKER = {
 class Declaration(Struct, frozen=True):
     """The arguments of one queue.declare."""
 
-    durable: bool
-    exclusive: bool
-    auto_delete: bool
-    arguments: dict[str, Any]
+    durable: bool = False
+    exclusive: bool = False
+    auto_delete: bool = False
+    arguments: dict[str, Any] = {}
 
     @property
     def is_classic(self) -> bool:
@@ -60,7 +61,7 @@ def declaration(queue: Queue, *, compatible: bool = False) -> Declaration:
     `compatible`: one that others declare too as `channel.queue_declare(queue=name)` does.
     """
     if compatible and queue.foreign:
-        return Declaration(durable=False, exclusive=False, auto_delete=False, arguments={})
+        return Declaration()
     arguments: dict[str, Any] = {}
     if queue.max_length is not None:
         arguments.update({"x-max-length": queue.max_length, "x-overflow": "drop-head"})
@@ -69,7 +70,7 @@ def declaration(queue: Queue, *, compatible: bool = False) -> Declaration:
     if queue.single_active:
         arguments["x-single-active-consumer"] = True
     if queue.exclusive:
-        return Declaration(durable=False, exclusive=True, auto_delete=True, arguments=arguments)
+        return Declaration(exclusive=True, auto_delete=True, arguments=arguments)
     arguments["x-queue-type"] = "quorum"
     # Without a limit RabbitMQ 4 would drop a message at its 20th return.
     arguments["x-delivery-limit"] = UNLIMITED if queue.delivery_limit is None else queue.delivery_limit - 1
@@ -78,7 +79,7 @@ def declaration(queue: Queue, *, compatible: bool = False) -> Declaration:
         if queue.max_length is None:
             # At least once needs reject-publish; without a length limit nothing is ever rejected.
             arguments.update({"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"})
-    return Declaration(durable=True, exclusive=False, auto_delete=False, arguments=arguments)
+    return Declaration(durable=True, arguments=arguments)
 
 
 def as_it_is(asked: Declaration, refusal: str) -> tuple[str, Declaration] | None:
@@ -92,13 +93,11 @@ def as_it_is(asked: Declaration, refusal: str) -> tuple[str, Declaration] | None
         return None
     name, current = match["name"], _value(match["current"])
     if name in ("durable", "exclusive", "auto_delete"):
-        fixed = {"durable": asked.durable, "exclusive": asked.exclusive, "auto_delete": asked.auto_delete}
-        fixed[name] = current == "true"
-        return name, Declaration(arguments=asked.arguments, **fixed)
+        return name, replace(asked, **{name: current == "true"})
     arguments = {key: value for key, value in asked.arguments.items() if key != name}
     if current is not None:
         arguments[name] = current
-    return name, Declaration(asked.durable, asked.exclusive, asked.auto_delete, arguments)
+    return name, replace(asked, arguments=arguments)
 
 
 def weaker(differences: list[str]) -> str:

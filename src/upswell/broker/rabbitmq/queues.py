@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec.structs import asdict
+
 from upswell.broker.rabbitmq.channel import (
     ACCESS_REFUSED,
     PRECONDITION_FAILED,
@@ -157,14 +159,7 @@ async def _find(name: str, asked: Declaration, call: Call) -> tuple[Declaration,
     differences: list[str] = []
     while True:
         try:
-            frame = await call(
-                "queue_declare",
-                queue=name,
-                durable=asked.durable,
-                exclusive=asked.exclusive,
-                auto_delete=asked.auto_delete,
-                arguments=asked.arguments,
-            )
+            frame = await call("queue_declare", queue=name, **asdict(asked))
         except RefusedError as error:
             found = as_it_is(asked, error.text) if error.code == PRECONDITION_FAILED else None
             if found is not None and found[0] not in differences:

@@ -26,7 +26,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from upswell import events
-from upswell.broker.machine_clock import seconds_since_start
 from upswell.broker.sqlite.connection import SqliteConnection
 from upswell.broker.sqlite.database import LockWait, lock_folder
 from upswell.broker.sqlite.leadership import RowLeadership
@@ -211,7 +210,7 @@ class SqliteBroker:
     async def lead(self, role: str) -> RowLeadership:
         """Stand for the leadership of a role, in a row of the file."""
         self._check_open()
-        leadership = RowLeadership(self, role, f"{self._name}-{secrets.token_hex(4)}", seconds_since_start)
+        leadership = RowLeadership(self, role, f"{self._name}-{secrets.token_hex(4)}")
         await leadership.start()
         return leadership
 

@@ -18,7 +18,6 @@ from upswell.events import get_logger
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
 
     from upswell.broker.sqlite.broker import SqliteBroker
 
@@ -66,8 +65,8 @@ def resign(db: sqlite3.Connection, role: str, candidate: str) -> None:
 class RowLeadership(Lease):
     """One candidate for `role`; `start` it once."""
 
-    def __init__(self, broker: SqliteBroker, role: str, candidate: str, clock: Callable[[], float]) -> None:
-        super().__init__(role, clock)
+    def __init__(self, broker: SqliteBroker, role: str, candidate: str) -> None:
+        super().__init__(role)
         self._broker = broker
         self._candidate = candidate
 

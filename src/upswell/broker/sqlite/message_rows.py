@@ -28,8 +28,6 @@ REASON_HEADER = "x-upswell-reason"
 NewMessage = tuple[int, float | None, str | None, str | None, str | None, bytes]
 """queue, expires_at, message_id, reply_to, headers, body"""
 
-_TAKEN = "turn, id, failed_attempts, message_id, reply_to, headers, body"
-
 _ROWS_A_STATEMENT = (64, 8, 1)
 
 
@@ -43,6 +41,9 @@ class TakenMessage(NamedTuple):
     reply_to: str | None
     headers: str | None
     body: bytes
+
+
+_TAKEN = ", ".join(TakenMessage._fields)
 
 
 class DeadMessage(NamedTuple):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from upswell.broker.topology import Queue
 
-_COLUMNS = "id, name, owner, bound_to, delivery_limit, dead_letter_queue, max_length, message_ttl, ready"
+_PROMISES = ("bound_to", "delivery_limit", "dead_letter_queue", "max_length", "message_ttl")
+"""Columns that say what a queue was declared with, and fields of `Queue`."""
 
 
 class QueueRow(NamedTuple):
@@ -31,6 +32,9 @@ class QueueRow(NamedTuple):
     max_length: int | None
     message_ttl: float | None
     ready: int
+
+
+_COLUMNS = ", ".join(QueueRow._fields)
 
 
 def find_queue(db: sqlite3.Connection, name: str) -> QueueRow | None:
@@ -59,36 +63,21 @@ def declare_queue(db: sqlite3.Connection, queue: Queue, connection: int) -> dict
     """
     there = find_queue(db, queue.name)
     if there is None:
-        _make_queue(db, queue, connection)
+        db.execute(
+            f"INSERT INTO queues (name, owner, {', '.join(_PROMISES)}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constant
+            (
+                queue.name,
+                connection if queue.exclusive else None,
+                *(getattr(queue, name) for name in _PROMISES),
+            ),
+        )
         return {}
     if there.owner not in (None, connection):
         raise QueueMismatchError(f"queue {queue.name} is exclusive to another connection")
     if queue.exclusive and there.owner is None:
         raise QueueMismatchError(f"queue {queue.name} cannot be exclusive: a lasting queue has that name")
-    wanted = {
-        "bound_to": (there.bound_to, queue.bound_to),
-        "delivery_limit": (there.delivery_limit, queue.delivery_limit),
-        "dead_letter_queue": (there.dead_letter_queue, queue.dead_letter_queue),
-        "max_length": (there.max_length, queue.max_length),
-        "message_ttl": (there.message_ttl, queue.message_ttl),
-    }
-    return {key: f"{has}, not {asked}" for key, (has, asked) in wanted.items() if has != asked}
-
-
-def _make_queue(db: sqlite3.Connection, queue: Queue, connection: int) -> None:
-    db.execute(
-        "INSERT INTO queues (name, owner, bound_to, delivery_limit, dead_letter_queue, max_length, "
-        "message_ttl) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            queue.name,
-            connection if queue.exclusive else None,
-            queue.bound_to,
-            queue.delivery_limit,
-            queue.dead_letter_queue,
-            queue.max_length,
-            queue.message_ttl,
-        ),
-    )
+    pairs = {name: (getattr(there, name), getattr(queue, name)) for name in _PROMISES}
+    return {name: f"{has}, not {asked}" for name, (has, asked) in pairs.items() if has != asked}
 
 
 def delete_queue(db: sqlite3.Connection, queue_id: int) -> None:

@@ -10,6 +10,9 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import Struct
+
+from upswell.broker.protocol import OnDelivery
 from upswell.broker.sqlite import message_rows, queue_rows
 from upswell.errors import UnroutableError
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
-    from upswell.broker.protocol import Delivery, Message, OnDelivery
+    from upswell.broker.protocol import Delivery, Message
     from upswell.broker.sqlite.message_rows import DeadMessage, NewMessage, TakenMessage
     from upswell.broker.sqlite.queue_rows import QueueRow
 
@@ -27,16 +30,15 @@ Settlement = tuple[Literal["ack", "retry", "release"], tuple[int, int]]
 """What to do with a delivery, and its tag: its connection and message."""
 
 
-class ConsumerState:
+class ConsumerState(Struct, eq=False):
     """A consumer of this connection: what it asked for, its place in the file, how much it holds."""
 
-    def __init__(self, queue: str, on_delivery: OnDelivery, prefetch_count: int) -> None:
-        self.queue = queue
-        self.on_delivery = on_delivery
-        self.prefetch_count = prefetch_count
-        self.id = 0
-        self.queue_id = 0
-        self.held = 0
+    queue: str
+    on_delivery: OnDelivery
+    prefetch_count: int
+    id: int = 0
+    queue_id: int = 0
+    held: int = 0
 
 
 class TurnResult:

@@ -199,19 +199,18 @@ class HeardParts:
 
         Of several it is one that works, before one that waits to take over or has just stopped.
         """
-        fresh = [
+        return min(self._fresh(part, now), key=lambda status: _LAST.index(status.state), default=None)
+
+    def waiting(self, part: PartName, now: float) -> int:
+        """Return how many monitors, or scalers, wait to take over."""
+        return sum(status.state == "waiting" for status in self._fresh(part, now))
+
+    def _fresh(self, part: PartName, now: float) -> list[PartStatus]:
+        return [
             status
             for at, status in self._heard.values()
             if status.part == part and now - at <= SILENT_SECONDS
         ]
-        return min(fresh, key=lambda status: _LAST.index(status.state), default=None)
-
-    def waiting(self, part: PartName, now: float) -> int:
-        """Return how many monitors, or scalers, wait to take over."""
-        return sum(
-            status.part == part and status.state == "waiting" and now - at <= SILENT_SECONDS
-            for at, status in self._heard.values()
-        )
 
     def listened_for(self, now: float) -> float:
         """Return how long we have listened: before every part was due, silence says nothing."""
@@ -233,10 +232,8 @@ class HeardParts:
 
     async def wait(self, *parts: PartName, timeout: float = LISTEN_SECONDS) -> None:
         """Return when each of these parts is heard, not only who waits for it, or after `timeout` seconds."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while not all(self._leader_heard(part) for part in parts):
+                while not all(map(self._leader_heard, parts)):
                     self._news.clear()
                     await self._news.wait()
-        except TimeoutError:
-            return

@@ -16,11 +16,11 @@ PREFETCH = 1000
 
 
 async def listen(broker: Broker, queue: Queue, take: Callable[[Delivery], None]) -> Consumer:
-    """Make the queue, and have `take` called with each of its deliveries."""
+    """Make the queue, and have `take` called with each of its deliveries, which are acknowledged."""
     await broker.declare(queue)
 
     def on_delivery(delivery: Delivery) -> None:
-        take(delivery)
         broker.ack(delivery)
+        take(delivery)
 
     return await broker.consume(queue.name, on_delivery, prefetch_count=PREFETCH)

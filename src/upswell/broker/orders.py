@@ -43,7 +43,6 @@ async def take_orders(broker: Broker, part: PartName, name: str, report_queue: s
     answers: dict[tuple[str | None, str | None], OperatorAnswer] = {}
 
     def on_delivery(delivery: Delivery) -> None:
-        broker.ack(delivery)
         reply_to = delivery.reply_to
         given = (reply_to, delivery.message_id)
         answer = answers.get(given)
@@ -68,9 +67,7 @@ async def take_orders(broker: Broker, part: PartName, name: str, report_queue: s
                 )
             )
 
-    queue = topology.orders_queue(part, name, report_queue)
-    await broker.declare(queue)
-    return await broker.consume(queue.name, on_delivery, prefetch_count=10)
+    return await listen(broker, topology.orders_queue(part, name, report_queue), on_delivery)
 
 
 def refused(why: str) -> OperatorAnswer:

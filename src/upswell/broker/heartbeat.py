@@ -230,10 +230,10 @@ class HeardParts:
         newest = self.newest(part, time.monotonic())
         return newest is not None and newest.state not in ("waiting", "stopped")
 
-    async def wait(self, *parts: PartName, timeout: float = LISTEN_SECONDS) -> None:
-        """Return when each of these parts is heard, not only who waits for it, or after `timeout` seconds."""
+    async def wait(self, *parts: PartName) -> None:
+        """Return when each of these parts is heard, not only who waits for it, or after `LISTEN_SECONDS`."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(LISTEN_SECONDS):
                 while not all(map(self._leader_heard, parts)):
                     self._news.clear()
                     await self._news.wait()

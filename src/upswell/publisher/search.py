@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from upswell.broker import broker_entry
 from upswell.broker.topology import dead_letter_queue
@@ -28,7 +29,7 @@ from upswell.requests import complete, key_of, split_key
 from upswell.stores.addresses import Addresses, file_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from upswell.broker import Broker, Delivery
     from upswell.publisher.stored_record import SentEntry, StoredEntry
@@ -163,8 +164,8 @@ class Search:
             self.notes.append(f"{queue} has {depth.messages_ready:,} dead letters, too many to look through")
             return []
         return [
-            self._sighting(delivery, "dead", since=died_at(delivery), reason=reason_of(delivery))
-            for delivery, _ in self._wanted(await broker.look(queue, LOOK_AT_MOST))
+            replace(sighting, since=died_at(letter) or sighting.since, reason=reason_of(letter))
+            for _, letter, sighting in self._wanted(await broker.look(queue, LOOK_AT_MOST), "dead")
         ]
 
     async def queue(self, broker: Broker) -> list[Sighting]:
@@ -189,8 +190,8 @@ class Search:
                 f"{queue} has {depth.messages_ready:,} messages; looked through the first {len(found):,}"
             )
         return [
-            self._sighting(delivery, "queued", position=position, attempt=delivery.attempt)
-            for delivery, position in self._wanted(found)
+            replace(sighting, position=position, attempt=delivery.attempt)
+            for position, delivery, sighting in self._wanted(found, "queued")
         ]
 
     async def destination(self, record: Path) -> list[Sighting]:
@@ -199,11 +200,12 @@ class Search:
         addresses = Addresses(self._settings.destination_path)
         at_key = {key: entry for entry in recorded if (key := _key_at(addresses, entry.url)) is not None}
         elsewhere = [self._reported(entry, "stored") for entry in recorded if entry not in at_key.values()]
+        all_reported = [*elsewhere, *(self._reported(entry, "stored") for entry in at_key.values())]
         with AlreadyStored(self._settings, None) as store:
             if not store.asks_destination:
                 why = store.destination_error or "this machine cannot look into it"
                 self.notes.append(f"the destination was not asked: {why}")
-                return [*elsewhere, *(self._reported(entry, "stored") for entry in at_key.values())]
+                return all_reported
             try:
                 objects = {
                     key: await store.head(key, read_up_to=READ_UP_TO_BYTES)
@@ -213,7 +215,7 @@ class Search:
                 same = await store.find(guesses)
             except UpswellError as error:
                 self.notes.append(f"the destination does not answer: {error}")
-                return [*elsewhere, *(self._reported(entry, "stored") for entry in at_key.values())]
+                return all_reported
         objects |= {key_of(guess): there for guess, there in zip(guesses, same, strict=True)}
         found = [
             self._stored(key, there, addresses, at_key.get(key))
@@ -248,40 +250,23 @@ class Search:
             since=entry.at,
         )
 
-    def _wanted(self, deliveries: list[Delivery]) -> list[tuple[Delivery, int]]:
-        """Return what is sought, each with its position."""
-        found: list[tuple[Delivery, int]] = []
+    def _wanted(
+        self, deliveries: Iterable[Delivery], state: State
+    ) -> Iterator[tuple[int, Delivery, Sighting]]:
+        """Yield what is sought: its position, itself, and what it says."""
         for position, delivery in enumerate(deliveries, 1):
             request = _request(delivery)
-            names = (request_id_of(delivery), None, None) if request is None else _names(request)
-            if self.sought.matches(*names):
-                found.append((delivery, position))
-        return found
-
-    def _sighting(
-        self,
-        delivery: Delivery,
-        state: State,
-        *,
-        since: float | None = None,
-        position: int | None = None,
-        attempt: int | None = None,
-        reason: str | None = None,
-    ) -> Sighting:
-        request = _request(delivery)
-        request_id, key, uri = (request_id_of(delivery), None, None) if request is None else _names(request)
-        return Sighting(
-            app_id=self.sought.app_id,
-            state=state,
-            request_id=request_id,
-            key=key,
-            uri=uri,
-            since=since if request is None or since is not None else request.published_at,
-            position=position,
-            attempt=attempt,
-            size_bytes=request.size_bytes if request else None,
-            reason=reason,
-        )
+            sighting = Sighting(
+                app_id=self.sought.app_id,
+                state=state,
+                request_id=request.id if request else request_id_of(delivery),
+                key=key_of(request) if request else None,
+                uri=request.uri if request else None,
+                since=request.published_at if request else None,
+                size_bytes=request.size_bytes if request else None,
+            )
+            if self.sought.matches(sighting.request_id, sighting.key, sighting.uri):
+                yield position, delivery, sighting
 
 
 def _is_of(sighting: Sighting, entry: SentEntry) -> bool:
@@ -296,10 +281,6 @@ def _request(delivery: Delivery) -> UploadRequest | None:
         return complete(decode(UploadRequest, delivery.body), delivery.message_id, delivery.body)[0]
     except MessageError:
         return None
-
-
-def _names(request: UploadRequest) -> tuple[str | None, str | None, str | None]:
-    return request.id, key_of(request), request.uri
 
 
 def _is_text(text: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,8 @@ from upswell.messages import UploadRequest, decode
 from upswell.publisher.dead_letters import died_at, reason_of, request_id_of, retry_dead
 from upswell.publisher.loop import Publisher
 from upswell.publisher.publishing import follow
-from upswell.publisher.readable import check_roots
+from upswell.publisher.readable import check_source
 from upswell.publisher.replies import Replies
-from upswell.publisher.sources import local_path
 from upswell.publisher.unanswered import Unanswered
 from upswell.traces import PUBLISHER, tracer_of
 
@@ -81,7 +79,7 @@ class AppQueue:
         Raises:
             BrokerError: the broker refuses it.
         """
-        self._check(request)
+        check_source(self.settings, request.uri)
         try:
             await self._publisher.send(request)
         except UnroutableError:  # someone deleted the queue meanwhile
@@ -204,14 +202,9 @@ class AppQueue:
             return f"; no worker consumes {self.name}"
         return "" if depth is None else f"; {depth.messages_ready} wait in {self.name}"
 
-    def _check(self, request: UploadRequest) -> None:
-        """Refuse a file where workers may read none."""
-        if (path := local_path(request.uri)) is not None:
-            check_roots(self.settings, os.path.dirname(path))  # noqa: PTH120 - a name may be no text
-
     async def _checked(self, requests: AsyncIterator[UploadRequest]) -> AsyncIterator[UploadRequest]:
         async for request in requests:
-            self._check(request)
+            check_source(self.settings, request.uri)
             yield request
 
     async def _ask(self) -> None:

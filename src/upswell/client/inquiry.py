@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from upswell.broker.topology import dead_letter_queue
 from upswell.client.results import UploadResult
 from upswell.publisher.already_stored import AlreadyStored
-from upswell.publisher.dead_letters import published_at, reason_of, request_id_of
+from upswell.publisher.dead_letters import published_at, ready_in, reason_of, request_id_of
 from upswell.publisher.unanswered import SILENT_SECONDS
 from upswell.requests import key_of
 from upswell.stores.addresses import Addresses
@@ -104,15 +104,15 @@ class Inquiry:
     async def _search_dead_letters(self, quiet: Sequence[Pending], *, again: bool) -> None:
         """Find those that died; a letter from before its upload was published is another's."""
         dead_letters = dead_letter_queue(self._queue).name
-        depth = await self._broker.depth(dead_letters)
         wanted = {one.id: one for one in quiet}
-        if depth is None or not depth.messages_ready:
+        ready = await ready_in(self._broker, dead_letters)
+        if not ready:
             return
-        if depth.messages_ready != self._searched_at_depth:
+        if ready != self._searched_at_depth:
             self._searched.clear()
         if wanted.keys() <= self._searched and not again:
             return
-        self._searched_at_depth = depth.messages_ready
+        self._searched_at_depth = ready
         self._searched |= wanted.keys()
         for letter in await self._broker.look(dead_letters, MOST_DEAD):
             one = wanted.get(request_id_of(letter))

@@ -6,7 +6,6 @@ What comes in: a `PublishJob` and a connected broker. What goes out: a `PublishO
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from functools import partial
 from itertools import islice
@@ -17,11 +16,12 @@ from msgspec import Struct
 from upswell.broker.declaring import declare_upload_queue
 from upswell.broker.topology import reply_queue
 from upswell.errors import UpswellError
+from upswell.publisher.already_stored import Mismatch
 from upswell.publisher.items import list_objects
 from upswell.publisher.loop import Publisher
-from upswell.publisher.readable import check_roots
+from upswell.publisher.readable import check_source
 from upswell.publisher.replies import Replies
-from upswell.publisher.sources import Sources, What, local_path
+from upswell.publisher.sources import Sources, What
 from upswell.publisher.tally import Tally
 from upswell.publisher.unanswered import Unanswered
 from upswell.requests import key_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from upswell.broker import Broker
     from upswell.messages import UploadReport, UploadRequest
-    from upswell.publisher.already_stored import AlreadyStored, Mismatch
+    from upswell.publisher.already_stored import AlreadyStored
     from upswell.publisher.stored_record import StoredRecord
     from upswell.settings import Settings
     from upswell.stores.protocol import StoredObject
@@ -65,14 +65,13 @@ class PublishJob(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
 
 
-class Verified:
+class Verified(Struct):
     """The differences between sources and objects; `by` says what the sources were compared with."""
 
-    def __init__(self, by: str) -> None:
-        self.by = by
-        self.checked = 0
-        self.wrong = 0
-        self.findings: list[Mismatch] = []
+    by: str
+    checked: int = 0
+    wrong: int = 0
+    findings: list[Mismatch] = []
 
     def take(self, checked: int, findings: Iterable[Mismatch]) -> None:
         """Count one more batch."""
@@ -124,8 +123,7 @@ class Publishing:
             batch = [self._sources.seen(one, item) for one, item in zip(found, looked_at, strict=True)]
             stored = [False] * len(batch) if self.job.fresh else await self._known.are_stored(batch)
             for candidate, is_stored in zip(batch, stored, strict=True):
-                if (path := local_path(candidate.request.uri)) is not None:
-                    check_roots(self._settings, os.path.dirname(path))  # noqa: PTH120 - a name may be no text
+                check_source(self._settings, candidate.request.uri)
                 self.tally.take(candidate, stored=is_stored)
                 if not is_stored:
                     yield candidate.request

@@ -34,7 +34,7 @@ def check_readable(settings: Settings, arguments: Sequence[str]) -> list[str]:
         argument: _folder_of(path) for argument in arguments if (path := local_path(argument)) is not None
     }
     if folders:
-        check_roots(settings, os.path.commonpath(folders.values()))
+        _check_roots(settings, os.path.commonpath(folders.values()))
     roots = [Path(root).expanduser().resolve() for root in settings.source_roots]
     outside = [
         argument
@@ -54,8 +54,13 @@ def check_readable(settings: Settings, arguments: Sequence[str]) -> list[str]:
     return [_warning(setting, allowed, refused) for setting, allowed, refused in found if refused]
 
 
-def check_roots(settings: Settings, folder: str) -> None:
-    """Raise an UpswellError where workers may read no files at all; `folder` is one that they should."""
+def check_source(settings: Settings, uri: str) -> None:
+    """Raise an UpswellError where a URI names a file and workers may read no files at all."""
+    if (path := local_path(uri)) is not None:
+        _check_roots(settings, os.path.dirname(path))  # noqa: PTH120 - a name may be no text
+
+
+def _check_roots(settings: Settings, folder: str) -> None:
     if settings.handler == "upload" and not settings.source_roots:
         raise UpswellError(
             "source_roots is empty, so workers may read no files; here and where the workers start: "

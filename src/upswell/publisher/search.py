@@ -21,7 +21,7 @@ from upswell.broker.topology import dead_letter_queue
 from upswell.errors import MessageError, PermanentUploadError, UpswellError
 from upswell.messages import UploadRequest, decode
 from upswell.publisher.already_stored import AlreadyStored
-from upswell.publisher.dead_letters import died_at, reason_of, request_id_of
+from upswell.publisher.dead_letters import died_at, ready_in, reason_of, request_id_of
 from upswell.publisher.items import Thing, request_of
 from upswell.publisher.sources import local_path
 from upswell.publisher.stored_record import look_up, look_up_sent
@@ -156,12 +156,12 @@ class Search:
     async def dead_letters(self, broker: Broker) -> list[Sighting]:
         """Look through the dead letters."""
         queue = dead_letter_queue(self._settings.upload_queue_of(self.sought.app_id)).name
-        depth = await broker.depth(queue)
-        if depth is None or not depth.messages_ready:
+        ready = await ready_in(broker, queue)
+        if not ready:
             return []
-        if depth.messages_ready > LOOK_AT_MOST and not self._is_local:
+        if ready > LOOK_AT_MOST and not self._is_local:
             self.sees_all = False
-            self.notes.append(f"{queue} has {depth.messages_ready:,} dead letters, too many to look through")
+            self.notes.append(f"{queue} has {ready:,} dead letters, too many to look through")
             return []
         return [
             replace(sighting, since=died_at(letter) or sighting.since, reason=reason_of(letter))

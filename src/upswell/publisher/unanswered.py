@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from upswell.broker.topology import dead_letter_queue
-from upswell.publisher.dead_letters import published_at, reason_of, request_id_of
+from upswell.publisher.dead_letters import published_at, ready_in, reason_of, request_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -113,10 +113,10 @@ class Unanswered:
 
     async def _search_dead_letters(self) -> None:
         dead_letters = dead_letter_queue(self._queue).name
-        depth = await self._broker.depth(dead_letters)
-        if depth is None or depth.messages_ready == self._searched_at_depth:
+        ready = await ready_in(self._broker, dead_letters)
+        if ready == self._searched_at_depth:
             return
-        self._searched_at_depth = depth.messages_ready
+        self._searched_at_depth = ready
         found = await self._broker.look(dead_letters, MOST_DEAD)
         self._replies.count_dead(
             {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from upswell.errors import UpswellError
-from upswell.publisher.readable import check_readable, check_roots
+from upswell.publisher.readable import check_readable, check_source
 from upswell.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def test_the_line_to_export_names_the_folder_of_all_sources(tmp_path: Path) -> N
 def test_whoever_reads_by_other_means_needs_no_source_roots(tmp_path: Path) -> None:
     assert check_readable(Settings(handler="mine:f"), [str(tmp_path)]) == []
     assert check_readable(Settings(), ["https://host/x"]) == []
-    check_roots(Settings(handler="mine:f"), "/x")
+    check_source(Settings(handler="mine:f"), "/x/y")
 
 
 def test_what_lies_elsewhere_is_one_warning_however_many_files(tmp_path: Path) -> None:

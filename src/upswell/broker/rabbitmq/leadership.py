@@ -26,15 +26,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from upswell.broker.leadership import TERM_SECONDS, Lease
-from upswell.broker.machine_clock import seconds_since_start
 from upswell.broker.protocol import Message
 from upswell.broker.topology import tick_queue
 from upswell.errors import BrokerError
 from upswell.events import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from upswell.broker.protocol import Delivery
     from upswell.broker.rabbitmq.broker import RabbitBroker
     from upswell.broker.rabbitmq.consumers import RabbitConsumer
@@ -57,10 +54,8 @@ _jitter = random.Random()  # noqa: S311 - not a secret; one of our own, for the 
 class TickLeadership(Lease):
     """One candidate for `role`; `start` it once."""
 
-    def __init__(
-        self, broker: RabbitBroker, role: str, *, clock: Callable[[], float] = seconds_since_start
-    ) -> None:
-        super().__init__(role, clock)
+    def __init__(self, broker: RabbitBroker, role: str) -> None:
+        super().__init__(role)
         self._broker = broker
         self._queue = tick_queue(role)
         self._name = secrets.token_hex(8)

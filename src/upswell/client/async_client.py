@@ -50,25 +50,14 @@ class AsyncUploadHandle:
         return self._pending.request
 
     async def wait(self, timeout: float | None = None) -> UploadResult:
-        """Return where it is stored, once it is.
-
-        Raises:
-            UploadFailed: it is dead; its `reason` says why.
-            TimeoutError: neither within `timeout` seconds (None: no limit). The upload goes on.
-        """
+        """Return where it is stored, once it is; `timeout` and errors as `UploadHandle.wait`."""
         return await self._queue.wait(self._pending, timeout)
 
 
 class AsyncClient:
     """Publishes uploads from one asyncio loop; connects when it is first used.
 
-    Args:
-        settings: by default as the commands take them, from the environment and the settings file.
-        config: that file, by default `UPSWELL_CONFIG`, else `upswell.toml` in the current folder.
-        connect_timeout: seconds until a broker that does not answer is an error; None: it is waited for.
-        record: note in the state folder what is sent, so that `upswell find` on this machine tells where it
-            is, on RabbitMQ too.
-        overrides: single settings: `AsyncClient(broker_url="amqps://...")`.
+    All arguments, and what is raised, are as `Client` tells.
     """
 
     def __init__(
@@ -80,12 +69,7 @@ class AsyncClient:
         record: bool = False,
         **overrides: Any,
     ) -> None:
-        """Load the settings; nothing is connected yet.
-
-        Raises:
-            SettingsError: one is unknown or invalid.
-            ValueError: settings are given, and where else to take them from.
-        """
+        """Load the settings; nothing is connected yet."""
         if settings is None:
             settings, _ = load_settings(config, overrides)
         elif config is not None or overrides:
@@ -111,22 +95,7 @@ class AsyncClient:
         type: str | None = None,  # noqa: A002 - as the request calls it
         timeout: float | None = None,
     ) -> AsyncUploadHandle:
-        """Publish one upload; return when the broker has it safe.
-
-        The same item published twice is stored once.
-
-        Args:
-            app: the application.
-            item: a path, a URI, or an UploadRequest.
-            key: the object's name in the store; by default the upload's id and the item's name.
-            type: the request's type; by default by the name's ending.
-            timeout: seconds to wait for the broker; None: no limit.
-
-        Raises:
-            MessageError: the item cannot be uploaded.
-            BrokerError: the broker refuses it, or did not answer within `connect_timeout`.
-            TimeoutError: not confirmed in time. It may arrive all the same; to publish it again does no harm.
-        """
+        """Publish one upload; return when the broker has it safe, as `Client.publish`."""
         request = request_for(item, app, key=key, kind=type)
         try:
             async with asyncio.timeout(timeout):
@@ -152,19 +121,8 @@ class AsyncClient:
     ) -> PublishCounts:
         """Publish many uploads, pipelined; return when the broker has all of them safe.
 
-        No more than a few thousand are held in memory, whatever their number.
-
-        Args:
-            app: the application.
-            items: paths, URIs, UploadRequests. An ordinary iterable is read in a thread: it may block.
-            type: as for `publish`.
-            wait: return only when all are stored or dead; the counts tell how many.
-            timeout: seconds for all; what is not done then is not counted as done, and nothing is raised.
-            progress: called several times a second with the counts so far, and at the end.
-
-        Raises:
-            MessageError: an item cannot be uploaded. Those before it are published.
-            BrokerError: the broker refuses.
+        As `Client.publish_many`, but an ordinary iterable is read in a thread, where it may block, and
+        `progress` is called in the loop.
         """
         if hasattr(items, "__aiter__"):
             requests = each_request(items, app, type)  # type: ignore[arg-type] - it is asynchronous
@@ -176,10 +134,7 @@ class AsyncClient:
         )
 
     async def status(self, app: str) -> AppStatus:
-        """Return an application's queue depth and workers.
-
-        The first call listens for a moment to the workers, who tell their state every second or so.
-        """
+        """Return an application's queue depth and workers, as `Client.status`."""
         broker = await self._connected()
         roster = await self._listening(broker)
         name = self.settings.upload_queue_of(check_app_id(app))
@@ -201,11 +156,7 @@ class AsyncClient:
         return await (await self._queue(app)).dead(limit)
 
     async def retry(self, app: str, *ids: str, all: bool = False) -> int:  # noqa: A002 - as `dead retry --all`
-        """Publish dead uploads again, under the same ids: those named, or `all` of them; return how many.
-
-        Raises:
-            ValueError: neither ids nor `all`, or both.
-        """
+        """Publish dead uploads again, under the same ids: those named, or `all` of them; return how many."""
         if all == bool(ids):
             raise ValueError("retry takes either the ids of dead uploads or all=True")
         return await (await self._queue(app)).retry(ids)
@@ -223,11 +174,7 @@ class AsyncClient:
                 await self._broker.close()
 
     async def __aenter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            BrokerError: the broker refuses, or does not answer within `connect_timeout`.
-        """
+        """Connect."""
         await self._connected()
         return self
 

@@ -11,6 +11,8 @@ import math
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from msgspec import convert
+
 from upswell.client.results import UploadResult
 from upswell.messages import NO_REASON
 from upswell.publisher.replies import report_in
@@ -61,7 +63,7 @@ class Pending:
         """Take a worker's report on one attempt."""
         self.last_sign = now
         if report.outcome == "stored":
-            self.store(_result(self.request, report))
+            self.store(convert(report, UploadResult, from_attributes=True))
         elif report.outcome == "dead":
             self.fail(report.reason or NO_REASON)
         else:
@@ -112,19 +114,3 @@ class PendingUploads:
         """End the waiting for all of them, undecided."""
         for pending in list(self._held.values()):
             pending.ended.set()
-
-
-def _result(request: UploadRequest, report: UploadReport) -> UploadResult:
-    assert request.id is not None
-    return UploadResult(
-        request_id=request.id,
-        app_id=request.app_id,
-        url=report.url,
-        bytes=report.bytes,
-        checksum=report.checksum,
-        response_time=report.response_time,
-        waiting_time=report.waiting_time,
-        service_time=report.service_time,
-        attempt=report.attempt,
-        worker_id=report.worker_id,
-    )

@@ -118,11 +118,6 @@ def _frame(data: bytes) -> Any:
         return decode_frame(bare)[1]
 
 
-def drop(connection: Any) -> None:
-    """Cut a connection whose server does not answer a close."""
-    connection._adapter_disconnect_stream()
-
-
 def cancel_consumer(channel: Any, tag: str, on_done: Callable[..., None]) -> None:
     """Cancel a consumer and still receive the deliveries that are on their way.
 
@@ -201,7 +196,7 @@ async def close(connection: Any, patience: float) -> None:
         connection.close()
     await asyncio.wait([closed], timeout=patience)
     if not closed.done():
-        drop(connection)
+        connection._adapter_disconnect_stream()
         await asyncio.sleep(0)
 
 

@@ -40,11 +40,7 @@ async def connect(settings: Settings, role: str, *, patience: float | None = Non
 async def connected(
     settings: Settings, role: str, *, patience: float | None = None
 ) -> AsyncGenerator[Broker]:
-    """Yield a connected broker and close it afterwards.
-
-    Raises:
-        BrokerError: as `connect`.
-    """
+    """Yield a broker, connected as `connect` does, and close it afterwards."""
     broker = await connect(settings, role, patience=patience)
     try:
         yield broker

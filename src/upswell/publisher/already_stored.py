@@ -12,7 +12,7 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from upswell.publisher.sources import Candidate
     from upswell.publisher.stored_record import StoredRecord
     from upswell.settings import Settings
-    from upswell.stores.protocol import StoredObject
+    from upswell.stores.protocol import Store, StoredObject
 
 AT_ONCE = 16
 """Objects that are asked about at once: a store's answer takes milliseconds, and most of them waiting."""
@@ -41,14 +41,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Difference = Literal["missing", "differs", "unknown", "unreadable"]
-
-
-class _Readable(Protocol):
-    """What is asked of a store here; see `stores.protocol.Store`."""
-
-    def head(self, key: str) -> StoredObject | None: ...
-
-    def digest(self, key: str) -> StoredObject | None: ...
 
 
 class Mismatch(Struct, frozen=True):
@@ -86,7 +78,7 @@ class AlreadyStored:
         """Whether the destination answers, rather than the record."""
         return self._store is not None
 
-    def _open(self, settings: Settings) -> _Readable | None:
+    def _open(self, settings: Settings) -> Store | _Empty | None:
         if settings.handler != "upload":  # what it stores, and where, it alone knows
             return None
         if (
@@ -183,13 +175,14 @@ class AlreadyStored:
         return await self._each(self._find, list(requests))
 
     def _find(self, request: UploadRequest) -> StoredObject | None:
+        if self._store is None:
+            return None
         key = key_of(request)
         try:
-            there = None if self._store is None else self._store.head(key)
+            there = self._store.head(key)
             if there is None or request.size_bytes not in {None, there.bytes}:
                 return None
             checksum = request.checksum or self.read_source(request.uri).checksum
-            assert self._store is not None
             found = there if there.checksum else self._store.digest(key)
         except UploadError:
             return None

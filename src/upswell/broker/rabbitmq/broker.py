@@ -144,10 +144,6 @@ class RabbitBroker:
         """Call `on_delivery` with each message, with at most `prefetch_count` unacknowledged.
 
         Until `cancel` returns, `on_delivery` may still be called.
-
-        Raises:
-            QueueInUseError: the queue was declared for a single consumer and has one.
-            BrokerError: no such queue, or no permission.
         """
         consumer = RabbitConsumer(queue, on_delivery, prefetch_count, self._consumers)
         consumer.priority = priority

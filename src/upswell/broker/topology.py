@@ -16,6 +16,8 @@ upswell.reply.{name}         answers to one command: lives as long as its owner
 
 from __future__ import annotations
 
+from functools import partial
+
 from msgspec import Struct
 
 STATUS_EXCHANGE = "upswell.status"
@@ -61,6 +63,10 @@ class Queue(Struct, frozen=True, kw_only=True):
     foreign: bool = False
 
 
+_private = partial(Queue, exclusive=True, single_consumer=True)
+"""A queue of its listener's own."""
+
+
 def upload_queue(name: str, *, delivery_limit: int) -> Queue:
     """Upload requests of one application; its name is `settings.upload_queue_of(app_id)`."""
     return Queue(name=name, delivery_limit=delivery_limit, dead_letter_queue=f"{name}.dead", foreign=True)
@@ -88,10 +94,8 @@ def scaling_exchange(report_queue_name: str) -> str:
 
 def scaling_queue(part: str, name: str, report_queue_name: str) -> Queue:
     """A listener's own copy of every scale request: forgotten soon, for the next says it all again."""
-    return Queue(
+    return _private(
         name=f"upswell.scaling.{part}.{name}",
-        exclusive=True,
-        single_consumer=True,
         bound_to=scaling_exchange(report_queue_name),
         message_ttl=REQUEST_SECONDS,
         max_length=100_000,
@@ -100,29 +104,17 @@ def scaling_queue(part: str, name: str, report_queue_name: str) -> Queue:
 
 def control_queue(worker_id: str) -> Queue:
     """Commands to one worker."""
-    return Queue(name=f"upswell.control.{worker_id}", exclusive=True, single_consumer=True)
+    return _private(name=f"upswell.control.{worker_id}")
 
 
 def status_queue(role: str, name: str) -> Queue:
     """A listener's own copy of every worker's status; listeners of one name in different roles share none."""
-    return Queue(
-        name=f"upswell.status.{role}.{name}",
-        exclusive=True,
-        single_consumer=True,
-        bound_to=STATUS_EXCHANGE,
-        max_length=100_000,
-    )
+    return _private(name=f"upswell.status.{role}.{name}", bound_to=STATUS_EXCHANGE, max_length=100_000)
 
 
 def parts_queue(name: str) -> Queue:
     """A listener's own copy of every monitor's and scaler's heartbeat."""
-    return Queue(
-        name=f"{PARTS_EXCHANGE}.{name}",
-        exclusive=True,
-        single_consumer=True,
-        bound_to=PARTS_EXCHANGE,
-        max_length=10_000,
-    )
+    return _private(name=f"{PARTS_EXCHANGE}.{name}", bound_to=PARTS_EXCHANGE, max_length=10_000)
 
 
 def orders_exchange(part: str, report_queue_name: str) -> str:
@@ -132,10 +124,8 @@ def orders_exchange(part: str, report_queue_name: str) -> str:
 
 def orders_queue(part: str, name: str, report_queue_name: str) -> Queue:
     """A listener's own copy of every order to its part; where nobody has one, orders are refused."""
-    return Queue(
+    return _private(
         name=f"upswell.orders.{part}.{name}",
-        exclusive=True,
-        single_consumer=True,
         bound_to=orders_exchange(part, report_queue_name),
         max_length=1_000,
     )
@@ -153,4 +143,4 @@ def tick_queue(role: str) -> Queue:
 
 def reply_queue(name: str) -> Queue:
     """A publisher's own copy of the reports on what it published."""
-    return Queue(name=f"{REPLY_PREFIX}{name}", exclusive=True, single_consumer=True)
+    return _private(name=f"{REPLY_PREFIX}{name}")

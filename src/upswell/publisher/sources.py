@@ -143,7 +143,7 @@ class Sources:
             return self._things(self._selected(named, self._what.prefix))
         if self._list_objects is not None and _is_listed(argument):
             return self._things(self._selected(self._list_objects(argument), self._prefixes[argument]))
-        return self._things(filter(None, [self._listed(argument)]))
+        return self._things([self._listed(argument)])
 
     def _selected(self, things: Iterable[Thing], prefix: str) -> Iterator[Thing]:
         for thing in things:
@@ -181,7 +181,7 @@ class Sources:
 
     def seen(self, candidate: Candidate, thing: Thing | None) -> Candidate:
         """Return the candidate of the same thing, of which more is known by now (None: no more)."""
-        return (self._candidate(thing) if thing is not None else None) or candidate
+        return self._candidate(thing) or candidate
 
     def _entry(self, place: Place, entry: bytes) -> Candidate | None:
         """Return the candidate of a line or list entry: a URI, a path, or a request in JSON."""
@@ -208,7 +208,7 @@ class Sources:
         real = os.path.realpath(path) if self._what.follow_links else os.path.abspath(path)  # noqa: PTH100
         return Thing(uri=file_uri(real), size=status.st_size, version=str(status.st_mtime_ns))
 
-    def _things(self, things: Iterable[Thing]) -> Iterator[Candidate]:
+    def _things(self, things: Iterable[Thing | None]) -> Iterator[Candidate]:
         return filter(None, map(self._candidate, things))
 
     def _candidate(self, thing: Thing | None) -> Candidate | None:

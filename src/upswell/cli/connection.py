@@ -79,32 +79,22 @@ class Interrupts:
     """Counts Ctrl-C and SIGTERM; create it within the running loop."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._taken = 0
-        self._more = asyncio.Event()
+        self._signals = asyncio.Semaphore(0)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self.interrupt)
         loop.add_signal_handler(signal.SIGTERM, self.interrupt)
 
-    def next(self) -> asyncio.Task[None]:
+    def next(self) -> asyncio.Task[bool]:
         """Return a task that ends at the next signal not yet waited for."""
-        return asyncio.create_task(self._next())
-
-    async def _next(self) -> None:
-        while self._count == self._taken:
-            self._more.clear()
-            await self._more.wait()
-        self._taken += 1
+        return asyncio.create_task(self._signals.acquire())
 
     def interrupt(self) -> None:
         """Count one more."""
-        self._count += 1
-        self._more.set()
+        self._signals.release()
 
 
-async def first_to_end(*tasks: asyncio.Task[Any]) -> asyncio.Task[Any]:
-    """Return the task that ends first; raise what it raised."""
+async def first_to_end(*tasks: asyncio.Task[Any]) -> None:
+    """Wait for the task that ends first; raise what it raised."""
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
-    return next(iter(done))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import webbrowser
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,14 +16,11 @@ from upswell.errors import SettingsError
 from upswell.extras import needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from upswell.dashboard.lecture import Lecture
     from upswell.dashboard.serving import Opened
     from upswell.settings import Settings
-
-    Command = TypeVar("Command", bound=Callable[..., Any])
 
 PORT = 8765
 

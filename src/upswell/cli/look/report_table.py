@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from upswell.cli.look.report import MOST_REASONS, day_of, facts, headline, hour_of, share
-from upswell.cli.look.status_table import WRONG, console
+from upswell.cli.look.status_table import WRONG, console, indented
 from upswell.cli.text import number
 from upswell.safe import safe
 
@@ -38,11 +38,11 @@ def print_report(reports: list[AppReport]) -> None:
 def _parts(report: AppReport) -> Iterator[RenderableType]:
     style = WRONG if report.total.held is False else "bold"
     yield Text.assemble((f"{report.app_id}: ", "bold"), (headline(report), style))
-    yield _indented(Text(f"{hour_of(report.begin)} to {hour_of(report.end)}"))
+    yield indented(Text(f"{hour_of(report.begin)} to {hour_of(report.end)}"))
     grid = Table.grid(padding=(0, 2, 0, 0))
     for name, value in facts(report):
         grid.add_row(name, Text(value, WRONG if value.startswith("overdrawn") else ""))
-    yield _indented(grid)
+    yield indented(grid)
     if len(report.hours) <= HOURS_AT_MOST:
         yield _periods(report, report.hours, "hour")
     else:
@@ -52,7 +52,7 @@ def _parts(report: AppReport) -> Iterator[RenderableType]:
             yield _periods(report, missed[-MISSED_AT_MOST:], "missed hour")
             if len(missed) > MISSED_AT_MOST:
                 more = len(missed) - MISSED_AT_MOST
-                yield _indented(Text(f"and {more} earlier ones: --html or --json shows all"))
+                yield indented(Text(f"and {more} earlier ones: --html or --json shows all"))
     for title, reasons in (("failures", report.failures), ("decisions", report.decisions)):
         if reasons:
             yield _reasons(title, reasons)
@@ -94,7 +94,3 @@ def _reasons(title: str, reasons: list[ReasonSum]) -> Padding:
             "others", number(sum(one.count for one in left)), f"{len(left)} more reasons: --json shows all"
         )
     return Padding(table, (1, 0, 0, 2), expand=False)
-
-
-def _indented(part: RenderableType) -> Padding:
-    return Padding(part, (0, 0, 0, 2), expand=False)

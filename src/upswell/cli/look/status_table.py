@@ -7,8 +7,6 @@ is red, and always said in words too.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -20,7 +18,7 @@ from rich.text import Text
 
 from upswell.cli.cost import cost_text
 from upswell.cli.look.status import problems
-from upswell.cli.text import clock, number, seconds
+from upswell.cli.text import clock, number, seconds, terminal_width
 from upswell.safe import safe
 
 if TYPE_CHECKING:
@@ -41,8 +39,7 @@ WRONG, WARNING = "bold red", "yellow"
 
 def console() -> Console:
     """Return the console for tables: as wide as COLUMNS says or the terminal is, else `WIDE`."""
-    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
-    return Console() if known else Console(width=WIDE)
+    return Console(width=WIDE) if terminal_width() is None else Console()
 
 
 def print_states(states: list[AppState], parts: list[PartSeen]) -> None:
@@ -161,20 +158,21 @@ def _behind(state: AppState, now: float, *, is_wide: bool) -> Iterator[Renderabl
     if not is_wide:
         times = state.snapshot.response_time if state.snapshot else None
         p50 = f", p50 {seconds(times.p50)}" if times else ""
-        yield _indented(Text(f"target {state.slo}{p50}; {workers(state)}"))
+        yield indented(Text(f"target {state.slo}{p50}; {workers(state)}"))
         if state.latest and state.latest.bill:
-            yield _indented(Text(f"cost {_cost(state)}"))
+            yield indented(Text(f"cost {_cost(state)}"))
     for problem in problems(state, now):
         style = WARNING if problem.warning else WRONG
-        yield _indented(Text(safe(problem.words), style))
+        yield indented(Text(safe(problem.words), style))
     decisions = Table.grid(padding=(0, 2, 0, 0))
     decisions.add_column(no_wrap=True)
     decisions.add_column(overflow="fold")
     for entry in state.decisions:
         decisions.add_row(clock(entry.at), Text(safe(entry.decision.reason)))
     if state.decisions:
-        yield _indented(decisions)
+        yield indented(decisions)
 
 
-def _indented(part: RenderableType) -> Padding:
+def indented(part: RenderableType) -> Padding:
+    """Return what stands below an application's name."""
     return Padding(part, (0, 0, 0, 2), expand=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 from upswell.journal import JournalEntry, JournalReader, ReportRow
@@ -135,13 +136,13 @@ class PageJournal(JournalReader):
 
     def listed(self, search: str, sort: str, offset: int, limit: int) -> ListedApps:
         """Return the applications whose names contain a text, in this order."""
-        if not self._has("points"):
+        where = "FROM latest WHERE instr(lower(app_id), ?) > 0"
+        sums = "count(*), sum(trouble = 3), sum(trouble = 2), sum(workers), sum(queued)"
+        counts = next(self._read("points", f"SELECT {sums} {where}", search.lower()), None)
+        if counts is None:  # the columns came with that table
             known = [entry for app in self.applications() if (entry := self.latest(app)) is not None]
             found = [entry for entry in known if search.lower() in entry.app_id.lower()]
             return ListedApps(len(found), 0, 0, 0, 0, found[offset : offset + limit])
-        where = "FROM latest WHERE instr(lower(app_id), ?) > 0"
-        sums = "count(*), sum(trouble = 3), sum(trouble = 2), sum(workers), sum(queued)"
-        counts = next(iter(self._read(f"SELECT {sums} {where}", search.lower())), (0, (0,) * 5))[1]
         order = _SORTS.get(sort, _SORTS["trouble"])
         entries = self._entries(
             f"SELECT entry {where} ORDER BY {order} LIMIT ? OFFSET ?", search.lower(), limit, offset
@@ -151,28 +152,23 @@ class PageJournal(JournalReader):
 
     def sparks(self, apps: Sequence[str], since: float) -> dict[str, list[list[Any]]]:
         """Return (at, p95 in milliseconds, workers, arrived) of each application since then."""
-        if not apps or not self._has("points"):
-            return {}
-        marks = ", ".join("?" * len(apps))
         query = (
-            f"SELECT app_id, at, p95, starting + idle + busy + standby + draining, arrived FROM points"  # noqa: S608 - question marks
-            f" WHERE app_id IN ({marks}) AND step = {STEPS[1]} AND at > ? ORDER BY app_id, at"
+            "SELECT app_id, at, p95, starting + idle + busy + standby + draining, arrived FROM points"
+            " WHERE app_id IN (SELECT value FROM json_each(?)) AND step = ? AND at > ? ORDER BY app_id, at"
         )
         found: dict[str, list[list[Any]]] = {}
-        for _, (app, *rest) in self._read(query, *apps, since):
+        for app, *rest in self._read("points", query, msgspec.json.encode(apps).decode(), STEPS[1], since):
             found.setdefault(app, []).append(rest)
         return found
 
     def prices(self, apps: Sequence[str]) -> dict[str, float]:
         """Return what an hour of a worker costs in the settings of each application's monitor, where told."""
-        if not apps or not self._has("settings"):
-            return {}
-        marks = ", ".join("?" * len(apps))
         query = (
-            "SELECT app_id, json_extract(settings, '$.price_per_worker_hour')"  # noqa: S608 - question marks
-            f" FROM settings WHERE app_id IN ({marks})"
+            "SELECT app_id, json_extract(settings, '$.price_per_worker_hour') FROM settings"
+            " WHERE app_id IN (SELECT value FROM json_each(?))"
         )
-        return {app: float(price) for _, (app, price) in self._read(query, *apps) if price is not None}
+        rows = self._read("settings", query, msgspec.json.encode(apps).decode())
+        return {app: float(price) for app, price in rows if price is not None}
 
 
 def _step(connection: sqlite3.Connection, app: str, begin: float, span: float) -> int:

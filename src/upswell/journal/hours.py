@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from upswell.analysis.failure_reasons import common_reason
-from upswell.analysis.period_totals import PeriodTotals
 from upswell.analysis.sentence import gist
 from upswell.journal.rows import ReasonCount
 
@@ -149,8 +148,3 @@ def told(decision: Decision) -> tuple[str, str]:
     first = changing[0] if changing else decision.steps[0]
     then = dict.fromkeys(step.who for step in changing[1:] if step.who != first.who)
     return what, f"{first.who}: {gist(first)}{''.join(f'; then {who}' for who in then)}"[:MOST_CHARACTERS]
-
-
-def totals_of(row: tuple[object, ...]) -> PeriodTotals:
-    """Return a row of `select_totals`."""
-    return PeriodTotals(**dict(zip(TOTALS_FIELDS, row, strict=True)))  # type: ignore[arg-type] - columns of SQL

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from upswell.analysis.period_totals import PeriodTotals
 from upswell.analysis.snapshot import worked_out
 from upswell.errors import JournalError
-from upswell.journal.hours import SELECT_REASONS, HourCounter, select_totals, totals_of
+from upswell.journal.hours import SELECT_REASONS, TOTALS_FIELDS, HourCounter, select_totals
 from upswell.journal.points import PointCounter, standing
 from upswell.journal.rows import (
     SELECT_CHOICES,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from upswell.analysis.billing import Bill
-    from upswell.analysis.period_totals import PeriodTotals
     from upswell.journal.hours import Grouping
     from upswell.journal.writer import EntryFields
     from upswell.settings import Settings
@@ -67,7 +67,7 @@ class JournalReader:
 
     def applications(self) -> list[str]:
         """Return the names of the applications that were decided for, sorted."""
-        return [app_id for _, (app_id,) in self._read("SELECT app_id FROM latest ORDER BY app_id")]
+        return [app_id for (app_id,) in self._read("latest", "SELECT app_id FROM latest ORDER BY app_id")]
 
     def bills(self) -> dict[str, Bill]:
         """Return what each application cost so far, by name."""
@@ -111,34 +111,29 @@ class JournalReader:
     ) -> Iterator[ReportRow]:
         """Give the attempts that ended, in the order of their reports; `limit` -1 means all."""
         where, values = _where({"app_id =": app, "finished_at >=": since, "finished_at <=": until})
-        rows = self._read(f"{SELECT_REPORTS} {where} ORDER BY id LIMIT ?", *values, limit)
-        return (ReportRow(*row) for _, row in rows)
+        rows = self._read("reports", f"{SELECT_REPORTS} {where} ORDER BY id LIMIT ?", *values, limit)
+        return (ReportRow(*row) for row in rows)
 
     def totals(
         self, grouping: Grouping, first_hour: int, end_hour: int, app: str | None = None
     ) -> list[PeriodTotals]:
         """Return what the hours from the first until the end (since 1970) brought, by application."""
-        if not self._has("hours"):
-            return []
-        return [totals_of(row) for _, row in self._read(select_totals(grouping), app, first_hour, end_hour)]
+        rows = self._read("hours", select_totals(grouping), app, first_hour, end_hour)
+        return [PeriodTotals(**dict(zip(TOTALS_FIELDS, row, strict=True))) for row in rows]
 
     def reasons(
         self, first_hour: int, end_hour: int, app: str | None = None
     ) -> list[tuple[str, str, str, int]]:
         """Return (application, what, why, how often) of failures and decisions, the most frequent first."""
-        if not self._has("reasons"):
-            return []
-        return [row for _, row in self._read(SELECT_REASONS, app, first_hour, end_hour)]  # type: ignore[misc] - columns of SQL
+        return list(self._read("reasons", SELECT_REASONS, app, first_hour, end_hour))  # type: ignore[arg-type] - columns of SQL
 
     def failures(
         self, app: str | None = None, request_id: str | None = None, limit: int = 100
     ) -> list[FailureRow]:
         """Return the newest failed attempts and dead uploads, the newest first."""
-        if not self._has("failures"):
-            return []
         where, values = _where({"app_id =": app, "request_id =": request_id})
-        rows = self._read(f"{SELECT_FAILURES} {where} ORDER BY id DESC LIMIT ?", *values, limit)
-        return [FailureRow(*row) for _, row in rows]
+        rows = self._read("failures", f"{SELECT_FAILURES} {where} ORDER BY id DESC LIMIT ?", *values, limit)
+        return [FailureRow(*row) for row in rows]
 
     def crashes(
         self,
@@ -150,45 +145,36 @@ class JournalReader:
         limit: int = 100,
     ) -> list[WorkerCrash]:
         """Return the newest crashes of workers, the newest first."""
-        if not self._has("crashes"):
-            return []
         where, values = _where({"app_id =": app, "worker_id =": worker_id, "at >=": since, "at <=": until})
-        rows = self._read(f"{SELECT_CRASHES} {where} ORDER BY at DESC LIMIT ?", *values, limit)
+        rows = self._read("crashes", f"{SELECT_CRASHES} {where} ORDER BY at DESC LIMIT ?", *values, limit)
         fields = WorkerCrash.__struct_fields__
-        return [WorkerCrash(**dict(zip(fields, row, strict=True))) for _, row in rows]
+        return [WorkerCrash(**dict(zip(fields, row, strict=True))) for row in rows]
 
     def choice_at(self, app: str, at: float) -> ChoiceRow | None:
         """Return the newest choice of a setting for an application that was made by then, or None."""
-        if not self._has("choices"):
-            return None
         query = f"{SELECT_CHOICES} WHERE app_id = ? AND at <= ? ORDER BY at DESC LIMIT 1"
-        return next((ChoiceRow(*row) for _, row in self._read(query, app, at)), None)
-
-    def _has(self, table: str) -> bool:
-        """Return whether the file has a table: one of an earlier version may be without."""
-        with self._connected() as found:
-            return found is not None and has_table(found[0], table)
+        return next((ChoiceRow(*row) for row in self._read("choices", query, app, at)), None)
 
     def settings(self, app: str) -> dict[str, Any]:
         """Return what the newest monitor scaled an application under, by name; empty where not told."""
-        if not self._has("settings"):
-            return {}
+        query = "SELECT settings FROM settings WHERE app_id = ?"
         with _named_errors(self._path):
-            for _, (text,) in self._read("SELECT settings FROM settings WHERE app_id = ?", app):
+            for (text,) in self._read("settings", query, app):
                 return msgspec.json.decode(text, type=dict[str, Any])
         return {}
 
     def _entries(self, query: str, *parameters: object) -> list[JournalEntry]:
-        with _named_errors(self._path):
-            return [read_entry(version, text) for version, (text,) in self._read(query, *parameters)]
-
-    def _read(self, query: str, *parameters: object) -> Iterator[tuple[int, tuple[Any, ...]]]:
-        """Give the rows of a query, each with the version of the file."""
         with self._connected() as found:
-            if found is not None:
-                connection, version = found
-                for row in connection.execute(query, parameters):
-                    yield version, row
+            if found is None:
+                return []
+            connection, version = found
+            return [read_entry(version, text) for (text,) in connection.execute(query, parameters)]
+
+    def _read(self, table: str, query: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        """Give the rows of a query; none where its table is not there: the file may be older."""
+        with self._connected() as found:
+            if found is not None and has_table(found[0], table):
+                yield from found[0].execute(query, parameters)
 
     @contextmanager
     def _connected(self) -> Generator[tuple[sqlite3.Connection, int] | None]:
@@ -221,8 +207,7 @@ class Journal(JournalReader):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch(mode=0o600)  # SQLite's own files beside it get the same mode
             self._writer = Writer(self._path, max_bytes)
-        self._hours = HourCounter({app: bill.worker_seconds for app, bill in self.bills().items()})
-        self._points = PointCounter()
+        self.take_up()
 
     def take_up(self) -> dict[str, Bill]:
         """Go on from what another process recorded in this file meanwhile; return the bills.

@@ -96,9 +96,9 @@ def test_decisions_are_chosen_by_application_time_number_and_change(journal: Jou
 class _Overheard(JournalReader):
     asked: tuple[str, tuple[object, ...]] = ("", ())
 
-    def _read(self, query: str, *parameters: object) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    def _entries(self, query: str, *parameters: object) -> list[JournalEntry]:
         self.asked = query, parameters
-        return super()._read(query, *parameters)
+        return super()._entries(query, *parameters)
 
 
 @pytest.mark.parametrize("more", [{}, {"since": 1.0}, {"until": 9.0}, {"changed_only": True}])

@@ -32,7 +32,7 @@ from upswell.journal.schema import connect, migrate
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
     from pathlib import Path
 
     from upswell.messages import WorkerCrash
@@ -48,17 +48,14 @@ _REPORTS_A_TRANSACTION = 500
 _PAGE_BYTES = 4096
 _MOST_POINTS_BETWEEN_FORGETTING = 5000
 
-_FORGET_DECISIONS = (
-    "DELETE FROM decisions WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 10 FROM decisions)"
+_ADD_SETTINGS = (
+    "INSERT INTO settings (app_id, settings) VALUES (?, ?)"
+    " ON CONFLICT (app_id) DO UPDATE SET settings = excluded.settings"
 )
-_FORGET_REPORTS = "DELETE FROM reports WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 10 FROM reports)"
+_FORGET_TENTH = "DELETE FROM {0} WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 10 FROM {0})"
 _FORGET_LATEST = "DELETE FROM latest WHERE at < (SELECT at FROM latest ORDER BY at DESC LIMIT 1 OFFSET 20000)"
-
-
-_FORGET_HOURS = "DELETE FROM {} WHERE hour < (SELECT hour FROM {} ORDER BY hour DESC LIMIT 1 OFFSET ?)"
-_FORGET_FAILURES = "DELETE FROM failures WHERE id <= (SELECT max(id) FROM failures) - ?"
-_FORGET_CHOICES = "DELETE FROM choices WHERE id <= (SELECT max(id) FROM choices) - ?"
-_FORGET_CRASHES = "DELETE FROM crashes WHERE rowid <= (SELECT max(rowid) FROM crashes) - ?"
+_FORGET_HOURS = "DELETE FROM {0} WHERE hour < (SELECT hour FROM {0} ORDER BY hour DESC LIMIT 1 OFFSET ?)"
+_FORGET_ROWS = "DELETE FROM {0} WHERE rowid <= (SELECT max(rowid) FROM {0}) - ?"
 _BYTES_AN_HOUR, _BYTES_A_FAILURE, _BYTES_A_CHOICE = 1000, 5000, 20_000
 """The journal's bytes for each row of these tables that may stay: they fill at most a third of it."""
 
@@ -152,15 +149,15 @@ class Writer:
 
     def keep_settings(self, rows: list[tuple[str, str]]) -> None:
         """Write (application, JSON of its settings), after the batches put so far."""
-        self._keep(lambda: self._write_settings(rows))
+        self._keep(lambda: self._write_rows(_ADD_SETTINGS, rows))
 
     def keep_choices(self, rows: list[ChoiceRow]) -> None:
         """Write what settings were chosen, after the batches put so far."""
-        self._keep(lambda: self._write_choices(rows))
+        self._keep(lambda: self._write_rows(INSERT_CHOICE, map(astuple, rows), "choices", _BYTES_A_CHOICE))
 
     def keep_crashes(self, rows: list[WorkerCrash]) -> None:
         """Write which workers crashed, each once, after the batches put so far."""
-        self._keep(lambda: self._write_crashes(rows))
+        self._keep(lambda: self._write_rows(INSERT_CRASH, map(astuple, rows), "crashes", _BYTES_A_FAILURE))
 
     def _keep(self, write: Callable[[], None]) -> None:
         self._batches.put(write)
@@ -181,23 +178,14 @@ class Writer:
                 run.execute("ROLLBACK")
             raise
 
-    def _write_choices(self, rows: list[ChoiceRow]) -> None:
+    def _write_rows(
+        self, query: str, rows: Iterable[tuple[object, ...]], bounded: str = "", bytes_a_row: int = 1
+    ) -> None:
+        """Write rows; of a table that is `bounded` forget those over its bytes."""
         with self._transacting() as run:
-            run.executemany(INSERT_CHOICE, map(astuple, rows))
-            run.execute(_FORGET_CHOICES, (self._max_bytes // _BYTES_A_CHOICE,))
-
-    def _write_crashes(self, rows: list[WorkerCrash]) -> None:
-        with self._transacting() as run:
-            run.executemany(INSERT_CRASH, map(astuple, rows))
-            run.execute(_FORGET_CRASHES, (self._max_bytes // _BYTES_A_FAILURE,))
-
-    def _write_settings(self, rows: list[tuple[str, str]]) -> None:
-        with self._transacting() as run:
-            run.executemany(
-                "INSERT INTO settings (app_id, settings) VALUES (?, ?)"
-                " ON CONFLICT (app_id) DO UPDATE SET settings = excluded.settings",
-                rows,
-            )
+            run.executemany(query, rows)
+            if bounded:
+                run.execute(_FORGET_ROWS.format(bounded), (self._max_bytes // bytes_a_row,))
 
     def _write(self, batch: JournalBatch) -> None:
         self._transaction(batch.entries(), batch.reports[:_REPORTS_A_TRANSACTION], batch)
@@ -224,7 +212,7 @@ class Writer:
                 self._add_points(batch.points())
                 run.executemany(INSERT_FAILURE, map(astuple, batch.failures))
                 if batch.failures:
-                    run.execute(_FORGET_FAILURES, (self._max_bytes // _BYTES_A_FAILURE,))
+                    run.execute(_FORGET_ROWS.format("failures"), (self._max_bytes // _BYTES_A_FAILURE,))
             self._forget_oldest()
 
     def _add_sums(self, sums: HourSums) -> None:
@@ -235,7 +223,7 @@ class Writer:
         if newest > self._hour:
             self._hour = newest
             for table in ("hours", "reasons"):
-                run.execute(_FORGET_HOURS.format(table, table), (self._max_bytes // _BYTES_AN_HOUR,))
+                run.execute(_FORGET_HOURS.format(table), (self._max_bytes // _BYTES_AN_HOUR,))
 
     def _add_points(self, points: list[tuple[object, ...]]) -> None:
         self._connection.executemany(ADD_POINT, points)
@@ -261,8 +249,8 @@ class Writer:
         run = self._connection.execute
         while self._bytes_used() > self._max_bytes:
             before = self._connection.total_changes
-            run(_FORGET_DECISIONS)
-            run(_FORGET_REPORTS)
+            run(_FORGET_TENTH.format("decisions"))
+            run(_FORGET_TENTH.format("reports"))
             run(_FORGET_LATEST)
             if self._connection.total_changes == before:
                 return

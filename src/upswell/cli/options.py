@@ -8,6 +8,7 @@ its password would appear in the process list; use AMQPURL or the settings file.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -61,8 +62,8 @@ def with_settings(
 ) -> Callable[[Command], Command]:
     """Return a decorator that adds the options of the command `name` and the argument `settings`.
 
-    `quiet` is the default log level of an interactive command. One that `reloads` gets the argument `reload`,
-    which reads the settings again.
+    A coroutine is run; SIGTERM cancels it as Ctrl-C does. `quiet` is the default log level of an
+    interactive command. One that `reloads` gets the argument `reload`, which reads the settings again.
     """
     offered = [setting for setting, said in SETTINGS.items() if {name, EVERYWHERE} & {*said.flags}]
 
@@ -81,7 +82,12 @@ def with_settings(
 
             if reloads:
                 arguments["reload"] = read
-            return function(settings=read(), **arguments)
+            told = function(settings=read(), **arguments)
+            if not inspect.iscoroutine(told):
+                return told
+            from upswell.cli.connection import run  # noqa: PLC0415 - not all commands need the broker
+
+            return run(told)
 
         command = _set_option(command)
         for setting in reversed(offered):

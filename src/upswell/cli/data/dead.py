@@ -47,39 +47,31 @@ def command() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @with_settings("dead", quiet="warning")
-def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
+async def list_dead(app: str, settings: Settings, limit: int, as_json: bool) -> None:
     """List dead-lettered requests, oldest first, without removing them."""
-
-    async def work() -> None:
-        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            queue = dead_letter_queue(settings.upload_queue_of(app)).name
-            found = await broker.look(queue)
-            for delivery in found[:limit]:
-                click.echo(_json(delivery) if as_json else wrapped(_line(delivery)))
-            if not as_json:
-                more = f", showing the oldest {limit}" if len(found) > limit else ""
-                click.echo(f"{counted(len(found), 'request')} in {queue}{more}", err=True)
-
-    run(work())
+    async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
+        queue = dead_letter_queue(settings.upload_queue_of(app)).name
+        found = await broker.look(queue)
+        for delivery in found[:limit]:
+            click.echo(_json(delivery) if as_json else wrapped(_line(delivery)))
+        if not as_json:
+            more = f", showing the oldest {limit}" if len(found) > limit else ""
+            click.echo(f"{counted(len(found), 'request')} in {queue}{more}", err=True)
 
 
 @command.command("show")
 @app_option()
 @click.argument("request_id")
 @with_settings("dead", quiet="warning")
-def show(app: str, settings: Settings, request_id: str) -> None:
+async def show(app: str, settings: Settings, request_id: str) -> None:
     """Show one dead-lettered request: its headers and its body."""
-
-    async def work() -> None:
-        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            queue = dead_letter_queue(settings.upload_queue_of(app)).name
-            for delivery in await broker.look(queue):
-                if request_id_of(delivery) == request_id:
-                    click.echo("\n".join(_letter(delivery)))
-                    return
-            raise UpswellError(f"no request with id {request_id!r} in {queue}")
-
-    run(work())
+    async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
+        queue = dead_letter_queue(settings.upload_queue_of(app)).name
+        for delivery in await broker.look(queue):
+            if request_id_of(delivery) == request_id:
+                click.echo("\n".join(_letter(delivery)))
+                return
+        raise UpswellError(f"no request with id {request_id!r} in {queue}")
 
 
 @command.command("retry", short_help="Publish dead-lettered requests again under the same ids.")
@@ -87,7 +79,7 @@ def show(app: str, settings: Settings, request_id: str) -> None:
 @click.argument("request_ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Retry all of them.")
 @with_settings("dead", quiet="warning")
-def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything: bool) -> None:
+async def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything: bool) -> None:
     """Publish dead-lettered requests again under the same ids; each is removed once confirmed."""
     if everything == bool(request_ids):
         raise click.UsageError("give either ids to retry or --all")
@@ -96,16 +88,13 @@ def retry(app: str, settings: Settings, request_ids: tuple[str, ...], everything
     def is_wanted(delivery: Delivery) -> bool:
         return everything or request_id_of(delivery) in wanted
 
-    async def work() -> None:
-        own = settings.for_app(app)
-        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            await declare_upload_queue(broker, queue, delivery_limit=own.delivery_limit)
-            count = await retry_dead(broker, queue, is_wanted, time.time)
-        click.echo(f"retried {counted(count, 'request')} from {queue}.dead")
-        if count < len(wanted):
-            raise UpswellError(f"found only {count} of {counted(len(wanted), 'id')} in {queue}.dead")
-
-    run(work())
+    own = settings.for_app(app)
+    async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
+        await declare_upload_queue(broker, queue, delivery_limit=own.delivery_limit)
+        count = await retry_dead(broker, queue, is_wanted, time.time)
+    click.echo(f"retried {counted(count, 'request')} from {queue}.dead")
+    if count < len(wanted):
+        raise UpswellError(f"found only {count} of {counted(len(wanted), 'id')} in {queue}.dead")
 
 
 @command.command("purge")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from upswell.cli.connection import run
 from upswell.cli.help import SettingsCommand
 from upswell.cli.look.checks import CheckResult, all_checks
 from upswell.cli.options import app_option, with_settings
@@ -29,15 +28,11 @@ if TYPE_CHECKING:
 @app_option(multiple=True, help="Check this application (repeatable). Default: those in the settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_settings("doctor", quiet="error")
-def command(app: tuple[str, ...], settings: Settings, *, as_json: bool) -> int:  # noqa: ARG001 - the settings hold it
+async def command(app: tuple[str, ...], settings: Settings, *, as_json: bool) -> int:  # noqa: ARG001 - the settings hold it
     """Check that everything works that the settings need; exit 1 if something needs fixing.
 
     Each destination is tried with a small object that is written, read and deleted.
     """
-    return run(_report(settings, as_json=as_json))
-
-
-async def _report(settings: Settings, *, as_json: bool) -> int:
     results: list[CheckResult] = []
     async for result in _results(settings):
         shown = msgspec.structs.replace(result, words=safe(result.words))

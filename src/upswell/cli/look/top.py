@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from upswell.broker.heartbeat import LISTEN_SECONDS
-from upswell.cli.connection import connected, run
+from upswell.cli.connection import connected
 from upswell.cli.journals import journal_path
 from upswell.cli.look.parts import judged, listen_for_parts
 from upswell.cli.look.status import look
@@ -34,17 +34,13 @@ REFRESH = 1.0
 @click.command("top")
 @app_option(multiple=True, help="Show only this application (repeatable).")
 @with_settings("top", quiet="error")
-def command(app: tuple[str, ...], settings: Settings) -> None:
+async def command(app: tuple[str, ...], settings: Settings) -> None:
     """Watch applications in the whole terminal: response times, workers, queue, cost and decisions.
 
     Keys: left and right choose the application, a lists all, p pauses, + and - change the time span, q quits.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("top needs a terminal; elsewhere: upswell status --watch")
-    run(_top(settings, app))
-
-
-async def _top(settings: Settings, apps: tuple[str, ...]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only for terminals
     from rich.live import Live  # noqa: PLC0415 - as above
 
@@ -56,7 +52,7 @@ async def _top(settings: Settings, apps: tuple[str, ...]) -> None:
         roster = Roster()
         await roster.listen(broker)
         heard = await listen_for_parts(broker, settings)
-        screen = TopScreen(settings, apps)
+        screen = TopScreen(settings, app)
         with Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
             looked_at = 0.0
             while not screen.quits:

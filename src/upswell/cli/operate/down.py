@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from upswell.broker.orders import Orders
-from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
+from upswell.cli.connection import PATIENCE_SECONDS, connected, unique_name
 from upswell.cli.operate.orders import obeyed
 from upswell.cli.options import with_settings
 from upswell.cli.text import counted
@@ -34,28 +34,25 @@ POLL_SECONDS = 1.0
     help="Stop waiting after 90s, 15min, 6h or 2d; the draining goes on. Default: wait for the last upload.",
 )
 @with_settings("down", quiet="warning")
-def command(timeout: str | None, settings: Settings) -> None:
+async def command(timeout: str | None, settings: Settings) -> None:
     """Let all workers finish their uploads and exit, then stop scaler and monitor. Nothing is lost.
 
     Ctrl-C stops the waiting only.
     """
     seconds = None if timeout is None else parse_duration(timeout)
 
-    async def work() -> None:
-        async with connected(settings, "down", patience=PATIENCE_SECONDS) as broker:
-            down = _Down(broker, settings)
-            await down.listen()
-            try:
-                async with asyncio.timeout(seconds):
-                    await down.drain()
-            except TimeoutError:
-                raise UpswellError(
-                    f"not finished after {timeout}: {down.left}; they go on draining, nothing is lost "
-                    "(`upswell down` waits again, and stops the monitor)"
-                ) from None
-            click.echo(await down.stop())
-
-    run(work())
+    async with connected(settings, "down", patience=PATIENCE_SECONDS) as broker:
+        down = _Down(broker, settings)
+        await down.listen()
+        try:
+            async with asyncio.timeout(seconds):
+                await down.drain()
+        except TimeoutError:
+            raise UpswellError(
+                f"not finished after {timeout}: {down.left}; they go on draining, nothing is lost "
+                "(`upswell down` waits again, and stops the monitor)"
+            ) from None
+        click.echo(await down.stop())
 
 
 class _Down:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from upswell.broker.orders import Orders
-from upswell.cli.connection import PATIENCE_SECONDS, connected, run, unique_name
+from upswell.cli.connection import PATIENCE_SECONDS, connected, unique_name
 from upswell.errors import UpswellError
 from upswell.safe import safe
 
@@ -31,19 +31,15 @@ async def ordering(settings: Settings) -> AsyncGenerator[Orders]:
         yield orders
 
 
-def order_monitor(settings: Settings, order: OperatorOrder) -> None:
+async def order_monitor(settings: Settings, order: OperatorOrder) -> None:
     """Give an order to the monitor, and print what it answers.
 
     Raises:
         UpswellError: it refuses, or no monitor is there.
     """
-
-    async def work() -> str:
-        async with ordering(settings) as orders:
-            answer = await orders.give("monitor", order)
-        return obeyed(answer).text
-
-    click.echo(safe(run(work())))
+    async with ordering(settings) as orders:
+        answer = await orders.give("monitor", order)
+    click.echo(safe(obeyed(answer).text))
 
 
 def obeyed(answer: OperatorAnswer) -> OperatorAnswer:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("pause")
 @app_argument
 @with_settings("pause", quiet="warning")
-def command(app: str, settings: Settings) -> None:
+async def command(app: str, settings: Settings) -> None:
     """Drain all workers of APP and start none until `upswell resume APP`; what is published stays queued."""
     by_hand = ByHand(workers=0, by=operator())
-    order_monitor(settings, OperatorOrder(order="set", app_id=app, by_hand=by_hand))
+    await order_monitor(settings, OperatorOrder(order="set", app_id=app, by_hand=by_hand))

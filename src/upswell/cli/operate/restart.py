@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from upswell.cli.connection import run
 from upswell.cli.operate.orders import obeyed, ordering
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted
@@ -30,17 +29,13 @@ SCALER_AWAY_SECONDS = 60.0
 @click.command("restart")
 @app_option(required=False, help="Restart only the workers of this application. Default: of all.")
 @with_settings("restart", quiet="warning")
-def command(app: str | None, settings: Settings) -> None:
+async def command(app: str | None, settings: Settings) -> None:
     """Replace all workers by new ones: a new one is ready before an old one drains. No upload is interrupted.
 
     Ctrl-C leaves the scaler to go on with it.
     """
-
-    async def work() -> None:
-        async with ordering(settings) as orders:
-            await _restart(orders, OperatorOrder(order="restart", app_id=app))
-
-    run(work())
+    async with ordering(settings) as orders:
+        await _restart(orders, OperatorOrder(order="restart", app_id=app))
 
 
 async def _restart(orders: Orders, order: OperatorOrder) -> None:

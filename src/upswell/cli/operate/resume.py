@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 @click.command("resume")
 @app_argument
 @with_settings("resume", quiet="warning")
-def command(app: str, settings: Settings) -> None:
+async def command(app: str, settings: Settings) -> None:
     """Let the policy of APP decide again, after `upswell pause` or `upswell scale`."""
-    order_monitor(settings, OperatorOrder(order="resume", app_id=app))
+    await order_monitor(settings, OperatorOrder(order="resume", app_id=app))

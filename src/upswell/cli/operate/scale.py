@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     help="90s, 15min, 6h or 2d; then the policy decides again. Default: until `upswell resume`.",
 )
 @with_settings("scale", quiet="warning")
-def command(app: str, workers: int, duration: str | None, settings: Settings) -> None:
+async def command(app: str, workers: int, duration: str | None, settings: Settings) -> None:
     """Run WORKERS workers of APP, whatever its policy decides; 0 pauses it. max_workers still holds."""
     until = None if duration is None else time.time() + parse_duration(duration)
     by_hand = ByHand(workers=workers, by=operator(), until=until)
-    order_monitor(settings, OperatorOrder(order="set", app_id=app, by_hand=by_hand))
+    await order_monitor(settings, OperatorOrder(order="set", app_id=app, by_hand=by_hand))

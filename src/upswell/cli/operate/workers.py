@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from upswell.cli.connection import PATIENCE_SECONDS, connected, run
+from upswell.cli.connection import PATIENCE_SECONDS, connected
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.safe_json import safe_json
 from upswell.cli.text import counted, rough, size
@@ -34,25 +34,21 @@ _STYLES = {"draining": "yellow", "standby": "blue"}
 @app_option(multiple=True, help="Show only this application (repeatable).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_settings("workers", quiet="warning")
-def command(app: tuple[str, ...], settings: Settings, as_json: bool) -> None:
+async def command(app: tuple[str, ...], settings: Settings, as_json: bool) -> None:
     """Show each worker: state, busy slots, rate, since when, version, settings, and its uploads in hand."""
-
-    async def work() -> None:
-        async with connected(settings, "workers", patience=PATIENCE_SECONDS) as broker:
-            roster = await describe_uploads(broker, settings.status_interval)
-        found = [w for w in roster.workers(time.monotonic()) if not app or w.app_id in app]
-        found.sort(key=lambda worker: (worker.app_id, worker.worker_id))
-        if as_json:
-            told = {"at": time.time(), "workers": [_json(worker, roster) for worker in found]}
-            click.echo(safe_json(told))
-        elif found:
-            for line in lines(found, roster, time.time()):
-                click.echo(line)
-        else:
-            of = f" of {', '.join(app)}" if app else ""
-            click.echo(f"no worker{of} sends a status (upswell status shows queues and decisions)")
-
-    run(work())
+    async with connected(settings, "workers", patience=PATIENCE_SECONDS) as broker:
+        roster = await describe_uploads(broker, settings.status_interval)
+    found = [w for w in roster.workers(time.monotonic()) if not app or w.app_id in app]
+    found.sort(key=lambda worker: (worker.app_id, worker.worker_id))
+    if as_json:
+        told = {"at": time.time(), "workers": [_json(worker, roster) for worker in found]}
+        click.echo(safe_json(told))
+    elif found:
+        for line in lines(found, roster, time.time()):
+            click.echo(line)
+    else:
+        of = f" of {', '.join(app)}" if app else ""
+        click.echo(f"no worker{of} sends a status (upswell status shows queues and decisions)")
 
 
 def lines(workers: Sequence[WorkerStatus], roster: Roster, now: float) -> Iterator[str]:

@@ -12,6 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 from starlette.responses import Response
 
 from upswell.errors import UpswellError
@@ -19,7 +20,7 @@ from upswell.events import get_logger
 from upswell.safe import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from starlette.types import Receive, Scope, Send
 
@@ -35,12 +36,11 @@ MOST_STREAMS = 200
 RETRY_MILLISECONDS = 2000
 
 
-class Event:
+class Event(Struct, frozen=True):
     """One payload under its number."""
 
-    def __init__(self, number: int, data: bytes) -> None:
-        self.number = number
-        self.data = data
+    number: int
+    data: bytes
 
     def wire(self) -> bytes:
         """Return the event as it travels; JSON has no line break."""
@@ -74,11 +74,11 @@ class Subscriber:
 
 
 class _Topic:
-    def __init__(self, produce: Produce) -> None:
+    def __init__(self, produce: Produce, work: Callable[[_Topic], Coroutine[Any, Any, None]]) -> None:
         self.produce = produce
         self.subscribers: set[Subscriber] = set()
         self.event: Event | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.task = asyncio.create_task(work(self))
 
 
 class Hub:
@@ -87,28 +87,25 @@ class Hub:
     def __init__(self, tick: float = TICK_SECONDS) -> None:
         self._tick = tick
         self._topics: dict[str, _Topic] = {}
-        self._streams = 0
         self._numbered = 0
 
     @property
     def streams(self) -> int:
         """Open event streams."""
-        return self._streams
+        return sum(len(topic.subscribers) for topic in self._topics.values())
 
     @property
     def is_full(self) -> bool:
         """Whether there are as many streams as may be."""
-        return self._streams >= MOST_STREAMS
+        return self.streams >= MOST_STREAMS
 
     def subscribe(self, key: str, produce: Produce, last_number: int | None) -> Subscriber:
         """Return a new subscriber of a topic, which gets the newest event at once unless it has it."""
         topic = self._topics.get(key)
         if topic is None:
-            topic = self._topics[key] = _Topic(produce)
-            topic.task = asyncio.create_task(self._work(topic))
+            topic = self._topics[key] = _Topic(produce, self._work)
         subscriber = Subscriber(last_number)
         topic.subscribers.add(subscriber)
-        self._streams += 1
         if topic.event is not None:
             subscriber.put(topic.event)
         return subscriber
@@ -117,11 +114,9 @@ class Hub:
         """Forget a subscriber, and its topic where it was the last."""
         topic = self._topics[key]
         topic.subscribers.discard(subscriber)
-        self._streams -= 1
         if not topic.subscribers:
             del self._topics[key]
-            if topic.task is not None:
-                topic.task.cancel()
+            topic.task.cancel()
 
     async def _work(self, topic: _Topic) -> None:
         before = b""

@@ -25,7 +25,7 @@ from upswell.dashboard.rehearse import Question
 from upswell.dashboard.stream import EventStream, Hub
 from upswell.dashboard.vendor import vendor_files
 from upswell.dashboard.views import Views
-from upswell.dashboard.what_if import WhatIfs
+from upswell.dashboard.what_if import WhatIf, WhatIfs
 from upswell.errors import SettingsError, UpswellError
 from upswell.messages import check_app_id
 from upswell.policies.registry import REGISTRY
@@ -74,14 +74,7 @@ class PageFile:
 
 
 class Routes:
-    """Answers requests.
-
-    Args:
-        settings: of the installation that is shown.
-        live: the broker's part.
-        access: whether a request may write.
-        lecture: the story of a demo.
-    """
+    """Answers requests."""
 
     def __init__(
         self, settings: Settings, live: Live, access: Access, lecture: Lecture | None = None
@@ -209,17 +202,18 @@ class Routes:
         return (await self.what_ifs.ask(question)).told()
 
     async def _asked(self, request: Request) -> Any:
-        asked = self.what_ifs.get(request.path_params["id"])
-        if asked is None:
-            raise SettingsError("this question is forgotten")
-        return asked.told()
+        return self._known(request).told()
 
     async def _cancel(self, request: Request) -> Any:
+        asked = self._known(request)
+        await asked.cancel()
+        return asked.told()
+
+    def _known(self, request: Request) -> WhatIf:
         asked = self.what_ifs.get(request.path_params["id"])
         if asked is None:
             raise SettingsError("this question is forgotten")
-        await asked.cancel()
-        return asked.told()
+        return asked
 
 
 def _answering(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:

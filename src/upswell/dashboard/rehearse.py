@@ -90,11 +90,8 @@ def answer(question: Question, on_progress: Callable[[float], None]) -> dict[str
 
 def _asked(recorded: Recorded, question: Question) -> Recorded:
     """Return the past with what `replay` does not ask for: standby and price are settings."""
-    changes: dict[str, Any] = {}
-    if question.standby_workers is not None:
-        changes["standby_workers"] = question.standby_workers
-    if question.price is not None:
-        changes["price_per_worker_hour"] = question.price
+    asked = {"standby_workers": question.standby_workers, "price_per_worker_hour": question.price}
+    changes = {name: value for name, value in asked.items() if value is not None}
     if not changes:
         return recorded
     settings = recorded.settings

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
 from upswell.errors import SettingsError
 
 if TYPE_CHECKING:
-    from starlette.datastructures import Headers
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SHORTEST_TOKEN = 16
@@ -124,8 +124,6 @@ class RequestGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        from starlette.datastructures import Headers, MutableHeaders  # noqa: PLC0415 - a class at run time
-
         if scope["type"] != "http":
             return
 

@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from upswell.analysis.billing import HOUR
-from upswell.dashboard.present import (
-    budget,
-    cost,
-    decision_line,
-    decision_whole,
-    notices,
-    present_state,
-)
+from upswell.dashboard.present import budget, cost, decision_line, decision_whole, notices, present_state
 from upswell.errors import JournalError
 from upswell.journal.points import STEPS
 
@@ -44,7 +37,6 @@ SPARKS_SECONDS = 15.0
 LEAST_LATE_SECONDS = 10.0
 LATE_INTERVALS = 4
 MOST_LISTED = 200
-DAY = 86_400
 WEEK_HOURS = 7 * 24
 _REMEMBERED = 2000
 
@@ -88,23 +80,15 @@ class Views:
         """Return the present state of one application."""
         depth, workers = await asyncio.gather(self._live.depth(app), self._live.workers(app))
         told = await asyncio.to_thread(self._application, app)
-        return {
-            **told,
-            "depth": depth,
-            "list": workers,
-            **self._about_us(),
-        }
+        return {**told, "depth": depth, "list": workers, **self._about_us()}
 
     def _about_us(self) -> dict[str, Any]:
         """Return who is missing, and the story that is told."""
-        lecture = self._lecture
-        if lecture is None:
+        if self._lecture is None:
             return {"parts": self._live.missing_parts(), "lecture": None}
-        # After a demo's end nothing is expected to run.
-        quiet: dict[str, Any] = (
-            {"parts": [], "notices": []} if lecture.over else {"parts": self._live.missing_parts()}
-        )
-        return {**quiet, "lecture": lecture.told()}
+        if self._lecture.over:  # nothing is expected to run
+            return {"parts": [], "notices": [], "lecture": self._lecture.told()}
+        return {"parts": self._live.missing_parts(), "lecture": self._lecture.told()}
 
     def _application(self, app: str) -> dict[str, Any]:
         now = time.time()
@@ -153,21 +137,17 @@ class Views:
     async def overview(self, search: str, sort: str, offset: int) -> dict[str, Any]:
         """Return a page of the list of applications."""
         told = await asyncio.to_thread(self._overview, search, sort, offset)
-        return {
-            **told,
-            **self._about_us(),
-        }
+        return {**told, **self._about_us()}
 
     def _overview(self, search: str, sort: str, offset: int) -> dict[str, Any]:
         now = time.time()
         listed = self._journal.listed(search, sort, offset, MOST_LISTED)
         names = tuple(entry.app_id for entry in listed.entries)
         prices = self._slow.get(("prices", names), lambda: self._prices(names))
-        apps: list[dict[str, Any]] = []
-        for entry in listed.entries:
-            state = present_state(entry, *prices[entry.app_id])
-            old = now - entry.at > self._late_after
-            apps.append({**state, "old": old})
+        apps = [
+            {**present_state(entry, *prices[entry.app_id]), "old": now - entry.at > self._late_after}
+            for entry in listed.entries
+        ]
         return {
             "now": now,
             "found": listed.found,
@@ -230,11 +210,5 @@ class Views:
     def settings_of(self, app: str) -> dict[str, Any]:
         """Return what an application is scaled under, as far as a what-if question may change it."""
         known = self._journal.settings(app) or msgspec.structs.asdict(self._settings.for_app(app))
-        names = (
-            "policy",
-            "min_workers",
-            "max_workers",
-            "standby_workers",
-            "price_per_worker_hour",
-        )
+        names = ("policy", "min_workers", "max_workers", "standby_workers", "price_per_worker_hour")
         return {name: known.get(name) for name in names}

@@ -12,7 +12,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
+from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -110,27 +111,17 @@ def _blocking(subject: str, question: Callable[[], str], some: asyncio.Semaphore
 
 async def apart(function: Callable[[], T]) -> T:
     """Return what a function returns, from a thread that may hang: nothing waits for its end at exit."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
+    told: Future[T] = Future()
+    told.set_running_or_notify_cancel()  # who waits no longer does not cancel it
 
     def work() -> None:
         try:
-            result, error = function(), None
-        except Exception as raised:  # noqa: BLE001 - it is raised where it is awaited
-            result, error = None, raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, error)
-
-    def settle(result: Any, error: Exception | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
+            told.set_result(function())
+        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
+            told.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()
-    return await done
+    return await asyncio.wrap_future(told)
 
 
 async def _broker(settings: Settings) -> list[CheckResult]:

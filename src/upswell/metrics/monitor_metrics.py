@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from upswell.analysis.billing import HOUR
+from upswell.journal.points import WORKER_STATES
 from upswell.metrics.busiest import busiest
 from upswell.metrics.figures import OTHER, Distribution, Figure, of
 from upswell.monitor.alarms import ALARMS
@@ -33,7 +35,6 @@ EDGES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3
 CHOOSE_SECONDS = 60.0
 """So often the busiest applications are chosen anew."""
 
-BILLED = ("starting", "standby", "idle", "busy", "draining")
 FADES = 0.5
 """What is left of an application's activity at each choice: a burst is forgotten in some minutes."""
 
@@ -56,10 +57,7 @@ class ResponseTimes:
 
     def distribution(self) -> Distribution:
         """Return it as it is now."""
-        up_to, buckets = 0, list[tuple[float, int]]()
-        for edge, count in zip(self._edges, self._counts, strict=False):
-            up_to += count
-            buckets.append((edge, up_to))
+        buckets = zip(self._edges, accumulate(self._counts), strict=False)
         return Distribution(tuple(buckets), sum(self._counts), self._sum)
 
 
@@ -185,7 +183,7 @@ def _billed(bill: Bill | None) -> Counts:
     """Return an application's worker-seconds by state."""
     if bill is None:
         return {}
-    return {("upswell_worker_seconds_total", state): getattr(bill, state) for state in BILLED}
+    return {("upswell_worker_seconds_total", state): getattr(bill, state) for state in WORKER_STATES}
 
 
 def _growth(now: Counts, before: Counts) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -198,7 +196,7 @@ def _growth(now: Counts, before: Counts) -> Iterator[tuple[tuple[str, ...], floa
 def _now(app_id: str, entries: Sequence[JournalEntry]) -> Iterator[Figure]:
     """Give the figures of this instant of one application, or of several together."""
     snapshots = [entry.snapshot for entry in entries]
-    workers: dict[str, int] = dict.fromkeys(BILLED, 0)
+    workers: dict[str, int] = dict.fromkeys(WORKER_STATES, 0)
     for snapshot in snapshots:
         for state, count in snapshot.workers.by_state().items():
             workers[state] += count

@@ -17,7 +17,6 @@ import socketserver
 import threading
 import time
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, TypeVar
@@ -144,7 +143,7 @@ class _Loop:
         try:
             self._loop.call_soon_threadsafe(work)
             return answer.result(REQUEST_SECONDS)
-        except (RuntimeError, FutureTimeoutError) as error:
+        except RuntimeError as error:
             raise TimeoutError from error
 
 

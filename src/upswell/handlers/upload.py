@@ -14,7 +14,7 @@ from upswell.handlers.context import Context, Workplace
 from upswell.handlers.protocol import ATTEMPT, Stored
 from upswell.stores.registry import open_store
 from upswell.stores.sources.expected_size import held_to
-from upswell.traces.protocol import TRACE
+from upswell.traces import TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from upswell.messages import UploadRequest
     from upswell.settings import Settings
     from upswell.stores.rate_limit import RateLimit
-    from upswell.traces.protocol import UploadTrace
+    from upswell.traces.otel import UploadTrace
 
 UPLOAD_TYPES = frozenset(
     {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from upswell.broker import Broker
     from upswell.messages import UploadRequest
-    from upswell.traces.protocol import UploadTracer
+    from upswell.traces.otel import UploadTracer
 
 WINDOW = 1000
 """Messages published and not yet confirmed: enough to hide the fsync, little to repeat."""

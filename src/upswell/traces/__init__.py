@@ -1,19 +1,21 @@
 """Traces by OpenTelemetry: one trace an upload, from its publisher to its report. Off unless `traces` is set.
 
 context.py   the context that a message carries (W3C Trace Context), checked: a message is hostile
-protocol.py  what a publisher and a worker ask of a tracer
-otel.py      spans, sent over OTLP (the only importer of opentelemetry)
+otel.py      a publisher's and a worker's tracer: spans, sent over OTLP (the only importer of opentelemetry)
 """
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from upswell.settings import Settings
-    from upswell.traces.protocol import UploadTracer
+    from upswell.traces.otel import UploadTrace, UploadTracer
 
+TRACE: ContextVar[UploadTrace | None] = ContextVar("TRACE", default=None)
+"""The trace of the upload that a handler is called for; None: none is wanted."""
 
 PUBLISHER, WORKER = "upswell-publisher", "upswell-worker"
 """Names of services: what a process is that traces."""
@@ -32,6 +34,6 @@ def tracer_of(settings: Settings, service: str) -> UploadTracer | None:
 
 @cache
 def _tracer(endpoint: str, share: float, rabbitmq: bool, service: str) -> UploadTracer:
-    from upswell.traces.otel import OtelTracer  # noqa: PLC0415 - needs the extra, and takes a while
+    from upswell.traces.otel import UploadTracer  # noqa: PLC0415 - needs the extra, and takes a while
 
-    return OtelTracer(endpoint, share, "rabbitmq" if rabbitmq else "sqlite", service)
+    return UploadTracer(endpoint, share, "rabbitmq" if rabbitmq else "sqlite", service)

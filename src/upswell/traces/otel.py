@@ -15,8 +15,8 @@ from upswell import __version__, events
 from upswell.errors import SettingsError
 from upswell.extras import needs
 from upswell.safe import safe
+from upswell.traces import TRACE
 from upswell.traces.context import TRACEPARENT, TRACESTATE, ambient, carried, carried_by
-from upswell.traces.protocol import TRACE
 
 try:
     from opentelemetry import context as otel_context
@@ -58,8 +58,8 @@ class _TellLost(logging.Handler):
             _log.warning("traces.lost", error=safe(record.getMessage()))
 
 
-class OtelTracer:
-    """Begins spans and sends them to a collector; see `upswell.traces.protocol`.
+class UploadTracer:
+    """Begins spans and sends them to a collector.
 
     Args:
         endpoint: the collector's URL without a path, such as http://127.0.0.1:4318.
@@ -84,7 +84,10 @@ class OtelTracer:
         self._system = system
 
     def sent(self, queue: str, request: UploadRequest) -> tuple[Carried, Callable[[object], None]]:
-        """Begin the span of a message that is published, within what the program around us does."""
+        """Begin the span of a message that is published, within what the program around us does.
+
+        Return the context for the message's headers, and what to call when it is confirmed.
+        """
         span = self._tracer.start_span(
             f"send {queue}",
             context=_as_parent(ambient()),
@@ -99,8 +102,8 @@ class OtelTracer:
 
     def begin(
         self, queue: str, request: UploadRequest, context: Carried, attempt: int, delivered_at: float
-    ) -> OtelUploadTrace:
-        """Begin the span of an attempt, with the time in the queue before it."""
+    ) -> UploadTrace:
+        """Begin the span of an attempt at `delivered_at` (UTC seconds since 1970); before it, of its wait."""
         parent = _as_parent(context)
         at = _nanoseconds(delivered_at)
         attributes = self._attributes(queue, request, "process")
@@ -119,7 +122,7 @@ class OtelTracer:
             attributes={**attributes, "upswell.attempt": attempt},
             start_time=at,
         )
-        return OtelUploadTrace(self._tracer, span)
+        return UploadTrace(self._tracer, span)
 
     def _attributes(self, queue: str, request: UploadRequest, operation: str) -> dict[str, str]:
         return {
@@ -132,8 +135,8 @@ class OtelTracer:
         }
 
 
-class OtelUploadTrace:
-    """One attempt at an upload; see `upswell.traces.protocol`."""
+class UploadTrace:
+    """One attempt of a worker at an upload."""
 
     def __init__(self, tracer: Any, span: Span) -> None:
         self._tracer = tracer
@@ -144,7 +147,7 @@ class OtelUploadTrace:
 
     @property
     def ids(self) -> dict[str, str]:
-        """`trace_id` and `span_id`."""
+        """`trace_id` and `span_id`, for log lines."""
         span = self._span.get_span_context()
         return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
 
@@ -156,7 +159,7 @@ class OtelUploadTrace:
 
     @contextmanager
     def span(self, name: str) -> Generator[None]:
-        """Span a part of it, with the error that ends it, if one does."""
+        """Span a part of it, in any thread, with the error that ends it, if one does."""
         span = self._tracer.start_span(name, context=self._context)
         try:
             yield

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from upswell.handlers.protocol import Handler
     from upswell.messages import Outcome
     from upswell.settings import Settings
-    from upswell.traces.protocol import UploadTracer
+    from upswell.traces.otel import UploadTracer
 
 _log = get_logger()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from upswell.broker.protocol import Delivery
     from upswell.handlers.protocol import Stored
-    from upswell.traces.protocol import UploadTrace
+    from upswell.traces.otel import UploadTrace
 
 
 class Upload:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from upswell.handlers.protocol import Handler, Stored
     from upswell.messages import Outcome, UploadInHand, UploadRequest
     from upswell.settings import Settings
-    from upswell.traces.protocol import UploadTracer
+    from upswell.traces.otel import UploadTracer
 
 _log = get_logger()
 

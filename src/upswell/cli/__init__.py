@@ -19,48 +19,41 @@ from upswell import __version__
 from upswell.cli.help import CommandGroup
 from upswell.safe import safe
 
-ROOMS = {
-    "run": ("worker", "monitor", "scaler", "keda", "up"),
-    "data": ("publish", "upload", "dead", "purge", "cancel"),
-    "operate": ("workers", "logs", "scale", "pause", "resume", "restart", "down"),
-    "look": ("status", "top", "dashboard", "find", "report", "explain", "doctor", "config"),
-    "lab": ("compare", "simulate", "replay"),
-    "demo": ("demo",),
-}
-"""Folder -> commands: `cli/{folder}/{command}.py` defines the click command `command`."""
-
 COMMANDS = {
-    "demo": "Watch real files being uploaded while workers start and stop.",
-    "publish": "Publish upload requests for directories, lists or single files.",
-    "upload": "Upload one file in the foreground, without a broker.",
-    "worker": "Run one upload worker.",
-    "monitor": "Monitor response times and decide how many workers to run.",
-    "scaler": "Start and drain workers as the monitor decides.",
-    "keda": "Give KEDA the number of workers: its external scaler.",
-    "up": "Run monitor, scaler and workers in one process.",
-    "status": "Show queues, response times, workers and decisions.",
-    "top": "Watch applications in the whole terminal, with charts.",
-    "dashboard": "Serve the live page: see, ask what if, act.",
-    "workers": "Show each worker and its uploads in hand.",
-    "logs": "Print what the workers print.",
-    "scale": "Set an application's workers by hand.",
-    "pause": "Let an application consume nothing and keep everything.",
-    "resume": "Let an application's policy decide again.",
-    "restart": "Replace workers by new ones, never fewer than wanted.",
-    "down": "Drain all workers, then stop scaler and monitor.",
-    "compare": "Simulate every autoscaler on the same uploads and compare them.",
-    "simulate": "Simulate one policy and show its decisions.",
-    "replay": "Simulate another policy or objective on recorded traffic.",
-    "find": "Find an upload: queued, running, stored or dead, and why.",
-    "report": "Report whether the target was held, the cost and failures.",
-    "explain": "Explain a recorded decision: steps, inputs, rejected options.",
-    "dead": "List, show, retry or purge dead-lettered requests.",
-    "purge": "Delete all queued uploads of an application.",
-    "cancel": "Delete queued uploads by their ids.",
-    "config": "Show each setting, its value and where it came from.",
-    "doctor": "Check broker, destinations, fleet and clock; say what to fix.",
+    "demo": ("demo", "Watch real files being uploaded while workers start and stop."),
+    "publish": ("data", "Publish upload requests for directories, lists or single files."),
+    "upload": ("data", "Upload one file in the foreground, without a broker."),
+    "worker": ("run", "Run one upload worker."),
+    "monitor": ("run", "Monitor response times and decide how many workers to run."),
+    "scaler": ("run", "Start and drain workers as the monitor decides."),
+    "keda": ("run", "Give KEDA the number of workers: its external scaler."),
+    "up": ("run", "Run monitor, scaler and workers in one process."),
+    "status": ("look", "Show queues, response times, workers and decisions."),
+    "top": ("look", "Watch applications in the whole terminal, with charts."),
+    "dashboard": ("look", "Serve the live page: see, ask what if, act."),
+    "workers": ("operate", "Show each worker and its uploads in hand."),
+    "logs": ("operate", "Print what the workers print."),
+    "scale": ("operate", "Set an application's workers by hand."),
+    "pause": ("operate", "Let an application consume nothing and keep everything."),
+    "resume": ("operate", "Let an application's policy decide again."),
+    "restart": ("operate", "Replace workers by new ones, never fewer than wanted."),
+    "down": ("operate", "Drain all workers, then stop scaler and monitor."),
+    "compare": ("lab", "Simulate every autoscaler on the same uploads and compare them."),
+    "simulate": ("lab", "Simulate one policy and show its decisions."),
+    "replay": ("lab", "Simulate another policy or objective on recorded traffic."),
+    "find": ("look", "Find an upload: queued, running, stored or dead, and why."),
+    "report": ("look", "Report whether the target was held, the cost and failures."),
+    "explain": ("look", "Explain a recorded decision: steps, inputs, rejected options."),
+    "dead": ("data", "List, show, retry or purge dead-lettered requests."),
+    "purge": ("data", "Delete all queued uploads of an application."),
+    "cancel": ("data", "Delete queued uploads by their ids."),
+    "config": ("look", "Show each setting, its value and where it came from."),
+    "doctor": ("look", "Check broker, destinations, fleet and clock; say what to fix."),
 }
-"""Command -> its summary, in the order of `--help`."""
+"""Command -> its folder and its summary, in the order of `--help`.
+
+`cli/{folder}/{command}.py` defines the click command `command`.
+"""
 
 
 class _LazyGroup(CommandGroup):
@@ -72,12 +65,12 @@ class _LazyGroup(CommandGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         if cmd_name not in COMMANDS:
             return None
-        room = next(room for room, commands in ROOMS.items() if cmd_name in commands)
-        return cast("click.Command", importlib.import_module(f"upswell.cli.{room}.{cmd_name}").command)
+        folder, _ = COMMANDS[cmd_name]
+        return cast("click.Command", importlib.import_module(f"upswell.cli.{folder}.{cmd_name}").command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
 @click.group(

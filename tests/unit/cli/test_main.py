@@ -32,7 +32,7 @@ def add_command(monkeypatch: pytest.MonkeyPatch, body: Callable[[], object]) -> 
 def test_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    for name, purpose in cli.COMMANDS.items():
+    for name, (_, purpose) in cli.COMMANDS.items():
         assert name in out
         assert purpose in out
 

@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from upswell.analysis.billing import HOUR
 from upswell.analysis.period_totals import ROUNDING, PeriodTotals
 from upswell.cli.cost import price_each, total_text
-from upswell.cli.journals import open_journal, parse_time
+from upswell.cli.journals import application, open_journal, parse_time
 from upswell.cli.options import app_option, with_settings
 from upswell.cli.text import counted, number, seconds
 from upswell.errors import JournalError
@@ -164,10 +164,8 @@ def read_report(
 
 
 def _nothing(reader: JournalReader, app: str | None) -> str:
-    known = reader.applications()
-    if app is not None and app not in known:
-        names = ", ".join(known) or "it has none yet"
-        return f"--app must name one of the journal's applications: {names}; got {app}"
+    if app is not None:
+        application(reader, app)  # raises where there is none of that name
     all_of_it = reader.totals("period", 0, _FOR_EVER, app)
     if all_of_it:
         begin, end = min(one.begin for one in all_of_it), max(one.end for one in all_of_it)

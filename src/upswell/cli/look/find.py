@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from upswell.client.roster import Roster
-    from upswell.journal import FailureRow
     from upswell.settings import Settings
 
 FAILURES_AT_MOST = 10
@@ -116,21 +115,17 @@ def _failed(search: Search, reader: JournalReader) -> Iterator[Sighting]:
         for request_id in sorted(search.sought.ids):
             for row in reader.failures(search.sought.app_id, request_id, FAILURES_AT_MOST):
                 if row.outcome == "failed":
-                    yield _failure(row)
+                    yield Sighting(
+                        app_id=row.app_id,
+                        state="failed",
+                        request_id=row.request_id,
+                        since=row.at,
+                        attempt=row.attempt,
+                        worker_id=row.worker_id,
+                        reason=row.reason,
+                    )
     except JournalError as error:
         search.notes.append(str(error))
-
-
-def _failure(row: FailureRow) -> Sighting:
-    return Sighting(
-        app_id=row.app_id,
-        state="failed",
-        request_id=row.request_id,
-        since=row.at,
-        attempt=row.attempt,
-        worker_id=row.worker_id,
-        reason=row.reason,
-    )
 
 
 def lines(sighting: Sighting, now: float) -> Iterator[str]:

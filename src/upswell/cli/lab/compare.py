@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -173,13 +174,11 @@ def _show(compared: Compared) -> None:
     from upswell.cli.look.status_table import console  # noqa: PLC0415 - as above
 
     out = console()
+    say = partial(out.print, soft_wrap=True, highlight=False, markup=False)
     share = world.slo.share
-    out.print(
+    say(
         f"{traffic.case}: {counted(len(traffic.arrivals), 'upload')} of {traffic.mean_service:.3g} s, "
-        f"{traffic.work / 3600:.4g} worker-hours of work; slo {world.slo}, start-up {world.start_delay:g} s",
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
+        f"{traffic.work / 3600:.4g} worker-hours of work; slo {world.slo}, start-up {world.start_delay:g} s"
     )
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits a terminal of 80 columns
     for title in ("policy", "attained", "p50", "p95", "p99", "cost/work", "R", "each", "peak", "scalings"):
@@ -188,7 +187,6 @@ def _show(compared: Compared) -> None:
     if best is not None:
         attained, cost = _attained(best.attainment, share), f"{best.cost_over_work:.3f}"
         table.add_row("clairvoyant", attained, "", "", "", cost, "1.00", "", "", "")
-    spread = {run.asked: of_one for run, of_one in zip(runs, tries, strict=True) if len(of_one) > 1}
     for run in sorted(runs, key=lambda run: _rank(run, share)):
         outcome = run.outcome
         table.add_row(
@@ -204,8 +202,9 @@ def _show(compared: Compared) -> None:
             number(outcome.scalings),
         )
     out.print(table)
-    for asked, of_one in spread.items():
-        out.print(_spread(asked, of_one), soft_wrap=True, highlight=False, markup=False)
+    for of_one in tries:
+        if len(of_one) > 1:
+            say(_spread(of_one))
     for line in (
         *traffic.notes,
         *notes,
@@ -213,16 +212,16 @@ def _show(compared: Compared) -> None:
         *(f"{run.name}: {run.note}" for run in runs if run.note),
         *(f"{run.name}: {run.unfinished}" for run in runs if run.unfinished),
     ):
-        out.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(line)
 
 
-def _spread(asked: str, runs: list[Run]) -> str:
+def _spread(runs: list[Run]) -> str:
     """Return a line on the least and the most of a policy's runs; the table has the middle one."""
     attained = [run.outcome.attainment for run in runs]
     cost = [run.cost_over_work for run in runs]
     scores = [run.r for run in runs if run.r is not None]
     line = (
-        f"{asked}: {len(runs)} runs: attained {min(attained):.2%} to {max(attained):.2%}, "
+        f"{runs[0].asked}: {len(runs)} runs: attained {min(attained):.2%} to {max(attained):.2%}, "
         f"cost/work {min(cost):.3f} to {max(cost):.3f}"
     )
     return f"{line}, R {min(scores):.2f} to {max(scores):.2f}" if scores else line

@@ -45,7 +45,6 @@ def decision_line(number: int, entry: JournalEntry) -> dict[str, Any]:
         "after": decision.desired_workers,
         "held": decision.held,
         "alarms": decision.alarms,
-        "by_hand": any(step.who == BY_HAND for step in decision.steps),
     }
 
 

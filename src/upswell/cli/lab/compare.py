@@ -28,7 +28,7 @@ TAIL_SECONDS = 600.0
 
 
 @click.command("compare")
-@traffic_options()
+@traffic_options
 @click.option(
     "--policies",
     default="all",

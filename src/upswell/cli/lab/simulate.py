@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("simulate")
-@traffic_options()
+@traffic_options
 @click.option(
     "--policy",
     default="slo",

@@ -44,45 +44,38 @@ plot_option = click.option(
 )
 
 
-def traffic_options() -> Callable[[Command], Command]:
-    """Return a decorator that adds the arguments `source` (traffic), `world` and `house`."""
+def traffic_options(function: Command) -> Command:
+    """Add the options of traffic and world, and the arguments `source` (traffic), `world` and `house`."""
 
-    def decorate(function: Command) -> Command:
-        @functools.wraps(function)
-        def command(**given: Any) -> Any:
-            slo = parse_slo(given.pop("slo"), given.pop("share"))
-            source = TrafficSource(
-                arrivals=given.pop("arrivals", None),
-                duration=given.pop("duration", "1h"),
-                **{name: given.pop(name) for name in ("jobs", "trace", "service", "thin", "squeeze")},
-                seed=given["seed"],
-            )
-            _check(source)
-            start_cost = given.pop("start_cost")
-            world = World(
-                slo=slo,
-                start_cost=start_cost,
-                start_delay=given.pop("start_delay"),
-                slots=given.pop("slots"),
-                initial_workers=given.pop("initial"),
-                max_workers=given.pop("max_workers"),
-                decision_interval=given.pop("interval"),
-                seed=given.pop("seed"),
-            )
-            world.check()
-            settings = Settings(
-                rules_file=given.pop("rules_file") or "",
-                price_per_worker_hour=given.pop("price"),
-                start_cost=start_cost,
-            )
-            house = House(settings, given.pop("wrappers"))
-            return function(source=source, world=world, house=house, **given)
+    @functools.wraps(function)
+    def command(**given: Any) -> Any:
+        slo = parse_slo(given.pop("slo"), given.pop("share"))
+        names = ("jobs", "trace", "arrivals", "duration", "service", "thin", "squeeze")
+        source = TrafficSource(**{name: given.pop(name) for name in names}, seed=given["seed"])
+        _check(source)
+        start_cost = given.pop("start_cost")
+        world = World(
+            slo=slo,
+            start_cost=start_cost,
+            start_delay=given.pop("start_delay"),
+            slots=given.pop("slots"),
+            initial_workers=given.pop("initial"),
+            max_workers=given.pop("max_workers"),
+            decision_interval=given.pop("interval"),
+            seed=given.pop("seed"),
+        )
+        world.check()
+        settings = Settings(
+            rules_file=given.pop("rules_file") or "",
+            price_per_worker_hour=given.pop("price"),
+            start_cost=start_cost,
+        )
+        house = House(settings, given.pop("wrappers"))
+        return function(source=source, world=world, house=house, **given)
 
-        for option in reversed(_options()):
-            command = option(command)
-        return command  # type: ignore[return-value] - functools.wraps keeps the attributes, not the type
-
-    return decorate
+    for option in reversed(_options()):
+        command = option(command)
+    return command  # type: ignore[return-value] - functools.wraps keeps the attributes, not the type
 
 
 def _check(source: TrafficSource) -> None:

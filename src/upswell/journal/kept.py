@@ -75,7 +75,6 @@ class KeptByApp(Generic[Kept]):
         else:
             after[app_id] = value
         self._write(after)
-        self._kept = after
 
     def keep_all(self, values: Mapping[str, Kept]) -> None:
         """Keep these of several applications, written once.
@@ -83,9 +82,7 @@ class KeptByApp(Generic[Kept]):
         Raises:
             JournalError: they cannot be written; what was kept before stays.
         """
-        after = {**self._kept, **values}
-        self._write(after)
-        self._kept = after
+        self._write({**self._kept, **values})
 
     def _write(self, after: dict[str, Kept]) -> None:
         whole = self._path.with_suffix(".new")
@@ -98,3 +95,4 @@ class KeptByApp(Generic[Kept]):
             whole.replace(self._path)
         except OSError as error:
             raise JournalError(f"{self._what} cannot be kept in {self._path}: {error}") from error
+        self._kept = after

@@ -94,11 +94,7 @@ class UploadTracer:
             kind=SpanKind.PRODUCER,
             attributes=self._attributes(queue, request, "send"),
         )
-
-        def confirmed(_confirm: object) -> None:
-            span.end()
-
-        return carried_by(span.get_span_context()), confirmed
+        return carried_by(span.get_span_context()), lambda _confirm: span.end()
 
     def begin(
         self, queue: str, request: UploadRequest, context: Carried, attempt: int, delivered_at: float

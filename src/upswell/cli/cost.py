@@ -76,12 +76,17 @@ def total_text(worker_seconds: float, price_per_worker_hour: float, currency: st
     return f"{worker_hours:,.2f} h"
 
 
-def price_each(price: float, currency: str = "") -> str:
-    """Return the price of one upload, or of as many as cost a cent at least.
+def upload_text(worker_seconds: float, price_per_worker_hour: float, currency: str = "") -> str:
+    """Return what one upload costs: worker-seconds, or its price, or that of as many as cost a cent at least.
 
-    >>> price_each(0.12, "EUR"), price_each(0.0000219, "EUR"), price_each(0.0000000219)
-    ('0.12 EUR each', '0.02 EUR per 1,000', '0.02 per 1,000,000')
+    >>> upload_text(5.4, 0.0), upload_text(360.0, 1.2, "EUR"), upload_text(3.6, 0.0219, "EUR")
+    ('5.40s each', '0.12 EUR each', '0.02 EUR per 1,000')
+    >>> upload_text(3.6, 0.0000219)
+    '0.02 per 1,000,000'
     """
+    if price_per_worker_hour <= 0:
+        return f"{seconds(worker_seconds)} each"
+    price = worker_seconds / HOUR * price_per_worker_hour
     if price >= _CENT or not price:
         return f"{money(price, currency)} each"
     many = 1000 if price * 1000 >= _CENT else 1_000_000
@@ -100,8 +105,4 @@ def cost_text(bill: Bill | None, price_per_worker_hour: float, currency: str = "
     total = total_text(bill.worker_seconds, price_per_worker_hour, currency)
     if not bill.in_time:
         return total
-    price = bill.price_per_upload_in_time(price_per_worker_hour) if price_per_worker_hour > 0 else None
-    each = (
-        f"{seconds(bill.seconds_per_upload_in_time)} each" if price is None else price_each(price, currency)
-    )
-    return f"{total}, {each}"
+    return f"{total}, {upload_text(bill.worker_seconds / bill.in_time, price_per_worker_hour, currency)}"

@@ -15,10 +15,10 @@ from msgspec.structs import asdict
 
 from upswell.analysis.billing import HOUR
 from upswell.analysis.period_totals import ROUNDING, PeriodTotals
-from upswell.cli.cost import price_each, total_text
+from upswell.cli.cost import total_text, upload_text
 from upswell.cli.journals import application, open_journal, parse_time
 from upswell.cli.options import app_option, with_settings
-from upswell.cli.text import counted, number, seconds
+from upswell.cli.text import counted, number
 from upswell.errors import JournalError
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ class AppReport(Struct, frozen=True, kw_only=True):
         total = self.total
         if not total.in_time or not total.worker_seconds:
             return ""
-        each = total.worker_seconds / total.in_time
-        if self.price_per_worker_hour > 0:
-            return price_each(each / HOUR * self.price_per_worker_hour, self.currency)
-        return f"{seconds(each)} each"
+        return upload_text(total.worker_seconds / total.in_time, self.price_per_worker_hour, self.currency)
 
 
 @click.command("report")

@@ -6,6 +6,8 @@ period is read at the step that gives some hundred rows, and condensed in SQL wh
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -186,13 +188,10 @@ def _step(connection: sqlite3.Connection, app: str, begin: float, span: float) -
 
 def _report_at(connection: sqlite3.Connection, at: float, lowest: int | None, highest: int | None) -> int:
     """Return the number of a report that ended about then: they are almost in the order of time."""
-    low, high = lowest or 0, highest or 0
-    query = "SELECT id, finished_at FROM reports WHERE id >= ? ORDER BY id LIMIT 1"
-    while low < high:
-        middle = (low + high) // 2
-        found = connection.execute(query, (middle,)).fetchone()
-        if found is None or found[1] >= at:
-            high = middle
-        else:
-            low = int(found[0]) + 1
-    return low
+    query = "SELECT finished_at FROM reports WHERE id >= ? ORDER BY id LIMIT 1"
+
+    def ended(number: int) -> float:
+        return next(connection.execute(query, (number,)), (math.inf,))[0]
+
+    numbers = range(lowest or 0, highest or 0)
+    return numbers.start + bisect_left(numbers, at, key=ended)

@@ -128,7 +128,7 @@ class Routes:
     async def _session(self, request: Request) -> Any:
         return {"may_write": self._access.may_write(request.headers), "policies": REGISTRY.names()}
 
-    async def _events(self, request: Request) -> Response:
+    async def _events(self, request: Request) -> Response | EventStream:
         if self.hub.is_full or self.list_hub.is_full:
             return _json({"error": "too many pages are open"}, 503)
         query, last = request.query_params, request.headers.get("last-event-id")

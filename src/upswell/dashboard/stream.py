@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
-from starlette.responses import Response
 
 from upswell.errors import UpswellError
 from upswell.events import get_logger
@@ -138,11 +137,17 @@ class Hub:
             await asyncio.sleep(self._tick)
 
 
-class EventStream(Response):
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventStream:
     """The answer that stays open: events, pings, and an end when the page is gone or hangs."""
 
     def __init__(self, hub: Hub, key: str, produce: Produce, last_event_id: str | None) -> None:
-        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         self._hub = hub
         self._key = key
         self._produce = produce
@@ -162,9 +167,7 @@ class EventStream(Response):
                 raise ended
 
     async def _send_all(self, send: Send) -> None:
-        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), *self.raw_headers]
-        headers = [pair for pair in headers if pair[0] != b"content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS.copy()})
         subscriber = self._hub.subscribe(self._key, self._produce, self._last)
         try:
             await _send_within(send, b"retry: %d\n\n" % RETRY_MILLISECONDS)

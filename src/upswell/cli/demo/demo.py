@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from upswell.analysis.decision import Decision
     from upswell.analysis.snapshot import Snapshot
     from upswell.scaler import Scaler
-    from upswell.scaler.plan import Phase
 
 REFRESH = 0.2
 FINISH_SECONDS = 120.0
@@ -281,19 +280,16 @@ class Demo:
 
     async def _show(self, scaler: Scaler) -> None:
         while True:
-            workers: dict[Phase, int] = dict.fromkeys(SHOWN, 0)
+            found = scaler.workers()
             for app, side in self._sides.items():
-                phases = [worker.phase for worker in scaler.workers() if worker.app_id == app]
-                for phase in SHOWN:
-                    workers[phase] += phases.count(phase)
-                side.peak = max(side.peak, phases.count("ready"))
+                side.peak = max(side.peak, sum(w.app_id == app and w.phase == "ready" for w in found))
             self._view.show(
                 Now(
                     phase=self._phase,
                     published=sum(side.published for side in self._sides.values()),
                     planned=len(self._plan.arrivals) * len(self._sides),
                     stored=sum(side.replies.stored for side in self._sides.values()),
-                    workers=workers,
+                    workers={phase: sum(w.phase == phase for w in found) for phase in SHOWN},
                 )
             )
             await asyncio.sleep(REFRESH)

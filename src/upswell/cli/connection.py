@@ -13,15 +13,7 @@ from upswell.broker.connecting import connected, unique_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = [
-    "Interrupts",
-    "connected",
-    "first_to_end",
-    "on_hang_up",
-    "run",
-    "run_until_stopped",
-    "unique_name",
-]
+__all__ = ["Interrupts", "connected", "first_to_end", "on_hang_up", "run", "run_until_stopped", "unique_name"]
 
 T = TypeVar("T")
 

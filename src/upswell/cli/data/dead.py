@@ -17,13 +17,7 @@ from upswell.cli.safe_json import safe_json
 from upswell.cli.text import confirm_deletion, counted, instant, wrapped
 from upswell.errors import UpswellError
 from upswell.messages import MAX_EXCERPT_BYTES
-from upswell.publisher.dead_letters import (
-    died_at,
-    ready_in,
-    reason_of,
-    request_id_of,
-    retry_dead,
-)
+from upswell.publisher.dead_letters import died_at, ready_in, reason_of, request_id_of, retry_dead
 from upswell.safe import safe
 
 if TYPE_CHECKING:

@@ -118,11 +118,7 @@ def wrapped(line: str) -> str:
 
 
 def confirm_deletion(what: str) -> None:
-    """Ask whether to delete something.
-
-    Raises:
-        UpswellError: the answer is no.
-    """
+    """Ask whether to delete something; raise an UpswellError where the answer is no."""
     if not click.confirm(f"permanently delete {what}?"):
         raise UpswellError("nothing was deleted")
 

@@ -39,7 +39,7 @@ MOST_EXAMPLES = 5
 
 
 class Actions:
-    """Acts through the broker that `live` is connected to."""
+    """Acts through the broker that `live` is connected to; where it does not answer, with a BrokerError."""
 
     def __init__(self, settings: Settings, live: Live) -> None:
         self._settings = settings
@@ -47,11 +47,7 @@ class Actions:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def drain(self, app: str, worker_id: str) -> str:
-        """Tell one worker to finish what it has in hand and leave.
-
-        Raises:
-            UpswellError: it is not heard of, or leaves already.
-        """
+        """Tell one worker to finish what it has in hand and leave; one that leaves already is an error."""
         broker = self._broker()
         status = self._live.status_of(app, worker_id)
         if status is None:
@@ -64,11 +60,7 @@ class Actions:
         return f"{worker_id} finishes what it has in hand and leaves; the scaler replaces it if it is needed."
 
     async def dead(self, app: str) -> dict[str, Any]:
-        """Return the dead uploads, grouped by reason; they stay where they are.
-
-        Raises:
-            UpswellError: the broker does not answer.
-        """
+        """Return the dead uploads, grouped by reason; they stay where they are."""
         broker = self._broker()
         queue = dead_letter_queue(self._settings.upload_queue_of(app)).name
         async with _within(LOOK_SECONDS), self._alone(app):
@@ -93,11 +85,7 @@ class Actions:
         return {"looked_at": len(found), "most": MOST_LOOKED_AT, "groups": groups}
 
     async def retry(self, app: str, reason: str | None) -> str:
-        """Publish the dead uploads of a reason again (None: all of them).
-
-        Raises:
-            UpswellError: the broker does not answer.
-        """
+        """Publish the dead uploads of a reason again (None: all of them)."""
         broker, queue = self._broker(), self._settings.upload_queue_of(app)
         limit = self._settings.for_app(app).delivery_limit
         async with _within(ACT_SECONDS), self._alone(app):
@@ -107,11 +95,7 @@ class Actions:
         return f"{_uploads(count)} published again."
 
     async def purge(self, app: str, reason: str | None) -> str:
-        """Delete the dead uploads of a reason (None: all of them), for good.
-
-        Raises:
-            UpswellError: the broker does not answer.
-        """
+        """Delete the dead uploads of a reason (None: all of them), for good."""
         broker = self._broker()
         queue = dead_letter_queue(self._settings.upload_queue_of(app)).name
         async with _within(ACT_SECONDS), self._alone(app):
@@ -131,11 +115,7 @@ class Actions:
 
 @asynccontextmanager
 async def _within(seconds: float) -> AsyncGenerator[None]:
-    """Give the broker so long.
-
-    Raises:
-        BrokerError: it was not done by then.
-    """
+    """Give the broker so long, then raise a BrokerError."""
     try:
         async with asyncio.timeout(seconds):
             yield

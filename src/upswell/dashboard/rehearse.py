@@ -52,11 +52,7 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def answer(question: Question, on_progress: Callable[[float], None]) -> dict[str, Any]:
-    """Return what would have been.
-
-    Raises:
-        UpswellError: it cannot be replayed.
-    """
+    """Return what would have been, or raise an UpswellError where it cannot be replayed."""
     journal = JournalReader(question.journal)
     recorded = _asked(read_recorded(journal, question.app, question.begin, question.end), question)
     runs = 1 + (len(SHARES) if question.curve else 0)

@@ -84,11 +84,7 @@ class Access(Struct, frozen=True):
 
 
 def access_for(address: str, token: str, allowed_hosts: tuple[str, ...]) -> Access:
-    """Return the rules for a server on an address; without a token one is made up.
-
-    Raises:
-        SettingsError: the token is too short to be one.
-    """
+    """Return the rules for a server on an address; no token: one is made up; one too short: an error."""
     if token and len(token) < SHORTEST_TOKEN:
         raise SettingsError(
             f"dashboard_token must have at least {SHORTEST_TOKEN} characters, got {len(token)}"

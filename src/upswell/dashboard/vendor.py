@@ -14,11 +14,7 @@ from upswell.extras import needs
 
 
 def vendor_files() -> dict[str, Path]:
-    """Return the files of uPlot by the names that the page asks for.
-
-    Raises:
-        SettingsError: the package is not installed.
-    """
+    """Return the files of uPlot by the names that the page asks for; without the package, a SettingsError."""
     spec = find_spec("youplot")  # found, not imported: only its files are wanted
     if spec is None or not spec.origin:
         error = ModuleNotFoundError("No module named 'youplot'")

@@ -178,11 +178,7 @@ class Views:
         }
 
     def decision(self, app: str, number: int) -> dict[str, Any]:
-        """Return a decision with all that it was made from.
-
-        Raises:
-            JournalError: it is not there any more.
-        """
+        """Return a decision with all that it was made from; one that is forgotten is a JournalError."""
         entry = self._journal.decision(app, number)
         if entry is None:
             raise JournalError("this decision is not in the journal any more")

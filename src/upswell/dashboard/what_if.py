@@ -109,11 +109,7 @@ class WhatIfs:
         self._asking = asyncio.Lock()  # else two that come while one is cancelled would both run
 
     async def ask(self, question: Question) -> WhatIf:
-        """Begin to answer.
-
-        Raises:
-            SettingsError: the question breaks a rule.
-        """
+        """Begin to answer; a question that breaks a rule is a SettingsError."""
         if question.slo is not None:
             Slo.parse(question.slo)
         if not question.begin < question.end:

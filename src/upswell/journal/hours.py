@@ -70,11 +70,7 @@ class HourSums(Struct, frozen=True):
 
 
 class HourCounter:
-    """Counts rounds into hours.
-
-    Args:
-        paid: worker-seconds of each application's bill so far, as the journal has it.
-    """
+    """Counts rounds into hours; `paid`: worker-seconds of each application's bill that the journal has."""
 
     def __init__(self, paid: Mapping[str, float]) -> None:
         self._paid = dict(paid)

@@ -28,9 +28,6 @@ class KeptByApp(Generic[Kept]):
         path: the file; made, with its folder, when there is something to keep.
         kind: the Struct.
         what: is kept, in a few words, for errors.
-
-    Raises:
-        JournalError: the file is there and cannot be read.
     """
 
     def __init__(self, path: Path, kind: type[Kept], what: str = "what was set by hand") -> None:
@@ -77,11 +74,7 @@ class KeptByApp(Generic[Kept]):
         self._write(after)
 
     def keep_all(self, values: Mapping[str, Kept]) -> None:
-        """Keep these of several applications, written once.
-
-        Raises:
-            JournalError: they cannot be written; what was kept before stays.
-        """
+        """Keep these of several applications, written once; it raises as `keep` does."""
         self._write({**self._kept, **values})
 
     def _write(self, after: dict[str, Kept]) -> None:

@@ -74,8 +74,7 @@ class Series:
 class MonitorMetrics:
     """Counts what each round shows; asked for figures, it answers from the newest.
 
-    Args:
-        settings: `apps` may have series of their own, at most `metrics_apps` at a time.
+    The settings' `apps` may have series of their own, at most `metrics_apps` at a time.
     """
 
     def __init__(self, settings: Settings) -> None:

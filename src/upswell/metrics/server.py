@@ -127,11 +127,7 @@ class _Loop:
         return age if age > STUCK_SECONDS else None
 
     def ask(self, question: Callable[[], T]) -> T:
-        """Return what the loop answers.
-
-        Raises:
-            TimeoutError: it does not, or is closed.
-        """
+        """Return what the loop answers; a TimeoutError where it does not, or is closed."""
         answer: Future[T] = Future()
 
         def work() -> None:

@@ -28,12 +28,7 @@ _IN = "Less work comes than these workers can do."
 
 
 class Captions:
-    """Tells each event once.
-
-    Args:
-        lecture: the stage.
-        titles: application -> what people call it; told only where there are several.
-    """
+    """Tells each event once; `titles`, what people call each application, only where there are several."""
 
     def __init__(
         self, lecture: Lecture, titles: dict[str, str], clock: Callable[[], float] = time.time

@@ -207,11 +207,7 @@ def _try_folder(path: Path) -> str:
 
 
 def _free_space(path: Path, words: str) -> str:
-    """Return `words` and the free space of the disk that `path` is on, or will be.
-
-    Raises:
-        SettingsError: there is too little.
-    """
+    """Return `words` and the free space of the disk that `path` is on, or will be; too little is an error."""
     free = shutil.disk_usage(next(one for one in (path, *path.parents) if one.exists())).free
     if free < LEAST_FREE_BYTES:
         raise SettingsError(f"{path} has only {size(free)} free: free at least {size(LEAST_FREE_BYTES)}")

@@ -71,11 +71,7 @@ def opening(
     allowed_hosts: tuple[str, ...] = (),
     lecture: Lecture | None = None,
 ) -> AbstractAsyncContextManager[Opened]:
-    """Return the context in which the page is served.
-
-    Raises:
-        SettingsError: the extra is not installed.
-    """
+    """Return the context in which the page is served; raise a SettingsError without the extra."""
     try:
         from upswell.dashboard.serving import PageAddress, dashboard  # noqa: PLC0415 - an extra
     except ImportError as error:

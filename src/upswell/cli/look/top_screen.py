@@ -36,12 +36,7 @@ LIST_KEYS = "up/down choose   enter open   / find   q quit"
 
 
 class TopScreen:
-    """The state of the screen.
-
-    Args:
-        settings: of the installation.
-        apps: the only applications to show; empty: all.
-    """
+    """The state of the screen; `apps` are the only applications shown, all where it is empty."""
 
     def __init__(self, settings: Settings, apps: Collection[str]) -> None:
         self._settings = settings

@@ -32,11 +32,7 @@ async def ordering(settings: Settings) -> AsyncGenerator[Orders]:
 
 
 async def order_monitor(settings: Settings, order: OperatorOrder) -> None:
-    """Give an order to the monitor, and print what it answers.
-
-    Raises:
-        UpswellError: it refuses, or no monitor is there.
-    """
+    """Give an order to the monitor, and print its answer; a refusal is an error, and so is no monitor."""
     async with ordering(settings) as orders:
         answer = await orders.give("monitor", order)
     click.echo(safe(obeyed(answer).text))

@@ -32,13 +32,9 @@ class Reloads(Protocol):
 
 
 class Reloader:
-    """Call it at each SIGHUP.
+    """Call it at each SIGHUP: `read` reads the settings again, and the parts take them over, in their order.
 
-    Args:
-        broker: where the queues of applications that are new are made.
-        settings: those in use.
-        read: reads them again, from file, environment and command line.
-        parts: take them over, in this order.
+    At the broker the queues of applications that are new are made.
     """
 
     def __init__(

@@ -51,8 +51,9 @@ class Now(Struct, frozen=True, kw_only=True):
 class View:
     """Shows the demo; `snapshot` is the newest."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
         self.snapshot: Snapshot | None = None
+        self._console = console
         self._started_at = time.monotonic()
 
     def take(self, snapshot: Snapshot, decision: Decision) -> None:  # noqa: ARG002 - for those that draw it
@@ -88,10 +89,7 @@ def change(decision: Decision) -> str | None:
 class Lines(View):
     """Plain lines: events, and the state every few seconds."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-        self._last_at = 0.0
+    _last_at = 0.0
 
     def say(self, sentence: str, style: str = "") -> None:  # noqa: ARG002 - plain
         """Print a line."""
@@ -114,8 +112,7 @@ class LiveView(View):
     """The view of `upswell top`, drawn over itself; the last one stays on the screen."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
+        super().__init__(console)
         self._said = deque[tuple[str, str, str]](maxlen=SENTENCES)
         self._history = PointHistory()
         self._live = Live(console=console, auto_refresh=False)

@@ -74,6 +74,11 @@ def drawn(picture: Picture, width: int, height: int, *, ascii_only: bool = False
     room = height - len(lines) - len(footer)
     shown = decisions[-room:] if room > 0 else []
     lines += [*shown, *[Text()] * (room - len(shown)), *footer]
+    return fitted(lines, width, height)
+
+
+def fitted(lines: list[Text], width: int, height: int) -> Group:
+    """Return lines that are cut where the terminal ends."""
     for line in lines[:height]:
         line.no_wrap = True
         line.truncate(width, overflow="ellipsis")

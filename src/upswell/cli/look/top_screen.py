@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Group
 from rich.text import Text
 
 from upswell.cli.cost import cost_text, total_text
 from upswell.cli.live.history import Point, PointHistory
-from upswell.cli.live.picture import WRONG, Picture, drawn, response_text
+from upswell.cli.live.picture import WRONG, Picture, drawn, fitted, response_text
 from upswell.cli.look.status import old_after, problems
 from upswell.cli.look.status_table import WARNING, attained, in_flight, workers
 from upswell.cli.text import clock, counted, duration, number, seconds
@@ -214,10 +213,7 @@ class TopScreen:
             lines.append(_row(app, self.entries.get(app), name, chosen=first + row == self._cursor))
         lines += [Text()] * (height - len(lines) - 1)
         lines.append(Text(LIST_KEYS, "dim"))
-        for line in lines:
-            line.no_wrap = True
-            line.truncate(width, overflow="ellipsis")
-        return Group(*lines[:height])
+        return fitted(lines, width, height)
 
 
 def _facts(state: AppState) -> Iterator[tuple[str, Text]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from upswell import __version__
@@ -43,14 +43,10 @@ async def differences(settings: Settings) -> list[str]:
 def of_app(settings: Settings, app: str, workers: Sequence[WorkerStatus]) -> Iterator[str]:
     """Give a line for each kind of difference that workers of an application have."""
     told = worker_settings(settings.for_app(app), app)
+    wanted = settings_hash(told)
     staying = [w for w in workers if w.app_id == app and w.state in ("ready", "standby", "starting")]
-    others: defaultdict[str, int] = defaultdict(int)
-    versions: defaultdict[str, int] = defaultdict(int)
-    for worker in staying:
-        if worker.settings_hash is not None and worker.settings_hash != settings_hash(told):
-            others[worker.settings_hash] += 1
-        if worker.version is not None and worker.version != __version__:
-            versions[worker.version] += 1
+    others = Counter(w.settings_hash for w in staying if w.settings_hash and w.settings_hash != wanted)
+    versions = Counter(w.version for w in staying if w.version and w.version != __version__)
     restart = f"reload the scaler, then `upswell restart --app {app}`"
     for hashed, count in others.items():
         before = recall_settings(settings.state_path, hashed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -136,22 +137,21 @@ async def _look_at(
 ) -> AppState:
     queue = settings.upload_queue_of(app)
     dead = await broker.depth(topology.dead_letter_queue(queue).name)
-    latest = journal.latest(app)
-    states = [worker.state for worker in workers]
+    latest, own = journal.latest(app), settings.for_app(app)
     return AppState(
         app_id=app,
-        slo=str(latest.snapshot.slo) if latest else settings.for_app(app).slo,
+        slo=str(latest.snapshot.slo) if latest else own.slo,
         upload_queue=queue,
         depth=await broker.depth(queue),
         dead=dead.messages_ready if dead else None,
-        workers={state: states.count(state) for state in dict.fromkeys(states)},
+        workers=dict(Counter(worker.state for worker in workers)),
         busy_slots=sum(worker.busy for worker in workers),
         slots=sum(worker.slots for worker in workers if worker.state == "ready"),
         latest=latest,
         decisions=journal.decisions(app, limit=decisions, changed_only=True) if decisions else [],
-        price_per_worker_hour=settings.for_app(app).price_per_worker_hour,
-        currency=settings.for_app(app).currency,
-        cold_start=cold_start(settings.for_app(app), latest.snapshot.start_delay if latest else None),
+        price_per_worker_hour=own.price_per_worker_hour,
+        currency=own.currency,
+        cold_start=cold_start(own, latest.snapshot.start_delay if latest else None),
         old=latest is not None and time.time() - latest.at > old_after(settings),
     )
 

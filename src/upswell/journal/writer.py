@@ -79,9 +79,8 @@ class Writer:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._batches: queue.SimpleQueue[Callable[[], None] | threading.Event] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._closing = threading.Event()
         self._problem = ""
         self._dropped = 0
         self._turn = 0
@@ -105,16 +104,14 @@ class Writer:
 
     def flush(self, timeout: float) -> None:
         """Wait until every batch put so far was written or given up."""
-        if self._thread is not None:
-            written = threading.Event()
-            self._batches.put(written)
-            written.wait(timeout)
+        written = threading.Event()
+        self._keep(written.set)
+        written.wait(timeout)
 
     def close(self) -> None:
         """Write what was put, then close the file; a disk that stands still is waited for a minute."""
-        self._closing.set()
         if self._thread is not None:
-            self._batches.put(threading.Event())
+            self._batches.put(None)
             self._thread.join(timeout=_CLOSE_SECONDS)
             if self._thread.is_alive():
                 error = f"the disk is too slow: {self._batches.qsize()} rounds were not written"
@@ -123,13 +120,7 @@ class Writer:
         self._connection.close()
 
     def _run(self) -> None:
-        while True:
-            write = self._batches.get()
-            if isinstance(write, threading.Event):
-                write.set()
-                if self._closing.is_set():
-                    return
-                continue
+        while (write := self._batches.get()) is not None:
             try:
                 write()
             except Exception as error:  # noqa: BLE001 - a row that cannot be written must not end the thread

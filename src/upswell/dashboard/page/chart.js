@@ -3,8 +3,9 @@
 import { color, h, say, svg } from "./dom.js";
 import { NONE, clock } from "./format.js";
 
-export const GUTTER = 48;
-const AXIS_FONT = "11px -apple-system, 'Segoe UI', Inter, Roboto, 'Noto Sans', 'Liberation Sans', sans-serif";
+const GUTTER = 48;
+const FAMILY = "-apple-system, 'Segoe UI', Inter, Roboto, 'Noto Sans', 'Liberation Sans', sans-serif";
+export const FONT = `11px ${FAMILY}`;
 
 function mark(kind, name) {
   const shape = kind === "area" ? svg("rect", { width: 12, height: 9, rx: 2 }) : svg("line", { x1: 0, x2: 14, y1: 5, y2: 5, "stroke-width": 2.5 });
@@ -48,7 +49,7 @@ export class Chart {
     this.uplot?.destroy();
     this.paints.forEach((paint) => paint());
     const quiet = color("quiet"), grid = color("grid");
-    const axis = { stroke: quiet, font: AXIS_FONT, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
+    const axis = { stroke: quiet, font: FONT, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
     const { height, series, bottom, range } = this.options;
     this.uplot = new uPlot({
       width, height: height + (bottom ? 24 : 0), padding: [8, 10, bottom ? 0 : 8, 0],
@@ -62,8 +63,8 @@ export class Chart {
       ],
       series: [{}, ...series.map((one) => ({ ...one, show: true, stroke: one.line ? color(one.line) : undefined, fill: one.tint ? color(one.tint) : undefined, width: one.width ?? 1.5, dash: one.dash, points: { show: false } }))],
       hooks: {
-        drawClear: [(plot) => this.options.behind?.(plot, this)],
-        draw: [(plot) => { this.options.over?.(plot, this); this.hooks.draw(plot); }],
+        drawClear: [(plot) => this.options.behind?.(plot)],
+        draw: [(plot) => { this.options.over?.(plot); this.hooks.draw(plot); }],
         setSelect: [(plot) => {
           if (plot.select.width < 8) return;
           const begin = plot.posToVal(plot.select.left, "x"), end = plot.posToVal(plot.select.left + plot.select.width, "x");
@@ -124,20 +125,19 @@ export function level(plot, value, tint, label) {
   context.setLineDash([6 * ratio, 4 * ratio]);
   context.beginPath(); context.moveTo(left, y); context.lineTo(left + width, y); context.stroke();
   context.fillStyle = color(tint);
-  context.font = `600 ${11 * ratio}px -apple-system, 'Segoe UI', Inter, Roboto, 'Noto Sans', 'Liberation Sans', sans-serif`;
+  context.font = `600 ${11 * ratio}px ${FAMILY}`;
   context.textAlign = "right";
   context.fillText(label, left + width - 4 * ratio, y - 6 * ratio);
   context.restore();
 }
 
-export function upright(plot, at, tint, dashed = false) {
+export function upright(plot, at, tint) {
   const x = plot.valToPos(at, "x", true), { left, width, top, height } = plot.bbox;
   if (x < left || x > left + width) return;
   const context = plot.ctx, ratio = devicePixelRatio;
   context.save();
   context.strokeStyle = color(tint);
   context.lineWidth = 1.5 * ratio;
-  if (dashed) context.setLineDash([3 * ratio, 3 * ratio]);
   context.beginPath(); context.moveTo(x, top); context.lineTo(x, top + height); context.stroke();
   context.restore();
 }

@@ -1,6 +1,7 @@
 // The uploads of one minute as dots, by when they ended and how long they took: to find the slow ones.
 
 import { app as path, get } from "./api.js";
+import { FONT } from "./chart.js";
 import { color, h, keyed, say, toast } from "./dom.js";
 import { clock, counted, number, seconds } from "./format.js";
 
@@ -59,7 +60,7 @@ export class Uploads {
     const most = Math.max((this.slo?.seconds ?? 0) * 1.15, ...told.uploads.map((one) => one[1]), 0.1) * 1.05;
     const x = (at) => PAD.left + (at - told.begin) / (told.end - told.begin) * (width - PAD.left - PAD.right);
     const y = (took) => HEIGHT - PAD.bottom - Math.sqrt(took / most) * (HEIGHT - PAD.top - PAD.bottom);
-    context.font = "11px -apple-system, 'Segoe UI', Inter, Roboto, 'Noto Sans', 'Liberation Sans', sans-serif";
+    context.font = FONT;
     context.lineWidth = 1;
     for (const part of [0, 0.04, 0.25, 0.6, 1]) {
       context.strokeStyle = color("grid"); context.beginPath(); context.moveTo(PAD.left, y(part * most)); context.lineTo(width - PAD.right, y(part * most)); context.stroke();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -75,8 +75,6 @@ async def with_worker_metrics(settings: Settings, worker: Worker) -> AsyncGenera
     if not settings.metrics:
         yield
         return
-    from contextlib import AsyncExitStack  # noqa: PLC0415 - only now
-
     async with AsyncExitStack() as stack:
         try:
             from upswell.metrics.part_metrics import worker_figures, worker_readiness  # noqa: PLC0415 - needs the extra

@@ -61,19 +61,17 @@ class _PageServer(uvicorn.Server):
         await self._serve(sockets)
 
 
-class _Prefixed:
-    """Takes a prefix off each path."""
+def _without(prefix: str, app: ASGIApp) -> ASGIApp:
+    """Return an application that takes a prefix off each path."""
 
-    def __init__(self, app: ASGIApp, prefix: str) -> None:
-        self._app = app
-        self._prefix = prefix
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
-        if path.startswith(f"{self._prefix}/"):
-            rest = path.removeprefix(self._prefix)
+        if path.startswith(f"{prefix}/"):
+            rest = path.removeprefix(prefix)
             scope = {**scope, "path": rest, "raw_path": rest.encode()}
-        await self._app(scope, receive, send)
+        await app(scope, receive, send)
+
+    return served
 
 
 @asynccontextmanager
@@ -91,7 +89,7 @@ async def dashboard(
     routes = Routes(settings, live, access, lecture)
     app: ASGIApp = RequestGuard(routes.starlette(), access)
     if address.prefix:
-        app = _Prefixed(app, "/" + address.prefix.strip("/"))
+        app = _without(f"/{address.prefix.strip('/')}", app)
     config = uvicorn.Config(
         app,
         lifespan="off",

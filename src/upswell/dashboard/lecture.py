@@ -28,16 +28,12 @@ class Lecture:
 
     def __init__(self, apps: dict[str, str]) -> None:
         self.apps = apps
-        self.over = False
+        self.over = False  # once nothing runs any more: what is shown from then on is the record
         self._captions: deque[Caption] = deque(maxlen=MOST_CAPTIONS)
 
     def say(self, at: float, title: str, text: str, app: str = "") -> None:
         """Add a caption."""
         self._captions.append(Caption(at, title, text, app))
-
-    def end(self) -> None:
-        """Take note that nothing runs any more: what is shown from now on is the record."""
-        self.over = True
 
     def told(self) -> dict[str, Any]:
         """Return the stage and its captions for JSON."""

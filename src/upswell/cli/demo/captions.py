@@ -47,7 +47,7 @@ class Captions:
     def end(self) -> None:
         """Tell that the story is over."""
         self._lecture.say(self._clock(), "The end", "Step back through what happened, or ask below what if.")
-        self._lecture.end()
+        self._lecture.over = True
 
     def see(self, snapshot: Snapshot, decision: Decision) -> None:
         """Tell what is new in a round."""

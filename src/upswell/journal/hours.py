@@ -6,7 +6,7 @@ that sums them up again. An upload counts against the objective of the round tha
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -82,18 +82,13 @@ class HourCounter:
         self, entries: Sequence[JournalEntry], reports: Iterable[ReportRow], failures: Iterable[FailureRow]
     ) -> HourSums:
         """Count one round."""
-        totals: dict[tuple[int, str], dict[str, float]] = {}
+        totals: defaultdict[tuple[int, str], dict[str, float]] = defaultdict(
+            lambda: dict.fromkeys((*_SUMS, "peak_workers"), 0)
+        )
         reasons: Counter[tuple[int, str, str, str]] = Counter()
-
-        def of(at: float, app_id: str) -> dict[str, float]:
-            key = (int(at // HOUR), app_id)
-            if key not in totals:
-                totals[key] = dict.fromkeys((*_SUMS, "peak_workers"), 0)
-            return totals[key]
-
         for entry in entries:
             self._objectives[entry.app_id] = entry.snapshot.slo
-            sums = of(entry.at, entry.app_id)
+            sums = totals[int(entry.at // HOUR), entry.app_id]
             sums["worker_seconds"] += self._newly_paid(entry)
             sums["scalings"] += entry.changed
             sums["peak_workers"] = entry.snapshot.workers.running
@@ -101,7 +96,8 @@ class HourCounter:
                 what, why = told(entry.decision)
                 reasons[self._reason(entry.at, entry.app_id, what, why)] += 1
         for report in reports:
-            sums, slo = of(report.finished_at, report.app_id), self._objectives.get(report.app_id)
+            sums = totals[int(report.finished_at // HOUR), report.app_id]
+            slo = self._objectives.get(report.app_id)
             sums[report.outcome] += 1
             if slo is not None and report.outcome != "failed":
                 sums["allowed"] += 1 - slo.share
@@ -110,10 +106,7 @@ class HourCounter:
             why = common_reason(failure.reason)[:MOST_CHARACTERS]
             reasons[self._reason(failure.at, failure.app_id, failure.outcome, why)] += 1
         return HourSums(
-            [
-                (hour, app_id, *(sums[name] for name in _SUMS), sums["peak_workers"])
-                for (hour, app_id), sums in totals.items()
-            ],
+            [(*key, *sums.values()) for key, sums in totals.items()],
             [ReasonCount(*key, count) for key, count in reasons.items()],
         )
 

@@ -148,6 +148,7 @@ def test_dead_letters_are_listed_unharmed_shown_retried_and_purged(system: Syste
     assert sorted(one.outcome for one in reports()) == [*["dead"] * 3, "stored", "stored"]
 
     refused = system.run("dead", "purge", "--app", system.app_id, check=False)
+    assert f"permanently delete 2 requests from {system.app_id}_upload.dead?" in refused.stdout
     assert refused.returncode != 0
     assert "purged 2" in system.run("dead", "purge", "--app", system.app_id, "--yes").stdout
     assert dead_ids(system) == []

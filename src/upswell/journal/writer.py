@@ -104,9 +104,10 @@ class Writer:
 
     def flush(self, timeout: float) -> None:
         """Wait until every batch put so far was written or given up."""
-        written = threading.Event()
-        self._keep(written.set)
-        written.wait(timeout)
+        if self._thread is not None:
+            written = threading.Event()
+            self._batches.put(written.set)
+            written.wait(timeout)
 
     def close(self) -> None:
         """Write what was put, then close the file; a disk that stands still is waited for a minute."""

@@ -97,17 +97,20 @@ async def retry(app: str, settings: Settings, request_ids: tuple[str, ...], ever
 @with_settings("dead", quiet="warning")
 def purge(app: str, settings: Settings, yes: bool) -> None:
     """Permanently delete all dead-lettered requests of an application."""
+    queue = dead_letter_queue(settings.upload_queue_of(app)).name
 
-    async def work() -> None:
+    async def count() -> int:
         async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
-            queue = dead_letter_queue(settings.upload_queue_of(app)).name
-            count = await ready_in(broker, queue)
-            if count and not yes:
-                confirm_deletion(f"{counted(count, 'request')} from {queue}")
-            purged = await broker.purge(queue) if count else 0
-            click.echo(f"purged {counted(purged, 'request')} from {queue}")
+            return await ready_in(broker, queue)
 
-    run(work())
+    async def delete() -> int:
+        async with connected(settings, "dead", patience=PATIENCE_SECONDS) as broker:
+            return await broker.purge(queue)
+
+    found = run(count())
+    if found and not yes:
+        confirm_deletion(f"{counted(found, 'request')} from {queue}")
+    click.echo(f"purged {counted(run(delete()) if found else 0, 'request')} from {queue}")
 
 
 def _line(delivery: Delivery) -> str:

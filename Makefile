@@ -28,7 +28,7 @@ check: setup ## Lint, types, layers and unit tests, without any server
 	@.venv/bin/ruff format --check .
 	@.venv/bin/pyright
 	@.venv/bin/lint-imports
-	@.venv/bin/pytest tests/unit --numprocesses 2
+	@.venv/bin/pytest tests/unit --numprocesses 3
 
 bench: setup servers ## Measure Upswell beside its peers (CASES=folder of traces, JSON=--json for machines)
 	@CASES="$(CASES)" scripts/bench $(JSON)

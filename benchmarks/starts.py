@@ -40,7 +40,11 @@ SECONDS = 2.0
 def cpu_seconds(version: Path, folder: str, command: tuple[str, ...], seconds: float | None) -> float:
     """Run a command of a version, and return what it took of a processor."""
     environment = {**os.environ, "PYTHONPATH": str(version / "src"), "PYTHONDONTWRITEBYTECODE": ""}
-    settings = {"UPSWELL_STATE_DIR": f"{folder}/state", "UPSWELL_DESTINATION": f"{folder}/store"}
+    settings = {
+        "UPSWELL_STATE_DIR": f"{folder}/state",
+        "UPSWELL_DESTINATION": f"{folder}/store",
+        "UPSWELL_MIN_WORKERS": "0",  # a worker outlives its scaler
+    }
     environment = {key: value for key, value in environment.items() if key != "AMQPURL"} | settings
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(

@@ -26,6 +26,13 @@ _PLACE = re.compile(r"\A(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<attribut
 Factory = TypeVar("Factory")
 
 
+def installed(group: str) -> list[Any]:
+    """Return the entry points that other packages add to a group."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - rarely asked, and slow to import
+
+    return list(entry_points(group=group))
+
+
 class Entry(Struct, frozen=True, kw_only=True):
     """One implementation of a seam; each place is `package.module:attribute`.
 
@@ -59,7 +66,7 @@ class Registry(Generic[Factory]):
 
     def names(self) -> list[str]:
         """Return every name, those of other packages last."""
-        return [*self._own, *sorted({point.name for point in self._points()} - self._own.keys())]
+        return [*self._own, *sorted({point.name for point in installed(self._group)} - self._own.keys())]
 
     def entry(self, name: str) -> Entry:
         """Return what stands behind a name.
@@ -71,7 +78,7 @@ class Registry(Generic[Factory]):
             return self._own[name]
         if _PLACE.match(name):
             return _undescribed(name, name)
-        for point in self._points():
+        for point in installed(self._group):
             if point.name == name:
                 found = self._find(point.value, name)
                 return found if isinstance(found, Entry) else _undescribed(name, point.value)
@@ -110,11 +117,6 @@ class Registry(Generic[Factory]):
         """
         entry = self.entry(name)
         return None if entry.check is None else self._find(entry.check, name, entry.extra)
-
-    def _points(self) -> list[Any]:
-        from importlib.metadata import entry_points  # noqa: PLC0415 - rare, and slow to import
-
-        return list(entry_points(group=self._group))
 
     def _find(self, place: str, name: str, extra: str | None = None) -> Any:
         match = _PLACE.match(place)

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from upswell.errors import SettingsError
 from upswell.messages import APP_ID_PATTERN
-from upswell.registry import nearest
+from upswell.registry import installed, nearest
 from upswell.safe import masked_url, safe
 from upswell.settings.checking import build, refuse_one_slash
 from upswell.settings.fields import REMOVED, Fields
@@ -162,7 +162,9 @@ def checked(values: Mapping[str, Any], where: str = "") -> Settings:
             f"{where}keda_tls_certificate and keda_tls_key must be set together, and keda_tls_client_ca only with "
             f"them, got {settings.keda_tls_certificate!r}, {settings.keda_tls_key!r}, {settings.keda_tls_client_ca!r}"
         )
-    if settings.broker not in _SCHEMES.values() and not _is_installed(settings.broker):
+    if settings.broker not in _SCHEMES.values() and settings.broker not in {
+        point.name for point in installed("upswell.brokers")
+    }:
         raise SettingsError(
             f"broker_url must start with amqp:// or amqps://, got {masked_url(settings.broker_url)!r}"
         )
@@ -187,12 +189,6 @@ def _check_workers(settings: Settings, where: str) -> None:
             f'{where}standby_workers = "auto" needs policy = "slo", which rehearses their number, '
             f"got {settings.policy!r}"
         )
-
-
-def _is_installed(broker: str) -> bool:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - rare, and slow to import
-
-    return bool(entry_points(group="upswell.brokers", name=broker))
 
 
 def _check_homes(settings: Settings, where: str) -> None:
